@@ -1,0 +1,33 @@
+/* The bytes of snapshots in local directories: what the daemon does to them. Blocking; called on
+ * file lanes. Every function returns 0 or a negative code, and a sentence that names the path in why.
+ * Only names that the naming scheme knows are ever removed: t<digits>-<digits>[.part], _metadata,
+ * _metadata.pending, r<digits>, a<digits>-<digits>. */
+#ifndef TIDE_FILES_H
+#define TIDE_FILES_H
+
+#include "proto/admin.pb-c.h"
+#include "proto/bytes.h"
+
+#define TIDE_METADATA "_metadata"
+#define TIDE_METADATA_PENDING "_metadata.pending"
+
+/* Makes the directory and those above it that are missing below `root` (which must exist, or be
+ * creatable as the last component); syncs each one made and its parent. The last one must not exist yet: TIDE_EEXIST. */
+int tide_files_mkdir(const char *path, char why[static 256]);
+/* Writes and syncs `_metadata.pending`, which must not exist. */
+int tide_files_metadata_write(const char *directory, struct tide_bytes image, char why[static 256]);
+/* Renames it to `_metadata` and syncs the directory. Fine if that was done before. */
+int tide_files_metadata_publish(const char *directory, char why[static 256]);
+/* Reads `_metadata`, whole. */
+int tide_files_metadata_read(const char *directory, struct tide_buf *ret, char why[static 256]);
+/* Removes a round's directory with what it holds, `_metadata` first and synced. Missing is fine.
+ * What the scheme does not know stays, and is TIDE_EEXIST with its name. */
+int tide_files_delete_round(const char *directory, char why[static 256]);
+/* Removes an attempt's directory if it is empty; fine if it is missing or not empty. */
+int tide_files_delete_attempt(const char *directory, char why[static 256]);
+/* Reads every artifact of the manifest below directory and compares size and digest. `stop` is polled: true ends
+ * it with TIDE_ECLOSED. *ret is malloc'ed by protobuf-c. */
+int tide_files_verify(const char *directory, struct tide_bytes image, const volatile int *stop,
+                      Tide__VerifyResult **ret, char why[static 256]);
+
+#endif
