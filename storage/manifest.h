@@ -20,10 +20,16 @@
 #include "proto/manifest.pb-c.h"
 
 #define TIDE_MANIFEST_VERSION 1u
+#define TIDE_MANIFEST_HEAD_MAX ((size_t)32 << 20)
 
 /* Appends the whole image to out. */
 void tide_manifest_put(struct tide_buf *out, struct tide_bytes head, const struct tide_bytes *chunks,
                        size_t n_chunks);
+
+/* The digest and the length that tide_manifest_put() would give the image, without building it: the
+ * store keeps them beside the parts. */
+void tide_manifest_digest(struct tide_bytes head, const struct tide_bytes *chunks, size_t n_chunks,
+                          uint8_t ret_digest[static 16], uint64_t *ret_len);
 
 struct tide_manifest {
     struct tide_arena arena;
