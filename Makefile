@@ -1,94 +1,267 @@
-# Tidemark. The folders decide what links with what:
+# Tidemark. `make help` lists the targets. The folders decide what links with what:
 #
-#   proto/        libprotobuf-c                     (P)
-#   storage/      P, SQLite; record and manifest are pure (R)
-#   daemon/core/  P, R: nothing else, see tests/pure.sh
-#   daemon/       all of the above, libuv
-#   client/       libtidemark: P without anything else; the CLI adds storage
-#   tests/<area>/test_*.c  one program each, linked with what the area may use
+#   proto/           libprotobuf-c                             (P)
+#   storage/         P, SQLite; record and manifest are pure   (S; R)
+#   daemon/core/     P, R and nothing else: tests/pure.sh      (CORE)
+#   daemon/          all of the above, libuv                   (HOST)
+#   client/          libtidemark: P and nothing else           (LIB)
+#   client/cli/      P, storage                                (CLI)
+#   client/examples/ the installed header and libtidemark.a
+#   tests/<area>/    test_*.c: one program each, linked with what the area may use and with the
+#                    area's lib_*.c; run.sh: a test with real processes
 #
-# A variant is a build folder:  make check B=build/asan SAN=address,undefined
+# A variant is a build folder, with one set of flags for its whole life:
+#   make check B=build/asan SAN=address,undefined       make B=build/clang CC=clang
+#   make check B=build/cov CFLAGS="-O0 --coverage" LDFLAGS=--coverage
+#
+# > make                     programs, library and examples, below build/
+# > make demo                the main job on real text, with kills [BYTES=200M SEED=n]
+# > make check               all tests once, with one compiler
+# > make check-all           the gate: other compiler, sanitizers, valgrind, lint, short demos
+# > make check-long          sizes and spans too long for the gate
+# > make sim                 simulated histories [SEEDS=n FIRST=n | SEED=n TRACE=1]
+# > make bench               the benchmark's table and build/bench.json [BENCH_ARGS=...]
+# > make fuzz SECONDS=n      the fuzz targets, n seconds each
+# > make lint, make format   formatter check and static analysis; formatting
+# > make install, uninstall  honour prefix and DESTDIR
+# > make clean, distclean    remove what was built; and configured
+# > make dist                an archive that builds without autoconf
+# > V=1 shows commands, DEPS=no leaves packages alone, B=folder and SAN=, CC=, CFLAGS= make variants
 B ?= build
+export B
+PYTHON ?= /usr/bin/python3
+export PYTHON
+
 .DELETE_ON_ERROR:
 .SECONDARY:
+.SECONDEXPANSION:
 MAKEFLAGS += --no-builtin-rules
-PYTHON ?= /usr/bin/python3
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
 
+# What the build and `make check` need, and what `make check-all` needs beside; Debian's names.
 PACKAGES := gcc libc6-dev make autoconf pkg-config protobuf-c-compiler libprotobuf-c-dev libuv1-dev \
             libsqlite3-dev libxxhash-dev check
+PACKAGES_ALL := git clang clang-format clang-tidy libclang-rt-14-dev valgrind
 
 all:
-ifeq ($(filter clean distclean help,$(MAKECMDGOALS)),)
+ifneq ($(if $(MAKECMDGOALS),$(filter-out clean distclean help dist,$(MAKECMDGOALS)),all),)
 include config.mk
 endif
 CFLAGS := $(or $(CFLAGS),-g -O2)
 
-SANITIZE = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
-WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes $(WERROR)
-FLAGS = -std=c11 -D_GNU_SOURCE -DTIDE_VERSION='"$(VERSION)"' -DXXH_INLINE_ALL -I. -I$B -fPIC -fvisibility=hidden \
-        $(WARN) $(UV_CFLAGS) $(PROTO_CFLAGS) $(SQLITE_CFLAGS) $(XXHASH_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE)
-Q = $(if $(V),,@echo '  $(1) $@';)
+SANITIZE = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+WARN  = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes $(WERROR)
+BASE  = -std=c11 -D_GNU_SOURCE -fPIC $(WARN) $(CPPFLAGS) $(CFLAGS) $(SANITIZE)
+FLAGS = $(BASE) -DTIDE_VERSION='"$(VERSION)"' -DXXH_INLINE_ALL -I. -I$B \
+        $(UV_CFLAGS) $(PROTO_CFLAGS) $(SQLITE_CFLAGS) $(XXHASH_CFLAGS)
+LINK  = $(CC) $(LDFLAGS) $(CFLAGS) $(SANITIZE)
+Q     = $(if $(V),,@echo '  $(1) $@';)
 
-PB       := $(patsubst proto/%.proto,$B/proto/%.pb-c,$(wildcard proto/*.proto))
-PB_H     := $(PB:=.h)
-obj       = $(patsubst %.c,$B/%.o,$(wildcard $(addsuffix /*.c,$(1))))
-P        := $(call obj,proto) $(PB:=.o)
-R        := $B/storage/record.o $B/storage/manifest.o
-S        := $(filter-out $R,$(call obj,storage))
-CORE     := $(call obj,daemon/core)
-HOST     := $(filter-out $B/daemon/main.o,$(call obj,daemon))
-CLI      := $(call obj,client/cli)
-LIB      := $(call obj,client)
-# libtidemark carries only what it needs of proto/
-LIB_P    := $(filter-out $B/proto/admin.pb-c.o $B/proto/manifest.pb-c.o,$P)
+# ---- what there is
 
-all: $B/tidemarkd $B/tidemark $B/libtidemark.a $B/libtidemark.so
+obj    = $(patsubst %.c,$B/%.o,$(wildcard $(1)))
+PB    := $(patsubst proto/%.proto,$B/proto/%.pb-c,$(wildcard proto/*.proto))
+P     := $(call obj,proto/*.c) $(PB:=.o)
+R     := $B/storage/record.o $B/storage/manifest.o
+S     := $(filter-out $R,$(call obj,storage/*.c))
+CORE  := $(call obj,daemon/core/*.c)
+HOST  := $(filter-out $B/daemon/main.o,$(call obj,daemon/*.c))
+CLI   := $(call obj,client/cli/*.c)
+LIB   := $(call obj,client/*.c)
+# The part of LIB that does no I/O, and the part of P that libtidemark carries.
+PURE  := $(call obj,client/align*.c client/session*.c)
+LIB_P := $(filter-out $B/proto/admin.pb-c.o $B/proto/manifest.pb-c.o,$P)
 
-$B/tidemarkd: $B/daemon/main.o $(HOST) $(CORE) $S $R $P
-	$(call Q,LINK)$(CC) $(LDFLAGS) $(CFLAGS) $(SANITIZE) -o $@ $^ $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
-$B/tidemark: $(CLI) $S $R $P
-	$(call Q,LINK)$(CC) $(LDFLAGS) $(CFLAGS) $(SANITIZE) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
-$B/libtidemark.a: $(LIB) $(LIB_P)
-	$(call Q,AR)rm -f $@ && $(AR) rcs $@ $^
-$B/libtidemark.so: $(LIB) $(LIB_P) client/libtidemark.map
-	$(call Q,LINK)$(CC) -shared -Wl,-soname,libtidemark.so.0 -Wl,--version-script=client/libtidemark.map -Wl,--no-undefined \
-	  $(LDFLAGS) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.o,$^) $(PROTO_LIBS) -pthread
+PROGRAMS := $B/tidemarkd $B/tidemark
+LIBRARY  := $B/libtidemark.a $B/libtidemark.so $B/libtidemark.so.0 $B/include/tidemark.h $B/tidemark.pc
+EXAMPLES := $(foreach e,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard client/examples/*/*.c))))),$B/client/examples/$e/$e)
+TESTS    := $(patsubst %.c,$B/%,$(wildcard tests/*/test_*.c))
+SCRIPTS  := $(patsubst %.sh,$B/%,$(filter-out tests/demo/%,$(wildcard tests/*/run.sh)))
+FUZZ     := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
+SIM      := $(if $(filter-out %/lib_% %/test_%,$(wildcard tests/sim/*.c)),$B/tests/sim/sim)
+BENCH    := $B/tests/bench/floor $B/tests/bench/bench
 
-$B/%.o: %.c config.mk | $(PB_H)
+all: $(PROGRAMS) $(LIBRARY) $(EXAMPLES)
+
+# ---- compiling
+
+$B/%.o: %.c config.mk | $(PB:=.h)
 	@mkdir -p $(@D)
-	$(call Q,CC)$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
+	$(call Q,CC    )$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
 $B/proto/%.pb-c.o: $B/proto/%.pb-c.c
-	$(call Q,CC)$(CC) $(FLAGS) -w -c -o $@ $<
+	$(call Q,CC    )$(CC) $(FLAGS) -w -c -o $@ $<
 $B/proto/%.pb-c.c $B/proto/%.pb-c.h: proto/%.proto
 	@mkdir -p $(@D)
 	$(call Q,PROTOC)$(PROTOC_C) --c_out=$B $<
 
-# ---- tests: the folder says what may be linked
-TESTS    := $(patsubst %.c,$B/%,$(wildcard tests/*/test_*.c))
-$B/tests/proto/%:   NEEDS = $P
-$B/tests/storage/%: NEEDS = $S $R $P
-$B/tests/core/%:    NEEDS = $(CORE) $R $P
-$B/tests/client/%:  NEEDS = $(LIB) $P
-$B/tests/daemon/%:  NEEDS = $(HOST) $(CORE) $S $R $P
-.SECONDEXPANSION:
-$(TESTS): $$@.o $$(filter %.o,$$(patsubst %.c,$$B/%.o,$$(wildcard $$(@D:$$B/%=%)/lib_*.c))) $P $R
+# ---- programs and library
+
+$B/tidemarkd: $B/daemon/main.o $(HOST) $(CORE) $S $R $P
+	$(call Q,LINK  )$(LINK) -o $@ $^ $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+$B/tidemark: $(CLI) $S $R $P
+	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+
+$B/libtidemark.a: $(LIB) $(LIB_P)
+	$(call Q,AR    )rm -f $@ && $(AR) rcs $@ $^
+$B/libtidemark.so.$(VERSION): $(LIB) $(LIB_P) $B/libtidemark.map
+	$(call Q,LINK  )$(LINK) -shared -Wl,-soname,libtidemark.so.0 -Wl,--version-script=$B/libtidemark.map \
+	  $(if $(SAN),,-Wl,--no-undefined) -o $@ $(filter %.o,$^) $(PROTO_LIBS) -pthread
+$B/libtidemark.so $B/libtidemark.so.0: $B/libtidemark.so.$$(VERSION)
+	@ln -sf $(<F) $@
+# The header that is installed is one file: err.h in the place of its #include. What it declares
+# is what the shared library exports.
+$B/include/tidemark.h: client/tidemark.h proto/err.h
+	@mkdir -p $(@D)
+	$(call Q,HEADER)sed -e '/^#include "proto\/err.h"$$/{r proto/err.h' -e 'd' -e '}' $< >$@
+$B/libtidemark.map: $B/include/tidemark.h
+	$(call Q,MAP   )$(CC) -E -P -x c $< | grep -o '\<tide_[a-z0-9_]*(' | sort -u | \
+	  { echo 'TIDEMARK_0 {'; echo '  global:'; sed 's/.$$/;/; s/^/    /'; echo '  local: *;'; echo '};'; } >$@
+$B/tidemark.pc: client/tidemark.pc.in config.mk
+	$(call Q,PC    )sed -e 's|@prefix@|$(prefix)|; s|@exec_prefix@|$(exec_prefix)|; s|@libdir@|$(libdir)|' \
+	  -e 's|@includedir@|$(includedir)|; s|@VERSION@|$(VERSION)|' $< >$@
+
+# client/examples/<name>/*.c make the program <name>, with no more than what is installed.
+$B/client/examples/%.o: client/examples/%.c $B/include/tidemark.h config.mk
+	@mkdir -p $(@D)
+	$(call Q,CC    )$(CC) $(BASE) -I$B/include -MMD -MP -c -o $@ $<
+$(EXAMPLES): $$(patsubst %.c,$B/%.o,$$(wildcard $$(patsubst $B/%,%,$$(@D))/*.c)) $B/libtidemark.a
+	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
+
+# ---- tests: `make check`. A test that passes leaves an .ok beside its .log and is not run again
+# until something that it is made of changes.
+
+area = $$(patsubst %.c,$B/%.o,$$(wildcard $$(patsubst $B/%,%,$$(@D))/lib_*.c))
+$(TESTS): %: %.o $(area) $R $P
+	$(call Q,LINK  )$(LINK) -o $@ $(filter %.o,$^) $(CHECK_LIBS) $(LIBS) $(PROTO_LIBS) -pthread
 $(filter $B/tests/storage/%,$(TESTS)): $S
 $(filter $B/tests/core/%,$(TESTS)): $(CORE)
 $(filter $B/tests/client/%,$(TESTS)): $(LIB)
+$(filter $B/tests/cli/%,$(TESTS)): $(filter-out $B/client/cli/main.o,$(CLI)) $S
 $(filter $B/tests/daemon/%,$(TESTS)): $(HOST) $(CORE) $S
-$(TESTS):
-	$(call Q,LINK)$(CC) $(LDFLAGS) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.o,$^) $(CHECK_LIBS) $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
-%.ok: %
-	$(call Q,TEST)$(RUN) $< && touch $@
-check: $(TESTS:=.ok)
+$(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE)
+$B/tests/storage/% $B/tests/cli/%: LIBS = $(SQLITE_LIBS)
+$B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
 
-config.mk: config.mk.in configure
-	if test -x config.status; then ./config.status --recheck && ./config.status; else ./configure; fi
-configure: configure.ac
+$(SIM): $(patsubst %.c,$B/%.o,$(filter-out %/lib_% %/test_%,$(wildcard tests/sim/*.c))) $(area) $(CORE) $(PURE) $R $P
+	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
+
+# Fuzz targets link with a main that replays their corpus; `make fuzz` takes the fuzzer's.
+REPLAY = $B/tests/fuzz/replay.o
+$(FUZZ): %: %.o $(REPLAY) $(HOST) $(CORE) $(PURE) $S $R $P
+	$(call Q,LINK  )$(LINK) $(FUZZER) -o $@ $(filter %.o,$^) $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+
+# $(call run,command): runs a test with its output in a log, which is shown if it fails.
+run = $(call Q,TEST  )timeout -k 5 $(or $(TIMEOUT),300) $(1) >$(@:.ok=.log) 2>&1 || \
+      { rc=$$?; cat $(@:.ok=.log); echo "$(@:.ok=): failed with exit code $$rc" >&2; exit $$rc; }; touch $@
+$(TESTS:=.ok): %.ok: %
+	$(call run,$(RUN) $<)
+$(filter $B/tests/daemon/%,$(TESTS:=.ok)): $B/tidemarkd
+$(SCRIPTS:=.ok): $B/%.ok: %.sh $(PROGRAMS) $(LIBRARY) $(EXAMPLES)
+	@mkdir -p $(@D)
+	$(call run,bash $<)
+$(FUZZ:=.ok): $B/%.ok: $B/% $$(wildcard $$*.corpus/*)
+	$(call run,$< $(wildcard $*.corpus))
+
+# 20,000 histories in as many parts as make runs side by side.
+SIM_PARTS := 0 5000 10000 15000
+SIM_OK := $(if $(SIM),$(SIM_PARTS:%=$B/tests/sim/seeds-%.ok))
+$(SIM_OK): $B/tests/sim/seeds-%.ok: $(SIM)
+	$(call run,$(SIM) --first $* --seeds $(or $(SIM_SEEDS),5000))
+
+PURE_OK := $B/tests/pure.ok
+$(PURE_OK): tests/pure.sh $(CORE) $(PURE) $(LIB) $B/libtidemark.a $B/libtidemark.so
+	@mkdir -p $(@D)
+	$(call run,sh tests/pure.sh $B '$(CORE) $(PURE)')
+
+check: $(TESTS:=.ok) $(SCRIPTS:=.ok) $(FUZZ:=.ok) $(SIM_OK) $(PURE_OK)
+	@sh tests/tally.sh $B
+check-all: .deps-all
+	@sh tests/gate.sh
+check-long: all
+	@sh tests/long.sh
+
+demo: all
+	@bash $(firstword $(wildcard tests/demo.sh tests/demo/demo.sh tests/demo/run.sh) tests/demo.sh)
+
+# make sim SEEDS=200000 FIRST=20001      make sim SEED=97 TRACE=1
+sim: $(SIM)
+	$(SIM) $(if $(SEED),--seed $(SEED),$(if $(FIRST),--first $(FIRST)) --seeds $(or $(SEEDS),1000)) $(if $(TRACE),--trace)
+
+$B/tests/bench/floor: tests/bench/floor.c config.mk
+	@mkdir -p $(@D)
+	$(call Q,CC    )$(CC) -std=c11 -O2 -Wall -Wextra -o $@ $<
+$B/tests/bench/bench: $(filter-out %/floor.o,$(call obj,tests/bench/*.c)) $P
+	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
+bench: $(PROGRAMS) $(BENCH)
+	$B/tests/bench/bench --daemon $B/tidemarkd --floor $B/tests/bench/floor --json $B/bench.json $(BENCH_ARGS)
+
+fuzz: .deps-all
+	@sh tests/fuzz/fuzz.sh $(or $(SECONDS),30)
+fuzzers: $(FUZZ)
+
+lint: .deps-all $(PB:=.h)
+	@sh tests/lint.sh $(if $(FILES),$(FILES),all) -- $(FLAGS)
+format:
+	git ls-files -z '*.[ch]' | xargs -0 clang-format -i
+
+# ---- configuring: on a fresh machine the packages come first. DEPS=no leaves packages alone.
+
+APT = $$([ "$$(id -u)" = 0 ] || echo sudo) sh -c 'apt-get update -q && \
+      DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(1)'
+# $(call deps,is everything there?,packages)
+deps = if [ "$(DEPS)" = no ] || { $(1); } >/dev/null 2>&1; then :; \
+       elif command -v apt-get >/dev/null; then $(call APT,$(2)); \
+       else echo 'please install what Debian calls: $(2)' >&2; exit 1; fi; touch $@
+
+config.mk: config.mk.in configure | .deps
+	@if test -x config.status; then ./config.status -q --recheck && ./config.status -q; else ./configure -q; fi
+configure: configure.ac | .deps
 	autoconf
+.deps: configure.ac
+	@$(call deps,command -v autoconf && command -v $(or $(CC),cc) && command -v protoc-c && \
+	  pkg-config --exists libuv libprotobuf-c sqlite3 libxxhash check,$(PACKAGES))
+.deps-all: | config.mk
+	@$(call deps,command -v git && command -v clang && command -v clang-format && command -v clang-tidy && \
+	  command -v valgrind && test -e "$$(clang -print-file-name=libclang_rt.fuzzer-x86_64.a)",$(PACKAGES_ALL))
+
+# ---- installing
+
+MAN := $(wildcard docs/man/*.[1-8])
+COMPLETION := $(firstword $(wildcard client/cli/*.bash client/cli/*completion*))
+UNIT := $(wildcard daemon/tidemarkd.service)
+# source|mode|target of everything that is installed
+INSTALLED = $B/tidemarkd|755|$(sbindir)/tidemarkd $B/tidemark|755|$(bindir)/tidemark \
+  $B/libtidemark.a|644|$(libdir)/libtidemark.a $B/libtidemark.so.$(VERSION)|755|$(libdir)/libtidemark.so.$(VERSION) \
+  $B/include/tidemark.h|644|$(includedir)/tidemark.h $B/tidemark.pc|644|$(libdir)/pkgconfig/tidemark.pc \
+  $(foreach m,$(MAN),$m|644|$(mandir)/man$(subst .,,$(suffix $m))/$(notdir $m)) \
+  $(addsuffix |644|$(datarootdir)/doc/tidemark/tidemarkd.conf,$(wildcard daemon/tidemarkd.conf)) \
+  $(addsuffix |644|$(prefix)/lib/systemd/system/tidemarkd.service,$(UNIT:%=$B/%)) \
+  $(addsuffix |644|$(datarootdir)/bash-completion/completions/tidemark,$(COMPLETION))
+LINKS = $(libdir)/libtidemark.so $(libdir)/libtidemark.so.0
+parts = $(subst |, ,$(1))
+$B/daemon/tidemarkd.service: daemon/tidemarkd.service config.mk
+	@mkdir -p $(@D)
+	@sed 's|/usr/sbin/|$(sbindir)/|' $< >$@
+install: all $(UNIT:%=$B/%)
+	$(foreach f,$(INSTALLED),install -D -m $(word 2,$(call parts,$f)) $(word 1,$(call parts,$f)) \
+	  "$(DESTDIR)$(word 3,$(call parts,$f))" &&) \
+	$(foreach l,$(LINKS),ln -sf libtidemark.so.$(VERSION) "$(DESTDIR)$l" &&) true
+uninstall:
+	rm -f $(foreach f,$(INSTALLED),"$(DESTDIR)$(word 3,$(call parts,$f))") $(LINKS:%="$(DESTDIR)%")
+
+dist: configure
+	v=$$(sed -n 's/^AC_INIT(\[tidemark\], \[\(.*\)\])/\1/p' configure.ac); \
+	git archive --format=tar.gz --prefix=tidemark-$$v/ --add-file=configure -o tidemark-$$v.tar.gz HEAD && \
+	echo tidemark-$$v.tar.gz
 clean:
 	rm -rf build
 distclean: clean
-	rm -rf config.mk config.status config.log configure configure~ autom4te.cache
-.PHONY: all check clean distclean
--include $(shell find $B -name '*.d' 2>/dev/null)
+	rm -rf config.mk config.status config.log configure configure~ autom4te.cache .deps .deps-all tidemark-*.tar.gz
+
+help:
+	@sed -n 's/^# > //p' Makefile
+.PHONY: all check check-all check-long demo sim bench fuzz fuzzers lint format install uninstall dist clean distclean help
+-include $(wildcard $(addprefix $B/,$(addsuffix *.d,$(wildcard proto/ storage/ daemon/ daemon/core/ client/ client/cli/ \
+  client/examples/*/ tests/*/))))
