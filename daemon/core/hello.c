@@ -1,0 +1,88 @@
+/* The opening exchange: checks a client's first frame. */
+#include <stdio.h>
+
+#include "daemon/core/internal.h"
+
+static bool refuse(struct tide_buf *reply, Tide__PeerKind kind, Tide__RefusedCode code, const char *why)
+{
+    Tide__Refused refused = TIDE__REFUSED__INIT;
+    refused.code = code;
+    refused.reason = PB(VIEW(why));
+    if (kind == TIDE__PEER_KIND__PEER_ADMIN) {
+        Tide__Response response = TIDE__RESPONSE__INIT;
+        response.result_case = TIDE__RESPONSE__RESULT_REFUSED;
+        response.refused = &refused;
+        tide_frame_put(reply, &response.base);
+    } else {
+        Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+        message.msg_case = TIDE__TO_WORKER__MSG_REFUSED;
+        message.refused = &refused;
+        tide_frame_put(reply, &message.base);
+    }
+    return false;
+}
+
+static void welcome(const struct hello_config *config, Tide__PeerKind kind, struct tide_buf *reply)
+{
+    Tide__Welcome m = TIDE__WELCOME__INIT;
+    m.version = TIDE_PROTOCOL_VERSION;
+    m.store_id = PB(((struct tide_bytes){config->store_id.b, 16}));
+    m.incarnation = config->incarnation;
+    m.nonce = config->nonce;
+    m.frame_max = TIDE_FRAME_MAX;
+    if (kind == TIDE__PEER_KIND__PEER_ADMIN) {
+        Tide__Response response = TIDE__RESPONSE__INIT;
+        response.result_case = TIDE__RESPONSE__RESULT_WELCOME;
+        response.welcome = &m;
+        tide_frame_put(reply, &response.base);
+    } else {
+        Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+        message.msg_case = TIDE__TO_WORKER__MSG_WELCOME;
+        message.welcome = &m;
+        tide_frame_put(reply, &message.base);
+    }
+}
+
+/* Takes the same time wherever the first difference is. */
+static bool same_secret(struct tide_bytes want, struct tide_bytes got)
+{
+    uint8_t difference = want.len != got.len;
+    for (size_t i = 0; i < got.len; i++)
+        difference |= (uint8_t)(got.data[i] ^ (want.len ? want.data[i % want.len] : 1));
+    return difference == 0;
+}
+
+bool hello_check(const struct hello_config *config, struct tide_bytes frame, Tide__PeerKind *ret_kind,
+                 struct tide_buf *reply, char why[static 160])
+{
+    struct tide_bytes content;
+    struct tide_arena arena;
+    Tide__RefusedCode code = TIDE__REFUSED_CODE__REFUSED_MALFORMED;
+    Tide__PeerKind kind = TIDE__PEER_KIND__PEER_UNSPECIFIED;
+    tide_arena_init(&arena, 256u << 10);
+    Tide__Hello *hello = NULL;
+    if (tide_frame_peek(frame, &content) == 1) hello = tide_unpack(&arena, &tide__hello__descriptor, content, NULL);
+    why[0] = '\0';
+    if (!hello) {
+        snprintf(why, 160, "the first frame is not a Hello");
+    } else if (hello->kind != TIDE__PEER_KIND__PEER_WORKER && hello->kind != TIDE__PEER_KIND__PEER_ADMIN) {
+        snprintf(why, 160, "Hello.kind is %d: neither worker (1) nor admin (2)", (int)hello->kind);
+    } else if (hello->version_min > TIDE_PROTOCOL_VERSION || hello->version_max < TIDE_PROTOCOL_VERSION ||
+               hello->version_min > hello->version_max) {
+        snprintf(why, 160, "protocol versions %u to %u are offered, this daemon speaks %u", hello->version_min,
+                 hello->version_max, TIDE_PROTOCOL_VERSION);
+        code = TIDE__REFUSED_CODE__REFUSED_VERSION;
+    } else if (!same_secret(config->secret, UNPB(hello->secret))) {
+        snprintf(why, 160, hello->secret.len ? "the secret is wrong: compare the secret files of both sides"
+                                             : "a secret is needed: give the daemon's secret file");
+        code = TIDE__REFUSED_CODE__REFUSED_SECRET;
+    } else if (hello->software.len > 64 || !tide_text_valid(UNPB(hello->software))) {
+        snprintf(why, 160, "Hello.software is not a text of at most 64 bytes");
+    }
+    if (hello) kind = hello->kind;
+    tide_arena_release(&arena);
+    if (why[0]) return refuse(reply, kind, code, why);
+    *ret_kind = kind;
+    welcome(config, kind, reply);
+    return true;
+}
