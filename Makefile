@@ -133,14 +133,14 @@ $(EXAMPLES): $$(patsubst %.c,$B/%.o,$$(wildcard $$(patsubst $B/%,%,$$(@D))/*.c))
 # until something that it is made of changes.
 
 area = $$(patsubst %.c,$B/%.o,$$(wildcard $$(patsubst $B/%,%,$$(@D))/lib_*.c))
-$(TESTS): %: %.o $(area) $R $P
+$(TESTS): %: %.o $(area) $P
 	$(call Q,LINK  )$(LINK) -o $@ $(filter %.o,$^) $(CHECK_LIBS) $(LIBS) $(PROTO_LIBS) -pthread
-$(filter $B/tests/storage/%,$(TESTS)): $S
-$(filter $B/tests/core/%,$(TESTS)): $(CORE)
+$(filter $B/tests/storage/%,$(TESTS)): $S $R
+$(filter $B/tests/core/%,$(TESTS)): $(CORE) $R
 $(filter $B/tests/client/%,$(TESTS)): $(LIB)
-$(filter $B/tests/cli/%,$(TESTS)): $(filter-out $B/client/cli/main.o,$(CLI)) $S
-$(filter $B/tests/daemon/%,$(TESTS)): $(HOST) $(CORE) $S
-$(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE)
+$(filter $B/tests/cli/%,$(TESTS)): $(filter-out $B/client/cli/main.o,$(CLI)) $S $R
+$(filter $B/tests/daemon/%,$(TESTS)): $(HOST) $(CORE) $S $R
+$(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE) $R
 $B/tests/storage/% $B/tests/cli/%: LIBS = $(SQLITE_LIBS)
 $B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
 
