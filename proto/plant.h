@@ -1,26 +1,63 @@
-/* Planted faults: what a simulator must be able to see. PLANTED(NAME) is 0 in every normal build;
- * -DTIDE_PLANT=TIDE_FAULT_<NAME> turns exactly one on. docs/simulation.md lists them. */
+/* Planted faults: proof that the simulator can see.
+ *
+ * Each is one condition at the place where the right rule stands, always false in a normal build
+ * and true in a build with -DTIDE_PLANT_<NAME>, which tests/sim/plants.sh makes one after the other. */
 #ifndef TIDE_PLANT_H
 #define TIDE_PLANT_H
 
-enum tide_fault {
-    TIDE_FAULT_NONE,
-    TIDE_FAULT_ACK_COUNT,        /* acks counted instead of kept as a set */
-    TIDE_FAULT_TELL_EARLY,       /* complete told before the row is durable */
-    TIDE_FAULT_STALE_ACK,        /* a stale attempt's ack accepted */
-    TIDE_FAULT_LEAVE_OUT,        /* a lost worker left out of the round */
-    TIDE_FAULT_EARLY_SNAPSHOT,   /* a task snapshots before its last barrier */
-    TIDE_FAULT_REUSE_ID,         /* a round id reused after a crash */
-    TIDE_FAULT_NO_LEASE,         /* the lease not enforced */
-    TIDE_FAULT_DELETE_EARLY,     /* a deletion before the row says deleting */
-    TIDE_FAULT_DROP_PRECOMMIT,   /* a pre-commit dropped on abort */
-    TIDE_FAULT_ABORT_COMMITTING  /* a round aborted after its commit was handed to the store */
-};
+#define PLANTED(name) (TIDE_PLANTED_##name != 0)
 
-#ifdef TIDE_PLANT
-#define PLANTED(name) (TIDE_PLANT == TIDE_FAULT_##name)
+enum tide_plant {
+#ifdef TIDE_PLANT_ACK_COUNT
+    TIDE_PLANTED_ACK_COUNT = 1, /* acks are counted instead of kept as a set */
 #else
-#define PLANTED(name) 0
+    TIDE_PLANTED_ACK_COUNT = 0,
 #endif
+#ifdef TIDE_PLANT_TELL_EARLY
+    TIDE_PLANTED_TELL_EARLY = 1, /* complete is told before the row is durable */
+#else
+    TIDE_PLANTED_TELL_EARLY = 0,
+#endif
+#ifdef TIDE_PLANT_STALE_ACK
+    TIDE_PLANTED_STALE_ACK = 1, /* the ack of a stale attempt is accepted */
+#else
+    TIDE_PLANTED_STALE_ACK = 0,
+#endif
+#ifdef TIDE_PLANT_LEAVE_OUT
+    TIDE_PLANTED_LEAVE_OUT = 1, /* a lost worker is left out of the round */
+#else
+    TIDE_PLANTED_LEAVE_OUT = 0,
+#endif
+#ifdef TIDE_PLANT_EARLY_SNAPSHOT
+    TIDE_PLANTED_EARLY_SNAPSHOT = 1, /* a task snapshots before its last barrier */
+#else
+    TIDE_PLANTED_EARLY_SNAPSHOT = 0,
+#endif
+#ifdef TIDE_PLANT_REUSE_ID
+    TIDE_PLANTED_REUSE_ID = 1, /* round ids are reused after a crash */
+#else
+    TIDE_PLANTED_REUSE_ID = 0,
+#endif
+#ifdef TIDE_PLANT_NO_LEASE
+    TIDE_PLANTED_NO_LEASE = 1, /* the lease is not enforced */
+#else
+    TIDE_PLANTED_NO_LEASE = 0,
+#endif
+#ifdef TIDE_PLANT_DELETE_EARLY
+    TIDE_PLANTED_DELETE_EARLY = 1, /* bytes are deleted before the row says deleting */
+#else
+    TIDE_PLANTED_DELETE_EARLY = 0,
+#endif
+#ifdef TIDE_PLANT_DROP_PRECOMMIT
+    TIDE_PLANTED_DROP_PRECOMMIT = 1, /* a sink drops its pre-commit when the round aborts */
+#else
+    TIDE_PLANTED_DROP_PRECOMMIT = 0,
+#endif
+#ifdef TIDE_PLANT_ABORT_COMMITTING
+    TIDE_PLANTED_ABORT_COMMITTING = 1 /* a round aborts after its commit was handed to the store */
+#else
+    TIDE_PLANTED_ABORT_COMMITTING = 0
+#endif
+};
 
 #endif
