@@ -1,0 +1,65 @@
+#!/bin/bash
+# gate.sh: `make check-all`. Every variant in an empty build folder of its own, each step in turn;
+# all steps run, also after one has failed, and the summary comes last. STEPS="lint clang" picks.
+set -uo pipefail
+unset MAKEFLAGS MFLAGS MAKELEVEL B CC CFLAGS LDFLAGS SAN
+root=build/gate
+jobs=$(nproc)
+summary=() failed=0
+
+make_() { make --no-print-directory -j"$jobs" "$@"; }
+
+step_clang() {
+    make_ check B=$root/clang CC=clang WERROR=-Werror SIM_SEEDS=500
+}
+step_asan() {
+    ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 CK_TIMEOUT_MULTIPLIER=10 \
+        make_ check B=$root/asan SAN=address,undefined WERROR=-Werror SIM_SEEDS=250 TIMEOUT=600
+}
+step_tsan() { # the areas that start threads
+    TSAN_OPTIONS=halt_on_error=1 CK_TIMEOUT_MULTIPLIER=10 setarch -R \
+        make --no-print-directory -j"$jobs" check B=$root/tsan SAN=thread TIMEOUT=600 \
+        AREAS="storage client daemon"
+}
+step_valgrind() {
+    CK_FORK=no make_ check B=$root/valgrind TIMEOUT=900 AREAS="proto storage core client" \
+        RUN="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --fair-sched=yes"
+}
+step_lint() { make_ lint; }
+step_install() { # what is installed is enough to build the example with
+    local to=$PWD/$root/root cflags libs
+    rm -rf "$to"
+    make_ install DESTDIR="$to" prefix=/usr >/dev/null || return
+    export PKG_CONFIG_SYSROOT_DIR=$to PKG_CONFIG_PATH=$to/usr/lib/pkgconfig
+    cflags=$(pkg-config --cflags tidemark) libs=$(pkg-config --libs tidemark) || return
+    # shellcheck disable=SC2086
+    cc -std=c11 -D_GNU_SOURCE $cflags client/examples/wordcount/*.c -o $root/wordcount $libs -pthread || return
+    test "$(readlink "$to/usr/lib/libtidemark.so.0")" = "libtidemark.so.$(pkg-config --modversion tidemark)" || return
+    make_ uninstall DESTDIR="$to" prefix=/usr >/dev/null || return
+    test -z "$(find "$to" ! -type d)" || { find "$to" ! -type d; echo "left behind by uninstall"; return 1; }
+}
+step_dist() { # the archive builds where autoconf is not
+    local to=$root/dist
+    rm -rf $to && mkdir -p $to && make_ dist >/dev/null && tar -xzf tidemark-*.tar.gz -C $to && rm -f tidemark-*.tar.gz &&
+        make -C $to/tidemark-* --no-print-directory -j"$jobs" DEPS=no AUTOCONF=false all
+}
+step_demo() {
+    local seed
+    for seed in 1 2; do make_ demo BYTES=10M SEED=$seed || return; done
+}
+
+rm -rf $root
+mkdir -p $root
+for step in ${STEPS:-lint clang asan tsan valgrind install dist demo}; do
+    began=$SECONDS
+    printf 'gate: %-9s' "$step"
+    if (step_"$step") >$root/"$step".log 2>&1; then result=ok; else result=FAILED failed=1; fi
+    printf '%s, %d s\n' "$result" $((SECONDS - began))
+    [ $result = ok ] || tail -n 60 $root/"$step".log
+    summary+=("$(printf '  %-9s %-7s %4d s  %s' "$step" $result $((SECONDS - began)) \
+        "$(grep -hE ': all passed$|^lint: clean|demo: OK' $root/"$step".log | tail -n 1)")")
+done
+echo "gate: the logs are in $root; summary:"
+printf '%s\n' "${summary[@]}"
+if [ $failed = 0 ]; then echo "gate: OK after $SECONDS s"; else echo "gate: FAILED after $SECONDS s"; fi
+exit $failed
