@@ -72,7 +72,7 @@ bool hello_check(const struct hello_config *config, struct tide_bytes frame, Tid
         snprintf(why, 160, "protocol versions %u to %u are offered, this daemon speaks %u", hello->version_min,
                  hello->version_max, TIDE_PROTOCOL_VERSION);
         code = TIDE__REFUSED_CODE__REFUSED_VERSION;
-    } else if (!same_secret(config->secret, UNPB(hello->secret))) {
+    } else if (config->secret.len && !same_secret(config->secret, UNPB(hello->secret))) {
         snprintf(why, 160, hello->secret.len ? "the secret is wrong: compare the secret files of both sides"
                                              : "a secret is needed: give the daemon's secret file");
         code = TIDE__REFUSED_CODE__REFUSED_SECRET;

@@ -118,8 +118,6 @@ enum standing {
     STANDS_REWINDING   /* was told to drop its attempt, or should be: holds it until it says so or its lease is over */
 };
 
-struct open_round { uint64_t round; }; /* a worker's word at its Join */
-
 struct worker {
     struct job *job;
     struct worker *next, *prev; /* in job->workers */

@@ -1,0 +1,274 @@
+/* The door of the core, and its start and end.
+ *
+ * The usual way: core_new() takes in what the store knows; EV_START reserves ids, ends what the last daemon
+ * had begun, takes up deletions and adoptions again; then events come until EV_SHUTDOWN, which
+ * waits for commits under way, aborts other rounds, says Bye, and ends in ACT_STOP.
+ *
+ * Leases: after a start, or when an event comes so late that the process must have stood still,
+ * nobody can have been heard; every lease counts as renewed at that moment. */
+#include <stdio.h>
+
+#include "daemon/core/internal.h"
+
+#define GAP_US (1000 * MS) /* later than this for a timer: the loop stood still */
+
+uint64_t core_random(struct core *c)
+{
+    /* splitmix64 (Steele, Lea, Flood 2014) */
+    uint64_t z = c->rng += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+uint64_t core_random_below(struct core *c, uint64_t bound)
+{
+    return bound ? core_random(c) % bound : 0;
+}
+
+void core_stop(struct core *c, int exit_code, const char *why)
+{
+    if (c->stopped) return;
+    c->stopped = true;
+    struct action *x = act(c, ACT_STOP);
+    x->exit_code = exit_code;
+    x->text = core_printf("%s", why);
+}
+
+/* ---- ids: reserved in blocks, so that none is issued twice across a crash */
+
+static void reserve_ids(struct core *c)
+{
+    if (c->reserving || c->next_id + ID_BLOCK / 2 <= c->reserved) return;
+    c->reserving = true;
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    uint64_t upto = (c->reserved > c->next_id ? c->reserved : c->next_id) + ID_BLOCK;
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_RESERVE, (tide_id){{0}});
+    core_assert(r != NULL);
+    r->reserve.upto = upto;
+    ask_commit(c, commit, ASKED_RESERVE, NULL, upto);
+}
+
+uint64_t core_new_id(struct core *c)
+{
+    reserve_ids(c);
+    return c->next_id <= c->reserved ? c->next_id++ : 0;
+}
+
+struct job *job_find(struct core *c, struct tide_bytes name_or_id)
+{
+    for (struct job *job = c->jobs; job; job = job->next)
+        if (tide_bytes_equal(VIEW(job->name), name_or_id)) return job;
+    if (name_or_id.len != 32) return NULL;
+    for (struct job *job = c->jobs; job; job = job->next) {
+        char hex[33];
+        for (int i = 0; i < 16; i++) snprintf(hex + 2 * i, 3, "%02x", job->id.b[i]);
+        if (memcmp(hex, name_or_id.data, 32) == 0) return job;
+    }
+    return NULL;
+}
+
+/* ---- birth and end */
+
+static void store_too_slow(struct core *c, void *arg)
+{
+    (void)arg;
+    core_stop(c, 1, "the store has not answered within its limit ([store] timeout)");
+}
+
+struct core *core_new(const struct core_config *config, const struct tide_catalog *catalog, uint64_t seed)
+{
+    struct core *c = core_alloc(sizeof *c);
+    c->config = *config;
+    c->config.state_root = core_printf("%s", config->state_root);
+    c->config.savepoint_root = config->savepoint_root ? core_printf("%s", config->savepoint_root) : NULL;
+    c->config.software = core_printf("%s", config->software ? config->software : "");
+    c->store_id = catalog->store_id;
+    c->incarnation = catalog->incarnation;
+    c->nonce = catalog->nonce;
+    c->n_incarnations = catalog->n_incarnations;
+    c->incarnations = core_alloc((catalog->n_incarnations + 1) * sizeof *c->incarnations);
+    if (catalog->n_incarnations)
+        memcpy(c->incarnations, catalog->incarnations, catalog->n_incarnations * sizeof *c->incarnations);
+    c->rng = seed;
+    c->next_id = PLANTED(REUSE_ID) && catalog->reserved >= ID_BLOCK ? catalog->reserved - ID_BLOCK + 1
+                                                                    : catalog->reserved + 1;
+    c->reserved = PLANTED(REUSE_ID) ? catalog->reserved : c->next_id - 1;
+    c->external = catalog->external;
+    c->lease_us = catalog->lease_us;
+    c->jobs_end = &c->jobs;
+    c->store_timer = (struct timer){.fire = store_too_slow};
+    c->deadline_told = NEVER;
+    tide_arena_init(&c->arena, TIDE_ARENA_MAX);
+    struct actions none;
+    actions_init(&none);
+    c->todo = &none; /* loading asks nothing of the host yet */
+    for (uint32_t i = 0; i < catalog->n_jobs; i++) job_load(c, &catalog->jobs[i]);
+    core_assert(none.n == 0);
+    actions_release(&none);
+    c->todo = NULL;
+    return c;
+}
+
+static void free_values(struct map *m)
+{
+    for (size_t i = 0; i < m->cap; i++) free(m->slots[i].value);
+    free(m->slots);
+}
+
+void core_free(struct core *c)
+{
+    if (!c) return;
+    struct actions none;
+    actions_init(&none);
+    c->todo = &none; /* whatever the last rites would say, nobody hears */
+    while (c->jobs) {
+        struct job *job = c->jobs;
+        c->jobs = job->next;
+        job_free(job);
+    }
+    while (c->waiters) {
+        struct waiter *w = c->waiters;
+        c->waiters = w->next;
+        free(w);
+    }
+    actions_release(&none);
+    for (size_t i = 0; i < c->sessions.cap; i++) {
+        struct session *s = c->sessions.slots[i].value;
+        if (s) tide_joiner_release(&s->joiner);
+    }
+    free_values(&c->sessions);
+    free_values(&c->pending);
+    free(c->timers.heap);
+    free(c->incarnations);
+    free((char *)(uintptr_t)c->config.state_root);
+    free((char *)(uintptr_t)c->config.savepoint_root);
+    free((char *)(uintptr_t)c->config.software);
+    tide_arena_release(&c->arena);
+    free(c);
+}
+
+/* ---- events */
+
+static void start(struct core *c)
+{
+    core_assert(!c->started);
+    c->started = true;
+    c->external = c->external > c->wall ? c->external : c->wall;
+    reserve_ids(c);
+    for (struct job *job = c->jobs; job; job = job->next) {
+        for (struct worker *w = job->workers; w; w = w->next) worker_renew(c, w);
+        if (job->adopting) {
+            core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " was open; its workers have %u ms to come back",
+                     job->name, job->attempt, job->graph->checkpointing.grace_ms);
+            timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.grace_ms * MS);
+        }
+        clean_pump(c, job);
+        if (job->state == TIDE_JOB_STOPPING) job_finish(c, job);
+        /* what the last daemon may have left between the row and the rename */
+        for (struct snapshot *s = job->snapshots; s; s = s->next)
+            if (s->kind == TIDE_SAVEPOINT && s->state == TIDE_RETAINED)
+                ask_file(c, FILE_META_PUBLISH, s->directory, ASKED_PUBLISH, job, s->round);
+    }
+}
+
+static void opened(struct core *c, const struct event *ev)
+{
+    core_assert(ev->session != 0 && map_get(&c->sessions, ev->session) == NULL);
+    struct session *s = core_alloc(sizeof *s);
+    s->id = ev->session;
+    s->kind = ev->kind;
+    tide_joiner_init(&s->joiner, TIDE_PARTS_MAX);
+    map_put(&c->sessions, s->id, s);
+}
+
+static void closed(struct core *c, const struct event *ev)
+{
+    struct session *s = map_remove(&c->sessions, ev->session);
+    if (!s) return;
+    if (s->kind == TIDE__PEER_KIND__PEER_ADMIN) admin_closed(c, s->id);
+    if (s->worker) worker_closed(c, s->worker, ev->text ? ev->text : "connection closed");
+    tide_joiner_release(&s->joiner);
+    free(s);
+}
+
+static void frame(struct core *c, const struct event *ev)
+{
+    struct session *s = map_get(&c->sessions, ev->session);
+    if (!s) return; /* refused in an earlier frame of the same read */
+    if (s->kind == TIDE__PEER_KIND__PEER_ADMIN)
+        admin_frame(c, s, ev->bytes);
+    else
+        worker_frame(c, s, ev->bytes);
+}
+
+/* Goes on with the shutdown as far as it can: called once, and after each answer of the store. */
+void core_shutdown_step(struct core *c)
+{
+    if (!c->shutting_down || c->stopped || c->commits) return;
+    Tide__Bye bye = TIDE__BYE__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    bye.reason = PB(VIEW("the daemon shuts down and will be back; go on computing"));
+    message.msg_case = TIDE__TO_WORKER__MSG_BYE;
+    message.bye = &bye;
+    for (size_t i = 0; i < c->sessions.cap; i++) {
+        struct session *s = c->sessions.slots[i].value;
+        if (s && s->kind == TIDE__PEER_KIND__PEER_WORKER) send_worker(c, s->id, &message);
+    }
+    core_stop(c, 0, "shut down in good order");
+}
+
+static void begin_shutdown(struct core *c)
+{
+    if (c->shutting_down) return;
+    c->shutting_down = true;
+    for (struct job *job = c->jobs; job; job = job->next)
+        if (job->round && !round_holds(job->round))
+            round_abort(c, job, TIDE__ABORT_CODE__ABORT_SHUTDOWN, "the daemon shuts down");
+    /* what rides unawaited gets a flush to ride on */
+    struct tide_commit *flush = tide_commit_new(true);
+    core_assert(flush != NULL);
+    c->flushing = true;
+    ask_commit(c, flush, ASKED_FLUSH, NULL, 0);
+}
+
+static void stood_still(struct core *c)
+{
+    core_log(c, LEVEL_WARN, "the loop stood still for more than %" PRIu64 " ms: all leases count as renewed",
+             (c->now - c->deadline_told) / MS);
+    for (struct job *job = c->jobs; job; job = job->next)
+        for (struct worker *w = job->workers; w; w = w->next)
+            if (w->standing != STANDS_REWINDING) worker_renew(c, w);
+}
+
+void core_step(struct core *c, const struct event *ev, struct actions *todo)
+{
+    if (c->stopped) return;
+    c->todo = todo;
+    c->now = ev->now_us;
+    c->wall = ev->wall_us;
+    core_assert(c->started || ev->type == EV_START);
+    if (c->deadline_told != NEVER && c->now > c->deadline_told + GAP_US) stood_still(c);
+    switch (ev->type) {
+    case EV_START: start(c); break;
+    case EV_OPEN: opened(c, ev); break;
+    case EV_FRAME: frame(c, ev); break;
+    case EV_CLOSED: closed(c, ev); break;
+    case EV_TIMER: timers_run(c); break;
+    case EV_STORED:
+    case EV_FILE:
+    case EV_MANIFEST:
+    case EV_SENT: answered(c, ev); break;
+    case EV_SHUTDOWN: begin_shutdown(c); break;
+    }
+    core_shutdown_step(c);
+    tide_arena_reset(&c->arena);
+    c->deadline_told = core_deadline(c);
+    c->todo = NULL;
+}
+
+uint64_t core_deadline(const struct core *c)
+{
+    return c->timers.n ? c->timers.heap[1]->at : NEVER;
+}

@@ -1,0 +1,356 @@
+/* A job: its birth from a spec or from the store, its states, its end.
+ *
+ * WAITING (for tasks) -> RESTORING -> RUNNING -> back to WAITING whenever an attempt ends, or
+ * STOPPING once every task has ended -> FINISHED. HELD and FAILED are left by an operator's hand alone. Each
+ * state is durable before anybody is told. */
+#include <stdio.h>
+
+#include "daemon/core/internal.h"
+
+static const uint32_t may_move[] = {
+    [TIDE_JOB_WAITING] = 1u << TIDE_JOB_RESTORING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_HELD | 1u << TIDE_JOB_FAILED,
+    [TIDE_JOB_RESTORING] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_RUNNING | 1u << TIDE_JOB_HELD | 1u << TIDE_JOB_FAILED |
+                           1u << TIDE_JOB_STOPPING,
+    [TIDE_JOB_RUNNING] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_HELD | 1u << TIDE_JOB_FAILED,
+    [TIDE_JOB_STOPPING] = 1u << TIDE_JOB_FINISHED | 1u << TIDE_JOB_HELD,
+    [TIDE_JOB_FINISHED] = 0,
+};
+
+static void move(struct job *job, enum tide_job_state to)
+{
+    if (job->state == to) return;
+    core_assert(job->state <= TIDE_JOB_STOPPING && (may_move[job->state] & 1u << to));
+    job->state = to;
+}
+
+void job_record_state(struct core *c, struct tide_commit *commit, struct job *job, enum tide_job_state state)
+{
+    move(job, state);
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_JOB_STATE, job->id);
+    core_assert(r != NULL);
+    r->job_state.state = state;
+    r->job_state.cause = job->cause ? tide_commit_bytes(commit, VIEW(job->cause)) : (struct tide_bytes){0};
+    r->job_state.snapshot = tide_job_ended(state) ? job->ended_snapshot : 0;
+    r->job_state.wall = c->wall;
+    core_assert(commit->rc == 0);
+}
+
+static struct job *job_init(struct core *c, struct tide_graph *graph, tide_id id)
+{
+    struct job *job = core_alloc(sizeof *job);
+    job->core = c;
+    job->id = id;
+    job->name = core_text(graph->name);
+    job->graph = graph;
+    job->state = TIDE_JOB_WAITING;
+    job->host = core_alloc(graph->tasks * sizeof *job->host);
+    bits_init(&job->restored, graph->tasks);
+    bits_init(&job->ending, graph->tasks);
+    bits_init(&job->ended, graph->tasks);
+    tide__gauges__init(&job->gauges);
+    job->gauges.last_checkpoint_duration = job->gauges.last_checkpoint_size = -1;
+    job->gauges.last_checkpoint_full_size = job->gauges.last_completed_checkpoint_id = -1;
+    job->gauges.last_checkpoint_completed_timestamp = job->gauges.last_checkpoint_restore_timestamp = -1;
+    attempt_timers_init(job);
+    trigger_init(job);
+    round_init(job);
+    clean_init(job);
+    *c->jobs_end = job;
+    c->jobs_end = &job->next;
+    c->n_jobs++;
+    return job;
+}
+
+struct job *job_new(struct core *c, struct tide_graph *graph)
+{
+    tide_id id;
+    tide_set_u64(id.b, core_random(c));
+    tide_set_u64(id.b + 8, core_random(c));
+    struct job *job = job_init(c, graph, id);
+    job->created_wall = c->wall;
+
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_JOB, id);
+    core_assert(r != NULL);
+    r->job_new.name = tide_commit_bytes(commit, graph->name);
+    r->job_new.spec = tide_commit_bytes(commit, (struct tide_bytes){graph->spec_bytes, graph->spec_len});
+    r->job_new.fingerprint = tide_commit_bytes(commit, (struct tide_bytes){graph->fingerprint, 16});
+    r->job_new.created_wall = c->wall;
+    /* the longest lease ever granted is durable before it is granted */
+    uint64_t lease_us = graph->checkpointing.lease_ms * MS;
+    if (lease_us > c->lease_us) {
+        r = tide_commit_add(commit, TIDE_REC_LEASE, id);
+        core_assert(r != NULL);
+        r->lease.lease_us = lease_us;
+        c->lease_us = lease_us;
+    }
+    core_assert(commit->rc == 0);
+    ask_commit(c, commit, ASKED_JOB, job, 0);
+    core_log(c, LEVEL_INFO, "job %s: new, %u tasks", job->name, graph->tasks);
+    return job;
+}
+
+void job_free(struct job *job)
+{
+    struct core *c = job->core;
+    while (job->workers) worker_release(c, job->workers);
+    if (job->round) round_free(c, job);
+    while (job->snapshots) {
+        struct snapshot *s = job->snapshots;
+        job->snapshots = s->next;
+        free(s->directory);
+        free((void *)(uintptr_t)s->ended.data);
+        free(s);
+    }
+    while (job->owed) {
+        struct owed *o = job->owed;
+        job->owed = o->next;
+        free((void *)(uintptr_t)o->handle.data);
+        free(o);
+    }
+    while (job->operations) {
+        struct operation *op = job->operations;
+        job->operations = op->next;
+        free((void *)(uintptr_t)op->key.data);
+        free((void *)(uintptr_t)op->target.data);
+        free((void *)(uintptr_t)op->location.data);
+        free((void *)(uintptr_t)op->error.data);
+        free((void *)(uintptr_t)op->label.data);
+        free(op);
+    }
+    while (job->trash) {
+        struct trash *t = job->trash;
+        job->trash = t->next;
+        free(t->directory);
+        free(t);
+    }
+    bits_release(&job->restored);
+    bits_release(&job->ending);
+    bits_release(&job->ended);
+    tide_graph_free(job->graph);
+    free(job->host);
+    free(job->directory);
+    free(job->cause);
+    free(job->name);
+    free(job);
+}
+
+/* ---- from the store */
+
+static void load_snapshots(struct core *c, struct job *job, const struct tide_catalog_job *from)
+{
+    struct snapshot **end = &job->snapshots;
+    for (uint32_t i = 0; i < from->n_snapshots; i++) {
+        const struct tide_catalog_snapshot *f = &from->snapshots[i];
+        struct snapshot *s = core_alloc(sizeof *s);
+        *s = (struct snapshot){.round = f->round, .incarnation = f->incarnation, .attempt = f->attempt,
+                               .parent = f->parent, .completed_wall = f->completed_wall, .bytes = f->bytes,
+                               .kind = f->kind, .state = f->state, .directory = core_text(f->directory),
+                               .ended = core_copy(f->ended)};
+        *end = s;
+        end = &s->next;
+        if (f->round > job->last_complete) job->last_complete = f->round;
+        if (s->state == TIDE_DELETING) clean_add_snapshot(c, job, s);
+        job->gauges.last_completed_checkpoint_id = (int64_t)s->round;
+        job->gauges.last_checkpoint_completed_timestamp = (int64_t)(s->completed_wall / MS);
+        job->gauges.last_checkpoint_size = job->gauges.last_checkpoint_full_size = (int64_t)s->bytes;
+        job->gauges.last_checkpoint_external_path = PB(VIEW(s->directory));
+    }
+}
+
+static void load_attempt(struct job *job, const struct tide_catalog_attempt *from)
+{
+    if (from->attempt == 0) return;
+    job->attempt_incarnation = from->incarnation;
+    job->attempt_nonce = from->nonce;
+    job->external = from->external;
+    job->restored_from = from->restored_from;
+    job->directory = core_text(from->directory);
+    for (uint32_t i = 0; i < from->n_members; i++) {
+        const struct tide_member *m = &from->members[i];
+        struct worker *w = worker_new(job, m->worker);
+        w->endpoint = core_copy(m->endpoint);
+        w->boot_id = core_copy(m->boot_id);
+        w->pid = m->pid;
+        w->start_time = m->start_time;
+        w->n_ranges = m->n_ranges;
+        w->ranges = core_alloc((size_t)m->n_ranges * 2 * sizeof *w->ranges + 8);
+        memcpy(w->ranges, m->ranges, (size_t)m->n_ranges * 2 * sizeof *w->ranges);
+        for (uint32_t k = 0; k < m->n_ranges; k++) w->tasks += w->ranges[2 * k + 1];
+        w->attempt = job->attempt;
+        w->started = true;
+        /* of an attempt that has ended, too, nobody knows here that the leases are over */
+        worker_place(w, from->ended ? STANDS_REWINDING : STANDS_HOLDING);
+    }
+    job->attempt_open = job->adopting = !from->ended;
+}
+
+static void load_owed(struct job *job, const struct tide_catalog_job *from)
+{
+    struct owed **end = &job->owed;
+    for (uint32_t i = 0; i < from->n_owed; i++) {
+        int64_t task = tide_graph_task(job->graph, from->owed[i].uid, from->owed[i].subtask);
+        if (task < 0) continue; /* an operator that the graph lost: kept in the store, named there */
+        struct owed *o = core_alloc(sizeof *o);
+        *o = (struct owed){from->owed[i].round, (uint32_t)task, core_copy(from->owed[i].handle), NULL};
+        *end = o;
+        end = &o->next;
+    }
+}
+
+static void load_rounds(struct core *c, struct job *job, const struct tide_catalog_job *from)
+{
+    for (uint32_t i = 0; i < from->n_rounds; i++) {
+        const struct tide_record_round *r = &from->rounds[i].round;
+        char *directory = core_text(r->directory);
+        clean_add_round(c, job, r->number, r->attempt, directory);
+        free(directory);
+    }
+}
+
+static void load_operations(struct job *job, const struct tide_catalog_job *from)
+{
+    struct operation **end = &job->operations;
+    for (uint32_t i = 0; i < from->n_operations; i++) {
+        const struct tide_catalog_operation *f = &from->operations[i];
+        struct operation *op = core_alloc(sizeof *op);
+        *op = (struct operation){.id = f->id, .snapshot = f->snapshot, .begun_wall = f->begun_wall,
+                                 .ended_wall = f->ended_wall, .kind = f->kind, .state = f->state,
+                                 .key = core_copy(f->key), .target = core_copy(f->target),
+                                 .location = core_copy(f->location), .error = core_copy(f->error),
+                                 .label = core_copy(f->label), .durable = true};
+        /* its round, if it had one, did not complete, or the operation would be done: try again */
+        if (op->state == TIDE_OP_RUNNING) {
+            op->state = TIDE_OP_QUEUED;
+            op->snapshot = 0;
+        }
+        *end = op;
+        end = &op->next;
+    }
+}
+
+/* Tasks that stay ended when the newest checkpoint is restored, or go on having ended. */
+static void load_ended(struct job *job)
+{
+    const struct snapshot *s = job_latest_checkpoint(job);
+    if (!s) return;
+    for (size_t at = 0; at + 8 <= s->ended.len; at += 8) {
+        uint32_t first = tide_get_u32(s->ended.data + at), count = tide_get_u32(s->ended.data + at + 4);
+        for (uint32_t i = 0; i < count && first + i < job->graph->tasks; i++) bits_put(&job->ended, first + i);
+    }
+}
+
+void job_load(struct core *c, const struct tide_catalog_job *from)
+{
+    char why[256];
+    struct tide_graph *graph = NULL;
+    Tide__JobSpec *spec = tide__job_spec__unpack(NULL, from->spec.len, from->spec.data);
+    core_assert(spec != NULL); /* the store's integrity was checked, and it holds what we packed */
+    int rc = tide_graph_new(spec, &graph, why);
+    tide__job_spec__free_unpacked(spec, NULL);
+    core_assert(rc == 0);
+    struct job *job = job_init(c, graph, from->id);
+    job->state = from->state;
+    job->durable = true;
+    job->created_wall = from->created_wall;
+    job->ended_snapshot = from->ended_snapshot;
+    job->attempt = from->attempts;
+    if (from->cause.len) job->cause = core_text(from->cause);
+    load_snapshots(c, job, from);
+    load_owed(job, from);
+    load_rounds(c, job, from);
+    load_operations(job, from);
+    load_ended(job);
+    if (!tide_job_ended(job->state) && job->state != TIDE_JOB_HELD) load_attempt(job, &from->last);
+    if (!job->attempt_open && (job->state == TIDE_JOB_RESTORING || job->state == TIDE_JOB_RUNNING))
+        job->state = TIDE_JOB_WAITING; /* the attempt's end is durable, the state's row had not followed */
+}
+
+/* ---- holding and ending */
+
+void job_hold(struct core *c, struct job *job, const char *cause)
+{
+    if (job->state == TIDE_JOB_HELD || tide_job_ended(job->state)) return;
+    if (job->round && !round_holds(job->round))
+        round_abort(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, cause);
+    timer_clear(c, &job->trigger_timer);
+    timer_clear(c, &job->grace_timer);
+    timer_clear(c, &job->restore_timer);
+    timer_clear(c, &job->start_timer);
+    job->adopting = false;
+    free(job->cause);
+    job->cause = core_printf("%s", cause);
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    job_record_state(c, commit, job, TIDE_JOB_HELD);
+    ask_commit(c, commit, ASKED_HELD, job, 0);
+    core_log(c, LEVEL_ERROR, "job %s is HELD: %s", job->name, cause);
+}
+
+/* In STOPPING: nothing is owed any more, so the job may end. */
+void job_finish(struct core *c, struct job *job)
+{
+    if (job->state != TIDE_JOB_STOPPING || job->owed || job->unsent_complete) return;
+    timer_clear(c, &job->grace_timer);
+    timer_clear(c, &job->restore_timer);
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    const struct snapshot *last = job_latest_checkpoint(job);
+    job->ended_snapshot = last ? last->round : 0;
+    if (job->attempt_open) {
+        struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_END, job->id);
+        core_assert(r != NULL);
+        r->attempt_end.attempt = job->attempt;
+        r->attempt_end.wall = c->wall;
+        r->attempt_end.reason = tide_commit_bytes(commit, VIEW("the job has finished"));
+    }
+    job_record_state(c, commit, job, TIDE_JOB_FINISHED);
+    ask_commit(c, commit, ASKED_ENDED, job, 0);
+}
+
+void job_ended_stored(struct core *c, struct job *job)
+{
+    Tide__Stop stop = TIDE__STOP__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    stop.outcome = PB(VIEW(tide_job_state_name(job->state)));
+    stop.snapshot = job->ended_snapshot;
+    stop.reason = PB(VIEW(job->cause ? job->cause : "every task has reached the end of its input"));
+    message.msg_case = TIDE__TO_WORKER__MSG_STOP;
+    message.stop = &stop;
+    core_log(c, LEVEL_INFO, "job %s is %s, last snapshot %" PRIu64, job->name, tide_job_state_name(job->state),
+             job->ended_snapshot);
+    job->attempt_open = job->adopting = false;
+    timer_clear(c, &job->trigger_timer);
+    for (struct worker *w = job->workers, *next; w; w = next) {
+        next = w->next;
+        struct session *s = map_get(&c->sessions, w->session);
+        send_worker(c, w->session, &message);
+        if (s) s->worker = NULL;
+        worker_release(c, w);
+    }
+    for (struct operation *op = job->operations; op; op = op->next)
+        if (op->state == TIDE_OP_QUEUED) operation_fail(c, job, op, NULL, "the job has ended");
+}
+
+/* ---- looking things up */
+
+uint64_t job_lowest_pending(const struct job *job)
+{
+    return job->round ? job->round->number : job->core->next_id;
+}
+
+const struct snapshot *job_latest_checkpoint(const struct job *job)
+{
+    const struct snapshot *latest = NULL;
+    for (const struct snapshot *s = job->snapshots; s; s = s->next)
+        if (s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED) latest = s;
+    return latest;
+}
+
+struct snapshot *job_snapshot(const struct job *job, uint64_t round)
+{
+    for (struct snapshot *s = job->snapshots; s; s = s->next)
+        if (s->round == round) return s;
+    return NULL;
+}

@@ -1,0 +1,605 @@
+/* Workers come and go.
+ *
+ * The usual way: a worker joins with nothing and is READY with its tasks; when all tasks are
+ * there an attempt starts and it is HOLDING. When the attempt ends it is REWINDING until it joins
+ * again with nothing.
+ *
+ * What can go wrong, and what we do:
+ * - its connection goes while it holds an attempt -> away: its lease decides; it may come back
+ * - its lease is over, or it leaves, or a process on its host shows that it is gone -> lost: the
+ *   attempt ends, its tasks are free
+ * - another process joins for tasks of a holder that is away -> parked until one of the above
+ * - ... of one that is present -> refused, it may try later
+ * - a Join names what this store cannot have told -> fenced, and the job is held: somebody has put
+ *   an old database back, and nothing of the job can be trusted to be new */
+#include <stdio.h>
+
+#include "daemon/core/internal.h"
+
+/* ---- the task table */
+
+struct worker *worker_new(struct job *job, struct tide_bytes name)
+{
+    struct worker *w = core_alloc(sizeof *w);
+    w->job = job;
+    w->name = core_copy(name);
+    w->next = job->workers;
+    if (w->next) w->next->prev = w;
+    job->workers = w;
+    job->n_workers++;
+    job->core->n_workers++;
+    return w;
+}
+
+static void count_standing(struct worker *w, bool add)
+{
+    struct job *job = w->job;
+    uint32_t tasks = add ? w->tasks : 0u - w->tasks, one = add ? 1u : 0u - 1u;
+    if (w->standing == STANDS_READY) job->ready_tasks += tasks;
+    if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) job->n_holders += one;
+}
+
+void worker_stand(struct worker *w, enum standing standing)
+{
+    count_standing(w, false);
+    w->standing = standing;
+    count_standing(w, true);
+}
+
+void worker_place(struct worker *w, enum standing standing)
+{
+    for (uint32_t i = 0; i < w->n_ranges; i++)
+        for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++) {
+            core_assert(w->job->host[w->ranges[2 * i] + t] == NULL);
+            w->job->host[w->ranges[2 * i] + t] = w;
+        }
+    worker_stand(w, standing);
+}
+
+void worker_release(struct core *c, struct worker *w)
+{
+    struct job *job = w->job;
+    struct session *s = map_get(&c->sessions, w->session);
+    if (s && s->worker == w) s->worker = NULL;
+    count_standing(w, false);
+    if (w->standing != STANDS_PARKED)
+        for (uint32_t i = 0; i < w->n_ranges; i++)
+            for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++)
+                if (job->host[w->ranges[2 * i] + t] == w) job->host[w->ranges[2 * i] + t] = NULL;
+    if (w->prev)
+        w->prev->next = w->next;
+    else
+        job->workers = w->next;
+    if (w->next) w->next->prev = w->prev;
+    job->n_workers--;
+    c->n_workers--;
+    free((void *)(uintptr_t)w->name.data);
+    free((void *)(uintptr_t)w->endpoint.data);
+    free((void *)(uintptr_t)w->boot_id.data);
+    free(w->ranges);
+    free(w->open_rounds);
+    free(w);
+}
+
+bool worker_hosts(const struct worker *w, uint32_t task)
+{
+    return task < w->job->graph->tasks && w->job->host[task] == w;
+}
+
+bool ranges_ok(const struct job *job, size_t n, Tide__TaskRange **ranges, const struct worker *of)
+{
+    uint64_t free_from = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t first = ranges[i]->first, end = first + ranges[i]->count;
+        if (ranges[i]->count == 0 || first < free_from || end > job->graph->tasks) return false;
+        for (uint64_t t = first; of && t < end; t++)
+            if (!worker_hosts(of, (uint32_t)t)) return false;
+        free_from = end;
+    }
+    return true;
+}
+
+/* ---- leases */
+
+void worker_renew(struct core *c, struct worker *w)
+{
+    uint64_t lease = w->job->graph->checkpointing.lease_ms * MS;
+    if (lease < c->lease_us && !w->started) lease = c->lease_us;
+    w->lease_until = c->now + lease + lease / 8;
+    lease_arm(c, w->job);
+}
+
+void lease_arm(struct core *c, struct job *job)
+{
+    uint64_t first = NEVER;
+    if (job->lease_timer.place) return; /* it fires at the earliest of them as of then, and looks again */
+    for (struct worker *w = job->workers; w; w = w->next)
+        if ((w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) && w->lease_until < first)
+            first = w->lease_until;
+    timer_set(c, &job->lease_timer, first);
+}
+
+void worker_lost(struct core *c, struct worker *w, const char *why)
+{
+    struct job *job = w->job;
+    bool holds = w->standing == STANDS_HOLDING && w->attempt == job->attempt && job->attempt_open;
+    core_log(c, LEVEL_WARN, "job %s: worker %.*s is lost: %s", job->name, (int)w->name.len,
+             (const char *)w->name.data, why);
+    if (PLANTED(LEAVE_OUT) && holds && job->round && job->round->state == ROUND_COLLECTING) {
+        for (uint32_t t = 0; t < job->graph->tasks; t++)
+            if (worker_hosts(w, t)) bits_put(&job->round->acked, t);
+        if (job->round->acked.set >= job->round->expected) round_all_acked(c, job);
+    }
+    if (w->session) {
+        struct session *s = map_get(&c->sessions, w->session);
+        if (s) s->worker = NULL;
+        act_close(c, w->session);
+        w->session = 0;
+    }
+    if (holds) {
+        char *reason = core_printf("worker %.*s is lost: %s", (int)w->name.len, (const char *)w->name.data, why);
+        attempt_end(c, job, reason);
+        free(reason);
+    }
+    worker_release(c, w);
+    job_admit_parked(c, job);
+    attempt_try(c, job);
+}
+
+void worker_closed(struct core *c, struct worker *w, const char *why)
+{
+    struct job *job = w->job;
+    w->session = 0;
+    w->told_joined = false;
+    if (w->standing == STANDS_PARKED || w->standing == STANDS_READY) {
+        worker_release(c, w);
+        job_admit_parked(c, job);
+        return;
+    }
+    core_log(c, LEVEL_INFO, "job %s: worker %.*s is away: %s", job->name, (int)w->name.len,
+             (const char *)w->name.data, why);
+}
+
+/* ---- what workers are told */
+
+static void tell_joined(struct core *c, struct worker *w)
+{
+    const Tide__Checkpointing *cp = &w->job->graph->checkpointing;
+    Tide__Joined m = TIDE__JOINED__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    m.job_id = PB(((struct tide_bytes){w->job->id.b, 16}));
+    m.lease_ms = cp->lease_ms;
+    m.heartbeat_ms = cp->heartbeat_ms;
+    m.orphan_limit_ms = cp->orphan_limit_ms;
+    m.progress_ms = cp->progress_ms;
+    message.msg_case = TIDE__TO_WORKER__MSG_JOINED;
+    message.joined = &m;
+    w->told_joined = true;
+    send_worker(c, w->session, &message);
+}
+
+static const struct worker *in_the_way(const struct worker *w)
+{
+    for (uint32_t i = 0; i < w->n_ranges; i++)
+        for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++)
+            if (w->job->host[w->ranges[2 * i] + t]) return w->job->host[w->ranges[2 * i] + t];
+    return NULL;
+}
+
+static void tell_parked(struct core *c, struct worker *w, const struct worker *holder)
+{
+    Tide__Parked m = TIDE__PARKED__INIT;
+    Tide__Host host = TIDE__HOST__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    host.boot_id = PB(holder->boot_id);
+    host.pid = holder->pid;
+    host.start_time = holder->start_time;
+    m.holder = &host;
+    m.worker = PB(holder->name);
+    m.wait_ms = (uint32_t)((holder->lease_until > c->now ? holder->lease_until - c->now : 0) / MS);
+    message.msg_case = TIDE__TO_WORKER__MSG_PARKED;
+    message.parked = &m;
+    w->told_joined = true;
+    send_worker(c, w->session, &message);
+}
+
+void job_tell_joined(struct core *c, struct job *job)
+{
+    for (struct worker *w = job->workers; w; w = w->next) {
+        const struct worker *holder;
+        if (!w->session || w->told_joined) continue;
+        if (w->standing == STANDS_READY) tell_joined(c, w);
+        if (w->standing == STANDS_PARKED && (holder = in_the_way(w))) tell_parked(c, w, holder);
+    }
+}
+
+void job_admit_parked(struct core *c, struct job *job)
+{
+    for (struct worker *w = job->workers; w; w = w->next) {
+        if (w->standing != STANDS_PARKED) continue;
+        w->told_joined = false;
+        if (!in_the_way(w)) worker_place(w, STANDS_READY);
+    }
+    if (job->durable) job_tell_joined(c, job);
+}
+
+/* ---- Join */
+
+static bool well_formed(struct core *c, struct session *s, const Tide__Join *m)
+{
+    const char *wrong = NULL;
+    if (m->worker.len == 0 || m->worker.len > 255 || !tide_text_valid(UNPB(m->worker)))
+        wrong = "worker is not a name of 1 to 255 bytes";
+    else if (m->endpoint.len > 4096 || !tide_text_valid(UNPB(m->endpoint)))
+        wrong = "endpoint is not a text of at most 4,096 bytes";
+    else if (m->host && m->host->boot_id.len > 255)
+        wrong = "host.boot_id is longer than 255 bytes";
+    else if (m->n_tasks == 0)
+        wrong = "it hosts no task";
+    else if (m->n_open > 1024)
+        wrong = "more than 1,024 open rounds";
+    else if (m->token && (m->token->store_id.len != 16 || m->token->job_id.len != 16))
+        wrong = "the token's store id or job id is not 16 bytes";
+    if (wrong) send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "Join: %s", wrong);
+    return wrong == NULL;
+}
+
+/* The job that the Join is for, made if it is new; NULL: refused. */
+static struct job *join_job(struct core *c, struct session *s, const Tide__Join *m)
+{
+    char why[256];
+    struct job *job = job_find(c, UNPB(m->job));
+    if (m->what_case == TIDE__JOIN__WHAT_FINGERPRINT) {
+        if (!job)
+            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_NO_JOB,
+                         "job \"%.*s\" is not known here: join with its spec", (int)m->job.len, (char *)m->job.data);
+        else if (m->fingerprint.len != 16 || memcmp(m->fingerprint.data, job->graph->fingerprint, 16) != 0) {
+            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC,
+                         "the spec of job %s has another fingerprint: join with the spec to see the difference", job->name);
+            job = NULL;
+        }
+        return job;
+    }
+    struct tide_graph *graph = NULL;
+    int rc = m->what_case == TIDE__JOIN__WHAT_SPEC ? tide_graph_new(m->spec, &graph, why) : TIDE_EINVAL;
+    if (rc) {
+        if (m->what_case != TIDE__JOIN__WHAT_SPEC) snprintf(why, sizeof why, "Join brings neither spec nor fingerprint");
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC, "the job's spec is refused: %s", why);
+        return NULL;
+    }
+    if (!tide_bytes_equal(graph->name, UNPB(m->job))) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC, "Join is for job \"%.*s\", its spec for job %.*s",
+                     (int)m->job.len, (char *)m->job.data, (int)graph->name.len, (const char *)graph->name.data);
+        job = NULL;
+    } else if (!job && c->n_jobs >= c->config.jobs_max) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY, "this daemon has its %u jobs ([limits] jobs)", c->config.jobs_max);
+    } else if (!job) {
+        return job_new(c, graph);
+    } else if (memcmp(graph->fingerprint, job->graph->fingerprint, 16) != 0) {
+        tide_graph_difference(job->graph, graph, why);
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC,
+                     "the spec differs from the one in force for job %s: %s (changing a job is not supported yet)", job->name, why);
+        job = NULL;
+    }
+    tide_graph_free(graph);
+    return job;
+}
+
+static void refuse_ended(struct core *c, struct session *s, const struct job *job)
+{
+    char text[400];
+    Tide__Refused m = TIDE__REFUSED__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    snprintf(text, sizeof text, "job %s is %s%s%s", job->name, tide_job_state_name(job->state),
+             job->cause ? ": " : "", job->cause ? job->cause : "");
+    m.code = TIDE__REFUSED_CODE__REFUSED_JOB_ENDED;
+    m.reason = PB(VIEW(text));
+    m.outcome = PB(VIEW(tide_job_state_name(job->state)));
+    m.snapshot = job->ended_snapshot;
+    message.msg_case = TIDE__TO_WORKER__MSG_REFUSED;
+    message.refused = &m;
+    send_worker(c, s->id, &message);
+    act_close(c, s->id);
+}
+
+/* What a Join names that this store cannot have told, in words; NULL: nothing. */
+static const char *impossible(const struct core *c, const struct job *job, const Tide__Join *m)
+{
+    const Tide__Token *t = m->token;
+    bool listed = false;
+    if (!t) return NULL;
+    for (uint32_t i = 0; i < c->n_incarnations; i++)
+        listed |= c->incarnations[i].number == t->incarnation && c->incarnations[i].nonce == t->nonce;
+    if (!listed) return "an incarnation that this store has not seen";
+    if (t->attempt > job->attempt) return "an attempt that this store has not seen";
+    if (m->told_complete > job->last_complete) return "a completed round that this store does not have";
+    for (size_t i = 0; i < m->n_open; i++)
+        if (m->open[i]->round >= c->next_id) return "a round that this store has not issued";
+    return NULL;
+}
+
+static void fence(struct core *c, struct session *s, const char *reason)
+{
+    Tide__Fenced m = TIDE__FENCED__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    m.reason = PB(VIEW(reason));
+    message.msg_case = TIDE__TO_WORKER__MSG_FENCED;
+    message.fenced = &m;
+    send_worker(c, s->id, &message);
+}
+
+static bool same_process(const struct worker *w, const Tide__Join *m)
+{
+    return tide_bytes_equal(w->name, UNPB(m->worker)) && m->host && m->host->boot_id.len &&
+           tide_bytes_equal(w->boot_id, UNPB(m->host->boot_id)) && w->pid == m->host->pid &&
+           w->start_time == m->host->start_time;
+}
+
+static void take_over(struct worker *w, struct session *s, const Tide__Join *m)
+{
+    free((void *)(uintptr_t)w->endpoint.data);
+    free(w->open_rounds);
+    w->endpoint = core_copy(UNPB(m->endpoint));
+    w->open_rounds = core_alloc((m->n_open + 1) * sizeof *w->open_rounds);
+    w->n_open = (uint32_t)m->n_open;
+    for (size_t i = 0; i < m->n_open; i++) w->open_rounds[i] = m->open[i]->round;
+    w->told_complete = m->told_complete;
+    w->session = s->id;
+    s->worker = w;
+}
+
+/* Detaches whatever connection the worker had before. */
+static void leave_session(struct core *c, struct worker *w, const struct session *but)
+{
+    struct session *s = map_get(&c->sessions, w->session);
+    if (!s || s == but) return;
+    s->worker = NULL;
+    act_close(c, s->id);
+    w->session = 0;
+}
+
+static bool same_ranges(const struct worker *w, const Tide__Join *m)
+{
+    if (w->n_ranges != m->n_tasks) return false;
+    for (uint32_t i = 0; i < w->n_ranges; i++)
+        if (w->ranges[2 * i] != m->tasks[i]->first || w->ranges[2 * i + 1] != m->tasks[i]->count) return false;
+    return true;
+}
+
+static void join_with_attempt(struct core *c, struct session *s, struct job *job, const Tide__Join *m)
+{
+    struct worker *w = job->workers;
+    while (w && !(same_process(w, m) && (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING))) w = w->next;
+    bool current = w && w->standing == STANDS_HOLDING && job->attempt_open && m->token->attempt == job->attempt &&
+                   m->token->incarnation == job->attempt_incarnation && same_ranges(w, m);
+    s->joined = true;
+    if (w) {
+        leave_session(c, w, s);
+        take_over(w, s, m);
+    }
+    if (!current) {
+        Tide__Rewind rewind = TIDE__REWIND__INIT;
+        Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+        rewind.attempt = m->token->attempt;
+        rewind.reason = PB(VIEW("the attempt that it joined with is over"));
+        message.msg_case = TIDE__TO_WORKER__MSG_REWIND;
+        message.rewind = &rewind;
+        send_worker(c, s->id, &message);
+        return;
+    }
+    w->phase = m->phase;
+    worker_renew(c, w);
+    tell_joined(c, w);
+    for (size_t i = 0; i < m->n_ending; i++)
+        for (uint32_t t = 0; t < m->ending[i]->count; t++)
+            if (!bits_get(&job->ended, m->ending[i]->first + t)) bits_put(&job->ending, m->ending[i]->first + t);
+    attempt_rejoined(c, w);
+}
+
+static void join_with_nothing(struct core *c, struct session *s, struct job *job, const Tide__Join *m)
+{
+    struct worker *old = s->worker && s->worker->job == job ? s->worker : job->workers;
+    while (old && old != s->worker && !same_process(old, m)) old = old->next;
+    if (old) {
+        bool held = old->standing == STANDS_HOLDING && job->attempt_open && old->attempt == job->attempt;
+        leave_session(c, old, s);
+        old->session = 0; /* whatever the attempt's end says is not for the one that has come anew */
+        if (held) {
+            char *why = core_printf("worker %.*s joined again with nothing", (int)old->name.len, (const char *)old->name.data);
+            attempt_end(c, job, why);
+            free(why);
+        }
+        worker_release(c, old);
+        job_admit_parked(c, job);
+    }
+    struct worker *w = worker_new(job, UNPB(m->worker));
+    w->ranges = core_alloc(m->n_tasks * 2 * sizeof *w->ranges);
+    w->n_ranges = (uint32_t)m->n_tasks;
+    for (size_t i = 0; i < m->n_tasks; i++) {
+        w->ranges[2 * i] = m->tasks[i]->first;
+        w->ranges[2 * i + 1] = m->tasks[i]->count;
+        w->tasks += m->tasks[i]->count;
+    }
+    if (m->host) {
+        w->boot_id = core_copy(UNPB(m->host->boot_id));
+        w->pid = m->host->pid;
+        w->start_time = m->host->start_time;
+    }
+    w->standing = STANDS_PARKED; /* until it has its place */
+    const struct worker *holder = in_the_way(w);
+    if (holder && holder->session) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_TASKS,
+                     "a task of worker %.*s is hosted by worker %.*s, which is present", (int)w->name.len,
+                     (const char *)w->name.data, (int)holder->name.len, (const char *)holder->name.data);
+        worker_release(c, w);
+        return;
+    }
+    take_over(w, s, m);
+    s->joined = true;
+    if (!holder) worker_place(w, STANDS_READY);
+    if (job->durable) job_tell_joined(c, job);
+    attempt_try(c, job);
+}
+
+static void join(struct core *c, struct session *s, struct tide_bytes bytes)
+{
+    int rc;
+    Tide__Join *m = tide_unpack(&c->arena, &tide__join__descriptor, bytes, &rc);
+    if (!m) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
+                     rc == TIDE_ETOOBIG ? "Join unpacks to more than 4 MiB" : "Join cannot be parsed");
+        return;
+    }
+    if (!well_formed(c, s, m)) return;
+    if (m->spare) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_UNSUPPORTED, "spare workers are not supported yet");
+        return;
+    }
+    if (c->shutting_down) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY, "the daemon shuts down");
+        return;
+    }
+    if (c->n_workers >= c->config.workers_max) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY, "this daemon has its %u workers ([limits] workers)", c->config.workers_max);
+        return;
+    }
+    struct job *job = join_job(c, s, m);
+    if (!job) return;
+    if (tide_job_ended(job->state)) {
+        refuse_ended(c, s, job);
+        return;
+    }
+    if (!ranges_ok(job, m->n_tasks, m->tasks, NULL) || !ranges_ok(job, m->n_ending, m->ending, NULL)) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_TASKS,
+                     "Join names tasks that job %s does not have (it has %u), or in no rising order", job->name, job->graph->tasks);
+        return;
+    }
+    if (m->token && memcmp(m->token->store_id.data, c->store_id.b, 16) != 0) {
+        fence(c, s, "its token is of another store");
+        s->joined = true;
+        return;
+    }
+    const char *beyond = impossible(c, job, m);
+    if (beyond) {
+        char *cause = core_printf("worker %.*s knows of %s: an old copy of the database may have been put back",
+                                  (int)m->worker.len, (char *)m->worker.data, beyond);
+        fence(c, s, cause);
+        s->joined = true;
+        job_hold(c, job, cause);
+        free(cause);
+        return;
+    }
+    if (job->state == TIDE_JOB_HELD)
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_HELD, "job %s is held: %s", job->name, job->cause ? job->cause : "");
+    else if (m->token)
+        join_with_attempt(c, s, job, m);
+    else
+        join_with_nothing(c, s, job, m);
+}
+
+/* ---- the other frames */
+
+static void heartbeat(struct core *c, struct session *s, const Tide__Heartbeat *m)
+{
+    Tide__HeartbeatAck alive = TIDE__HEARTBEAT_ACK__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    /* one that should drop its attempt gets no further lease for it */
+    if (!s->worker || s->worker->standing == STANDS_REWINDING) return;
+    worker_renew(c, s->worker);
+    alive.sequence = m->sequence;
+    message.msg_case = TIDE__TO_WORKER__MSG_ALIVE;
+    message.alive = &alive;
+    send_worker(c, s->id, &message);
+}
+
+static void holder_gone(struct core *c, struct session *s, const Tide__HolderGone *m)
+{
+    if (s->worker->standing != STANDS_PARKED || !m->holder || m->holder->boot_id.len == 0) return;
+    if (!tide_bytes_equal(UNPB(m->holder->boot_id), s->worker->boot_id)) return; /* it cannot know */
+    for (struct worker *w = s->worker->job->workers; w; w = w->next) {
+        if (w == s->worker || w->session || w->standing == STANDS_PARKED) continue;
+        if (w->pid != m->holder->pid || w->start_time != m->holder->start_time ||
+            !tide_bytes_equal(w->boot_id, UNPB(m->holder->boot_id)))
+            continue;
+        worker_lost(c, w, "its process is gone from its host");
+        return;
+    }
+}
+
+static void leave(struct core *c, struct session *s, const Tide__Leave *m)
+{
+    struct worker *w = s->worker;
+    char *why = core_printf("it left: %.*s", (int)(m->reason.len < 200 ? m->reason.len : 200), (const char *)m->reason.data);
+    if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) {
+        worker_lost(c, w, why);
+    } else {
+        struct job *job = w->job;
+        worker_release(c, w);
+        act_close(c, s->id);
+        job_admit_parked(c, job);
+    }
+    free(why);
+}
+
+static void joined_frame(struct core *c, struct session *s, const Tide__FromWorker *m)
+{
+    struct worker *w = s->worker;
+    switch (m->msg_case) {
+    case TIDE__FROM_WORKER__MSG_HEARTBEAT: heartbeat(c, s, m->heartbeat); break;
+    case TIDE__FROM_WORKER__MSG_RESTORED: attempt_restored(c, w, m->restored); break;
+    case TIDE__FROM_WORKER__MSG_RESTORE_FAILED: attempt_restore_failed(c, w, m->restore_failed); break;
+    case TIDE__FROM_WORKER__MSG_DECLINE: round_decline(c, w, m->decline); break;
+    case TIDE__FROM_WORKER__MSG_BARRIER: round_progress(c, w, m->barrier); break;
+    case TIDE__FROM_WORKER__MSG_FINISHED:
+        if (!ranges_ok(w->job, m->finished->n_tasks, m->finished->tasks, w))
+            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "TaskFinished names a task of another worker");
+        else if (m->finished->attempt == w->attempt)
+            round_finished(c, w, m->finished->n_tasks, m->finished->tasks);
+        break;
+    case TIDE__FROM_WORKER__MSG_CONFIRM:
+        if (!ranges_ok(w->job, m->confirm->n_tasks, m->confirm->tasks, w))
+            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "Confirm names a task of another worker");
+        else
+            round_confirm(c, w, m->confirm);
+        break;
+    case TIDE__FROM_WORKER__MSG_HOLDER_GONE: holder_gone(c, s, m->holder_gone); break;
+    case TIDE__FROM_WORKER__MSG_LEAVE: leave(c, s, m->leave); break;
+    default: send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE, "a message that is not for this moment (%d)", (int)m->msg_case);
+    }
+}
+
+void worker_frame(struct core *c, struct session *s, struct tide_bytes frame)
+{
+    struct tide_bytes content;
+    uint32_t field = tide_frame_peek(frame, &content);
+    if (field == TIDE__FROM_WORKER__MSG_JOIN) {
+        int rc = tide_joiner_add(&s->joiner, content);
+        if (rc < 0)
+            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "Join: its parts do not make a whole: %s", tide_strerror(rc));
+        else if (rc > 0) {
+            join(c, s, (struct tide_bytes){s->joiner.bytes.data, s->joiner.bytes.len});
+            tide_joiner_release(&s->joiner);
+        }
+        return;
+    }
+    if (field == 0) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "a frame that cannot be parsed");
+        return;
+    }
+    if (!s->joined) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE, "a message before Join (%u)", field);
+        return;
+    }
+    if (!s->worker) return; /* lost, or its attempt is over: it has been told, and will join anew */
+    if (field == TIDE__FROM_WORKER__MSG_ACK) {
+        ack_batch(c, s, content);
+        return;
+    }
+    int rc;
+    Tide__FromWorker *m = tide_unpack(&c->arena, &tide__from_worker__descriptor, frame, &rc);
+    if (!m || m->msg_case == TIDE__FROM_WORKER__MSG__NOT_SET)
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
+                     !m && rc == TIDE_ETOOBIG ? "a message that unpacks to more than 4 MiB" : "a frame that cannot be parsed");
+    else
+        joined_frame(c, s, m);
+}
