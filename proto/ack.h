@@ -2,8 +2,9 @@
  * manifests, without an object per ack.
  *
  * tide_acks_open() checks everything that can be checked without knowing the job: structure,
- * columns of equal length, counts that add up, lengths of full entries. After it has succeeded
- * tide_acks_next() cannot fail. Unknown fields are skipped. */
+ * columns of equal length, counts that add up, lengths of full entries, sizes that add up to less
+ * than 2^64, paths that stay in their directory, inline bytes as long as their size says. After it
+ * has succeeded tide_acks_next() cannot fail. Unknown fields are skipped. */
 #ifndef TIDE_ACK_H
 #define TIDE_ACK_H
 
@@ -11,6 +12,8 @@
 
 #define TIDE_ARTIFACTS_PER_ACK_MAX 65536u
 #define TIDE_HANDLE_MAX (64u << 10)
+#define TIDE_ARTIFACT_PATH_MAX 1024u /* bytes of an explicit path */
+#define TIDE_ARTIFACT_NAME_MAX 1024u
 
 struct tide_artifact_view {
     uint64_t size, digest_low, digest_high;

@@ -33,6 +33,6 @@ enum tide_err {
 };
 
 /* The text of a code; never NULL, static. 0 gives "success". */
-const char *tide_strerror(int rc);
+__attribute__((visibility("default"))) const char *tide_strerror(int rc);
 
 #endif

@@ -1,0 +1,32 @@
+/* For proto/graph*.c: how names from a spec, which may hold anything, are shown in a sentence, and
+ * the checkpointing numbers as a table. */
+#ifndef TIDE_GRAPH_SHOW_H
+#define TIDE_GRAPH_SHOW_H
+
+#include "proto/bytes.h"
+#include "proto/common.pb-c.h"
+
+struct tide_shown {
+    char text[64]; /* in quotes, cut if long, no control characters */
+};
+struct tide_shown tide_show(struct tide_bytes name);
+
+static inline struct tide_bytes tide_bytes_in(ProtobufCBinaryData d)
+{
+    return (struct tide_bytes){d.data, d.len};
+}
+
+struct tide_checkpointing_field {
+    const char *name;
+    size_t offset;     /* of the uint32_t in Tide__Checkpointing */
+    uint32_t fallback; /* what 0 stands for */
+    uint32_t least;    /* the lowest value but 0 */
+};
+#define TIDE_CHECKPOINTING_FIELDS 11
+extern const struct tide_checkpointing_field tide_checkpointing_fields[TIDE_CHECKPOINTING_FIELDS];
+
+/* Fills in defaults and checks the numbers with each other; spec may be NULL (all defaults). */
+int tide_checkpointing_fill(const Tide__Checkpointing *spec, Tide__Checkpointing *ret,
+                            char why[static 256]);
+
+#endif
