@@ -18,6 +18,7 @@ if [ "${FRESH_INSIDE:-}" != yes ]; then
     root=$(mktemp -d "${TMPDIR:-/tmp}/tidemark-fresh.XXXXXX")
     trap 'rm -rf --one-file-system "$root"' EXIT
     trap 'exit 1' INT TERM
+    chmod 755 "$root" # apt fetches as a user of its own
 
     codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
     tarball=${TMPDIR:-/tmp}/tidemark-fresh-$codename-$(dpkg --print-architecture).tar
