@@ -221,6 +221,7 @@ struct job {
     char *cause;                 /* HELD, FAILED */
     bool durable;
     uint64_t created_wall, ended_snapshot;
+    enum tide_job_state end_asked; /* its end is with the store; 0: not */
 
     struct worker *workers;
     struct worker **host;        /* per task: who hosts or holds it */
@@ -232,7 +233,9 @@ struct job {
     uint64_t attempt_incarnation, attempt_nonce, external, restored_from, attempt_first_round;
     char *directory;             /* of the attempt */
     enum start_step starting;
-    bool attempt_stored, attempt_dir_made;
+    bool attempt_stored, attempt_dir_made, run_asked;
+    uint8_t *image;              /* manifest to restore from, from its load to Start */
+    size_t image_len;
     struct bits restored;
     uint32_t failed_attempts;    /* in a row, without a completed round */
     uint64_t not_before;         /* back-off of the next attempt */
@@ -332,7 +335,9 @@ void job_free(struct job *job);
 void job_load(struct core *c, const struct tide_catalog_job *from);
 void job_hold(struct core *c, struct job *job, const char *cause);
 void job_record_state(struct core *c, struct tide_commit *commit, struct job *job, enum tide_job_state state);
+void job_move(struct job *job, enum tide_job_state to);
 void job_finish(struct core *c, struct job *job); /* STOPPING and nothing owed: end it */
+void job_fail(struct core *c, struct job *job, const char *cause);
 void job_ended_stored(struct core *c, struct job *job);
 uint64_t job_lowest_pending(const struct job *job);
 const struct snapshot *job_latest_checkpoint(const struct job *job);

@@ -16,7 +16,7 @@ static const uint32_t may_move[] = {
     [TIDE_JOB_FINISHED] = 0,
 };
 
-static void move(struct job *job, enum tide_job_state to)
+void job_move(struct job *job, enum tide_job_state to)
 {
     if (job->state == to) return;
     core_assert(job->state <= TIDE_JOB_STOPPING && (may_move[job->state] & 1u << to));
@@ -25,7 +25,6 @@ static void move(struct job *job, enum tide_job_state to)
 
 void job_record_state(struct core *c, struct tide_commit *commit, struct job *job, enum tide_job_state state)
 {
-    move(job, state);
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_JOB_STATE, job->id);
     core_assert(r != NULL);
     r->job_state.state = state;
@@ -271,7 +270,7 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
 
 void job_hold(struct core *c, struct job *job, const char *cause)
 {
-    if (job->state == TIDE_JOB_HELD || tide_job_ended(job->state)) return;
+    if (job->state == TIDE_JOB_HELD || tide_job_ended(job->state) || job->end_asked) return;
     if (job->round && !round_holds(job->round))
         round_abort(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, cause);
     timer_clear(c, &job->trigger_timer);
@@ -284,35 +283,52 @@ void job_hold(struct core *c, struct job *job, const char *cause)
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
     job_record_state(c, commit, job, TIDE_JOB_HELD);
+    job_move(job, TIDE_JOB_HELD); /* at once: nothing more may begin */
     ask_commit(c, commit, ASKED_HELD, job, 0);
     core_log(c, LEVEL_ERROR, "job %s is HELD: %s", job->name, cause);
 }
 
-/* In STOPPING: nothing is owed any more, so the job may end. */
-void job_finish(struct core *c, struct job *job)
+static void end(struct core *c, struct job *job, enum tide_job_state state)
 {
-    if (job->state != TIDE_JOB_STOPPING || job->owed || job->unsent_complete) return;
+    if (job->end_asked) return;
+    job->end_asked = state;
     timer_clear(c, &job->grace_timer);
     timer_clear(c, &job->restore_timer);
-    struct tide_commit *commit = tide_commit_new(true);
-    core_assert(commit != NULL);
+    timer_clear(c, &job->trigger_timer);
+    timer_clear(c, &job->start_timer);
     const struct snapshot *last = job_latest_checkpoint(job);
     job->ended_snapshot = last ? last->round : 0;
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
     if (job->attempt_open) {
         struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_END, job->id);
         core_assert(r != NULL);
         r->attempt_end.attempt = job->attempt;
         r->attempt_end.wall = c->wall;
-        r->attempt_end.reason = tide_commit_bytes(commit, VIEW("the job has finished"));
+        r->attempt_end.reason = tide_commit_bytes(commit, VIEW("the job has ended"));
     }
-    job_record_state(c, commit, job, TIDE_JOB_FINISHED);
+    job_record_state(c, commit, job, state);
     ask_commit(c, commit, ASKED_ENDED, job, 0);
+}
+
+/* In STOPPING: once nothing is owed any more the job may end. */
+void job_finish(struct core *c, struct job *job)
+{
+    if (job->state == TIDE_JOB_STOPPING && !job->owed) end(c, job, TIDE_JOB_FINISHED);
+}
+
+void job_fail(struct core *c, struct job *job, const char *cause)
+{
+    free(job->cause);
+    job->cause = core_printf("%s", cause);
+    end(c, job, TIDE_JOB_FAILED);
 }
 
 void job_ended_stored(struct core *c, struct job *job)
 {
     Tide__Stop stop = TIDE__STOP__INIT;
     Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    job_move(job, job->end_asked);
     stop.outcome = PB(VIEW(tide_job_state_name(job->state)));
     stop.snapshot = job->ended_snapshot;
     stop.reason = PB(VIEW(job->cause ? job->cause : "every task has reached the end of its input"));

@@ -158,6 +158,7 @@ void worker_closed(struct core *c, struct worker *w, const char *why)
     }
     core_log(c, LEVEL_INFO, "job %s: worker %.*s is away: %s", job->name, (int)w->name.len,
              (const char *)w->name.data, why);
+    if (PLANTED(NO_LEASE)) worker_lost(c, w, why);
 }
 
 /* ---- what workers are told */
@@ -330,8 +331,10 @@ static void fence(struct core *c, struct session *s, const char *reason)
 
 static bool same_process(const struct worker *w, const Tide__Join *m)
 {
-    return tide_bytes_equal(w->name, UNPB(m->worker)) && m->host && m->host->boot_id.len &&
-           tide_bytes_equal(w->boot_id, UNPB(m->host->boot_id)) && w->pid == m->host->pid &&
+    if (!tide_bytes_equal(w->name, UNPB(m->worker))) return false;
+    /* who does not say where it runs is known by its token alone */
+    if (!m->host || m->host->boot_id.len == 0) return w->boot_id.len == 0 && m->token != NULL;
+    return tide_bytes_equal(w->boot_id, UNPB(m->host->boot_id)) && w->pid == m->host->pid &&
            w->start_time == m->host->start_time;
 }
 
@@ -390,7 +393,7 @@ static void join_with_attempt(struct core *c, struct session *s, struct job *job
     w->phase = m->phase;
     worker_renew(c, w);
     tell_joined(c, w);
-    for (size_t i = 0; i < m->n_ending; i++)
+    for (size_t i = 0; i < m->n_ending && ranges_ok(job, m->n_ending, m->ending, w); i++)
         for (uint32_t t = 0; t < m->ending[i]->count; t++)
             if (!bits_get(&job->ended, m->ending[i]->first + t)) bits_put(&job->ending, m->ending[i]->first + t);
     attempt_rejoined(c, w);
@@ -403,6 +406,7 @@ static void join_with_nothing(struct core *c, struct session *s, struct job *job
     if (old) {
         bool held = old->standing == STANDS_HOLDING && job->attempt_open && old->attempt == job->attempt;
         leave_session(c, old, s);
+        if (s->worker == old) s->worker = NULL;
         old->session = 0; /* whatever the attempt's end says is not for the one that has come anew */
         if (held) {
             char *why = core_printf("worker %.*s joined again with nothing", (int)old->name.len, (const char *)old->name.data);
@@ -467,6 +471,11 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
     if (!job) return;
     if (tide_job_ended(job->state)) {
         refuse_ended(c, s, job);
+        return;
+    }
+    if (s->worker && s->worker->job != job) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE, "this connection has joined job %s: use another for job %s",
+                     s->worker->job->name, job->name);
         return;
     }
     if (!ranges_ok(job, m->n_tasks, m->tasks, NULL) || !ranges_ok(job, m->n_ending, m->ending, NULL)) {

@@ -1,0 +1,505 @@
+/* An attempt: one execution of a job, from the moment all tasks are there until one is lost.
+ *
+ * The usual way: every task is hosted by a READY worker and nobody holds an older attempt; the
+ * manifest of the newest checkpoint is loaded; the attempt's row and directory are made, both before the first Start;
+ * all tasks answer Restored; RUNNING is made durable; Run.
+ *
+ * What can go wrong: a worker is lost, a restore fails or takes too long, the row or the directory cannot be made: the
+ * attempt ends, everybody who has it gets Rewind, and the next try waits for their answer, or their leases, and,
+ * if this one never ran, for a back-off that doubles.
+ *
+ * After a restart of the daemon an open attempt is adopted: its holders have the grace time to come
+ * back with it; if all do, it goes on as if nothing had been. */
+#include <stdio.h>
+
+#include "daemon/core/internal.h"
+
+#define BACKOFF_MIN_US (100 * MS)
+#define BACKOFF_MAX_US (10000 * MS)
+
+/* ---- beginning */
+
+static void drop_image(struct job *job)
+{
+    free(job->image);
+    job->image = NULL;
+    job->image_len = 0;
+}
+
+static bool all_here(const struct job *job)
+{
+    if (job->state != TIDE_JOB_STOPPING) return job->ready_tasks == job->graph->tasks;
+    for (const struct owed *o = job->owed; o; o = o->next)
+        if (!job->host[o->task] || job->host[o->task]->standing != STANDS_READY) return false;
+    return true;
+}
+
+static void record_attempt(struct core *c, struct job *job, struct tide_commit *commit)
+{
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT, job->id);
+    struct tide_member *members = tide_arena_zalloc(&commit->arena, (job->n_workers + 1) * sizeof *members);
+    core_assert(r && members);
+    r->attempt.attempt = job->attempt;
+    r->attempt.incarnation = job->attempt_incarnation;
+    r->attempt.external = job->external;
+    r->attempt.restored_from = job->restored_from;
+    r->attempt.begun_wall = c->wall;
+    r->attempt.directory = tide_commit_bytes(commit, VIEW(job->directory));
+    r->attempt.members = members;
+    for (struct worker *w = job->workers; w; w = w->next) {
+        if (w->standing != STANDS_READY) continue;
+        struct tide_member *m = &members[r->attempt.n_members++];
+        m->worker = tide_commit_bytes(commit, w->name);
+        m->endpoint = tide_commit_bytes(commit, w->endpoint);
+        m->boot_id = tide_commit_bytes(commit, w->boot_id);
+        m->pid = w->pid;
+        m->start_time = w->start_time;
+        m->ranges = tide_arena_copy(&commit->arena, w->ranges, (size_t)w->n_ranges * 2 * sizeof *w->ranges);
+        m->n_ranges = w->n_ranges;
+        core_assert(m->ranges != NULL);
+    }
+}
+
+/* Everything that a Start needs is known but for its row and directory: make both. */
+static void store_attempt(struct core *c, struct job *job)
+{
+    job->starting = START_STORING;
+    job->attempt++;
+    job->attempt_open = true;
+    job->attempt_stored = job->attempt_dir_made = job->run_asked = false;
+    job->deliver_only = job->state == TIDE_JOB_STOPPING;
+    job->attempt_incarnation = c->incarnation;
+    job->attempt_nonce = c->nonce;
+    c->external = (c->external > c->wall ? c->external : c->wall) + 1;
+    job->external = c->external;
+    free(job->directory);
+    job->directory = core_printf("%s/%s/a%" PRIu64 "-%" PRIu64, c->config.state_root, job->name, c->incarnation, job->attempt);
+    bits_clear(&job->restored);
+
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    record_attempt(c, job, commit);
+    if (!job->deliver_only) job_record_state(c, commit, job, TIDE_JOB_RESTORING);
+    core_assert(commit->rc == 0);
+    for (struct worker *w = job->workers; w; w = w->next) {
+        if (w->standing != STANDS_READY) continue;
+        worker_stand(w, STANDS_HOLDING);
+        w->attempt = job->attempt;
+        w->phase = TIDE__WORKER_PHASE__PHASE_STARTING;
+        w->started = false;
+        w->told_complete = 0;
+        w->n_open = 0;
+    }
+    ask_commit(c, commit, ASKED_ATTEMPT, job, job->attempt);
+    ask_file(c, FILE_MKDIR, job->directory, ASKED_ATTEMPT_DIR, job, job->attempt);
+}
+
+void attempt_try(struct core *c, struct job *job)
+{
+    if (c->shutting_down || !job->durable || job->starting || job->attempt_open || job->end_asked) return;
+    if (job->state != TIDE_JOB_WAITING && job->state != TIDE_JOB_STOPPING) return;
+    if (job->round) return; /* its commit decides what to restore */
+    if (job->state == TIDE_JOB_STOPPING && !job->owed) {
+        job_finish(c, job);
+        return;
+    }
+    if (job->n_holders || !all_here(job)) return;
+    if (c->now < job->not_before) {
+        timer_set(c, &job->start_timer, job->not_before);
+        return;
+    }
+    const struct snapshot *from = job_latest_checkpoint(job);
+    job->restored_from = from ? from->round : 0;
+    if (!from || job->state == TIDE_JOB_STOPPING) {
+        store_attempt(c, job);
+        return;
+    }
+    job->starting = START_LOADING;
+    uint64_t tag = ask(c, ASKED_MANIFEST, job, from->round);
+    struct action *x = act(c, ACT_LOAD);
+    x->round = from->round;
+    x->tag = tag;
+}
+
+static void try_again_later(struct core *c, struct job *job)
+{
+    uint32_t n = job->failed_attempts < 7 ? job->failed_attempts : 7;
+    uint64_t delay = BACKOFF_MIN_US << n;
+    if (delay > BACKOFF_MAX_US) delay = BACKOFF_MAX_US;
+    job->not_before = c->now + delay / 2 + core_random_below(c, delay / 2);
+    timer_set(c, &job->start_timer, job->not_before);
+}
+
+void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
+{
+    if (job->starting != START_LOADING) return;
+    job->starting = START_NOT;
+    if (ev->rc != 0) {
+        core_log(c, LEVEL_ERROR, "job %s: the manifest of snapshot %" PRIu64 " cannot be read: %s", job->name,
+                 job->restored_from, ev->text ? ev->text : tide_strerror(ev->rc));
+        if (ev->rc == TIDE_ECORRUPT || ev->rc == TIDE_ENOTFOUND) {
+            char *cause = core_printf("the manifest of snapshot %" PRIu64 " cannot be read: %s", job->restored_from,
+                                      ev->text ? ev->text : tide_strerror(ev->rc));
+            job_hold(c, job, cause);
+            free(cause);
+            return;
+        }
+        job->failed_attempts++;
+        try_again_later(c, job);
+        return;
+    }
+    /* a worker may have gone, or a newer checkpoint may be there: then begin again */
+    const struct snapshot *from = job_latest_checkpoint(job);
+    if (job->n_holders || !all_here(job) || job->round || !from || from->round != job->restored_from) {
+        attempt_try(c, job);
+        return;
+    }
+    job->image = core_alloc(ev->bytes.len);
+    memcpy(job->image, ev->bytes.data, ev->bytes.len);
+    job->image_len = ev->bytes.len;
+    store_attempt(c, job);
+}
+
+static void send_starts(struct core *c, struct job *job)
+{
+    for (struct worker *w = job->workers; w; w = w->next) {
+        if (w->standing != STANDS_HOLDING || w->session) continue;
+        char *why = core_printf("worker %.*s went away before it was started", (int)w->name.len, (const char *)w->name.data);
+        attempt_end(c, job, why);
+        free(why);
+        return;
+    }
+    struct tide_manifest m;
+    char why[256];
+    int rc = job->image ? tide_manifest_open(&m, (struct tide_bytes){job->image, job->image_len}, why) : 0;
+    if (rc) {
+        char *cause = core_printf("the manifest of snapshot %" PRIu64 " is damaged: %s", job->restored_from, why);
+        attempt_end(c, job, cause);
+        job_hold(c, job, cause);
+        free(cause);
+        drop_image(job);
+        return;
+    }
+    bits_clear(&job->ending);
+    if (!job->deliver_only) bits_clear(&job->ended);
+    for (size_t i = 0; job->image && i < m.head->n_ended + m.head->n_ending; i++) {
+        const Tide__TaskRange *r = i < m.head->n_ended ? m.head->ended[i] : m.head->ending[i - m.head->n_ended];
+        for (uint32_t t = 0; t < r->count; t++) bits_put(&job->ended, r->first + t);
+    }
+    restore_send_starts(c, job, job->image ? &m : NULL);
+    if (job->image) {
+        tide_manifest_close(&m);
+        job->gauges.last_checkpoint_restore_timestamp = (int64_t)(c->wall / MS);
+    }
+    drop_image(job);
+    job->starting = START_NOT;
+    job->restore_wall = c->wall;
+    for (struct worker *w = job->workers; w; w = w->next)
+        if (w->standing == STANDS_HOLDING) {
+            w->started = true;
+            worker_renew(c, w);
+        }
+    timer_set(c, &job->restore_timer, c->now + job->graph->checkpointing.restore_deadline_ms * MS);
+    core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " starts %s %" PRIu64, job->name, job->attempt,
+             job->deliver_only ? "to deliver what is owed, after" : "from snapshot", job->restored_from);
+}
+
+void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome, const char *text)
+{
+    if (attempt != job->attempt || job->starting != START_STORING) return;
+    if (outcome != TIDE_STORED) {
+        char *why = core_printf("its row could not be stored: %s", text ? text : "");
+        attempt_end(c, job, why);
+        free(why);
+        return;
+    }
+    if (!job->deliver_only) job_move(job, TIDE_JOB_RESTORING);
+    job->attempt_stored = true;
+    if (job->attempt_dir_made) send_starts(c, job);
+}
+
+void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc, const char *text)
+{
+    if (attempt != job->attempt || job->starting != START_STORING) return;
+    if (rc) {
+        char *why = core_printf("its directory could not be made: %s", text ? text : tide_strerror(rc));
+        attempt_end(c, job, why);
+        free(why);
+        return;
+    }
+    job->attempt_dir_made = true;
+    if (job->attempt_stored) send_starts(c, job);
+}
+
+/* ---- running */
+
+static void record_running(struct core *c, struct job *job)
+{
+    if (job->run_asked) return;
+    job->run_asked = true;
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_RUN, job->id);
+    core_assert(r != NULL);
+    r->attempt_run.attempt = job->attempt;
+    r->attempt_run.wall = c->wall;
+    job_record_state(c, commit, job, TIDE_JOB_RUNNING);
+    ask_commit(c, commit, ASKED_RUNNING, job, job->attempt);
+}
+
+void attempt_restored(struct core *c, struct worker *w, const Tide__Restored *m)
+{
+    struct job *job = w->job;
+    if (m->attempt != job->attempt || w->attempt != m->attempt || !job->attempt_open || job->state != TIDE_JOB_RESTORING)
+        return;
+    if (!ranges_ok(job, m->n_tasks, m->tasks, w)) {
+        struct session *s = map_get(&c->sessions, w->session);
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "Restored names a task of another worker");
+        return;
+    }
+    uint32_t own = 0;
+    for (size_t i = 0; i < m->n_tasks; i++)
+        for (uint32_t t = 0; t < m->tasks[i]->count; t++) bits_put(&job->restored, m->tasks[i]->first + t);
+    for (uint32_t i = 0; i < w->n_ranges; i++)
+        for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++) own += bits_get(&job->restored, w->ranges[2 * i] + t);
+    if (own == w->tasks && w->phase < TIDE__WORKER_PHASE__PHASE_RESTORED) w->phase = TIDE__WORKER_PHASE__PHASE_RESTORED;
+    if (job->restored.set == job->graph->tasks) record_running(c, job);
+}
+
+void attempt_restore_failed(struct core *c, struct worker *w, const Tide__RestoreFailed *m)
+{
+    struct job *job = w->job;
+    uint32_t subtask = 0;
+    if (m->attempt != job->attempt || w->attempt != m->attempt || !job->attempt_open) return;
+    const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
+    char *why = core_printf("%.*s[%u] could not restore: %.*s", op ? (int)op->uid.len : 1, op ? (const char *)op->uid.data : "?",
+                            subtask, (int)(m->reason.len < 200 ? m->reason.len : 200), (char *)m->reason.data);
+    attempt_end(c, job, why);
+    free(why);
+}
+
+static void resume(struct core *c, struct worker *w)
+{
+    struct job *job = w->job;
+    Tide__Resumed resumed = TIDE__RESUMED__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    resumed.attempt = job->attempt;
+    resumed.lowest_pending = job_lowest_pending(job);
+    message.msg_case = TIDE__TO_WORKER__MSG_RESUMED;
+    message.resumed = &resumed;
+    send_worker(c, w->session, &message);
+    if (job->state != TIDE_JOB_RUNNING && job->state != TIDE_JOB_STOPPING) return;
+    Tide__Run run = TIDE__RUN__INIT;
+    run.attempt = job->attempt;
+    message.msg_case = TIDE__TO_WORKER__MSG_RUN;
+    message.run = &run;
+    if (!job->deliver_only) send_worker(c, w->session, &message);
+    w->phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+    round_resolve(c, w);
+}
+
+void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome)
+{
+    if (attempt != job->attempt || !job->attempt_open || job->state != TIDE_JOB_RESTORING) return;
+    if (outcome != TIDE_STORED) {
+        attempt_end(c, job, "that it runs could not be stored");
+        return;
+    }
+    job_move(job, TIDE_JOB_RUNNING);
+    timer_clear(c, &job->restore_timer);
+    job->attempt_first_round = c->next_id;
+    if (job->adopting) {
+        job->adopting = false;
+        for (struct worker *w = job->workers; w; w = w->next)
+            if (w->standing == STANDS_HOLDING && w->session) resume(c, w);
+    } else {
+        Tide__Run run = TIDE__RUN__INIT;
+        Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+        run.attempt = job->attempt;
+        message.msg_case = TIDE__TO_WORKER__MSG_RUN;
+        message.run = &run;
+        send_holders(c, job, &message, 0);
+        for (struct worker *w = job->workers; w; w = w->next)
+            if (w->standing == STANDS_HOLDING) w->phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+    }
+    core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " runs", job->name, job->attempt);
+    trigger_running(c, job);
+}
+
+/* ---- coming back */
+
+static void adopt(struct core *c, struct job *job)
+{
+    for (struct worker *w = job->workers; w; w = w->next)
+        if (w->standing == STANDS_HOLDING && (!w->back || !w->session)) return;
+    timer_clear(c, &job->grace_timer);
+    core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " goes on, all workers are back", job->name, job->attempt);
+    if (job->state == TIDE_JOB_RESTORING) {
+        record_running(c, job);
+        return;
+    }
+    job->adopting = false;
+    job->attempt_first_round = job->attempt_first_round ? job->attempt_first_round : 1;
+    for (struct worker *w = job->workers; w; w = w->next)
+        if (w->standing == STANDS_HOLDING) resume(c, w);
+    if (job->state == TIDE_JOB_RUNNING) trigger_running(c, job);
+    if (job->state == TIDE_JOB_STOPPING) job_finish(c, job);
+}
+
+void attempt_rejoined(struct core *c, struct worker *w)
+{
+    struct job *job = w->job;
+    if (!job->adopting) {
+        resume(c, w);
+        return;
+    }
+    if (w->phase < TIDE__WORKER_PHASE__PHASE_RESTORED) {
+        char *why = core_printf("worker %.*s came back before it had restored", (int)w->name.len, (const char *)w->name.data);
+        attempt_end(c, job, why);
+        free(why);
+        return;
+    }
+    w->back = true;
+    adopt(c, job);
+}
+
+/* ---- ending */
+
+void tell_rewind(struct core *c, struct worker *w, const char *reason)
+{
+    Tide__Rewind rewind = TIDE__REWIND__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    rewind.attempt = w->attempt;
+    rewind.reason = PB(VIEW(reason));
+    message.msg_case = TIDE__TO_WORKER__MSG_REWIND;
+    message.rewind = &rewind;
+    send_worker(c, w->session, &message);
+}
+
+static void record_end(struct core *c, struct job *job, const char *reason)
+{
+    struct tide_commit *commit = tide_commit_new(false);
+    core_assert(commit != NULL);
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_END, job->id);
+    core_assert(r != NULL);
+    r->attempt_end.attempt = job->attempt;
+    r->attempt_end.wall = c->wall;
+    r->attempt_end.reason = tide_commit_bytes(commit, VIEW(reason));
+    if (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING) {
+        job_record_state(c, commit, job, TIDE_JOB_WAITING);
+        job_move(job, TIDE_JOB_WAITING);
+    }
+    core_assert(commit->rc == 0);
+    ride_commit(c, commit);
+}
+
+void attempt_end(struct core *c, struct job *job, const char *reason)
+{
+    if (!job->attempt_open) return;
+    bool ran = job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_STOPPING;
+    core_log(c, LEVEL_WARN, "job %s: attempt %" PRIu64 " ends: %s", job->name, job->attempt, reason);
+    job->attempt_open = job->adopting = false;
+    job->starting = START_NOT;
+    drop_image(job);
+    timer_clear(c, &job->restore_timer);
+    timer_clear(c, &job->grace_timer);
+    timer_clear(c, &job->trigger_timer);
+    if (job->round && !round_holds(job->round)) round_abort(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
+    record_end(c, job, reason);
+    job->unsent_complete = 0; /* what is owed goes out with the next Start */
+    job->failed_attempts++;
+    for (struct worker *w = job->workers, *next; w; w = next) {
+        next = w->next;
+        if (w->standing != STANDS_HOLDING) continue;
+        if (w->started) {
+            worker_stand(w, STANDS_REWINDING);
+            tell_rewind(c, w, reason);
+        } else if (w->session) {
+            worker_stand(w, STANDS_READY);
+            w->attempt = 0;
+        } else {
+            worker_release(c, w);
+        }
+    }
+    uint32_t most = job->graph->checkpointing.attempts_max;
+    if (most && job->failed_attempts >= most && job->state == TIDE_JOB_WAITING) {
+        char *cause = core_printf("%u attempts in a row ended without a completed round, the last one: %s", most, reason);
+        job_fail(c, job, cause);
+        free(cause);
+    } else if (!ran) {
+        try_again_later(c, job);
+    } else {
+        timer_set(c, &job->start_timer, c->now); /* not in the middle of whatever ended this one */
+    }
+}
+
+/* ---- timers */
+
+static void start_due(struct core *c, void *arg)
+{
+    struct job *job = arg;
+    job_admit_parked(c, job);
+    attempt_try(c, job);
+}
+
+static void grace_over(struct core *c, void *arg)
+{
+    struct job *job = arg;
+    char names[200] = "";
+    size_t at = 0;
+    for (struct worker *w = job->workers; w; w = w->next)
+        if (w->standing == STANDS_HOLDING && (!w->back || !w->session) && at + w->name.len + 3 < sizeof names)
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%.*s", at ? ", " : "", (int)w->name.len,
+                                   (const char *)w->name.data);
+    char *why = core_printf("not back within %u ms after the daemon's restart: %s", job->graph->checkpointing.grace_ms, names);
+    attempt_end(c, job, why);
+    free(why);
+}
+
+static void restore_late(struct core *c, void *arg)
+{
+    struct job *job = arg;
+    char names[300] = "";
+    size_t at = 0;
+    uint32_t left = 0;
+    for (uint32_t t = 0; t < job->graph->tasks; t++) {
+        uint32_t subtask;
+        if (bits_get(&job->restored, t)) continue;
+        const struct tide_operator *op = tide_graph_operator(job->graph, t, &subtask);
+        if (left++ < 5 && at + op->uid.len + 16 < sizeof names)
+            at += (size_t)snprintf(names + at, sizeof names - at, " %.*s[%u]", (int)op->uid.len, (const char *)op->uid.data, subtask);
+    }
+    char *why = job->deliver_only ? core_printf("the commits still owed were not confirmed within %u ms", job->graph->checkpointing.restore_deadline_ms)
+                                  : core_printf("%u tasks had not restored within %u ms:%s%s", left,
+                                                job->graph->checkpointing.restore_deadline_ms, names, left > 5 ? " ..." : "");
+    bool stopping = job->deliver_only;
+    attempt_end(c, job, why);
+    if (stopping) {
+        char *cause = core_printf("the last snapshot is good, the stop failed: %s", why);
+        job_hold(c, job, cause);
+        free(cause);
+    }
+    free(why);
+}
+
+static void lease_over(struct core *c, void *arg)
+{
+    struct job *job = arg;
+    for (struct worker *w = job->workers, *next; w; w = next) {
+        next = w->next;
+        if ((w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) && w->lease_until <= c->now) {
+            worker_lost(c, w, w->standing == STANDS_REWINDING ? "it did not drop its attempt before its lease was over"
+                                                              : "its lease is over");
+            next = job->workers; /* others may have gone with it */
+        }
+    }
+    lease_arm(c, job);
+}
+
+void attempt_timers_init(struct job *job)
+{
+    job->start_timer = (struct timer){.fire = start_due, .arg = job};
+    job->grace_timer = (struct timer){.fire = grace_over, .arg = job};
+    job->restore_timer = (struct timer){.fire = restore_late, .arg = job};
+    job->lease_timer = (struct timer){.fire = lease_over, .arg = job};
+}
