@@ -50,6 +50,7 @@ ifneq ($(if $(MAKECMDGOALS),$(filter-out clean distclean help dist,$(MAKECMDGOAL
 include config.mk
 endif
 CFLAGS := $(or $(CFLAGS),-g -O2)
+export CK_TIMEOUT_MULTIPLIER ?= 5
 
 SANITIZE = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 WARN  = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes $(WERROR)
@@ -125,15 +126,15 @@ $B/tidemark.pc: client/tidemark.pc.in config.mk
 # client/examples/<name>/*.c make the program <name>, with no more than what is installed.
 $B/client/examples/%.o: client/examples/%.c $B/include/tidemark.h config.mk
 	@mkdir -p $(@D)
-	$(call Q,CC    )$(CC) $(BASE) -I$B/include -MMD -MP -c -o $@ $<
+	$(call Q,CC    )$(CC) $(BASE) -I$B/include -I. -MMD -MP -c -o $@ $<
 $(EXAMPLES): $$(patsubst %.c,$B/%.o,$$(wildcard $$(patsubst $B/%,%,$$(@D))/*.c)) $B/libtidemark.a
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 
 # ---- tests: `make check`. A test that passes leaves an .ok beside its .log and is not run again
 # until something that it is made of changes.
 
-area = $$(patsubst %.c,$B/%.o,$$(wildcard $$(patsubst $B/%,%,$$(@D))/lib_*.c))
-$(TESTS): %: %.o $(area) $P
+libs = $(patsubst %.c,$B/%.o,$(wildcard $(patsubst $B/%,%,$(1))/lib_*.c))
+$(TESTS): %: %.o $$(call libs,$$(@D)) $P
 	$(call Q,LINK  )$(LINK) -o $@ $(filter %.o,$^) $(CHECK_LIBS) $(LIBS) $(PROTO_LIBS) -pthread
 $(filter $B/tests/storage/%,$(TESTS)): $S $R
 $(filter $B/tests/core/%,$(TESTS)): $(CORE) $R
@@ -144,7 +145,7 @@ $(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE) $R
 $B/tests/storage/% $B/tests/cli/%: LIBS = $(SQLITE_LIBS)
 $B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
 
-$(SIM): $(patsubst %.c,$B/%.o,$(filter-out %/lib_% %/test_%,$(wildcard tests/sim/*.c))) $(area) $(CORE) $(PURE) $R $P
+$(SIM): $(patsubst %.c,$B/%.o,$(filter-out %/lib_% %/test_%,$(wildcard tests/sim/*.c))) $$(call libs,$$(@D)) $(CORE) $(PURE) $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 
 # Fuzz targets link with a main that replays their corpus; `make fuzz` takes the fuzzer's.
