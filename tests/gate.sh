@@ -32,8 +32,11 @@ step_install() { # what is installed is enough to build the example with
     make_ install DESTDIR="$to" prefix=/usr >/dev/null || return
     export PKG_CONFIG_SYSROOT_DIR=$to PKG_CONFIG_PATH=$to/usr/lib/pkgconfig
     cflags=$(pkg-config --cflags tidemark) libs=$(pkg-config --libs tidemark) || return
+    # The example's own headers are found below shim/; of the library only what is installed.
+    mkdir -p $root/shim/client && ln -sfn "$PWD/client/examples" $root/shim/client/examples
+    echo '#include <tidemark.h>' >$root/shim/client/tidemark.h
     # shellcheck disable=SC2086
-    cc -std=c11 -D_GNU_SOURCE -I. $cflags client/examples/wordcount/*.c -o $root/wordcount $libs -pthread || return
+    cc -std=c11 -D_GNU_SOURCE -I$root/shim $cflags client/examples/wordcount/*.c -o $root/wordcount $libs -pthread || return
     test "$(readlink "$to/usr/lib/libtidemark.so.0")" = "libtidemark.so.$(pkg-config --modversion tidemark)" || return
     make_ uninstall DESTDIR="$to" prefix=/usr >/dev/null || return
     test -z "$(find "$to" ! -type d)" || { find "$to" ! -type d; echo "left behind by uninstall"; return 1; }
