@@ -1,0 +1,413 @@
+/* The command `tidemark`: tables of commands and options, the help made from them, and the
+ * reading of the command line. Options may stand before or behind the command. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/cli/cli.h"
+
+#define DEFAULT_ADDRESS "127.0.0.1:7460"
+#define DEFAULT_TIMEOUT_US 10000000u
+
+/* Which options a command takes beside the common ones. */
+enum {
+    OF_ALL = 1,
+    OF_LIMIT = 2,
+    OF_TASKS = 4,
+    OF_WAIT = 8,
+    OF_FAILED = 16,
+    OF_TRIGGER = 32,
+    OF_SAVEPOINT = 64
+};
+
+static const struct command {
+    const char *noun, *verb; /* verb NULL: one word */
+    const char *arg;         /* "[X]" may be left out; NULL: none */
+    unsigned options;
+    bool waits; /* as long as it takes unless --timeout is given */
+    int (*run)(struct cli *c);
+    const char *about, *more;
+} commands[] = {
+    {"jobs", NULL, NULL, 0, false, jobs_list, "List the jobs.", NULL},
+    {"job", "show", "JOB", 0, false, job_show,
+     "Show a job: its workers, its graph, what it waits for.", NULL},
+    {"savepoint", NULL, "JOB", OF_TRIGGER | OF_SAVEPOINT, true, savepoint_take,
+     "Take a savepoint and print its directory.",
+     "Waits until the savepoint is durable, also across a restart of the daemon. A savepoint\n"
+     "is yours: the system never deletes it."},
+    {"checkpoint", NULL, "JOB", OF_TRIGGER, true, checkpoint_take,
+     "Take a checkpoint now and print its number.", NULL},
+    {"snapshots", NULL, "[JOB]", OF_ALL | OF_LIMIT, false, snapshots_list,
+     "List snapshots, the newest first.", NULL},
+    {"snapshot", "show", "ID", OF_TASKS, false, snapshot_show, "Show a snapshot.", NULL},
+    {"snapshot", "verify", "ID", 0, true, snapshot_verify,
+     "Read all bytes of a snapshot and compare their digests.", NULL},
+    {"lineage", NULL, "ID|JOB", 0, false, lineage_show,
+     "Show which snapshots a snapshot came from.",
+     "A name that is a number stands for a snapshot; JOB means the job's newest snapshot."},
+    {"rounds", NULL, "JOB", OF_LIMIT | OF_FAILED, false, rounds_list,
+     "List a job's rounds, also the failed ones with their reasons.", NULL},
+    {"operation", NULL, "ID", OF_WAIT, false, operation_show,
+     "Show, or wait for, an operation begun with --detach.", NULL},
+    {"status", NULL, NULL, 0, false, status_show, "Show the daemon's state and counters.", NULL},
+};
+#define N_COMMANDS (sizeof commands / sizeof *commands)
+
+static const struct option {
+    const char *name, *arg; /* arg NULL: a flag */
+    char letter;            /* 0: none */
+    unsigned of;            /* 0: common to all commands */
+    size_t offset;
+    const char *about;
+} options[] = {
+    {"target", "DIR", 0, OF_SAVEPOINT, offsetof(struct options, target),
+     "make the savepoint's directory in DIR"},
+    {"label", "TEXT", 0, OF_SAVEPOINT, offsetof(struct options, label), "a name for people"},
+    {"key", "KEY", 0, OF_TRIGGER, offsetof(struct options, key),
+     "a retry with the same KEY finds the first try"},
+    {"detach", NULL, 0, OF_TRIGGER, offsetof(struct options, detach),
+     "do not wait: print the operation's number"},
+    {"all", NULL, 0, OF_ALL, offsetof(struct options, all), "also those whose bytes are deleted"},
+    {"failed", NULL, 0, OF_FAILED, offsetof(struct options, failed), "only those that aborted"},
+    {"limit", "N", 0, OF_LIMIT, offsetof(struct options, limit), "list at most N (default 100)"},
+    {"tasks", NULL, 0, OF_TASKS, offsetof(struct options, tasks), "also every task's artifacts"},
+    {"wait", NULL, 0, OF_WAIT, offsetof(struct options, wait), "wait until it has ended"},
+    {"json", NULL, 0, 0, offsetof(struct options, json), "print one JSON document"},
+    {"connect", "HOST:PORT", 0, 0, offsetof(struct options, connect),
+     "the daemon's address (default $TIDEMARK_CONNECT\nor " DEFAULT_ADDRESS ")"},
+    {"data", "DIR", 0, 0, offsetof(struct options, data),
+     "or its data directory: the port is read from there"},
+    {"secret-file", "FILE", 0, 0, offsetof(struct options, secret_file),
+     "the secret that the daemon asks for\n(default $TIDEMARK_SECRET_FILE)"},
+    {"timeout", "TIME", 0, 0, offsetof(struct options, timeout),
+     "give up after TIME: 10 or 10s, 500ms, 5m, 1h"},
+    {"help", NULL, 'h', 0, offsetof(struct options, help), "print this help"},
+    {"version", NULL, 0, 0, offsetof(struct options, version), "print the version"},
+};
+#define N_OPTIONS (sizeof options / sizeof *options)
+
+/* ---- help */
+
+static void help_option(const struct option *o)
+{
+    char left[40];
+    snprintf(left, sizeof left, "%s--%s%s%s", o->letter ? "-h, " : "", o->name, o->arg ? " " : "",
+             o->arg ? o->arg : "");
+    int n = (int)strcspn(o->about, "\n");
+    printf("  %-22s %.*s\n", left, n, o->about);
+    if (o->about[n]) printf("  %-22s %s\n", "", o->about + n + 1);
+}
+
+static void help_options(unsigned of)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (of ? (options[i].of & of) != 0 : options[i].of == 0) help_option(&options[i]);
+}
+
+static void usage_of(const struct command *k, char out[static 64])
+{
+    snprintf(out, 64, "%s%s%s%s%s", k->noun, k->verb ? " " : "", k->verb ? k->verb : "",
+             k->arg ? " " : "", k->arg ? k->arg : "");
+}
+
+static int help_command(const struct command *k)
+{
+    char usage[64];
+    usage_of(k, usage);
+    printf("Usage: tidemark %s [option ...]\n\n%s\n", usage, k->about);
+    if (k->more) printf("%s\n", k->more);
+    if (k->options) {
+        printf("\nOptions:\n");
+        help_options(k->options);
+    }
+    printf("\nCommon options:\n");
+    help_options(0);
+    return DONE;
+}
+
+static int help_all(void)
+{
+    char usage[64];
+    printf("Usage: tidemark COMMAND [argument] [option ...]\n\n"
+           "Asks tidemarkd about jobs, rounds and snapshots, and takes snapshots.\n\nCommands:\n");
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        usage_of(&commands[i], usage);
+        printf("  %-22s %s\n", usage, commands[i].about);
+    }
+    printf("\nOptions of a command are told by 'tidemark COMMAND --help'. Common options:\n");
+    help_options(0);
+    printf("\nExit status: 0 done, 1 failed, 2 misused.\n");
+    return DONE;
+}
+
+/* ---- ways to end */
+
+int cli_misuse(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("tidemark: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return MISUSED;
+}
+
+int cli_fail(const struct cli *c, const char *code, const char *format, ...)
+{
+    va_list args;
+    char *text;
+    va_start(args, format);
+    int n = vasprintf(&text, format, args);
+    va_end(args);
+    if (n < 0) return FAILED;
+    fprintf(stderr, "tidemark: %s\n", text);
+    if (c->options.json) {
+        struct json j;
+        json_init(&j);
+        json_object(&j, "error");
+        json_text(&j, "code", code);
+        json_text(&j, "text", text);
+        json_end_object(&j);
+        (void)json_print(&j, stdout);
+        json_release(&j);
+    }
+    free(text);
+    return FAILED;
+}
+
+int cli_fail_call(const struct cli *c, enum rpc_rc rc)
+{
+    static const char *const codes[] = {
+        [RPC_OK] = "none",          [RPC_SETUP] = "setup",      [RPC_UNREACHABLE] = "unreachable",
+        [RPC_LOST] = "unreachable", [RPC_TIMEOUT] = "timeout",  [RPC_REFUSED] = "refused",
+        [RPC_BROKEN] = "protocol",  [RPC_OTHER] = "other_store"};
+    return cli_fail(c, codes[rc], "%s", c->rpc.why);
+}
+
+int cli_fail_error(const struct cli *c, const Tide__Error *error)
+{
+    static const char *const codes[] = {"internal", "not_found", "invalid",    "state",
+                                        "busy",     "internal",  "unsupported"};
+    size_t code = (size_t)error->code < sizeof codes / sizeof *codes ? (size_t)error->code : 0;
+    char *text = text_clean(error->text);
+    (void)cli_fail(c, codes[code], "%s",
+                   *text ? text : "the daemon reports an error without a text");
+    free(text);
+    return FAILED;
+}
+
+int cli_ask(struct cli *c, Tide__Request *request, Tide__Response__ResultCase want,
+            const Tide__Response **ret)
+{
+    enum rpc_rc rc = rpc_call(&c->rpc, request, c->deadline, ret);
+    if (rc) return cli_fail_call(c, rc);
+    if ((*ret)->result_case == TIDE__RESPONSE__RESULT_ERROR)
+        return cli_fail_error(c, (*ret)->error);
+    if ((*ret)->result_case != want)
+        return cli_fail(c, "protocol", "%s gave an answer that does not fit the question",
+                        c->rpc.peer);
+    return DONE;
+}
+
+int cli_answer(const struct cli *c, struct json *j)
+{
+    int rc = j->out.rc;
+    if (rc)
+        (void)cli_fail(c, "internal", "the answer is too large: %s", tide_strerror(rc));
+    else
+        (void)json_print(j, stdout); /* main() finds a failure of the stream */
+    json_release(j);
+    return rc ? FAILED : DONE;
+}
+
+int cli_number(const char *arg, const char *what, uint64_t *ret)
+{
+    if (text_parse_u64(arg, ret) && *ret) return DONE;
+    return cli_misuse("'%s' is not the number of %s", arg, what);
+}
+
+ProtobufCBinaryData cli_data(const char *text)
+{
+    return (ProtobufCBinaryData){text ? strlen(text) : 0, (uint8_t *)(uintptr_t)text};
+}
+
+bool cli_is(ProtobufCBinaryData data, const char *text)
+{
+    return data.len == strlen(text) && memcmp(data.data, text, data.len) == 0;
+}
+
+/* ---- the command line */
+
+struct words {
+    const char *word[8];
+    size_t n;
+    unsigned given; /* bit i: options[i] */
+};
+
+static const struct option *find_option(const char *name, size_t len)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (strlen(options[i].name) == len && memcmp(options[i].name, name, len) == 0)
+            return &options[i];
+    return NULL;
+}
+
+static int set_option(const char *arg, const char *next, struct options *ret, struct words *w,
+                      int *used)
+{
+    const char *name = arg + 2, *equals = strchr(name, '=');
+    size_t len = equals ? (size_t)(equals - name) : strlen(name);
+    const struct option *o = strcmp(arg, "-h") == 0 ? find_option("help", 4)
+                             : arg[1] == '-'        ? find_option(name, len)
+                                                    : NULL;
+    if (!o) return cli_misuse("unknown option '%s'; see 'tidemark --help'", arg);
+    w->given |= 1u << (o - options);
+    *used = 1;
+    if (!o->arg) {
+        if (equals) return cli_misuse("--%s takes no value", o->name);
+        *(bool *)((char *)ret + o->offset) = true;
+        return DONE;
+    }
+    const char *value = equals ? equals + 1 : next;
+    if (!value || !*value)
+        return cli_misuse("--%s needs a value: --%s %s", o->name, o->name, o->arg);
+    *(const char **)((char *)ret + o->offset) = value;
+    *used = equals ? 1 : 2;
+    return DONE;
+}
+
+/* Sorts the arguments into options and words. */
+static int read_arguments(int argc, char **argv, struct options *ret, struct words *w)
+{
+    bool only_words = false;
+    for (int i = 1, used; i < argc; i += used) {
+        const char *arg = argv[i];
+        used = 1;
+        if (!only_words && strcmp(arg, "--") == 0) {
+            only_words = true;
+        } else if (!only_words && arg[0] == '-' && arg[1]) {
+            int rc = set_option(arg, i + 1 < argc ? argv[i + 1] : NULL, ret, w, &used);
+            if (rc) return rc;
+        } else if (w->n == sizeof w->word / sizeof *w->word) {
+            return cli_misuse("too many arguments");
+        } else {
+            w->word[w->n++] = arg;
+        }
+    }
+    return DONE;
+}
+
+/* "job show" and the like: *ret NULL after the reason was told. */
+static int find_command(const struct words *w, const struct command **ret, size_t *ret_words)
+{
+    bool noun = false;
+    char verbs[64] = "";
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        const struct command *k = &commands[i];
+        if (strcmp(k->noun, w->word[0]) != 0) continue;
+        noun = true;
+        if (!k->verb || (w->n > 1 && strcmp(k->verb, w->word[1]) == 0)) {
+            *ret = k;
+            *ret_words = k->verb ? 2 : 1;
+            return DONE;
+        }
+        size_t n = strlen(verbs);
+        snprintf(verbs + n, sizeof verbs - n, "%s%s", n ? " or " : "", k->verb);
+    }
+    if (!noun) return cli_misuse("unknown command '%s'; see 'tidemark --help'", w->word[0]);
+    if (w->n > 1)
+        return cli_misuse("unknown command '%s %s': expected %s %s", w->word[0], w->word[1],
+                          w->word[0], verbs);
+    return cli_misuse("'%s' needs a further word: %s %s", w->word[0], w->word[0], verbs);
+}
+
+static int check_words(const struct command *k, const struct words *w, size_t first, struct cli *c)
+{
+    char usage[64];
+    usage_of(k, usage);
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if ((w->given >> i & 1) && options[i].of && !(options[i].of & k->options))
+            return cli_misuse("--%s does not go with this command; see 'tidemark %s%s%s --help'",
+                              options[i].name, k->noun, k->verb ? " " : "", k->verb ? k->verb : "");
+    size_t have = w->n - first, most = k->arg ? 1 : 0, least = k->arg && k->arg[0] != '[' ? 1 : 0;
+    if (have < least) return cli_misuse("%s is missing: tidemark %s", k->arg, usage);
+    if (have > most)
+        return cli_misuse("'%s' is too much: tidemark %s", w->word[first + most], usage);
+    c->args[0] = have ? w->word[first] : NULL;
+    if (c->args[0] && !*c->args[0]) return cli_misuse("%s is empty: tidemark %s", k->arg, usage);
+    return DONE;
+}
+
+/* What can be wrong about values is found before anything is sent. */
+static int check_values(struct options *o)
+{
+    char why[RPC_WHY];
+    if (o->connect && o->data) return cli_misuse("give --connect or --data, not both");
+    if (o->timeout && (!text_parse_duration(o->timeout, &o->timeout_us) || !o->timeout_us))
+        return cli_misuse("--timeout '%s' is not a time: give 10 or 10s, 500ms, 5m, 1h",
+                          o->timeout);
+    if (o->limit && (!text_parse_u64(o->limit, &o->limit_n) || !o->limit_n))
+        return cli_misuse("--limit '%s' is not a number above 0", o->limit);
+    if (o->key && strlen(o->key) > 64) return cli_misuse("--key is longer than 64 bytes");
+    if (o->label && strlen(o->label) > 255) return cli_misuse("--label is longer than 255 bytes");
+    if (o->label && !tide_text_valid(tide_bytes_of(o->label)))
+        return cli_misuse("--label is not UTF-8");
+    if (o->key && !tide_text_valid(tide_bytes_of(o->key))) return cli_misuse("--key is not UTF-8");
+    if (!o->connect && !o->data) {
+        const char *env = getenv("TIDEMARK_CONNECT");
+        o->connect = env && *env ? env : DEFAULT_ADDRESS;
+    }
+    if (!o->secret_file) {
+        const char *env = getenv("TIDEMARK_SECRET_FILE");
+        o->secret_file = env && *env ? env : NULL;
+    }
+    if (o->connect && !rpc_address_valid(o->connect, why)) return cli_misuse("%s", why);
+    return DONE;
+}
+
+static int run(const struct command *k, struct cli *c)
+{
+    struct options *o = &c->options;
+    bool waits = (k->waits || o->wait) && !o->detach;
+    uint64_t timeout = o->timeout ? o->timeout_us : waits ? RPC_NEVER : DEFAULT_TIMEOUT_US;
+    uint64_t now = rpc_now();
+    c->deadline = timeout < RPC_NEVER - now ? now + timeout : RPC_NEVER;
+    rpc_init(&c->rpc, o->connect, o->data, o->secret_file);
+    int rc = k->run(c);
+    rpc_close(&c->rpc);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    static struct cli c = {.options.timeout_us = RPC_NEVER};
+    struct words w = {.n = 0};
+    const struct command *k = NULL;
+    size_t first = 0;
+    int rc = read_arguments(argc, argv, &c.options, &w);
+    if (!rc && c.options.version) {
+        printf("tidemark %s\n", TIDE_VERSION);
+    } else if (!rc && w.n == 0) {
+        if (!c.options.help)
+            rc = cli_misuse("a command is missing; see 'tidemark --help'");
+        else
+            rc = help_all();
+    } else if (!rc) {
+        rc = find_command(&w, &k, &first);
+        if (!rc && c.options.help) {
+            rc = help_command(k);
+        } else {
+            if (!rc) rc = check_words(k, &w, first, &c);
+            if (!rc) rc = check_values(&c.options);
+            if (!rc) rc = run(k, &c);
+        }
+    }
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "tidemark: cannot write the answer: %s\n", strerror(errno));
+        return FAILED;
+    }
+    return rc;
+}

@@ -1,0 +1,208 @@
+/* What more than one command shows: rounds, snapshots, gauges, in text and in JSON. The JSON names
+ * are documented in tidemark(1) and stable. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/cli/cli.h"
+
+#define HOLDERS_SHOWN 8
+
+const char *show_kind(Tide__RoundKind kind)
+{
+    switch (kind) {
+    case TIDE__ROUND_KIND__ROUND_CHECKPOINT: return "checkpoint";
+    case TIDE__ROUND_KIND__ROUND_SAVEPOINT: return "savepoint";
+    default: return "unknown";
+    }
+}
+
+void show_time(char out[static TEXT_MAX], uint64_t wall_us)
+{
+    time_t t = (time_t)(wall_us / 1000000), now = time(NULL);
+    struct tm then, today;
+    if (!wall_us || !localtime_r(&t, &then) || !localtime_r(&now, &today)) {
+        strcpy(out, "-");
+        return;
+    }
+    bool same = then.tm_year == today.tm_year && then.tm_yday == today.tm_yday;
+    if (!strftime(out, TEXT_MAX, same ? "%H:%M:%S" : "%Y-%m-%d %H:%M", &then)) strcpy(out, "-");
+    if (same) {
+        size_t n = strlen(out);
+        snprintf(out + n, TEXT_MAX - n, ".%03u", (unsigned)(wall_us / 1000 % 1000));
+    }
+}
+
+void show_line(const char *label, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    printf("%-16s", label);
+    vprintf(format, args);
+    putchar('\n');
+    va_end(args);
+}
+
+void show_print(struct table *t)
+{
+    table_print(t, stdout, text_terminal_width(stdout));
+    table_release(t);
+}
+
+/* The names are those that Flink's users know (its metrics, section "Checkpointing"). */
+void show_gauges_json(struct json *j, const Tide__Gauges *g)
+{
+    Tide__Gauges none = TIDE__GAUGES__INIT;
+    none.last_checkpoint_duration = none.last_checkpoint_size = none.last_checkpoint_full_size = -1;
+    none.last_completed_checkpoint_id = none.last_checkpoint_completed_timestamp = -1;
+    none.last_checkpoint_restore_timestamp = -1;
+    none.last_checkpoint_external_path = cli_data("n/a");
+    if (!g) g = &none;
+    json_object(j, "gauges");
+    json_i64(j, "lastCheckpointDuration", g->last_checkpoint_duration);
+    json_i64(j, "lastCheckpointSize", g->last_checkpoint_size);
+    json_i64(j, "lastCheckpointFullSize", g->last_checkpoint_full_size);
+    json_i64(j, "lastCompletedCheckpointId", g->last_completed_checkpoint_id);
+    json_i64(j, "lastCheckpointCompletedTimestamp", g->last_checkpoint_completed_timestamp);
+    /* In-flight data comes with unaligned rounds; until then nothing is known of it. */
+    json_i64(j, "lastCheckpointProcessedData", -1);
+    json_i64(j, "lastCheckpointPersistedData", -1);
+    json_data(j, "lastCheckpointExternalPath",
+              g->last_checkpoint_external_path.len ? g->last_checkpoint_external_path
+                                                   : cli_data("n/a"));
+    json_i64(j, "lastCheckpointRestoreTimestamp", g->last_checkpoint_restore_timestamp);
+    json_u64(j, "numberOfInProgressCheckpoints", g->number_of_in_progress_checkpoints);
+    json_u64(j, "numberOfCompletedCheckpoints", g->number_of_completed_checkpoints);
+    json_u64(j, "numberOfFailedCheckpoints", g->number_of_failed_checkpoints);
+    json_u64(j, "totalNumberOfCheckpoints", g->total_number_of_checkpoints);
+    json_u64(j, "skippedPeriodicTriggers", g->skipped_periodic_triggers);
+    json_end_object(j);
+}
+
+/* ---- rounds */
+
+static void holders_json(struct json *j, const Tide__RoundInfo *r)
+{
+    json_array(j, "held_by");
+    for (size_t i = 0; i < r->n_held_by; i++) {
+        const Tide__RoundHolder *h = r->held_by[i];
+        json_object(j, NULL);
+        json_u64(j, "task", h->task);
+        json_data(j, "operator", h->operator_uid);
+        json_u64(j, "subtask", h->subtask);
+        json_text_or_null(j, "worker", h->worker);
+        json_data(j, "phase", h->phase);
+        json_end_object(j);
+    }
+    json_end_array(j);
+    json_u64(j, "held_by_count", r->held_by_count);
+}
+
+void show_round_json(struct json *j, const char *key, const Tide__RoundInfo *r)
+{
+    json_object(j, key);
+    json_u64(j, "round", r->round);
+    json_text_or_null(j, "job", r->job);
+    json_text(j, "kind", show_kind(r->kind));
+    json_data(j, "state", r->state);
+    json_u64(j, "incarnation", r->incarnation);
+    json_u64(j, "attempt", r->attempt);
+    json_id(j, "operation", r->operation);
+    json_id(j, "begun_wall_us", r->begun_wall_us);
+    json_id(j, "ended_wall_us", r->ended_wall_us);
+    json_u64(j, "tasks", r->tasks);
+    json_u64(j, "acked", r->acked);
+    json_u64(j, "trigger_us", r->trigger_us);
+    json_u64(j, "acks_us", r->acks_us);
+    json_u64(j, "commit_us", r->commit_us);
+    json_u64(j, "notify_us", r->notify_us);
+    json_u64(j, "bytes", r->bytes);
+    json_text_or_null(j, "reason", r->reason);
+    holders_json(j, r);
+    json_end_object(j);
+}
+
+void show_rounds_table(struct table *t)
+{
+    static const char *const titles[] = {"ROUND", "KIND",  "STATE", "BEGUN",
+                                         "TOOK",  "ACKED", "SIZE"};
+    static const enum table_column columns[] = {TABLE_RIGHT, TABLE_LEFT,  TABLE_LEFT, TABLE_LEFT,
+                                                TABLE_RIGHT, TABLE_RIGHT, TABLE_RIGHT};
+    table_init(t, sizeof titles / sizeof *titles, titles, columns);
+}
+
+static void note_holders(const Tide__RoundInfo *r, struct table *t)
+{
+    size_t shown = r->n_held_by < HOLDERS_SHOWN ? r->n_held_by : HOLDERS_SHOWN;
+    size_t count = r->held_by_count > r->n_held_by ? r->held_by_count : r->n_held_by;
+    for (size_t i = 0; i < shown; i++) {
+        const Tide__RoundHolder *h = r->held_by[i];
+        char *uid = text_clean(h->operator_uid), *worker = text_clean(h->worker);
+        char *phase = text_clean(h->phase);
+        char *line = xprintf("held by %s/%u%s%s%s%s", uid, h->subtask, *worker ? " on " : "",
+                             worker, *phase ? ": " : "", phase);
+        table_note(t, line);
+        free(uid);
+        free(worker);
+        free(phase);
+        free(line);
+    }
+    if (count > shown) {
+        char *line = xprintf("and %zu more", count - shown);
+        table_note(t, line);
+        free(line);
+    }
+}
+
+void show_rounds(Tide__RoundInfo *const *rounds, size_t n, struct table *t)
+{
+    char text[TEXT_MAX];
+    for (size_t i = 0; i < n; i++) {
+        const Tide__RoundInfo *r = rounds[i];
+        bool ended = r->ended_wall_us > r->begun_wall_us;
+        table_put_u64(t, r->round);
+        table_put(t, show_kind(r->kind));
+        table_put_data(t, r->state);
+        show_time(text, r->begun_wall_us);
+        table_put(t, text);
+        table_put(t, ended ? text_duration(text, r->ended_wall_us - r->begun_wall_us) : "-");
+        snprintf(text, sizeof text, "%u/%u", r->acked, r->tasks);
+        table_put(t, text);
+        table_put(t, cli_is(r->state, "complete") ? text_size(text, r->bytes) : "-");
+        if (r->reason.len) {
+            char *reason = text_clean(r->reason);
+            table_note(t, reason);
+            free(reason);
+        }
+        note_holders(r, t);
+    }
+}
+
+/* ---- snapshots */
+
+void show_snapshot_json(struct json *j, const char *key, const Tide__SnapshotInfo *s,
+                        const char *relation)
+{
+    json_object(j, key);
+    json_u64(j, "snapshot", s->snapshot);
+    json_data(j, "job", s->job);
+    json_text(j, "kind", show_kind(s->kind));
+    json_data(j, "state", s->state);
+    json_data(j, "owner", s->owner);
+    json_text_or_null(j, "label", s->label);
+    json_text_or_null(j, "directory", s->directory);
+    json_id(j, "parent", s->parent);
+    json_u64(j, "incarnation", s->incarnation);
+    json_u64(j, "attempt", s->attempt);
+    json_id(j, "begun_wall_us", s->begun_wall_us);
+    json_id(j, "completed_wall_us", s->completed_wall_us);
+    json_u64(j, "tasks", s->tasks);
+    json_u64(j, "artifacts", s->artifacts);
+    json_u64(j, "bytes", s->bytes);
+    json_u64(j, "manifest_bytes", s->manifest_bytes);
+    json_u64(j, "owed", s->owed);
+    if (relation) json_text_or_null(j, "relation", cli_data(relation));
+    json_end_object(j);
+}
