@@ -17,8 +17,8 @@
 
 struct tide_artifact_view {
     uint64_t size, digest_low, digest_high;
-    struct tide_bytes path;   /* empty: derived, t<task>-<index>, unless inline */
-    struct tide_bytes inlined;/* valid when is_inline */
+    struct tide_bytes path;    /* empty: derived, t<task>-<index>, unless inline */
+    struct tide_bytes inlined; /* valid when is_inline */
     bool is_inline;
     struct tide_bytes name;
     uint32_t key_group_first, key_group_count;
@@ -26,9 +26,9 @@ struct tide_artifact_view {
 
 struct tide_ack_view {
     uint32_t task, align_us, sync_us, async_us;
-    uint32_t artifacts;        /* number of them */
-    uint64_t bytes;            /* their sizes added up (wraps never: checked) */
-    bool full;                 /* came as a TaskAck */
+    uint32_t artifacts; /* number of them */
+    uint64_t bytes;     /* their sizes added up (wraps never: checked) */
+    bool full;          /* came as a TaskAck */
     bool has_handle;
     struct tide_bytes handle;
     struct tide_bytes message; /* full: the TaskAck's bytes */
@@ -39,27 +39,31 @@ struct tide_ack_view {
 /* A reader's place; fields are private to ack.c but for attempt, round and entries. */
 struct tide_acks {
     uint64_t attempt, round;
-    uint32_t entries;          /* columns and full ones together */
+    uint32_t entries; /* columns and full ones together */
     uint32_t columns, done;
     const uint8_t *task, *align, *sync, *async, *count, *size, *low, *high; /* cursors */
-    struct tide_bytes body;    /* the whole message */
-    size_t full_at;            /* where to look for the next full entry */
+    struct tide_bytes body;                                                 /* the whole message */
+    size_t full_at; /* where to look for the next full entry */
 };
 
-/* body: the AckBatch message (not the frame). 0, or TIDE_EPROTO with a sentence in why. The columns must
- * each come in one packed field: more than one is refused by name. */
+/* body: the AckBatch message (not the frame). 0, or TIDE_EPROTO with a sentence in why. The columns
+ * must each come in one packed field: more than one is refused by name. */
 int tide_acks_open(struct tide_acks *r, struct tide_bytes body, char why[static 160]);
 /* The next entry; false at the end. Column entries come first, then full ones. */
 bool tide_acks_next(struct tide_acks *r, struct tide_ack_view *ret);
 /* Walks the artifacts of one entry: start with a zeroed place, false at the end. */
-struct tide_artifact_place { uint32_t index; size_t at; const uint8_t *sizes; };
+struct tide_artifact_place {
+    uint32_t index;
+    size_t at;
+    const uint8_t *sizes;
+};
 bool tide_acks_artifact(const struct tide_ack_view *ack, struct tide_artifact_place *place,
                         struct tide_artifact_view *ret);
 /* "t<task>-<index>" into path; returns its length. */
 size_t tide_artifact_path(char path[static 32], uint32_t task, uint32_t index);
 
-/* Building a batch. add_plain is for acks whose artifacts all have derived paths, no name, no key groups
- * and no handle; add_full takes a packed TaskAck. */
+/* Building a batch. add_plain is for acks whose artifacts all have derived paths, no name, no key
+ * groups and no handle; add_full takes a packed TaskAck. */
 struct tide_ack_builder {
     struct tide_buf columns[8]; /* task, align, sync, async, artifacts, size, low, high */
     struct tide_buf full;
@@ -68,11 +72,15 @@ struct tide_ack_builder {
 void tide_ack_builder_init(struct tide_ack_builder *b, size_t max);
 void tide_ack_builder_release(struct tide_ack_builder *b);
 void tide_ack_builder_clear(struct tide_ack_builder *b);
-struct tide_ack_file { uint64_t size, digest_low, digest_high; };
-void tide_ack_builder_add(struct tide_ack_builder *b, uint32_t task, uint32_t align_us, uint32_t sync_us,
-                          uint32_t async_us, const struct tide_ack_file *files, uint32_t n);
+struct tide_ack_file {
+    uint64_t size, digest_low, digest_high;
+};
+void tide_ack_builder_add(struct tide_ack_builder *b, uint32_t task, uint32_t align_us,
+                          uint32_t sync_us, uint32_t async_us, const struct tide_ack_file *files,
+                          uint32_t n);
 void tide_ack_builder_add_full(struct tide_ack_builder *b, struct tide_bytes task_ack);
-/* Appends the AckBatch message to out (no frame header); a failure of any part sticks in out->rc. */
+/* Appends the AckBatch message to out (no frame header); a failure of any part sticks in out->rc.
+ */
 void tide_ack_builder_put(const struct tide_ack_builder *b, uint64_t attempt, uint64_t round,
                           struct tide_buf *out);
 /* The same as a frame: FromWorker{ack}. */

@@ -15,7 +15,7 @@ struct tide_arena {
     struct tide_arena_block *blocks; /* newest first */
     size_t used;                     /* bytes handed out, padding included */
     size_t max;
-    ProtobufCAllocator allocator;    /* for protobuf_c_message_unpack(); frees nothing */
+    ProtobufCAllocator allocator; /* for protobuf_c_message_unpack(); frees nothing */
 };
 
 void tide_arena_init(struct tide_arena *a, size_t max); /* allocates nothing */
@@ -23,7 +23,8 @@ void tide_arena_init(struct tide_arena *a, size_t max); /* allocates nothing */
 void *tide_arena_alloc(struct tide_arena *a, size_t size);
 void *tide_arena_zalloc(struct tide_arena *a, size_t size);
 void *tide_arena_copy(struct tide_arena *a, const void *data, size_t len);
-struct tide_bytes tide_arena_bytes(struct tide_arena *a, struct tide_bytes from); /* data NULL: no memory */
+struct tide_bytes tide_arena_bytes(struct tide_arena *a,
+                                   struct tide_bytes from); /* data NULL: no memory */
 char *tide_arena_printf(struct tide_arena *a, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Everything handed out is dead; one block is kept for the next use. */
@@ -33,7 +34,7 @@ void tide_arena_release(struct tide_arena *a);
 
 /* Unpacks into the arena. NULL: malformed, or more than the arena holds (*ret_rc tells which:
  * TIDE_EPROTO or TIDE_ETOOBIG). ret_rc may be NULL. */
-void *tide_unpack(struct tide_arena *a, const ProtobufCMessageDescriptor *type, struct tide_bytes bytes,
-                  int *ret_rc);
+void *tide_unpack(struct tide_arena *a, const ProtobufCMessageDescriptor *type,
+                  struct tide_bytes bytes, int *ret_rc);
 
 #endif

@@ -1,6 +1,7 @@
 /* Bytes: a view, and a growing buffer that knows its maximum from birth.
  *
- * A buffer's first failure sticks (rc): later puts do nothing, the caller checks once at the end. */
+ * A buffer's first failure sticks (rc): later puts do nothing, the caller checks once at the end.
+ */
 #ifndef TIDE_BYTES_H
 #define TIDE_BYTES_H
 
@@ -46,7 +47,8 @@ bool tide_bytes_equal(struct tide_bytes a, struct tide_bytes b);
 /* memcmp order, the shorter first when one starts with the other. */
 int tide_bytes_compare(struct tide_bytes a, struct tide_bytes b);
 struct tide_bytes tide_bytes_of(const char *text); /* a view of a C string, NUL not included */
-/* True when the bytes are valid UTF-8 without NUL: what names, paths and texts on the wire must be. */
+/* True when the bytes are valid UTF-8 without NUL: what names, paths and texts on the wire must be.
+ */
 bool tide_text_valid(struct tide_bytes text);
 
 #endif

@@ -11,7 +11,7 @@
 #include "proto/bytes.h"
 
 #define TIDE_FRAME_HEADER 4u
-#define TIDE_FRAME_MAX (16u << 20)      /* body of an established worker's or admin's frame */
+#define TIDE_FRAME_MAX (16u << 20)       /* body of an established worker's or admin's frame */
 #define TIDE_FRAME_MAX_HELLO (64u << 10) /* before Hello is accepted */
 #define TIDE_PART_MAX (1u << 20)         /* data of one Part */
 #define TIDE_PARTS_MAX (256u << 20)      /* all parts of one Join or Start, joined */
@@ -46,7 +46,8 @@ size_t tide_decoder_held(const struct tide_decoder *d);
 void tide_frame_put(struct tide_buf *out, const ProtobufCMessage *message);
 
 /* The field number of the first field of a oneof-only message (FromWorker, ToWorker) and a view
- * of its content, without unpacking it. 0: malformed, or not a length-delimited field, or bytes follow it. */
+ * of its content, without unpacking it. 0: malformed, or not a length-delimited field, or bytes
+ * follow it. */
 uint32_t tide_frame_peek(struct tide_bytes body, struct tide_bytes *ret_content);
 
 /* Splitting a message that may be larger than a frame into Part messages, and joining them.
@@ -60,9 +61,10 @@ struct tide_joiner {
 };
 void tide_joiner_init(struct tide_joiner *j, size_t max);
 void tide_joiner_release(struct tide_joiner *j);
-/* Adds the content of one Part (as unpacked bytes of the Part message). Returns 1 when the message is whole (in
- * j->bytes, until the next call or release), 0 when more parts follow, or TIDE_EPROTO (count or
- * digest wrong, part too long), TIDE_ETOOBIG, TIDE_ENOMEM; after an error the joiner is empty. */
+/* Adds the content of one Part (as unpacked bytes of the Part message). Returns 1 when the message
+ * is whole (in j->bytes, until the next call or release), 0 when more parts follow, or TIDE_EPROTO
+ * (count or digest wrong, part too long), TIDE_ETOOBIG, TIDE_ENOMEM; after an error the joiner is
+ * empty. */
 int tide_joiner_add(struct tide_joiner *j, struct tide_bytes part);
 
 #endif

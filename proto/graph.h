@@ -2,7 +2,8 @@
  *
  * Operators are sorted by uid bytewise; tasks are numbered from 0 through the operators' subtasks.
  * The fingerprint is XXH3-128 over the canonical bytes: the spec packed with operators sorted by
- * uid and edges sorted by (from, to), so that the order in which a program adds them is no difference. */
+ * uid and edges sorted by (from, to), so that the order in which a program adds them is no
+ * difference. */
 #ifndef TIDE_GRAPH_H
 #define TIDE_GRAPH_H
 
@@ -32,10 +33,11 @@ struct tide_graph {
     struct tide_edge *edges;
     uint32_t n_edges;
     uint32_t tasks;
-    Tide__Checkpointing checkpointing; /* defaults filled in; min_pause_ms, interval_ms, attempts_max may be 0 */
-    uint8_t *spec_bytes;               /* canonical, owned */
+    Tide__Checkpointing
+        checkpointing;   /* defaults filled in; min_pause_ms, interval_ms, attempts_max may be 0 */
+    uint8_t *spec_bytes; /* canonical, owned */
     size_t spec_len;
-    uint8_t fingerprint[16];           /* low half first, little-endian */
+    uint8_t fingerprint[16]; /* low half first, little-endian */
 };
 
 /* Checks and numbers a spec. 0 and *ret (free it with tide_graph_free), or TIDE_EINVAL with a

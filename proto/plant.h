@@ -1,7 +1,8 @@
 /* Planted faults: proof that the simulator can see.
  *
  * Each is one condition at the place where the right rule stands, always false in a normal build
- * and true in a build with -DTIDE_PLANT_<NAME>, which tests/sim/plants.sh makes one after the other. */
+ * and true in a build with -DTIDE_PLANT_<NAME>, which tests/sim/plants.sh makes one after the
+ * other. */
 #ifndef TIDE_PLANT_H
 #define TIDE_PLANT_H
 
