@@ -44,11 +44,9 @@ static void put_digest(uint8_t out[static 16], XXH128_hash_t h)
     tide_set_u64(out + 8, h.high64);
 }
 
-void tide_manifest_put(struct tide_buf *out, struct tide_bytes head,
-                       const struct tide_bytes *chunks, size_t n_chunks)
+void tide_manifest_put_front(struct tide_buf *out, struct tide_bytes head, uint64_t acks_len)
 {
-    uint8_t front[FRONT], digest[16];
-    size_t start = out->len;
+    uint8_t front[FRONT];
     if (head.len > TIDE_MANIFEST_HEAD_MAX) {
         if (!out->rc) out->rc = TIDE_ETOOBIG;
         return;
@@ -56,7 +54,15 @@ void tide_manifest_put(struct tide_buf *out, struct tide_bytes head,
     put_front(front, head.len);
     tide_buf_put(out, front, sizeof front);
     tide_buf_put(out, head.data, head.len);
-    tide_buf_put_u64(out, chunks_len(chunks, n_chunks));
+    tide_buf_put_u64(out, acks_len);
+}
+
+void tide_manifest_put(struct tide_buf *out, struct tide_bytes head,
+                       const struct tide_bytes *chunks, size_t n_chunks)
+{
+    uint8_t digest[16];
+    size_t start = out->len;
+    tide_manifest_put_front(out, head, chunks_len(chunks, n_chunks));
     for (size_t i = 0; i < n_chunks; i++)
         tide_buf_put(out, chunks[i].data, chunks[i].len);
     if (out->rc) return;

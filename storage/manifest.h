@@ -26,6 +26,8 @@
 void tide_manifest_put(struct tide_buf *out, struct tide_bytes head, const struct tide_bytes *chunks,
                        size_t n_chunks);
 
+/* Appends what is before the acks only: acks_len is the length of all chunks. */
+void tide_manifest_put_front(struct tide_buf *out, struct tide_bytes head, uint64_t acks_len);
 /* The digest and the length that tide_manifest_put() would give the image, without building it: the
  * store keeps them beside the parts. */
 void tide_manifest_digest(struct tide_bytes head, const struct tide_bytes *chunks, size_t n_chunks,

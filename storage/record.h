@@ -117,7 +117,7 @@ struct tide_record {
 enum tide_outcome {
     TIDE_STORED = 1, /* durable */
     TIDE_REFUSED,    /* another incarnation owns the store, or a constraint forbids it: nothing was changed */
-    TIDE_NO_SPACE,   /* nothing was changed */
+    TIDE_NO_SPACE,   /* no room on the disk, or no memory: nothing was changed */
     TIDE_UNKNOWN     /* an I/O error: stop without a word to anyone */
 };
 
@@ -133,6 +133,7 @@ struct tide_commit {
     int rc;
     struct tide_commit *next; /* for whoever queues commits */
     enum tide_outcome outcome;
+    bool fenced;        /* refused since another incarnation owns the store: stop */
     char error[200];    /* outcome other than stored: what went wrong */
 };
 

@@ -1,0 +1,579 @@
+/* Applying records: the one place where the store is written.
+ *
+ * The usual way: begin, see that the store still belongs to this incarnation, apply the records of
+ * all commits of the group, COMMIT, which is the one flush.
+ *
+ * What can go wrong:
+ * - a record breaks a constraint  -> roll back, each commit alone, that one is refused
+ * - the disk is full, or memory    -> roll back, each commit alone, no space for those that still
+ * fail
+ * - another incarnation            -> refused, fenced; the host stops
+ * - COMMIT fails otherwise, or any I/O error: nobody knows what a crash will leave -> unknown, and
+ *   nothing is written any more by this process
+ *
+ * Inside a transaction the first failure sticks: after it every run() does nothing. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/err.h"
+#include "storage/alloc.h"
+#include "storage/db.h"
+#include "storage/manifest.h"
+#include "storage/store.h"
+
+#define PURGE_LATER                                                                                \
+    65536 /* a deleted snapshot's manifest up to this goes at once, a larger one when idle */
+
+enum query {
+    Q_BEGIN,
+    Q_COMMIT,
+    Q_ROLLBACK,
+    Q_OWNER,
+    Q_STORE,
+    Q_INCARNATION,
+    Q_RESERVE,
+    Q_LEASE,
+    Q_JOB,
+    Q_JOB_STATE,
+    Q_ATTEMPT,
+    Q_MEMBER,
+    Q_ATTEMPT_RUN,
+    Q_ATTEMPT_END,
+    Q_ROUND_BEGIN,
+    Q_ROUND_END,
+    Q_HOLDER,
+    Q_ROUND_TIMES,
+    Q_ROUND_SWEPT,
+    Q_SNAPSHOT,
+    Q_MANIFEST,
+    Q_LINEAGE,
+    Q_DELETING,
+    Q_DELETED,
+    Q_PURGE,
+    Q_PURGED,
+    Q_UNPURGED,
+    Q_OWED,
+    Q_STRIKE,
+    Q_OPERATION,
+    Q_AUDIT,
+    Q_COUNT
+};
+
+#define JOB "(SELECT nr FROM job WHERE id = ?1)"
+
+/* nothing: what to say when the statement must change a row and does not. NULL: it need not. */
+static const struct {
+    const char *sql, *nothing;
+} queries[Q_COUNT] = {
+    [Q_BEGIN] = {"BEGIN IMMEDIATE", NULL},
+    [Q_COMMIT] = {"COMMIT", NULL},
+    [Q_ROLLBACK] = {"ROLLBACK", NULL},
+    [Q_OWNER] = {"SELECT number, nonce FROM incarnation ORDER BY number DESC LIMIT 1", NULL},
+    [Q_STORE] = {"INSERT INTO store (one, id) VALUES (1, ?1) ON CONFLICT DO NOTHING", NULL},
+    [Q_INCARNATION] = {"INSERT INTO incarnation (number, nonce, started_wall) VALUES"
+                       " (max(coalesce((SELECT max(number) FROM incarnation), 0), ?1) + 1, ?2, ?1)"
+                       " RETURNING number",
+                       NULL},
+    [Q_RESERVE] = {"UPDATE store SET reserved = max(reserved, ?1)",
+                   "the store has no row of its own"},
+    [Q_LEASE] = {"UPDATE store SET lease_us = max(lease_us, ?1)",
+                 "the store has no row of its own"},
+    [Q_JOB] = {"INSERT INTO job (id, name, state, state_wall, created_wall, fingerprint, spec)"
+               " VALUES (?1, ?2, 'WAITING', ?3, ?3, ?4, ?5)",
+               NULL},
+    [Q_JOB_STATE] = {"UPDATE job SET state = ?2, cause = ?3, ended_snapshot = ?4, state_wall = ?5 "
+                     "WHERE id = ?1",
+                     "there is no such job"},
+    [Q_ATTEMPT] = {"INSERT INTO attempt (job, number, incarnation, external, restored_from, "
+                   "directory, begun_wall)"
+                   " VALUES (" JOB ", ?2, ?3, ?4, ?5, ?6, ?7)",
+                   NULL},
+    [Q_MEMBER] = {"INSERT INTO attempt_member (job, attempt, worker, endpoint, boot_id, pid, "
+                  "start_time, tasks)"
+                  " VALUES (" JOB ", ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                  NULL},
+    [Q_ATTEMPT_RUN] = {"UPDATE attempt SET running_wall = ?3 WHERE job = " JOB " AND number = ?2",
+                       "there is no such attempt"},
+    [Q_ATTEMPT_END] = {"UPDATE attempt SET ended_wall = ?3, end_reason = ?4 WHERE job = " JOB
+                       " AND number = ?2",
+                       "there is no such attempt"},
+    [Q_ROUND_BEGIN] =
+        {"INSERT INTO round (job, number, incarnation, attempt, kind, operation, directory,"
+         " begun_wall, state) VALUES (" JOB ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'begun')",
+         NULL},
+    /* Its begin record may never have become durable. */
+    [Q_ROUND_END] =
+        {"INSERT INTO round (job, number, incarnation, attempt, kind, operation, directory,"
+         " begun_wall, state, ended_wall, code, reason, tasks, acked, trigger_us, acks_us, bytes, "
+         "holders)"
+         " VALUES (" JOB
+         ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+         " ON CONFLICT (number) DO UPDATE SET state = excluded.state, ended_wall = "
+         "excluded.ended_wall,"
+         " code = excluded.code, reason = excluded.reason, tasks = excluded.tasks,"
+         " acked = excluded.acked, trigger_us = excluded.trigger_us, acks_us = excluded.acks_us,"
+         " bytes = excluded.bytes, holders = excluded.holders"
+         " WHERE round.state = 'begun' AND round.job = excluded.job",
+         "the round has ended before, or is another job's"},
+    [Q_HOLDER] = {"INSERT INTO round_holder (round, task, uid, subtask, worker, phase)"
+                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                  NULL},
+    [Q_ROUND_TIMES] = {"UPDATE round SET commit_us = ?2, notify_us = ?3 WHERE number = ?1",
+                       "there is no such round"},
+    [Q_ROUND_SWEPT] = {"UPDATE round SET swept = 1 WHERE number = ?1 AND state = 'aborted'",
+                       "there is no such aborted round"},
+    [Q_SNAPSHOT] = {"INSERT INTO snapshot (job, round, incarnation, attempt, kind, state, owner, "
+                    "directory, label,"
+                    " begun_wall, completed_wall, tasks, artifacts, bytes, ended, manifest_bytes, "
+                    "manifest_parts,"
+                    " manifest_digest) VALUES (" JOB ", ?2, ?3, ?4, ?5, 'retained',"
+                    " iif(?5 = 'savepoint', 'user', 'system'),"
+                    " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                    NULL},
+    [Q_MANIFEST] = {"INSERT INTO manifest (snapshot, part, data) VALUES (?1, ?2, ?3)", NULL},
+    [Q_LINEAGE] = {"INSERT INTO lineage (snapshot, parent, relation) VALUES (?2, ?4, iif(?4 ="
+                   " (SELECT restored_from FROM attempt WHERE job = " JOB " AND number = ?3),"
+                   " 'restored-from', 'follows'))",
+                   NULL},
+    [Q_DELETING] = {"UPDATE snapshot SET state = 'deleting', deleting_wall = ?2 WHERE round = ?1",
+                    "there is no such snapshot"},
+    [Q_DELETED] = {"UPDATE snapshot SET state = 'deleted', deleted_wall = ?2,"
+                   " manifest_parts = iif(manifest_bytes > ?3, manifest_parts, 0) WHERE round = ?1"
+                   " RETURNING manifest_parts",
+                   NULL},
+    [Q_PURGE] = {"DELETE FROM manifest WHERE snapshot = ?1", NULL},
+    [Q_PURGED] = {"UPDATE snapshot SET manifest_parts = 0 WHERE round = ?1", NULL},
+    [Q_UNPURGED] =
+        {"SELECT round FROM snapshot WHERE state = 'deleted' AND manifest_parts > 0 LIMIT 1", NULL},
+    [Q_OWED] = {"INSERT INTO owed (job, uid, subtask, round, handle) VALUES (" JOB
+                ", ?2, ?3, ?4, ?5)",
+                NULL},
+    [Q_STRIKE] = {"DELETE FROM owed WHERE job = " JOB
+                  " AND uid = ?2 AND subtask = ?3 AND round <= ?4",
+                  NULL},
+    [Q_OPERATION] =
+        {"INSERT INTO operation (job, id, kind, state, key, snapshot, target, location, error, "
+         "label,"
+         " begun_wall, ended_wall) VALUES (" JOB ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+         " ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, state = excluded.state,"
+         " key = excluded.key, snapshot = excluded.snapshot, target = excluded.target,"
+         " location = excluded.location, error = excluded.error, label = excluded.label,"
+         " begun_wall = excluded.begun_wall, ended_wall = excluded.ended_wall"
+         " WHERE operation.job = excluded.job",
+         "the operation is another job's"},
+    [Q_AUDIT] = {"INSERT INTO audit (job, wall, who, what, detail) VALUES (" JOB
+                 ", ?2, ?3, ?4, ?5)",
+                 NULL},
+};
+
+int tide_apply_prepare(struct tide_store *s, char why[static 512])
+{
+    s->statements = tide_mem_zalloc(Q_COUNT, sizeof *s->statements);
+    if (!s->statements) {
+        snprintf(why, 512, "%.400s: out of memory", s->path);
+        return SQLITE_NOMEM;
+    }
+    for (int q = 0; q < Q_COUNT; q++) {
+        int rc = sqlite3_prepare_v3(s->db, queries[q].sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                    &s->statements[q], NULL);
+        if (rc) {
+            snprintf(why, 512, "%.300s: its tables are not those of this version: %.150s", s->path,
+                     sqlite3_errmsg(s->db));
+            return rc;
+        }
+    }
+    return SQLITE_OK;
+}
+
+void tide_apply_close(struct tide_store *s)
+{
+    for (int q = 0; s->statements && q < Q_COUNT; q++)
+        sqlite3_finalize(s->statements[q]);
+    free(s->statements);
+    s->statements = NULL;
+}
+
+/* ---- a transaction */
+
+struct txn {
+    struct tide_store *s;
+    int rc;          /* SQLite's, of the first failure */
+    bool fenced;     /* the store is another incarnation's */
+    bool ended;      /* the failure was in COMMIT */
+    char error[200]; /* of that failure */
+};
+
+__attribute__((format(printf, 3, 4))) static void fail(struct txn *t, int rc, const char *format,
+                                                       ...)
+{
+    va_list list;
+    if (t->rc) return;
+    t->rc = rc;
+    va_start(list, format);
+    vsnprintf(t->error, sizeof t->error, format, list);
+    va_end(list);
+}
+
+/* Steps once and returns the statement while it stands on a row, for a result to be read: reset it
+ * then. */
+static sqlite3_stmt *step(struct txn *t, enum query q, const struct tide_value *values, int n)
+{
+    if (t->rc) return NULL;
+    sqlite3_stmt *st = t->s->statements[q];
+    int rc = tide_db_bind(st, values, n);
+    if (rc == SQLITE_TOOBIG)
+        fail(t, rc, "a number or a text is too large for the store");
+    else if (!rc)
+        rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) return st;
+    if (rc != SQLITE_DONE) {
+        fail(t, rc ? rc : SQLITE_ERROR, "%.180s", sqlite3_errmsg(t->s->db));
+    } else if (queries[q].nothing && sqlite3_changes(t->s->db) == 0) {
+        fail(t, SQLITE_CONSTRAINT, "%s", queries[q].nothing);
+    }
+    sqlite3_reset(st);
+    return NULL;
+}
+
+#define RUN(t, q, ...)                                                                             \
+    run(t, q, (const struct tide_value[]){__VA_ARGS__},                                            \
+        (int)(sizeof(const struct tide_value[]){__VA_ARGS__} / sizeof(struct tide_value)))
+
+static void run(struct txn *t, enum query q, const struct tide_value *values, int n)
+{
+    sqlite3_stmt *st = step(t, q, values, n);
+    if (st) sqlite3_reset(st);
+}
+
+static void begin(struct txn *t, struct tide_store *s)
+{
+    *t = (struct txn){.s = s};
+    run(t, Q_BEGIN, NULL, 0);
+    sqlite3_stmt *st = step(t, Q_OWNER, NULL, 0);
+    if (!st) return;
+    uint64_t number = tide_db_num(st, 0), nonce = tide_db_num(st, 1);
+    sqlite3_reset(st);
+    if (number == s->incarnation && nonce == s->nonce) return;
+    t->fenced = true;
+    fail(t, SQLITE_CONSTRAINT,
+         "another daemon (incarnation %" PRIu64 ") has taken over the store; this one is %" PRIu64,
+         number, s->incarnation);
+}
+
+static enum tide_outcome outcome_of(const struct txn *t)
+{
+    if (t->rc == SQLITE_OK) return TIDE_STORED;
+    int rc = t->rc & 0xff;
+    if (t->ended) /* of COMMIT's errors only these come before anything is written that counts */
+        return rc == SQLITE_CONSTRAINT || rc == SQLITE_BUSY ? TIDE_REFUSED
+               : rc == SQLITE_FULL                          ? TIDE_NO_SPACE
+                                                            : TIDE_UNKNOWN;
+    if (t->rc == SQLITE_IOERR_NOMEM) return TIDE_NO_SPACE;
+    switch (rc) {
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_TOOBIG:
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return TIDE_REFUSED;
+    case SQLITE_FULL:
+    case SQLITE_NOMEM: return TIDE_NO_SPACE;
+    default: return TIDE_UNKNOWN;
+    }
+}
+
+/* Commits, or rolls back if anything failed. */
+static enum tide_outcome end(struct txn *t)
+{
+    struct tide_store *s = t->s;
+    if (!t->rc) {
+        t->ended = true;
+        run(t, Q_COMMIT, NULL, 0);
+        if (!t->rc) return TIDE_STORED;
+    }
+    enum tide_outcome outcome = outcome_of(t);
+    /* A rollback can want memory; what cannot be rolled back is in doubt. */
+    for (int i = 0; i < 3 && !sqlite3_get_autocommit(s->db); i++) {
+        sqlite3_step(s->statements[Q_ROLLBACK]);
+        sqlite3_reset(s->statements[Q_ROLLBACK]);
+    }
+    if (!sqlite3_get_autocommit(s->db)) outcome = TIDE_UNKNOWN;
+    if (outcome == TIDE_UNKNOWN) s->dead = true;
+    return outcome;
+}
+
+/* ---- the records */
+
+static void apply_attempt(struct txn *t, const struct tide_record *r)
+{
+    struct tide_value job = BLOB(((struct tide_bytes){r->job.b, sizeof r->job.b}));
+    RUN(t, Q_ATTEMPT, job, NUM(r->attempt.attempt), NUM(r->attempt.incarnation),
+        NUM(r->attempt.external), OPT(r->attempt.restored_from), TEXT(r->attempt.directory),
+        NUM(r->attempt.begun_wall));
+    for (uint32_t i = 0; !t->rc && i < r->attempt.n_members; i++) {
+        const struct tide_member *m = &r->attempt.members[i];
+        struct tide_buf tasks;
+        tide_buf_init(&tasks, (size_t)64 << 20);
+        for (uint32_t k = 0; k < m->n_ranges; k++) {
+            char range[48];
+            uint32_t first = m->ranges[2 * k], last = first + m->ranges[2 * k + 1] - 1;
+            int n =
+                snprintf(range, sizeof range, "%s%" PRIu32 "-%" PRIu32, k ? " " : "", first, last);
+            tide_buf_put(&tasks, range, (size_t)n);
+        }
+        if (tasks.rc) fail(t, SQLITE_NOMEM, "no memory for the list of a worker's tasks");
+        RUN(t, Q_MEMBER, job, NUM(r->attempt.attempt), TEXT(m->worker), BLOB(m->endpoint),
+            TEXT(m->boot_id), NUM(m->pid), NUM(m->start_time),
+            TEXT(((struct tide_bytes){tasks.data, tasks.len})));
+        tide_buf_release(&tasks);
+    }
+}
+
+static void apply_round(struct txn *t, const struct tide_record *r)
+{
+    const struct tide_record_round *o = &r->round;
+    struct tide_value job = BLOB(((struct tide_bytes){r->job.b, sizeof r->job.b}));
+    struct tide_value kind = NAME(tide_kind_name(o->kind));
+    if (r->type == TIDE_REC_ROUND_BEGIN) {
+        RUN(t, Q_ROUND_BEGIN, job, NUM(o->number), OPT(o->incarnation), OPT(o->attempt), kind,
+            OPT(o->operation), OPT_TEXT(o->directory), NUM(o->begun_wall));
+        return;
+    }
+    struct tide_value reason = o->complete ? OPT_TEXT((struct tide_bytes){0}) : TEXT(o->reason);
+    RUN(t, Q_ROUND_END, job, NUM(o->number), OPT(o->incarnation), OPT(o->attempt), kind,
+        OPT(o->operation), OPT_TEXT(o->directory), NUM(o->begun_wall),
+        NAME(o->complete ? "complete" : "aborted"), NUM(o->ended_wall),
+        OPT((uint64_t)(o->complete ? 0 : o->code)), reason, NUM(o->tasks), NUM(o->acked),
+        NUM(o->trigger_us), NUM(o->acks_us), NUM(o->bytes), NUM(o->holders_total));
+    for (uint32_t i = 0; !t->rc && i < o->n_holders; i++) {
+        const struct tide_holder *h = &o->holders[i];
+        RUN(t, Q_HOLDER, NUM(o->number), NUM(h->task), TEXT(h->uid), NUM(h->subtask),
+            TEXT(h->worker), TEXT(h->phase));
+    }
+}
+
+/* The manifest's image in parts: what is before the acks, then the chunks as they are. The digest
+ * that ends the image stays in the snapshot's row. */
+static void apply_manifest(struct txn *t, const struct tide_record *r)
+{
+    struct tide_buf front;
+    uint64_t acks = 0;
+    tide_buf_init(&front, TIDE_MANIFEST_HEAD_MAX + 64);
+    for (uint32_t i = 0; i < r->snapshot.n_chunks; i++)
+        acks += r->snapshot.chunks[i].len;
+    tide_manifest_put_front(&front, r->snapshot.head, acks);
+    if (front.rc) fail(t, SQLITE_NOMEM, "no memory for the head of a manifest");
+    RUN(t, Q_MANIFEST, NUM(r->snapshot.round), NUM(0),
+        BLOB(((struct tide_bytes){front.data, front.len})));
+    for (uint32_t i = 0; !t->rc && i < r->snapshot.n_chunks; i++)
+        RUN(t, Q_MANIFEST, NUM(r->snapshot.round), NUM(i + 1), BLOB(r->snapshot.chunks[i]));
+    tide_buf_release(&front);
+}
+
+static void apply_snapshot(struct txn *t, const struct tide_record *r)
+{
+    struct tide_value job = BLOB(((struct tide_bytes){r->job.b, sizeof r->job.b}));
+    uint8_t digest[16];
+    uint64_t bytes;
+    if (r->snapshot.head.len > TIDE_MANIFEST_HEAD_MAX) {
+        fail(t, SQLITE_TOOBIG, "the head of the manifest has %zu bytes, more than %zu",
+             r->snapshot.head.len, TIDE_MANIFEST_HEAD_MAX);
+        return;
+    }
+    tide_manifest_digest(r->snapshot.head, r->snapshot.chunks, r->snapshot.n_chunks, digest,
+                         &bytes);
+    RUN(t, Q_SNAPSHOT, job, NUM(r->snapshot.round), NUM(r->snapshot.incarnation),
+        NUM(r->snapshot.attempt), NAME(tide_kind_name(r->snapshot.kind)),
+        TEXT(r->snapshot.directory), OPT_TEXT(r->snapshot.label), NUM(r->snapshot.begun_wall),
+        NUM(r->snapshot.completed_wall), NUM(r->snapshot.tasks), NUM(r->snapshot.artifacts),
+        NUM(r->snapshot.bytes), OPT_BLOB(r->snapshot.ended), NUM(bytes),
+        NUM((uint64_t)r->snapshot.n_chunks + 1),
+        BLOB(((struct tide_bytes){digest, sizeof digest})));
+    apply_manifest(t, r);
+    if (r->snapshot.parent)
+        RUN(t, Q_LINEAGE, job, NUM(r->snapshot.round), NUM(r->snapshot.attempt),
+            NUM(r->snapshot.parent));
+}
+
+static void apply_snapshot_state(struct txn *t, const struct tide_record *r)
+{
+    uint64_t round = r->snapshot_state.round;
+    switch (r->snapshot_state.state) {
+    case TIDE_DELETING: RUN(t, Q_DELETING, NUM(round), NUM(r->snapshot_state.wall)); return;
+    case TIDE_DELETED: break;
+    default: fail(t, SQLITE_CONSTRAINT, "a snapshot moves to deleting or deleted only"); return;
+    }
+    const struct tide_value values[] = {NUM(round), NUM(r->snapshot_state.wall), NUM(PURGE_LATER)};
+    sqlite3_stmt *st = step(t, Q_DELETED, values, 3);
+    if (!st) {
+        fail(t, SQLITE_CONSTRAINT, "there is no such snapshot");
+        return;
+    }
+    uint64_t parts = tide_db_num(st, 0);
+    if (sqlite3_step(st) != SQLITE_DONE) fail(t, SQLITE_ERROR, "%.180s", sqlite3_errmsg(t->s->db));
+    sqlite3_reset(st);
+    if (parts)
+        t->s->unpurged = true;
+    else
+        RUN(t, Q_PURGE, NUM(round));
+}
+
+static void apply_operation(struct txn *t, const struct tide_record *r, struct tide_value job)
+{
+    RUN(t, Q_OPERATION, job, NUM(r->operation.id), NAME(tide_kind_name(r->operation.kind)),
+        NAME(tide_operation_state_name(r->operation.state)), OPT_BLOB(r->operation.key),
+        OPT(r->operation.snapshot), OPT_TEXT(r->operation.target), OPT_TEXT(r->operation.location),
+        OPT_TEXT(r->operation.error), OPT_TEXT(r->operation.label), NUM(r->operation.begun_wall),
+        OPT(r->operation.ended_wall));
+}
+
+/* Every record type, and nothing else, goes through here. */
+static void apply(struct txn *t, const struct tide_record *r)
+{
+    struct tide_value job = BLOB(((struct tide_bytes){r->job.b, sizeof r->job.b}));
+    switch (r->type) {
+    case TIDE_REC_RESERVE: RUN(t, Q_RESERVE, NUM(r->reserve.upto)); return;
+    case TIDE_REC_LEASE: RUN(t, Q_LEASE, NUM(r->lease.lease_us)); return;
+    case TIDE_REC_JOB:
+        RUN(t, Q_JOB, job, TEXT(r->job_new.name), NUM(r->job_new.created_wall),
+            BLOB(r->job_new.fingerprint), BLOB(r->job_new.spec));
+        return;
+    case TIDE_REC_JOB_STATE:
+        RUN(t, Q_JOB_STATE, job, NAME(tide_job_state_name(r->job_state.state)),
+            OPT_TEXT(r->job_state.cause), OPT(r->job_state.snapshot), NUM(r->job_state.wall));
+        return;
+    case TIDE_REC_ATTEMPT: apply_attempt(t, r); return;
+    case TIDE_REC_ATTEMPT_RUN:
+        RUN(t, Q_ATTEMPT_RUN, job, NUM(r->attempt_run.attempt), NUM(r->attempt_run.wall));
+        return;
+    case TIDE_REC_ATTEMPT_END:
+        RUN(t, Q_ATTEMPT_END, job, NUM(r->attempt_end.attempt), NUM(r->attempt_end.wall),
+            TEXT(r->attempt_end.reason));
+        return;
+    case TIDE_REC_ROUND_BEGIN:
+    case TIDE_REC_ROUND_END: apply_round(t, r); return;
+    case TIDE_REC_ROUND_TIMES:
+        RUN(t, Q_ROUND_TIMES, NUM(r->times.number), NUM(r->times.commit_us),
+            NUM(r->times.notify_us));
+        return;
+    case TIDE_REC_ROUND_SWEPT: RUN(t, Q_ROUND_SWEPT, NUM(r->swept.number)); return;
+    case TIDE_REC_SNAPSHOT: apply_snapshot(t, r); return;
+    case TIDE_REC_SNAPSHOT_STATE: apply_snapshot_state(t, r); return;
+    case TIDE_REC_OWED:
+        RUN(t, Q_OWED, job, TEXT(r->owed.uid), NUM(r->owed.subtask), NUM(r->owed.round),
+            BLOB(r->owed.handle));
+        return;
+    case TIDE_REC_STRIKE:
+        RUN(t, Q_STRIKE, job, TEXT(r->strike.uid), NUM(r->strike.subtask), NUM(r->strike.upto));
+        return;
+    case TIDE_REC_OPERATION: apply_operation(t, r, job); return;
+    case TIDE_REC_AUDIT:
+        RUN(t, Q_AUDIT, job, NUM(r->audit.wall), TEXT(r->audit.who), TEXT(r->audit.what),
+            OPT_TEXT(r->audit.detail));
+        return;
+    }
+    fail(t, SQLITE_CONSTRAINT, "record of unknown type %d", (int)r->type);
+}
+
+static void apply_commit(struct txn *t, const struct tide_commit *c)
+{
+    static const char *const names[] = {[TIDE_REC_RESERVE] = "reserve",
+                                        [TIDE_REC_LEASE] = "lease",
+                                        [TIDE_REC_JOB] = "job",
+                                        [TIDE_REC_JOB_STATE] = "job state",
+                                        [TIDE_REC_ATTEMPT] = "attempt",
+                                        [TIDE_REC_ATTEMPT_RUN] = "attempt run",
+                                        [TIDE_REC_ATTEMPT_END] = "attempt end",
+                                        [TIDE_REC_ROUND_BEGIN] = "round begin",
+                                        [TIDE_REC_ROUND_END] = "round end",
+                                        [TIDE_REC_ROUND_TIMES] = "round times",
+                                        [TIDE_REC_ROUND_SWEPT] = "round swept",
+                                        [TIDE_REC_SNAPSHOT] = "snapshot",
+                                        [TIDE_REC_OWED] = "owed commit",
+                                        [TIDE_REC_SNAPSHOT_STATE] = "snapshot state",
+                                        [TIDE_REC_STRIKE] = "strike",
+                                        [TIDE_REC_OPERATION] = "operation",
+                                        [TIDE_REC_AUDIT] = "audit"};
+    if (c->rc) fail(t, SQLITE_NOMEM, "no memory for the commit's records");
+    for (const struct tide_record *r = c->first; r && !t->rc; r = r->next) {
+        apply(t, r);
+        if (!t->rc || (size_t)r->type >= sizeof names / sizeof *names || !names[r->type]) continue;
+        char what[sizeof t->error];
+        snprintf(what, sizeof what, "%s: %.150s", names[r->type], t->error);
+        memcpy(t->error, what, sizeof what);
+    }
+}
+
+/* ---- commits */
+
+/* As one transaction: from first up to, not including, past. */
+static enum tide_outcome commit_run(struct tide_store *s, struct tide_commit *first,
+                                    const struct tide_commit *past)
+{
+    struct txn t;
+    begin(&t, s);
+    for (struct tide_commit *c = first; c != past && !t.rc; c = c->next)
+        apply_commit(&t, c);
+    enum tide_outcome outcome = end(&t);
+    for (struct tide_commit *c = first; c != past; c = c->next) {
+        c->outcome = outcome;
+        c->fenced = t.fenced;
+        memcpy(c->error, t.error, sizeof c->error);
+    }
+    return outcome;
+}
+
+void tide_store_commit(struct tide_store *s, struct tide_commit *list)
+{
+    if (!list) return;
+    /* The host calls maintain when idle. If it never is, the WAL must not grow for ever. */
+    if (!s->dead && s->wal_frames > s->wal_limit && tide_store_maintain(s)) s->dead = true;
+    if (!s->dead) {
+        enum tide_outcome outcome = commit_run(s, list, NULL);
+        if (outcome == TIDE_STORED || outcome == TIDE_UNKNOWN || list->fenced || !list->next)
+            return;
+    }
+    for (struct tide_commit *c = list; c; c = c->next) {
+        if (!s->dead) {
+            commit_run(s, c, c->next);
+            continue;
+        }
+        c->outcome = TIDE_UNKNOWN;
+        snprintf(c->error, sizeof c->error, "an earlier write to the store ended in doubt");
+    }
+}
+
+int tide_apply_incarnation(struct tide_store *s, uint64_t now_wall, tide_id new_store_id)
+{
+    struct txn t = {.s = s};
+    const struct tide_value values[] = {NUM(now_wall), BITS(s->nonce)};
+    run(&t, Q_BEGIN, NULL, 0);
+    RUN(&t, Q_STORE, BLOB(((struct tide_bytes){new_store_id.b, sizeof new_store_id.b})));
+    sqlite3_stmt *st = step(&t, Q_INCARNATION, values, 2);
+    if (st) {
+        s->incarnation = tide_db_num(st, 0);
+        if (sqlite3_step(st) != SQLITE_DONE)
+            fail(&t, SQLITE_ERROR, "%.180s", sqlite3_errmsg(s->db));
+        sqlite3_reset(st);
+    }
+    end(&t);
+    return t.rc;
+}
+
+int tide_apply_purge(struct tide_store *s)
+{
+    struct txn t;
+    begin(&t, s);
+    sqlite3_stmt *st = step(&t, Q_UNPURGED, NULL, 0);
+    if (st) {
+        uint64_t round = tide_db_num(st, 0);
+        sqlite3_reset(st);
+        RUN(&t, Q_PURGE, NUM(round));
+        RUN(&t, Q_PURGED, NUM(round));
+    } else if (!t.rc) {
+        s->unpurged = false;
+    }
+    end(&t);
+    return t.rc;
+}
