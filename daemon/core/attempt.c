@@ -307,7 +307,6 @@ void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tid
     }
     job_move(job, TIDE_JOB_RUNNING);
     timer_clear(c, &job->restore_timer);
-    job->attempt_first_round = c->next_id;
     if (job->adopting) {
         job->adopting = false;
         for (struct worker *w = job->workers; w; w = w->next)
@@ -339,7 +338,6 @@ static void adopt(struct core *c, struct job *job)
         return;
     }
     job->adopting = false;
-    job->attempt_first_round = job->attempt_first_round ? job->attempt_first_round : 1;
     for (struct worker *w = job->workers; w; w = w->next)
         if (w->standing == STANDS_HOLDING) resume(c, w);
     if (job->state == TIDE_JOB_RUNNING) trigger_running(c, job);

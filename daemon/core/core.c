@@ -101,6 +101,7 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
     c->store_timer = (struct timer){.fire = store_too_slow};
     c->deadline_told = NEVER;
     tide_arena_init(&c->arena, TIDE_ARENA_MAX);
+    tide_arena_init(&c->out, (size_t)1 << 30);
     struct actions none;
     actions_init(&none);
     c->todo = &none; /* loading asks nothing of the host yet */
@@ -146,6 +147,7 @@ void core_free(struct core *c)
     free((char *)(uintptr_t)c->config.savepoint_root);
     free((char *)(uintptr_t)c->config.software);
     tide_arena_release(&c->arena);
+    tide_arena_release(&c->out);
     free(c);
 }
 
@@ -164,6 +166,7 @@ static void start(struct core *c)
                      job->name, job->attempt, job->graph->checkpointing.grace_ms);
             timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.grace_ms * MS);
         }
+        round_end_begun(c, job);
         clean_pump(c, job);
         if (job->state == TIDE_JOB_STOPPING) job_finish(c, job);
         /* what the last daemon may have left between the row and the rename */
@@ -264,6 +267,7 @@ void core_step(struct core *c, const struct event *ev, struct actions *todo)
     }
     core_shutdown_step(c);
     tide_arena_reset(&c->arena);
+    tide_arena_reset(&c->out);
     c->deadline_told = core_deadline(c);
     c->todo = NULL;
 }

@@ -61,6 +61,7 @@ static inline bool bits_get(const struct bits *b, uint32_t i)
 }
 bool bits_put(struct bits *b, uint32_t i); /* false: was set already */
 void bits_or(struct bits *b, const struct bits *other);
+void bits_minus(struct bits *b, const struct bits *other);
 /* The next run of ones at or after *at; moves *at behind it. */
 bool bits_run(const struct bits *b, uint32_t *at, uint32_t *ret_first, uint32_t *ret_count);
 /* Its runs as TaskRange messages in the arena. */
@@ -143,6 +144,7 @@ struct snapshot {
     uint64_t round, incarnation, attempt, parent, completed_wall, bytes;
     enum tide_kind kind;
     enum tide_snapshot_state state;
+    bool subsuming;          /* a commit that makes it deleting is with the store */
     char *directory;
     struct tide_bytes ended; /* as in the record */
     struct snapshot *next;   /* ascending by round */
@@ -194,6 +196,7 @@ struct round {
     size_t chunks_cap, bytes_held;
     uint64_t bytes, artifacts;
     struct owed *handles, **handles_end;
+    uint32_t planted_count;      /* see proto/plant.h: what a wrong coordinator would go by */
     struct progress *progress;   /* ascending by task */
     size_t n_progress, progress_cap;
 };
@@ -230,7 +233,7 @@ struct job {
     /* the attempt */
     uint64_t attempt;            /* highest ever */
     bool attempt_open, adopting, deliver_only;
-    uint64_t attempt_incarnation, attempt_nonce, external, restored_from, attempt_first_round;
+    uint64_t attempt_incarnation, attempt_nonce, external, restored_from;
     char *directory;             /* of the attempt */
     enum start_step starting;
     bool attempt_stored, attempt_dir_made, run_asked;
@@ -248,11 +251,15 @@ struct job {
     struct round *round;         /* under way, at most one */
     uint64_t next_trigger, last_complete_us, hold_until;
     uint64_t last_complete;      /* highest round of the job that is complete, of either kind */
+    uint64_t known_upto;         /* highest round of which the store had a row at the start */
+    uint64_t times_round, times_commit_us; /* until notify_us is known too */
     uint64_t unsent_complete;    /* waits for commits owed from before the attempt */
     struct snapshot *snapshots;
     struct owed *owed;
     struct operation *operations;
     struct trash *trash;
+    struct tide_record_round *begun; /* rounds without an end, from the store, until the start event */
+    uint32_t n_begun;
     bool deleting;               /* one deletion is with the lanes */
 
     struct timer start_timer, grace_timer, restore_timer, trigger_timer, deadline_timer, lease_timer, clean_timer;
@@ -289,7 +296,8 @@ struct core {
     struct pending *commits, *commits_last; /* awaited, oldest first */
     struct timer store_timer;
     struct waiter *waiters;
-    struct tide_arena arena;     /* for the event at hand */
+    struct tide_arena arena;     /* for what the event at hand unpacks to */
+    struct tide_arena out;       /* for what is being made for it: our own, not a peer's size */
     bool started, shutting_down, flushing, stopped;
     uint64_t rounds_complete, rounds_aborted, delete_failures;
 };
@@ -369,7 +377,7 @@ void operation_changed(struct core *c, struct job *job, struct operation *op);
 void operation_record(struct core *c, struct tide_commit *commit, struct job *job, const struct operation *op);
 void operation_fail(struct core *c, struct job *job, struct operation *op, struct tide_commit *commit, const char *error);
 
-/* ---- round.c */
+/* ---- round.c and notify.c */
 void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op);
 void round_trigger(struct core *c, struct job *job, uint64_t session); /* session 0: to all holders */
 void round_abort(struct core *c, struct job *job, Tide__AbortCode code, const char *reason);
@@ -380,8 +388,11 @@ void round_progress(struct core *c, struct worker *w, const Tide__Barrier *m);
 void round_init(struct job *job);
 void round_free(struct core *c, struct job *job);
 void round_resolve(struct core *c, struct worker *w); /* tell it how its open rounds ended */
+/* At the start: ends what the last daemon had begun and not finished. */
+void round_end_begun(struct core *c, struct job *job);
 void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m);
 void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange **ranges);
+void round_send_abort(struct core *c, struct job *job, uint64_t round, Tide__AbortCode code, const char *reason, uint64_t session);
 void round_send_complete(struct core *c, struct job *job, uint64_t round);
 bool round_holds(const struct round *r); /* its commit is with the store */
 uint32_t round_holders(struct core *c, struct job *job, struct tide_arena *arena, struct tide_holder **ret, uint32_t *ret_total);

@@ -124,6 +124,9 @@ void job_free(struct job *job)
         free(t->directory);
         free(t);
     }
+    for (uint32_t i = 0; i < job->n_begun; i++) free((void *)(uintptr_t)job->begun[i].directory.data);
+    free(job->begun);
+    free(job->image);
     bits_release(&job->restored);
     bits_release(&job->ending);
     bits_release(&job->ended);
@@ -150,6 +153,7 @@ static void load_snapshots(struct core *c, struct job *job, const struct tide_ca
         *end = s;
         end = &s->next;
         if (f->round > job->last_complete) job->last_complete = f->round;
+        if (f->round > job->known_upto) job->known_upto = f->round;
         if (s->state == TIDE_DELETING) clean_add_snapshot(c, job, s);
         job->gauges.last_completed_checkpoint_id = (int64_t)s->round;
         job->gauges.last_checkpoint_completed_timestamp = (int64_t)(s->completed_wall / MS);
@@ -200,11 +204,17 @@ static void load_owed(struct job *job, const struct tide_catalog_job *from)
 
 static void load_rounds(struct core *c, struct job *job, const struct tide_catalog_job *from)
 {
+    job->begun = core_alloc((from->n_rounds + 1) * sizeof *job->begun);
     for (uint32_t i = 0; i < from->n_rounds; i++) {
         const struct tide_record_round *r = &from->rounds[i].round;
+        if (!from->rounds[i].ended) {
+            job->begun[job->n_begun] = *r;
+            job->begun[job->n_begun++].directory = core_copy(r->directory);
+        }
         char *directory = core_text(r->directory);
         clean_add_round(c, job, r->number, r->attempt, directory);
         free(directory);
+        if (r->number > job->known_upto) job->known_upto = r->number;
     }
 }
 

@@ -174,7 +174,7 @@ static void put_head(struct core *c, struct job *job, const struct tide_manifest
         start.snapshot_incarnation = from->incarnation;
         start.snapshot_directory = PB(VIEW(from->directory));
     }
-    start.n_ended = bits_ranges(&job->ended, &c->arena, &start.ended);
+    start.n_ended = bits_ranges(&job->ended, &c->out, &start.ended);
     start.deliver_only = job->deliver_only;
     start.lowest_pending = job_lowest_pending(job);
     put_piece(out, &start.base);

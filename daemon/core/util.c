@@ -95,6 +95,16 @@ void bits_or(struct bits *b, const struct bits *other)
         for (uint32_t i = first; i < first + count; i++) bits_put(b, i);
 }
 
+void bits_minus(struct bits *b, const struct bits *other)
+{
+    core_assert(b->size == other->size);
+    b->set = 0;
+    for (size_t i = 0; i < (size_t)b->size / 64 + 1; i++) {
+        b->words[i] &= ~other->words[i];
+        b->set += (uint32_t)__builtin_popcountll(b->words[i]);
+    }
+}
+
 bool bits_run(const struct bits *b, uint32_t *at, uint32_t *ret_first, uint32_t *ret_count)
 {
     uint32_t i = *at;
@@ -121,11 +131,11 @@ size_t bits_ranges(const struct bits *b, struct tide_arena *arena, Tide__TaskRan
     uint32_t at = 0, first, count;
     while (bits_run(b, &at, &first, &count)) n++;
     *ret = tide_arena_alloc(arena, (n + 1) * sizeof **ret);
-    if (!*ret) return 0;
+    core_assert(*ret != NULL);
     at = 0;
     for (size_t i = 0; i < n; i++) {
         Tide__TaskRange *range = tide_arena_alloc(arena, sizeof *range);
-        if (!range || !bits_run(b, &at, &first, &count)) return i;
+        core_assert(range && bits_run(b, &at, &first, &count));
         tide__task_range__init(range);
         range->first = first;
         range->count = count;

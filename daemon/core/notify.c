@@ -1,0 +1,306 @@
+/* What workers are told about rounds, and what they tell besides acks: triggers, completions,
+ * aborts, confirms, progress, the end of their input.
+ *
+ * Everything is repeated until it is settled: on every rejoin a worker hears how each round ended that it
+ * named as open, the newest completion that it had not heard of, and the trigger of the round
+ * under way. Every message is idempotent by (attempt, round). */
+#include <stdio.h>
+
+#include "daemon/core/internal.h"
+
+/* ---- triggers */
+
+void round_trigger(struct core *c, struct job *job, uint64_t session)
+{
+    struct round *r = job->round;
+    Tide__Trigger m = TIDE__TRIGGER__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    m.attempt = r->attempt;
+    m.round = r->number;
+    m.incarnation = c->incarnation;
+    m.kind = (Tide__RoundKind)r->kind;
+    m.left_ms = r->deadline_us > c->now ? (uint32_t)((r->deadline_us - c->now) / MS) : 0;
+    m.directory = PB(VIEW(r->directory));
+    m.directory_exists = r->kind == TIDE_SAVEPOINT;
+    m.lowest_pending = r->number;
+    message.msg_case = TIDE__TO_WORKER__MSG_TRIGGER;
+    message.trigger = &m;
+    if (session)
+        send_worker(c, session, &message);
+    else
+        send_holders(c, job, &message, ask(c, ASKED_TRIGGER_SENT, job, r->number));
+}
+
+/* ---- completions and aborts */
+
+static bool owed_from_before(const struct job *job)
+{
+    return job->owed && job->owed->round <= job->restored_from;
+}
+
+static void fill_complete(struct core *c, struct job *job, uint64_t round, bool commits, Tide__Complete *m)
+{
+    tide__complete__init(m);
+    m->attempt = job->attempt;
+    m->round = round;
+    m->commits = commits;
+    for (const struct snapshot *s = job->snapshots; s; s = s->next)
+        if (s->kind == TIDE_CHECKPOINT && s->state != TIDE_RETAINED && s->round < round && s->round > m->subsumed)
+            m->subsumed = s->round;
+    if (commits) m->n_ended = bits_ranges(&job->ended, &c->out, &m->ended);
+    m->lowest_pending = job_lowest_pending(job);
+}
+
+void round_send_complete(struct core *c, struct job *job, uint64_t round)
+{
+    const struct snapshot *s = job_snapshot(job, round);
+    Tide__Complete m;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    bool commits = PLANTED(TELL_EARLY) ? !s || s->kind == TIDE_CHECKPOINT : s && s->kind == TIDE_CHECKPOINT;
+    /* what is owed from before the attempt comes first: effects happen in order of rounds */
+    if (commits && owed_from_before(job)) {
+        job->unsent_complete = round;
+        return;
+    }
+    fill_complete(c, job, round, commits, &m);
+    message.msg_case = TIDE__TO_WORKER__MSG_COMPLETE;
+    message.complete = &m;
+    send_holders(c, job, &message, ask(c, ASKED_COMPLETE_SENT, job, round));
+}
+
+void round_send_abort(struct core *c, struct job *job, uint64_t round, Tide__AbortCode code, const char *reason, uint64_t session)
+{
+    Tide__Abort m = TIDE__ABORT__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    m.attempt = job->attempt;
+    m.round = round;
+    m.code = code;
+    m.reason = PB(VIEW(reason));
+    m.latest_complete = job->last_complete;
+    m.lowest_pending = job_lowest_pending(job);
+    message.msg_case = TIDE__TO_WORKER__MSG_ABORT;
+    message.abort = &m;
+    if (session)
+        send_worker(c, session, &message);
+    else if (job->attempt_open)
+        send_holders(c, job, &message, 0);
+}
+
+static void send_complete_to(struct core *c, struct worker *w, uint64_t round, bool commits)
+{
+    Tide__Complete m;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    fill_complete(c, w->job, round, commits, &m);
+    message.msg_case = TIDE__TO_WORKER__MSG_COMPLETE;
+    message.complete = &m;
+    send_worker(c, w->session, &message);
+}
+
+/* A round that a worker names, of which the store has no row: its begin was lost with the crash. */
+static void record_unknown(struct core *c, struct job *job, uint64_t round)
+{
+    if (round <= job->known_upto) return;
+    job->known_upto = round;
+    struct tide_commit *commit = tide_commit_new(false);
+    core_assert(commit != NULL);
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_ROUND_END, job->id);
+    char *directory = core_printf("%s/r%" PRIu64, job->directory, round);
+    core_assert(r != NULL);
+    r->round.number = round;
+    r->round.incarnation = job->attempt_incarnation;
+    r->round.attempt = job->attempt;
+    r->round.kind = TIDE_CHECKPOINT; /* a savepoint's begin is durable before it is triggered */
+    r->round.directory = tide_commit_bytes(commit, VIEW(directory));
+    r->round.begun_wall = r->round.ended_wall = c->wall;
+    r->round.tasks = job->graph->tasks;
+    r->round.code = TIDE__ABORT_CODE__ABORT_RESTARTED;
+    r->round.reason = tide_commit_bytes(commit, VIEW("the daemon restarted"));
+    core_assert(commit->rc == 0);
+    ride_commit(c, commit);
+    clean_add_round(c, job, round, job->attempt, directory);
+    free(directory);
+}
+
+void round_resolve(struct core *c, struct worker *w)
+{
+    struct job *job = w->job;
+    const struct snapshot *newest = job_latest_checkpoint(job);
+    bool hold = owed_from_before(job);
+    for (uint32_t i = 0; i < w->n_open; i++) {
+        const struct snapshot *s = job_snapshot(job, w->open_rounds[i]);
+        if (job->round && job->round->number == w->open_rounds[i]) continue;
+        if (s && s->attempt == job->attempt) {
+            if (s->kind == TIDE_CHECKPOINT && hold)
+                job->unsent_complete = s->round;
+            else
+                send_complete_to(c, w, s->round, s->kind == TIDE_CHECKPOINT);
+        } else {
+            record_unknown(c, job, w->open_rounds[i]);
+            round_send_abort(c, job, w->open_rounds[i], TIDE__ABORT_CODE__ABORT_RESTARTED, "the round did not outlive a restart or an abort",
+                             w->session);
+        }
+    }
+    w->n_open = 0;
+    if (newest && newest->attempt == job->attempt && newest->round > w->told_complete) {
+        if (hold)
+            job->unsent_complete = newest->round;
+        else
+            send_complete_to(c, w, newest->round, true);
+    }
+    if (job->round && job->round->attempt == job->attempt && job->round->state == ROUND_COLLECTING)
+        round_trigger(c, job, w->session);
+}
+
+/* ---- what the last daemon had begun */
+
+void round_end_begun(struct core *c, struct job *job)
+{
+    for (uint32_t i = 0; i < job->n_begun; i++) {
+        struct tide_record_round *from = &job->begun[i];
+        struct tide_commit *commit = tide_commit_new(false);
+        core_assert(commit != NULL);
+        struct tide_record *r = tide_commit_add(commit, TIDE_REC_ROUND_END, job->id);
+        core_assert(r != NULL);
+        r->round = *from;
+        r->round.directory = tide_commit_bytes(commit, from->directory);
+        r->round.complete = false;
+        r->round.ended_wall = c->wall;
+        r->round.tasks = job->graph->tasks;
+        r->round.code = TIDE__ABORT_CODE__ABORT_RESTARTED;
+        r->round.reason = tide_commit_bytes(commit, VIEW("the daemon restarted"));
+        core_assert(commit->rc == 0);
+        free((void *)(uintptr_t)from->directory.data);
+        ride_commit(c, commit);
+    }
+    free(job->begun);
+    job->begun = NULL;
+    job->n_begun = 0;
+}
+
+/* ---- what workers say */
+
+static bool names(const Tide__Confirm *m, uint32_t task)
+{
+    for (size_t i = 0; i < m->n_tasks; i++)
+        if (task >= m->tasks[i]->first && task - m->tasks[i]->first < m->tasks[i]->count) return true;
+    return false;
+}
+
+static void record_strike(struct job *job, struct tide_commit *commit, const struct owed *o)
+{
+    uint32_t subtask;
+    const struct tide_operator *op = tide_graph_operator(job->graph, o->task, &subtask);
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_STRIKE, job->id);
+    core_assert(r != NULL);
+    r->strike.upto = o->round;
+    r->strike.uid = tide_commit_bytes(commit, op->uid);
+    r->strike.subtask = subtask;
+    core_assert(commit->rc == 0);
+}
+
+void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m)
+{
+    struct job *job = w->job;
+    struct tide_commit *commit = NULL;
+    if (m->attempt != job->attempt || w->attempt != m->attempt || w->standing != STANDS_HOLDING) return;
+    for (struct owed **at = &job->owed; *at;) {
+        struct owed *o = *at;
+        if (o->round > m->round || !worker_hosts(w, o->task) || !names(m, o->task)) {
+            at = &o->next;
+            continue;
+        }
+        if (!commit) commit = tide_commit_new(false);
+        core_assert(commit != NULL);
+        record_strike(job, commit, o);
+        *at = o->next;
+        free((void *)(uintptr_t)o->handle.data);
+        free(o);
+    }
+    if (!commit) return;
+    ride_commit(c, commit);
+    if (job->unsent_complete && !owed_from_before(job)) {
+        uint64_t round = job->unsent_complete;
+        job->unsent_complete = 0;
+        if (job->attempt_open) round_send_complete(c, job, round);
+    }
+    job_finish(c, job);
+}
+
+void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange **ranges)
+{
+    struct job *job = w->job;
+    if (w->standing != STANDS_HOLDING || !job->attempt_open || w->attempt != job->attempt) return;
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t t = 0; t < ranges[i]->count; t++)
+            if (!bits_get(&job->ended, ranges[i]->first + t)) bits_put(&job->ending, ranges[i]->first + t);
+    trigger_pump(c, job);
+}
+
+void round_progress(struct core *c, struct worker *w, const Tide__Barrier *m)
+{
+    struct job *job = w->job;
+    struct round *r = job->round;
+    if (!r || m->round != r->number || m->attempt != job->attempt || w->attempt != m->attempt) return;
+    for (size_t i = 0; i < m->n_tasks; i++) {
+        const Tide__TaskProgress *p = m->tasks[i];
+        if (!worker_hosts(w, p->task)) continue;
+        size_t low = 0, high = r->n_progress;
+        while (low < high) {
+            size_t middle = (low + high) / 2;
+            if (r->progress[middle].task < p->task)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        if (low == r->n_progress || r->progress[low].task != p->task) {
+            if (r->n_progress == PROGRESS_MAX) continue; /* more than anybody reads */
+            r->progress = core_grow(r->progress, r->n_progress, &r->progress_cap, sizeof *r->progress);
+            memmove(&r->progress[low + 1], &r->progress[low], (r->n_progress - low) * sizeof *r->progress);
+            r->n_progress++;
+        }
+        r->progress[low] = (struct progress){p->task, p->phase, p->channels_missing, p->channel_first, p->bytes};
+    }
+    (void)c;
+}
+
+/* ---- who holds a round */
+
+static struct tide_bytes phase_words(const struct round *r, const struct worker *w, uint32_t task, struct tide_arena *arena)
+{
+    const struct progress *p = NULL;
+    for (size_t i = 0; i < r->n_progress && !p; i++)
+        if (r->progress[i].task == task) p = &r->progress[i];
+    const char *away = w && w->session ? "" : ", its worker is away";
+    if (r->state == ROUND_OPENING) return VIEW("not triggered yet");
+    char *text;
+    switch (p ? p->phase : TIDE__TASK_PHASE__TASK_WAITING) {
+    case TIDE__TASK_PHASE__TASK_ALIGNING:
+        text = tide_arena_printf(arena, "aligning, %u channels missing, first %u%s", p->missing, p->first_missing, away);
+        break;
+    case TIDE__TASK_PHASE__TASK_SNAPSHOTTING: text = tide_arena_printf(arena, "snapshotting%s", away); break;
+    case TIDE__TASK_PHASE__TASK_UPLOADING: text = tide_arena_printf(arena, "uploading, %" PRIu64 " bytes so far%s", p->bytes, away); break;
+    default: text = tide_arena_printf(arena, "waiting for the first barrier%s", away);
+    }
+    return text ? VIEW(text) : VIEW("unknown");
+}
+
+uint32_t round_holders(struct core *c, struct job *job, struct tide_arena *arena, struct tide_holder **ret, uint32_t *ret_total)
+{
+    struct round *r = job->round;
+    uint32_t n = 0;
+    *ret_total = 0;
+    *ret = tide_arena_zalloc(arena, HOLDERS_MAX * sizeof **ret);
+    core_assert(*ret != NULL);
+    for (uint32_t t = 0; t < job->graph->tasks; t++) {
+        if (bits_get(&r->acked, t) || bits_get(&job->ended, t)) continue;
+        if ((*ret_total)++ >= HOLDERS_MAX) continue;
+        struct tide_holder *h = &(*ret)[n++];
+        const struct tide_operator *op = tide_graph_operator(job->graph, t, &h->subtask);
+        h->task = t;
+        h->uid = op->uid; /* lives as long as the job */
+        if (job->host[t]) h->worker = tide_arena_bytes(arena, job->host[t]->name);
+        h->phase = phase_words(r, job->host[t], t, arena);
+    }
+    (void)c;
+    return n;
+}
