@@ -1,0 +1,257 @@
+/* The store thread
+ *
+ * The usual way: the loop appends to `queue` and wakes the thread; the thread takes the whole
+ * queue, commits it, appends it to `finished` and wakes the loop, which hands the outcomes on.
+ *
+ * What can go wrong, and what we do:
+ * - the store hangs             -> the limit's timer sees that the oldest commit is over it;
+ * failed()
+ * - the store cannot be maintained -> failed()
+ * - the loop stops meanwhile    -> what is queued is committed first, riders too */
+#include "daemon/store_thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "daemon/util.h"
+#include "proto/err.h"
+
+#define QUIET_US 20000u      /* no commit for so long: time to maintain */
+#define MAINTAIN_US 1000000u /* maintain at least so often while commits keep coming */
+
+struct list {
+    struct tide_commit *first, *last;
+};
+
+struct store_thread {
+    struct store_thread_options o;
+    pthread_t thread;
+    uv_async_t wake;
+    uv_timer_t limit;
+    unsigned handles;
+    bool stopped, reported;
+
+    uv_mutex_t lock; /* for what follows */
+    uv_cond_t ready;
+    struct list queue, finished;
+    uint32_t awaited;   /* of the queue */
+    uint64_t queued_us; /* when the queue's first came */
+    uint64_t flushes;
+    bool stop, broken;
+
+    /* The thread's own. */
+    bool dirty; /* committed to since it was last maintained */
+    uint64_t dirty_us;
+
+    /* The loop's own. */
+    uint64_t in_flight, oldest_us;
+};
+
+static void append(struct list *l, struct tide_commit *first, struct tide_commit *last)
+{
+    if (!first) return;
+    if (l->last)
+        l->last->next = first;
+    else
+        l->first = first;
+    l->last = last;
+}
+
+static uint64_t monotonic_us(void)
+{
+    return uv_hrtime() / 1000;
+}
+
+/* ---- on the thread */
+
+/* How long the thread may sleep; 0: there is something to do. UINT64_MAX: until woken. */
+static uint64_t patience(const struct store_thread *t, uint64_t now)
+{
+    uint64_t wait = UINT64_MAX;
+    if (t->awaited || t->stop) return 0;
+    if (t->queue.first) {
+        uint64_t due = t->queued_us + t->o.ride_us;
+        wait = due > now ? due - now : 0;
+    }
+    if (t->dirty && wait > QUIET_US) wait = QUIET_US;
+    return wait;
+}
+
+static void finish(struct store_thread *t, struct list done, bool broken)
+{
+    uv_mutex_lock(&t->lock);
+    append(&t->finished, done.first, done.last);
+    if (done.first) t->flushes++;
+    if (broken) t->broken = true;
+    uv_mutex_unlock(&t->lock);
+    (void)uv_async_send(&t->wake);
+}
+
+static void maintain(struct store_thread *t)
+{
+    t->dirty = false;
+    if (t->o.maintain(t->o.store)) finish(t, (struct list){0}, true);
+}
+
+/* Waits for a group: an empty one means that the store is to be maintained. False: stop. */
+static bool take(struct store_thread *t, struct list *ret)
+{
+    uv_mutex_lock(&t->lock);
+    for (;;) {
+        uint64_t wait = patience(t, monotonic_us());
+        if (wait == 0) break;
+        if (wait == UINT64_MAX)
+            uv_cond_wait(&t->ready, &t->lock);
+        else if (uv_cond_timedwait(&t->ready, &t->lock, wait * 1000) == UV_ETIMEDOUT && t->dirty &&
+                 !t->awaited && wait == QUIET_US)
+            break;
+    }
+    bool ride_is_over = t->queue.first && monotonic_us() >= t->queued_us + t->o.ride_us;
+    bool group = t->awaited || t->stop || ride_is_over;
+    *ret = group ? t->queue : (struct list){0};
+    if (group) t->queue = (struct list){0}, t->awaited = 0;
+    bool go_on = ret->first || !t->stop;
+    uv_mutex_unlock(&t->lock);
+    return go_on;
+}
+
+static void *run(void *arg)
+{
+    struct store_thread *t = arg;
+    struct list group;
+    while (take(t, &group)) {
+        if (!group.first) {
+            maintain(t);
+            continue;
+        }
+        t->o.commit(t->o.store, group.first);
+        finish(t, group, false);
+        if (!t->dirty) t->dirty_us = monotonic_us();
+        t->dirty = true;
+        if (monotonic_us() - t->dirty_us > MAINTAIN_US) maintain(t);
+    }
+    return NULL;
+}
+
+/* ---- on the loop */
+
+static void report(struct store_thread *t, const char *why)
+{
+    if (t->reported) return;
+    t->reported = true;
+    t->o.failed(t->o.user, why);
+}
+
+static void on_limit(uv_timer_t *timer)
+{
+    struct store_thread *t = timer->data;
+    if (!t->in_flight) return;
+    uint64_t age = monotonic_us() - t->oldest_us;
+    if (age >= t->o.timeout_us) {
+        char why[160];
+        (void)snprintf(why, sizeof why, "the store has not answered for %.1f s ([store] timeout)",
+                       (double)age / 1e6);
+        report(t, why);
+        return;
+    }
+    (void)uv_timer_start(&t->limit, on_limit, (t->o.timeout_us - age) / 1000 + 1, 0);
+}
+
+static void deliver(struct store_thread *t)
+{
+    uv_mutex_lock(&t->lock);
+    struct tide_commit *first = t->finished.first;
+    bool broken = t->broken;
+    t->finished = (struct list){0};
+    uv_mutex_unlock(&t->lock);
+    for (const struct tide_commit *c = first; c; c = c->next)
+        t->in_flight--;
+    if (first) t->oldest_us = monotonic_us(); /* what is left came not much earlier */
+    if (first) t->o.done(t->o.user, first);
+    if (broken) report(t, "the store could not be checkpointed");
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    deliver(wake->data);
+}
+
+struct store_thread *store_thread_start(const struct store_thread_options *o)
+{
+    struct store_thread *t = must_alloc(sizeof *t);
+    sigset_t all, before;
+    t->o = *o;
+    t->wake.data = t->limit.data = t;
+    if (uv_async_init(o->loop, &t->wake, on_wake) || uv_timer_init(o->loop, &t->limit) ||
+        uv_mutex_init(&t->lock) || uv_cond_init(&t->ready))
+        abort(); /* only a lack of descriptors at start can lead here */
+    t->handles = 2;
+    (void)sigfillset(&all); /* signals are the loop's */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&t->thread, NULL, run, t)) abort();
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return t;
+}
+
+void store_thread_submit(struct store_thread *t, struct tide_commit *c)
+{
+    bool awaited = c->awaited; /* the thread may be through with it before we are */
+    c->next = NULL;
+    if (t->in_flight++ == 0) {
+        t->oldest_us = monotonic_us();
+        if (!uv_is_active((uv_handle_t *)&t->limit))
+            (void)uv_timer_start(&t->limit, on_limit, t->o.timeout_us / 1000 + 1, 0);
+    }
+    uv_mutex_lock(&t->lock);
+    bool wake = awaited || !t->queue.first;
+    if (!t->queue.first) t->queued_us = monotonic_us();
+    append(&t->queue, c, c);
+    if (awaited) t->awaited++;
+    uv_mutex_unlock(&t->lock);
+    if (wake) uv_cond_signal(&t->ready);
+}
+
+uint64_t store_thread_waiting(const struct store_thread *t)
+{
+    return t->in_flight;
+}
+
+uint64_t store_thread_flushes(const struct store_thread *t)
+{
+    struct store_thread *mutable = (struct store_thread *)(uintptr_t)t;
+    uv_mutex_lock(&mutable->lock);
+    uint64_t n = t->flushes;
+    uv_mutex_unlock(&mutable->lock);
+    return n;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct store_thread *t = handle->data;
+    if (--t->handles) return;
+    uv_mutex_destroy(&t->lock);
+    uv_cond_destroy(&t->ready);
+    free(t);
+}
+
+bool store_thread_stop(struct store_thread *t)
+{
+    struct timespec until;
+    if (!t || t->stopped) return true;
+    t->stopped = true;
+    uv_mutex_lock(&t->lock);
+    t->stop = true;
+    uv_mutex_unlock(&t->lock);
+    uv_cond_signal(&t->ready);
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += (time_t)(t->o.timeout_us / 1000000 + 1);
+    if (pthread_timedjoin_np(t->thread, NULL, &until)) return false;
+    deliver(t);
+    uv_close((uv_handle_t *)&t->wake, on_closed);
+    uv_close((uv_handle_t *)&t->limit, on_closed);
+    return true;
+}

@@ -1,0 +1,40 @@
+/* The store thread: the one thread that commits.
+ *
+ * It takes all commits that are ready and hands them to the store as one group, so that they
+ * share a flush. A commit that nobody awaits does not cause a flush of its own: it waits for an
+ * awaited one, at most `ride_us`. When there is nothing to commit the store is maintained.
+ *
+ * Outcomes come back on the loop, in the order of the commits. A store that does not answer
+ * within its limit, or that cannot be maintained, is reported once by failed(). */
+#ifndef STORE_THREAD_H
+#define STORE_THREAD_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "storage/record.h"
+
+struct store_thread;
+
+struct store_thread_options {
+    uv_loop_t *loop; /* borrowed */
+    void *store;     /* borrowed; given to commit and maintain, which run on the thread */
+    void (*commit)(void *store, struct tide_commit *list);
+    int (*maintain)(void *store);
+    uint64_t ride_us, timeout_us;
+    void *user; /* given to done and failed, which run on the loop */
+    void (*done)(void *user, struct tide_commit *list); /* takes the list, linked by next */
+    void (*failed)(void *user, const char *why);
+};
+
+struct store_thread *store_thread_start(const struct store_thread_options *o);
+/* Takes the commit. On the loop only. */
+void store_thread_submit(struct store_thread *t, struct tide_commit *c);
+uint64_t store_thread_waiting(const struct store_thread *t); /* commits without an outcome yet */
+uint64_t store_thread_flushes(const struct store_thread *t); /* groups committed so far */
+/* Commits what is left, ends the thread and closes the handles; last outcomes are given to done().
+ * False: the thread hangs in the store, and the process should end without waiting for it.
+ * The memory is freed by the loop, when the handles have closed. */
+bool store_thread_stop(struct store_thread *t);
+
+#endif
