@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "proto/err.h"
+#include "proto/plant.h"
 
 #define KNOWN_MAX 16u /* rounds remembered; a job has one or two in flight */
 #define NO_CHANNEL UINT32_MAX
@@ -242,6 +243,7 @@ int tide_align_barrier(struct tide_align *a, uint32_t channel, uint64_t round, u
         return 0;
     }
     a->channel[channel] |= HAS;
+    if (PLANTED(EARLY_SNAPSHOT) && a->triggered && a->missing == 2) a->missing--;
     if (--a->missing || !a->triggered) { /* the last of all blocks only to wait for the trigger */
         if (!(a->channel[channel] & BLOCKED)) say(a, TIDE_ALIGN_BLOCK, 0, channel, NULL);
         a->channel[channel] |= BLOCKED;
@@ -392,6 +394,11 @@ void tide_align_look(const struct tide_align *a, struct tide_align_view *ret)
     ret->triggered = a->triggered;
     while (a->missing && a->channel[ret->first_missing] & (HAS | ENDED))
         ret->first_missing++;
+}
+
+uint32_t tide_align_open(const struct tide_align *a)
+{
+    return a->open;
 }
 
 bool tide_align_blocked(const struct tide_align *a, uint32_t channel)

@@ -69,6 +69,7 @@ struct tide_align_view {
     bool triggered;
 };
 void tide_align_look(const struct tide_align *a, struct tide_align_view *ret);
+uint32_t tide_align_open(const struct tide_align *a); /* channels that have not ended */
 bool tide_align_blocked(const struct tide_align *a, uint32_t channel);
 /* When tide_align_tick() has something to do; UINT64_MAX: never. */
 uint64_t tide_align_deadline(const struct tide_align *a, uint64_t orphan_limit_us);

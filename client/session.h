@@ -73,6 +73,8 @@ int tide_session_progress(struct tide_session *s, uint32_t task, uint64_t round,
 int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us);
 /* Carried out what the completion of `round` asked of this task. */
 int tide_session_confirm(struct tide_session *s, uint32_t task, uint64_t round, uint64_t now_us);
+/* It could not be carried out now: COMPLETE is delivered again later, with a back-off. */
+int tide_session_commit_failed(struct tide_session *s, uint32_t task, uint64_t round, uint64_t now_us);
 /* The task has dropped what it had, after REWIND; when all have, the session joins anew. */
 int tide_session_rewound(struct tide_session *s, uint32_t task, uint64_t now_us);
 /* Answer to CHECK_HOLDER. */
@@ -116,7 +118,17 @@ struct tide_delivery {
     uint64_t start_time;
     int rc;
 };
+/* What a delivery's views point to lives until the next call of this (bytes of SEND: until the next call that
+ * feeds the session; start and restore: as above). */
 bool tide_session_next(struct tide_session *s, struct tide_delivery *ret);
+/* Only SEND, CLOSE and CONNECT, which tide_session_next() also returns, before anything else: for a thread that keeps
+ * the connection while the application is busy with a delivery. */
+bool tide_session_next_io(struct tide_session *s, struct tide_delivery *ret);
+bool tide_session_waits(const struct tide_session *s); /* deliveries wait for the application */
+/* The end of a turn: acks, confirms and ends that wait for company leave now. */
+void tide_session_flush(struct tide_session *s, uint64_t now_us);
+/* 0, or why nothing works any more: TIDE_EBUG (an assertion failed), TIDE_ENOMEM. */
+int tide_session_failed(const struct tide_session *s, const char **ret_why);
 uint64_t tide_session_deadline(const struct tide_session *s); /* UINT64_MAX: never */
 
 /* Whether the lease is held now; the number to stamp on writes to the outside. 0, TIDE_EFENCED, TIDE_ESTATE. */
