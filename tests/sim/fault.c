@@ -1,0 +1,198 @@
+/* What goes wrong, and when. Each history knows a few kinds of faults only, so that some run deep. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tests/sim/sim.h"
+
+static struct proc *any_proc(struct sim *s)
+{
+    uint32_t n = 0;
+    for (struct proc *p = s->procs; p; p = p->next) n += p->alive;
+    uint64_t at = below(s, n);
+    for (struct proc *p = s->procs; p; p = p->next)
+        if (p->alive && at-- == 0) return p;
+    return NULL;
+}
+
+static struct conn *any_conn(struct sim *s)
+{
+    struct proc *p = any_proc(s);
+    return p ? p->conn : NULL;
+}
+
+/* A worker stands still for a while; who supervises it may lose patience and start another. */
+static void freeze(struct sim *s)
+{
+    struct proc *p = any_proc(s);
+    if (!p || s->now < p->thaw_at) return;
+    uint64_t lease = s->checkpointing.lease_ms * (uint64_t)MS;
+    uint64_t takes = percent(s, 50) ? between(s, 20 * MS, lease) : between(s, lease, 3 * lease);
+    proc_freeze(s, p, s->now + takes);
+    if (s->current[p->slot] == p && percent(s, 60)) sim_at(s, s->now + below(s, takes), proc_start, NULL, p->slot);
+}
+
+static void slow_store(struct sim *s)
+{
+    uint64_t until = s->now + between(s, 50 * MS, 700 * MS);
+    uint64_t kind = below(s, 10);
+    if (kind < 5)
+        s->store.slow_until = until;
+    else if (kind < 8)
+        s->store.full_until = until;
+    else
+        s->store.stuck_until = until;
+    note(s, "fault: the store is %s for %" PRIu64 " ms", kind < 5 ? "slow" : kind < 8 ? "full" : "stuck",
+         (until - s->now) / MS);
+}
+
+static void bad_files(struct sim *s)
+{
+    uint64_t until = s->now + between(s, 50 * MS, 1500 * MS);
+    uint64_t kind = below(s, 4);
+    uint64_t *which[] = {&s->files.slow_until, &s->files.failing_until, &s->files.full_until, &s->files.deaf_until};
+    *which[kind] = until;
+    note(s, "fault: file lanes are %s for %" PRIu64 " ms",
+         (const char *[]){"slow", "failing", "full", "deaf"}[kind], (until - s->now) / MS);
+}
+
+static void ask(struct sim *s)
+{
+    struct conn *c = net_admin(s);
+    if (!c) return;
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__TriggerSavepoint savepoint = TIDE__TRIGGER_SAVEPOINT__INIT;
+    Tide__TriggerCheckpoint checkpoint = TIDE__TRIGGER_CHECKPOINT__INIT;
+    r.id = s->order + 1;
+    char key[32];
+    snprintf(key, sizeof key, "key%u", (unsigned)below(s, 100));
+    ProtobufCBinaryData job = {3, (uint8_t *)"job"}, who = {3, (uint8_t *)"sim"}, k = {strlen(key), (uint8_t *)key};
+    if (percent(s, 80)) {
+        r.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
+        r.savepoint = &savepoint;
+        savepoint.job = job;
+        savepoint.who = who;
+        savepoint.key = k;
+    } else {
+        r.call_case = TIDE__REQUEST__CALL_CHECKPOINT;
+        r.checkpoint = &checkpoint;
+        checkpoint.job = job;
+        checkpoint.who = who;
+        checkpoint.key = k;
+    }
+    struct tide_buf b;
+    tide_buf_init(&b, 4096);
+    tide_frame_put(&b, &r.base);
+    struct tide_bytes frames = sim_bytes(s, (struct tide_bytes){b.data, b.len});
+    tide_buf_release(&b);
+    note(s, "admin: asks for a %s", r.savepoint ? "savepoint" : "checkpoint");
+    net_to_daemon(s, c, frames);
+}
+
+static void to_a_worker(struct sim *s, uint32_t kind)
+{
+    struct proc *p = any_proc(s);
+    struct conn *c = any_conn(s);
+    uint32_t task;
+    if (!p) return;
+    s->daemon.resume = false;
+    switch (kind) {
+    case CL_KILL: proc_kill(s, p, "killed", false); break;
+    case CL_VANISH: proc_kill(s, p, "its host is gone", true); break;
+    case CL_FREEZE: freeze(s); break;
+    case CL_CUT:
+        if (c) net_cut(s, c, percent(s, 50), percent(s, 50));
+        break;
+    case CL_DARK:
+        p->dark_until = s->now + between(s, 20 * MS, s->checkpointing.lease_ms * 2 * (uint64_t)MS);
+        note(s, "fault: w%u/%u cannot reach the daemon until %" PRIu64 " ms", p->slot, p->pid, p->dark_until / MS);
+        if (p->conn) net_cut(s, p->conn, percent(s, 30), percent(s, 30));
+        break;
+    case CL_WEDGE:
+        task = (uint32_t)below(s, s->flow.tasks);
+        if (p->task[task]) p->task[task]->wedged_until = s->now + between(s, 50 * MS, SECOND);
+        break;
+    default: break;
+    }
+}
+
+static void strike(struct sim *s, uint32_t kind)
+{
+    struct daemon *d = &s->daemon;
+    switch (kind) {
+    case CL_CRASH:
+        d->doomed = d->up;
+        break;
+    case CL_DOWN: daemon_shutdown(s); break;
+    case CL_PAUSE:
+        if (d->up) {
+            d->thaw_at = s->now + between(s, 20 * MS, 1500 * MS);
+            d->resume = false;
+            note(s, "fault: the daemon stands still until %" PRIu64 " ms", d->thaw_at / MS);
+        }
+        break;
+    case CL_STORE: slow_store(s); break;
+    case CL_UNKNOWN: s->store.unknown_next = true; break;
+    case CL_FILES: bad_files(s); break;
+    case CL_DECLINE:
+        if (percent(s, 70))
+            s->decline_until = s->now + between(s, 20 * MS, 400 * MS);
+        else
+            s->fail_restore_until = s->now + between(s, 100 * MS, SECOND);
+        break;
+    case CL_ADMIN: ask(s); break;
+    case CL_LAG:
+        s->lag_until = s->now + between(s, 50 * MS, 500 * MS);
+        d->resume = false;
+        break;
+    case CL_CLOCK: d->wall += percent(s, 50) ? between(s, 0, 1000 * (uint64_t)SECOND) : (uint64_t)0 - between(s, 0, 50 * (uint64_t)SECOND); break;
+    default: to_a_worker(s, kind); break;
+    }
+}
+
+static void next_fault(struct sim *s, void *arg, uint64_t x)
+{
+    (void)arg;
+    if (s->now >= s->faults_end || s->job_over) return;
+    uint32_t kind;
+    do kind = 1u << below(s, 16);
+    while (!(s->climate & kind));
+    strike(s, kind);
+    sim_at(s, s->now + between(s, 5 * MS, x), next_fault, arg, x);
+}
+
+/* Faults stop: what is slow is fast again, what is cut off comes back, what is full has room. */
+static void calm(struct sim *s, void *arg, uint64_t x)
+{
+    (void)arg;
+    (void)x;
+    fault_calm(s);
+}
+
+void fault_calm(struct sim *s)
+{
+    note(s, "fault: no more");
+    s->calm = true;
+    s->calm_since = s->now;
+    s->give_up_at = s->now + 25 * (uint64_t)SECOND;
+    s->daemon.doomed = false;
+    s->store.slow_until = s->store.full_until = s->store.unknown_next = 0;
+    s->files.slow_until = s->files.failing_until = s->files.full_until = s->files.deaf_until = 0;
+    s->lag_until = s->fail_restore_until = s->decline_until = 0;
+    for (struct proc *p = s->procs; p; p = p->next) {
+        p->dark_until = 0;
+        for (uint32_t i = 0; i < TASKS_MAX; i++)
+            if (p->task[i] && p->task[i]->wedged_until > s->now) p->task[i]->wedged_until = s->now;
+    }
+    /* a zombie that was replaced is taken down in the end, as supervisors do */
+    for (struct proc *p = s->procs; p; p = p->next)
+        if (p->alive && s->current[p->slot] != p && percent(s, 70)) proc_kill(s, p, "it was replaced", false);
+}
+
+void fault_plan(struct sim *s)
+{
+    uint32_t kinds = (uint32_t)between(s, 0, 6);
+    for (uint32_t i = 0; i < kinds; i++) s->climate |= 1u << below(s, 16);
+    s->faults_end = between(s, 300 * MS, 4 * SECOND);
+    sim_at(s, s->faults_end, calm, NULL, 0);
+    if (s->climate) sim_at(s, below(s, SECOND), next_fault, NULL, between(s, 50 * MS, 600 * MS));
+}

@@ -1,0 +1,179 @@
+/* Fake file lanes, and the directories that they and the workers work on.
+ *
+ * The usual way: an operation is carried out after a while and answered. What can go wrong: slow, an error, no space, the
+ * lane's limit passes (answered with TIMEDOUT, and carried out later or never), a crash (carried out or not, answered to nobody). */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tests/sim/sim.h"
+
+static uint64_t path_hash(const char *path, size_t len)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < len; i++) h = (h ^ (uint8_t)path[i]) * 0x100000001b3u;
+    return h;
+}
+
+struct directory *files_find(struct sim *s, const char *path, size_t len)
+{
+    uint64_t hash = path_hash(path, len);
+    for (struct directory *d = s->files.directories; d; d = d->next)
+        if (d->hash == hash) return d;
+    return NULL;
+}
+
+static struct directory *directory_make(struct sim *s, const char *path, size_t len)
+{
+    struct directory *d = files_find(s, path, len);
+    if (!d) {
+        d = sim_alloc(s, sizeof *d);
+        char *copy = sim_alloc(s, len + 1);
+        memcpy(copy, path, len);
+        d->path = copy;
+        d->hash = path_hash(path, len);
+        d->next = s->files.directories;
+        s->files.directories = d;
+    }
+    d->exists = true;
+    return d;
+}
+
+static bool has_children(struct sim *s, const struct directory *parent)
+{
+    size_t n = strlen(parent->path);
+    for (struct directory *d = s->files.directories; d; d = d->next)
+        if (d->exists && !strncmp(d->path, parent->path, n) && d->path[n] == '/') return true;
+    return false;
+}
+
+static int execute(struct sim *s, struct file_job *j)
+{
+    check_file(s, j->op, j->path, true);
+    struct directory *d = files_find(s, j->path, strlen(j->path));
+    switch (j->op) {
+    case FILE_MKDIR:
+        if (d && d->exists) return TIDE_EEXIST;
+        directory_make(s, j->path, strlen(j->path));
+        return 0;
+    case FILE_META_WRITE:
+        if (!d || !d->exists) return TIDE_ENOTFOUND;
+        if (d->pending) return TIDE_EEXIST;
+        d->pending = true;
+        return 0;
+    case FILE_META_PUBLISH:
+        if (!d || !d->exists || (!d->pending && !d->published)) return TIDE_ENOTFOUND;
+        d->published = true;
+        d->pending = false;
+        return 0;
+    case FILE_DELETE_ROUND:
+        if (!d || !d->exists) return 0;
+        d->exists = d->pending = d->published = false;
+        d->files = NULL;
+        s->stats->deleted++;
+        return 0;
+    case FILE_DELETE_ATTEMPT:
+        if (d && d->exists && !has_children(s, d)) d->exists = false;
+        return 0;
+    }
+    return TIDE_EINVAL;
+}
+
+static const char *const op_name[] = {"?", "mkdir", "write _metadata", "publish _metadata", "delete round",
+                                      "delete attempt"};
+
+static void answer(struct sim *s, struct file_job *j, int rc)
+{
+    note(s, "files: %s %s: %d", op_name[j->op], j->path, rc);
+    daemon_feed(s, (struct event){.type = EV_FILE, .tag = j->tag, .rc = rc, .text = rc ? "a planted fault" : NULL});
+}
+
+static void finish(struct sim *s, void *arg, uint64_t x)
+{
+    struct file_job *j = arg;
+    if (!s->daemon.up || s->daemon.life != j->life || daemon_frozen(s, finish, arg, x)) return;
+    int rc;
+    j->done = true;
+    if (s->now < s->files.full_until && j->op <= FILE_META_WRITE && percent(s, 70)) {
+        rc = TIDE_ENOSPC;
+    } else if (s->now < s->files.failing_until && percent(s, 60)) {
+        rc = TIDE_EIO;
+        if (percent(s, 30)) execute(s, j); /* done, and the sync failed */
+    } else {
+        rc = execute(s, j);
+    }
+    answer(s, j, rc);
+}
+
+static void finish_late(struct sim *s, void *arg, uint64_t x)
+{
+    struct file_job *j = arg;
+    (void)x;
+    if (j->done) return;
+    j->done = true;
+    note(s, "files: %s %s, late", op_name[j->op], j->path);
+    execute(s, j);
+}
+
+static void time_out(struct sim *s, void *arg, uint64_t x)
+{
+    struct file_job *j = arg;
+    if (!s->daemon.up || s->daemon.life != j->life || daemon_frozen(s, time_out, arg, x)) return;
+    answer(s, j, TIDE_ETIMEDOUT);
+}
+
+void files_do(struct sim *s, enum file_op op, const char *path, uint64_t tag)
+{
+    struct file_job *j = sim_alloc(s, sizeof *j);
+    *j = (struct file_job){s->files.jobs, op, sim_text(s, path), tag, s->daemon.life, false};
+    s->files.jobs = j;
+    check_file(s, op, path, false);
+    uint64_t takes = between(s, 200, 3 * MS);
+    if (s->now < s->files.slow_until) takes = between(s, 10 * MS, 400 * MS);
+    if (s->now < s->files.deaf_until) {
+        sim_at(s, s->now + 500 * MS, time_out, j, 0);
+        if (percent(s, 50)) sim_at(s, s->now + between(s, 600 * MS, 2 * SECOND), finish_late, j, 0);
+        return;
+    }
+    sim_at(s, s->now + takes, finish, j, 0);
+}
+
+void files_crash(struct sim *s)
+{
+    for (struct file_job *j = s->files.jobs; j; j = j->next) {
+        if (!j->done && percent(s, 50)) execute(s, j);
+        j->done = true;
+    }
+    s->files.jobs = NULL;
+}
+
+/* ---- what workers do */
+
+int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task, const struct state *st)
+{
+    const char *path = (const char *)directory.data;
+    struct directory *d = files_find(s, path, directory.len);
+    if (!d || !d->exists) {
+        if (exists) return TIDE_ENOTFOUND;
+        size_t parent = directory.len;
+        while (parent && path[parent - 1] != '/') parent--;
+        must(s, parent, "a round's directory has no directory above it");
+        struct directory *above = files_find(s, path, parent - 1);
+        if (!above || !above->exists) return TIDE_ENOTFOUND;
+        d = directory_make(s, path, directory.len);
+    }
+    for (struct file *f = d->files; f; f = f->next)
+        must(s, f->task != task, "%s/t%u-0 is written twice", d->path, (unsigned)task);
+    struct file *f = sim_alloc(s, sizeof *f);
+    *f = (struct file){d->files, task, *st};
+    d->files = f;
+    return 0;
+}
+
+const struct state *files_read(struct sim *s, struct tide_bytes directory, uint32_t task)
+{
+    struct directory *d = files_find(s, (const char *)directory.data, directory.len);
+    if (!d || !d->exists) return NULL;
+    for (struct file *f = d->files; f; f = f->next)
+        if (f->task == task) return &f->state;
+    return NULL;
+}

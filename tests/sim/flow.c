@@ -1,0 +1,508 @@
+/* The dataflow of counters that the workers run, and the outside world of its sinks.
+ *
+ * Sources put out numbered records; whoever has an output passes each record on to one of them; sinks
+ * collect. A task's state is what it has sent and received per channel, and, of sinks, every record
+ * seen. With each snapshot a sink pre-commits a part (the records since its last one) in the outside
+ * world, names all parts it has pending in its commit handle, and publishes them on complete. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tests/sim/sim.h"
+
+#define PIPE_FULL 12u
+
+/* ---- sets of records */
+
+bool set_has(const record_set *r, uint32_t source, uint32_t number)
+{
+    return r->word[source][number / 64] >> (number % 64) & 1;
+}
+
+void set_put(record_set *r, uint32_t source, uint32_t number)
+{
+    r->word[source][number / 64] |= (uint64_t)1 << (number % 64);
+}
+
+bool set_overlap(const record_set *a, const record_set *b)
+{
+    uint64_t both = 0;
+    for (uint32_t i = 0; i < SOURCES_MAX; i++)
+        for (uint32_t w = 0; w < WORDS; w++) both |= a->word[i][w] & b->word[i][w];
+    return both != 0;
+}
+
+void set_add(record_set *a, const record_set *b)
+{
+    for (uint32_t i = 0; i < SOURCES_MAX; i++)
+        for (uint32_t w = 0; w < WORDS; w++) a->word[i][w] |= b->word[i][w];
+}
+
+uint32_t set_count(const record_set *r)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < SOURCES_MAX; i++)
+        for (uint32_t w = 0; w < WORDS; w++) n += (uint32_t)__builtin_popcountll(r->word[i][w]);
+    return n;
+}
+
+/* ---- the plan: a small random graph, numbered as the daemon numbers it */
+
+static void plan_tasks(struct flow *f)
+{
+    uint32_t first[OPS_MAX] = {0};
+    bool fed[OPS_MAX] = {false}, feeds[OPS_MAX] = {false};
+    for (uint32_t a = 0; a < f->n_ops; a++)
+        for (uint32_t b = 0; b < f->n_ops; b++)
+            if (f->edge[a][b]) fed[b] = feeds[a] = true;
+    /* by uid, bytewise */
+    for (uint32_t left = f->n_ops, done = 0; left; left--) {
+        uint32_t next = OPS_MAX;
+        for (uint32_t o = 0; o < f->n_ops; o++)
+            if (!(done >> o & 1) && (next == OPS_MAX || strcmp(f->uid[o], f->uid[next]) < 0)) next = o;
+        done |= 1u << next;
+        first[next] = f->tasks;
+        for (uint32_t i = 0; i < f->parallelism[next]; i++) {
+            struct flow_task *t = &f->task[f->tasks++];
+            *t = (struct flow_task){.op = next, .subtask = i, .source = !fed[next], .sink = !feeds[next]};
+            if (t->source) t->source_number = f->sources++;
+        }
+    }
+    for (uint32_t a = 0; a < f->n_ops; a++)
+        for (uint32_t b = 0; b < f->n_ops; b++)
+            for (uint32_t i = 0; f->edge[a][b] && i < f->parallelism[a]; i++)
+                for (uint32_t j = 0; j < f->parallelism[b]; j++) {
+                    if (f->pointwise[a][b] && i != j) continue;
+                    struct flow_task *from = &f->task[first[a] + i], *to = &f->task[first[b] + j];
+                    uint32_t c = f->channels++;
+                    f->channel[c] = (struct flow_channel){first[a] + i, first[b] + j, to->n_in};
+                    from->out[from->n_out++] = c;
+                    to->in[to->n_in++] = c;
+                }
+}
+
+void flow_plan(struct sim *s)
+{
+    static const char *const names[] = {"map", "a", "sink", "src", "b", "zz"};
+    struct flow *f = &s->flow;
+    f->n_ops = percent(s, 10) ? 1 : percent(s, 50) ? 2 : 3;
+    uint32_t name = (uint32_t)below(s, 6);
+    for (uint32_t o = 0; o < f->n_ops; o++) {
+        f->parallelism[o] = (uint32_t)between(s, 1, PARALLEL_MAX);
+        snprintf(f->uid[o], sizeof f->uid[o], "%s", names[(name + o * 5) % 6]);
+    }
+    if (f->n_ops == 2) f->edge[0][1] = true;
+    if (f->n_ops == 3) {
+        uint64_t shape = below(s, 10);
+        f->edge[1][2] = true;
+        f->edge[0][1] = shape < 8;          /* 8 and 9: two sources */
+        f->edge[0][2] = shape == 7 || shape > 7;
+    }
+    for (uint32_t a = 0; a < f->n_ops; a++)
+        for (uint32_t b = 0; b < f->n_ops; b++)
+            if (f->edge[a][b] && percent(s, 40)) {
+                f->parallelism[b] = f->parallelism[a];
+                f->pointwise[a][b] = true;
+            }
+    for (uint32_t a = 0; a < f->n_ops; a++)
+        for (uint32_t b = 0; b < f->n_ops; b++)
+            f->pointwise[a][b] = f->pointwise[a][b] && f->parallelism[a] == f->parallelism[b];
+    plan_tasks(f);
+    f->finite = percent(s, 45);
+    f->records = (uint32_t)between(s, 5, RECORDS_MAX - 1);
+    s->slots = (uint32_t)between(s, 1, f->tasks < SLOTS_MAX ? f->tasks : SLOTS_MAX);
+    for (uint32_t i = 0; i < f->tasks; i++)
+        s->slot_of[i] = i < s->slots ? i : (uint32_t)below(s, s->slots);
+}
+
+/* ---- pipes */
+
+void flow_wake(struct sim *s, struct task *t, uint64_t when);
+
+static void put(struct sim *s, struct task *t, uint32_t channel, const struct item *what)
+{
+    struct pipe *p = &t->in->pipe[channel];
+    if (p->broken) return;
+    struct item *i = sim_alloc(s, sizeof *i);
+    *i = *what;
+    i->next = NULL;
+    i->at = s->now + (percent(s, 5) ? below(s, 40 * MS) : between(s, 50, 2 * MS));
+    if (i->at < p->last_at) i->at = p->last_at;
+    p->last_at = i->at;
+    if (!p->first) p->last = &p->first;
+    *p->last = i;
+    p->last = &i->next;
+    p->length++;
+    if (p->reader) flow_wake(s, p->reader, i->at);
+}
+
+static void put_all(struct sim *s, struct task *t, const struct item *what)
+{
+    const struct flow_task *f = &s->flow.task[t->number];
+    for (uint32_t o = 0; o < f->n_out; o++) put(s, t, f->out[o], what);
+}
+
+static bool room(struct sim *s, const struct task *t)
+{
+    const struct flow_task *f = &s->flow.task[t->number];
+    for (uint32_t o = 0; o < f->n_out; o++)
+        if (t->in->pipe[f->out[o]].length >= PIPE_FULL && !t->in->pipe[f->out[o]].broken) return false;
+    return true;
+}
+
+/* A record leaves the task for one output, or has reached the sink. */
+static void pass(struct sim *s, struct task *t, uint32_t source, uint32_t number)
+{
+    const struct flow_task *f = &s->flow.task[t->number];
+    if (f->sink) {
+        must(s, !set_has(&t->state.seen, source, number), "%s sees record %u of source %u twice",
+             task_name(s, t->number), number, source);
+        set_put(&t->state.seen, source, number);
+        set_put(&t->fresh, source, number);
+        return;
+    }
+    uint32_t c = f->out[below(s, f->n_out)];
+    t->state.sent[c]++;
+    put(s, t, c, &(struct item){.kind = ITEM_RECORD, .source = source, .number = number});
+}
+
+/* ---- a task's turn */
+
+static void finish_if_done(struct sim *s, struct task *t)
+{
+    const struct flow_task *f = &s->flow.task[t->number];
+    bool all = f->source ? s->flow.finite && t->state.offset == s->flow.records
+                         : t->state.ends == (1u << f->n_in) - 1;
+    if (!all || t->ended || t->told_finished) return;
+    if (!t->state.finished) {
+        t->state.finished = 1;
+        put_all(s, t, &(struct item){.kind = ITEM_END_OF_DATA});
+        note(s, "%s has reached its end", task_name(s, t->number));
+    }
+    int rc = tide_session_finished(t->proc->session, t->number, proc_now(s, t->proc));
+    t->told_finished = rc == 0;
+    if (rc) flow_wake(s, t, s->now + 20 * MS);
+}
+
+static void take_item(struct sim *s, struct task *t, uint32_t input, const struct item *i)
+{
+    const struct flow_task *f = &s->flow.task[t->number];
+    uint64_t now = proc_now(s, t->proc);
+    switch (i->kind) {
+    case ITEM_RECORD:
+        t->state.got[f->in[input]]++;
+        pass(s, t, i->source, i->number);
+        break;
+    case ITEM_END_OF_DATA: t->state.ends |= 1u << input; break;
+    case ITEM_BARRIER: {
+        int rc = tide_session_barrier(t->proc->session, t->number, input, i->barrier, now);
+        must(s, rc == 0, "%s: tide_session_barrier on channel %u: %s", task_name(s, t->number), input,
+             tide_strerror(rc));
+        proc_pump(s, t->proc);
+        break;
+    }
+    }
+}
+
+/* Reads one item from a random input; false: nothing is there. */
+static bool read_one(struct sim *s, struct task *t)
+{
+    const struct flow_task *f = &s->flow.task[t->number];
+    if (!f->n_in || !room(s, t)) return false;
+    uint32_t at = (uint32_t)below(s, f->n_in);
+    for (uint32_t n = 0; n < f->n_in; n++, at = (at + 1) % f->n_in) {
+        struct pipe *p = &t->in->pipe[f->in[at]];
+        if (t->blocked >> at & 1 || !p->first || p->first->at > s->now) continue;
+        struct item *i = p->first;
+        p->first = i->next;
+        p->length--;
+        take_item(s, t, at, i);
+        return true;
+    }
+    return false;
+}
+
+static void emit(struct sim *s, struct task *t)
+{
+    const struct flow_task *f = &s->flow.task[t->number];
+    if (!f->source || t->ended || t->state.offset == s->flow.records) return;
+    if (s->now < t->next_record) {
+        flow_wake(s, t, t->next_record);
+        return;
+    }
+    if (room(s, t)) pass(s, t, f->source_number, t->state.offset++);
+    uint64_t pause = s->calm ? between(s, MS, 5 * MS) : between(s, 2 * MS, 60 * MS);
+    t->next_record = s->now + pause;
+    flow_wake(s, t, t->next_record);
+}
+
+static void turn(struct sim *s, void *arg, uint64_t x)
+{
+    struct task *t = arg;
+    if (!t->proc->alive || x != t->turn_at) return;
+    t->turn_at = NEVER;
+    if (!t->running) return;
+    if (s->now < t->proc->thaw_at) {
+        flow_wake(s, t, t->proc->thaw_at);
+        return;
+    }
+    if (s->now < t->wedged_until) {
+        flow_wake(s, t, t->wedged_until);
+        return;
+    }
+    bool more = true;
+    for (int i = 0; i < 4 && more && t->running; i++) more = read_one(s, t);
+    if (!t->running) return;
+    emit(s, t);
+    finish_if_done(s, t);
+    const struct flow_task *f = &s->flow.task[t->number];
+    if (f->n_in && !room(s, t)) {
+        flow_wake(s, t, s->now + 5 * MS);
+        return;
+    }
+    for (uint32_t i = 0; i < f->n_in; i++) {
+        struct pipe *p = &t->in->pipe[f->in[i]];
+        if (!(t->blocked >> i & 1) && p->first)
+            flow_wake(s, t, p->first->at > s->now ? p->first->at : s->now + 100);
+    }
+}
+
+void flow_wake(struct sim *s, struct task *t, uint64_t when)
+{
+    if (!t->running || when >= t->turn_at) return;
+    t->turn_at = when < s->now ? s->now : when;
+    sim_at(s, t->turn_at, turn, t, t->turn_at);
+}
+
+/* ---- restore, run, end */
+
+static void answer_restored(struct sim *s, void *arg, uint64_t generation)
+{
+    struct task *t = arg;
+    if (!t->proc->alive || t->generation != generation || proc_frozen(s, t->proc, answer_restored, arg, generation)) return;
+    bool fails = s->now < s->fail_restore_until && percent(s, 20);
+    if (!fails) {
+        t->restored = true;
+        t->in->restored |= 1u << t->number;
+    }
+    int rc = tide_session_restored(t->proc->session, t->number, fails ? TIDE_EIO : 0,
+                                   tide_bytes_of(fails ? "a planted fault" : ""), proc_now(s, t->proc));
+    note(s, "%s: restored, %d%s", task_name(s, t->number), rc, fails ? " (it failed)" : "");
+    proc_pump(s, t->proc);
+}
+
+/* What the sink left in the outside world after that snapshot was taken will be made again. */
+static void drop_newer(struct sim *s, const struct task *t, uint64_t snapshot)
+{
+    for (struct part *p = s->parts; p; p = p->next)
+        if (p->task == t->number && p->state == PART_PENDING && p->round > snapshot) {
+            p->state = PART_DROPPED;
+            s->stats->parts_dropped++;
+        }
+}
+
+static void read_state(struct sim *s, struct task *t, const struct tide_delivery *d)
+{
+    const Tide__Artifact *a = d->restore->n_artifacts ? d->restore->artifacts[0] : NULL;
+    if (!a) return;
+    must(s, d->restore->n_artifacts == 1, "%s restores %zu artifacts", task_name(s, t->number), d->restore->n_artifacts);
+    const struct state *from = NULL;
+    if (a->place_case == TIDE__ARTIFACT__PLACE_INLINE && a->inline_.len == sizeof *from) {
+        memcpy(&t->state, a->inline_.data, sizeof t->state);
+        return;
+    }
+    struct tide_bytes dir = {d->start->snapshot_directory.data, d->start->snapshot_directory.len};
+    from = files_read(s, dir, t->number);
+    must(s, from, "%s restores from %.*s, and its file is not there", task_name(s, t->number), (int)dir.len,
+         (const char *)dir.data);
+    t->state = *from;
+}
+
+void flow_restore(struct sim *s, struct task *t, const struct tide_delivery *d)
+{
+    const struct flow_task *f = &s->flow.task[t->number];
+    flow_drop(s, t);
+    t->attempt = d->attempt;
+    t->in = check_attempt(s, d->attempt);
+    t->state = (struct state){.task = t->number};
+    if (d->restore) read_state(s, t, d);
+    check_restored(s, t, d, &t->state);
+    t->ended = d->task_ended;
+    for (uint32_t i = 0; i < f->n_in; i++) t->in->pipe[f->in[i]].reader = t;
+    if (f->sink) drop_newer(s, t, d->start->snapshot);
+    uint64_t takes = percent(s, 60) ? 0 : below(s, percent(s, 90) ? 20 * MS : 300 * MS);
+    sim_at(s, s->now + takes, answer_restored, t, t->generation);
+}
+
+void flow_run(struct sim *s, struct task *t)
+{
+    t->running = true;
+    t->next_record = s->now + below(s, 20 * MS);
+    flow_wake(s, t, s->now);
+}
+
+void flow_drop(struct sim *s, struct task *t)
+{
+    const struct flow_task *f = &s->flow.task[t->number];
+    if (t->in) {
+        for (uint32_t i = 0; i < f->n_in; i++) t->in->pipe[f->in[i]].broken = true;
+        for (uint32_t o = 0; o < f->n_out; o++) t->in->pipe[f->out[o]].broken = true;
+    }
+    *t = (struct task){.proc = t->proc, .number = t->number, .turn_at = NEVER, .generation = t->generation + 1};
+}
+
+/* ---- rounds */
+
+void flow_forward(struct sim *s, struct task *t, const uint8_t barrier[TIDE_BARRIER_BYTES])
+{
+    struct item i = {.kind = ITEM_BARRIER};
+    memcpy(i.barrier, barrier, TIDE_BARRIER_BYTES);
+    put_all(s, t, &i);
+}
+
+struct upload {
+    struct task *task;
+    uint32_t generation;
+    uint64_t attempt, round;
+    struct state state;
+    struct tide_bytes directory;
+    bool exists, declines, inlined;
+    uint32_t n_parts;
+    struct part *parts[];
+};
+
+static void uploaded(struct sim *s, void *arg, uint64_t x)
+{
+    struct upload *u = arg;
+    struct task *t = u->task;
+    struct proc *p = t->proc;
+    if (!p->alive || t->generation != u->generation || proc_frozen(s, p, uploaded, arg, x)) return;
+    int rc = u->declines ? TIDE_EIO : 0;
+    if (!rc && !u->inlined) rc = files_write(s, u->directory, u->exists, t->number, &u->state);
+    if (rc) {
+        const char *why = u->declines ? "a planted fault" : "the directory is not there";
+        tide_session_decline(p->session, u->attempt, u->round, t->number, tide_bytes_of(why),
+                             (uint32_t)below(s, 50), proc_now(s, p));
+        proc_pump(s, p);
+        return;
+    }
+    uint32_t handle[PENDING_MAX];
+    for (uint32_t i = 0; i < u->n_parts; i++) handle[i] = u->parts[i]->id;
+    struct tide_artifact_view a = {.size = sizeof u->state, .digest_low = u->round, .digest_high = t->number};
+    if (u->inlined) {
+        a.is_inline = true;
+        a.inlined = (struct tide_bytes){(const uint8_t *)&u->state, sizeof u->state};
+    }
+    struct tide_session_ack ack = {.attempt = u->attempt,
+                                   .round = u->round,
+                                   .task = t->number,
+                                   .artifacts = &a,
+                                   .n_artifacts = 1,
+                                   .has_handle = u->n_parts > 0,
+                                   .handle = {(const uint8_t *)handle, u->n_parts * sizeof handle[0]}};
+    rc = tide_session_ack(p->session, &ack, proc_now(s, p));
+    if (rc)
+        s->stats->refused_acks++;
+    else
+        check_acked(s, t, u->attempt, u->round, &u->state, u->parts, u->n_parts);
+    note(s, "%s: acks round %" PRIu64 ": %d", task_name(s, t->number), u->round, rc);
+    proc_pump(s, p);
+}
+
+static void pre_commit(struct sim *s, struct task *t, uint64_t round)
+{
+    static const record_set nothing;
+    if (!memcmp(&t->fresh, &nothing, sizeof nothing)) return;
+    must(s, t->n_pending < PENDING_MAX, "%s has %u parts pending", task_name(s, t->number), t->n_pending);
+    struct part *p = sim_alloc(s, sizeof *p);
+    *p = (struct part){s->parts, s->n_parts++, t->number, t->attempt, round, PART_PENDING, t->fresh};
+    s->parts = p;
+    t->fresh = nothing;
+    t->pending[t->n_pending].part = p;
+    t->pending[t->n_pending++].round = round;
+}
+
+void flow_snapshot(struct sim *s, struct task *t, const struct tide_delivery *d)
+{
+    if (s->flow.task[t->number].sink) pre_commit(s, t, d->round);
+    struct upload *u = sim_alloc(s, sizeof *u + t->n_pending * sizeof u->parts[0]);
+    *u = (struct upload){.task = t,
+                         .generation = t->generation,
+                         .attempt = t->attempt,
+                         .round = d->round,
+                         .state = t->state,
+                         .directory = sim_bytes(s, d->directory),
+                         .exists = d->directory_exists,
+                         .declines = s->now < s->decline_until && percent(s, 15),
+                         .inlined = percent(s, s->inline_percent),
+                         .n_parts = t->n_pending};
+    for (uint32_t i = 0; i < t->n_pending; i++) u->parts[i] = t->pending[i].part;
+    uint64_t takes = percent(s, 50) ? 0 : below(s, s->upload_max_ms * MS);
+    if (takes == 0)
+        uploaded(s, u, 0);
+    else
+        sim_at(s, s->now + takes, uploaded, u, 0);
+}
+
+/* ---- effects */
+
+struct confirmation {
+    struct task *task;
+    uint32_t generation;
+    uint64_t round;
+};
+
+static void confirm(struct sim *s, void *arg, uint64_t x)
+{
+    struct confirmation *c = arg;
+    struct proc *p = c->task->proc;
+    if (!p->alive || c->task->generation != c->generation || proc_frozen(s, p, confirm, arg, x)) return;
+    int rc = tide_session_confirm(p->session, c->task->number, c->round, proc_now(s, p));
+    if (rc == TIDE_EFENCED && ++x < 100) { /* later, then */
+        sim_at(s, s->now + 30 * MS, confirm, arg, x);
+        return;
+    }
+    proc_pump(s, p);
+}
+
+static struct part *part_find(struct sim *s, uint32_t id)
+{
+    for (struct part *p = s->parts; p; p = p->next)
+        if (p->id == id) return p;
+    return NULL;
+}
+
+void flow_complete(struct sim *s, struct task *t, const struct tide_delivery *d)
+{
+    if (s->now < s->decline_until && percent(s, 20)) { /* the outside world does not answer */
+        tide_session_commit_failed(t->proc->session, t->number, d->round, proc_now(s, t->proc));
+        return;
+    }
+    if (d->has_handle) {
+        for (size_t i = 0; i + 4 <= d->handle.len; i += 4) {
+            struct part *p = part_find(s, tide_get_u32(d->handle.data + i));
+            must(s, p, "%s gets a commit handle that nobody made", task_name(s, t->number));
+            check_publish(s, t, p, d->round);
+        }
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < t->n_pending; i++) {
+        if (t->pending[i].round <= d->round && !d->has_handle)
+            check_publish(s, t, t->pending[i].part, d->round);
+        else
+            t->pending[kept++] = t->pending[i];
+    }
+    t->n_pending = kept;
+    struct confirmation *c = sim_alloc(s, sizeof *c);
+    *c = (struct confirmation){t, t->generation, d->round};
+    sim_at(s, s->now + (percent(s, 60) ? 0 : below(s, 30 * MS)), confirm, c, 0);
+}
+
+void flow_abort(struct sim *s, struct task *t, uint64_t round)
+{
+    (void)s;
+    if (!PLANTED(DROP_PRECOMMIT)) return; /* the next complete covers what is pending */
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < t->n_pending; i++)
+        if (t->pending[i].round != round) t->pending[kept++] = t->pending[i];
+    t->n_pending = kept;
+}

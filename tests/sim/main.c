@@ -1,0 +1,284 @@
+/* sim [--seeds N] [--first S] [--seed S] [--trace] [--jobs N]
+ *
+ * Runs histories from seeds S, S + 1, ... in a few processes, prints how many, what happened in them, and for a
+ * broken promise its seed, what was broken and how to repeat it. Exit code 1 then. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/sim/sim.h"
+
+#define JOBS_MAX 16
+#define EVENTS_MAX 400000u
+
+struct share { /* between the processes */
+    struct share_job {
+        uint64_t seed, done, hash, failed, steps_most, steps_seed;
+        char broken[320];
+        struct sim_stats stats;
+    } job[JOBS_MAX];
+    volatile bool stop;
+};
+
+static struct share *shared;
+
+/* ---- one history */
+
+static void plan_spec(struct sim *s)
+{
+    struct flow *f = &s->flow;
+    Tide__Checkpointing *c = &s->checkpointing;
+    tide__job_spec__init(&s->spec);
+    tide__checkpointing__init(c);
+    c->heartbeat_ms = (uint32_t)between(s, 80, 250);
+    c->lease_ms = c->heartbeat_ms * (uint32_t)between(s, 3, 6);
+    c->interval_ms = (uint32_t)between(s, 40, 300);
+    c->min_pause_ms = percent(s, 50) ? 0 : (uint32_t)between(s, 1, 80);
+    c->deadline_ms = (uint32_t)between(s, 250, 1200);
+    c->restore_deadline_ms = (uint32_t)between(s, 800, 2000);
+    c->retained = (uint32_t)between(s, 1, 3);
+    c->grace_ms = (uint32_t)between(s, 600, 1500);
+    c->orphan_limit_ms = (uint32_t)between(s, 60, 400);
+    c->progress_ms = (uint32_t)between(s, 50, 300);
+    s->spec.name = (ProtobufCBinaryData){3, (uint8_t *)"job"};
+    s->spec.checkpointing = c;
+    s->spec.operators = sim_alloc(s, OPS_MAX * sizeof *s->spec.operators);
+    s->spec.edges = sim_alloc(s, OPS_MAX * OPS_MAX * sizeof *s->spec.edges);
+    for (uint32_t o = 0; o < f->n_ops; o++) {
+        Tide__Operator *op = s->spec.operators[s->spec.n_operators++] = sim_alloc(s, sizeof *op);
+        tide__operator__init(op);
+        op->uid = (ProtobufCBinaryData){strlen(f->uid[o]), (uint8_t *)f->uid[o]};
+        op->parallelism = f->parallelism[o];
+    }
+    for (uint32_t a = 0; a < f->n_ops; a++)
+        for (uint32_t b = 0; b < f->n_ops; b++) {
+            if (!f->edge[a][b]) continue;
+            Tide__Edge *e = s->spec.edges[s->spec.n_edges++] = sim_alloc(s, sizeof *e);
+            tide__edge__init(e);
+            e->from = s->spec.operators[a]->uid;
+            e->to = s->spec.operators[b]->uid;
+            e->pattern = f->pointwise[a][b] ? TIDE__EDGE_PATTERN__EDGE_POINTWISE : TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+        }
+}
+
+static void tick(struct sim *s, void *arg, uint64_t x)
+{
+    check_tick(s);
+    if (check_lively(s)) s->done = true;
+    sim_at(s, s->now + 25 * MS, tick, arg, x);
+}
+
+static void plan(struct sim *s)
+{
+    flow_plan(s);
+    plan_spec(s);
+    store_init(s);
+    s->inline_percent = percent(s, 50) ? 100 : (uint32_t)below(s, 101);
+    s->upload_max_ms = percent(s, 80) ? 40 : 300;
+    s->daemon.clock = between(s, SECOND, 1000 * (uint64_t)SECOND);
+    s->daemon.wall = (uint64_t)1700000000 * SECOND;
+    s->next_pid = 100;
+    s->now = SECOND;
+    sim_at(s, s->now + below(s, 100 * MS), daemon_start, NULL, 0);
+    for (uint32_t i = 0; i < s->slots; i++) sim_at(s, s->now + below(s, 100 * MS), proc_start, NULL, i);
+    sim_at(s, s->now, tick, NULL, 0);
+    fault_plan(s);
+    note(s, "seed %" PRIu64 ": %u operators, %u tasks, %u channels, %u workers, %u records per source%s, faults %04x", s->seed,
+         s->flow.n_ops, s->flow.tasks, s->flow.channels, s->slots, s->flow.records, s->flow.finite ? "" : ", endless",
+         s->climate);
+}
+
+static void clean_up(struct sim *s)
+{
+    for (struct proc *p = s->procs; p; p = p->next)
+        if (p->alive) tide_session_free(p->session);
+    if (s->daemon.core) core_free(s->daemon.core);
+    s->daemon.core = NULL;
+    struct tide_commit *lists[] = {s->store.flying, s->store.queue}, *next;
+    for (int i = 0; i < 2; i++)
+        for (struct tide_commit *c = lists[i]; c; c = next) {
+            next = c->next;
+            tide_commit_free(c);
+        }
+    actions_release(&s->daemon.todo);
+}
+
+/* Returns false when a promise was broken: s->broken says which. */
+static bool run(struct sim *s, uint64_t seed)
+{
+    sim_reset(s, seed);
+    actions_init(&s->daemon.todo);
+    if (setjmp(s->out)) return false; /* what the core and sessions hold is lost, the process ends soon */
+    plan(s);
+    uint64_t before = s->stats->events;
+    while (!s->done && sim_step(s)) {
+        must(s, s->stats->events - before < EVENTS_MAX, "the history does not end");
+        must(s, !s->calm || s->now < s->give_up_at, "faults have stopped for long, and %s",
+             s->flow.finite ? "the job is not finished" : "no new checkpoint has completed");
+    }
+    check_end(s);
+    if (s->daemon.up) {
+        const char *wrong = core_check(s->daemon.core);
+        must(s, !wrong, "core_check: %s", wrong ? wrong : "");
+    }
+    s->stats->histories++;
+    note(s, "done");
+    clean_up(s);
+    return true;
+}
+
+/* ---- many */
+
+static void work(uint64_t first, uint64_t seeds, unsigned jobs, unsigned me)
+{
+    static struct sim s;
+    struct share_job *j = &shared->job[me];
+    s.stats = &j->stats;
+    for (uint64_t i = me; i < seeds && !shared->stop; i += jobs) {
+        uint64_t before = j->stats.events;
+        j->seed = first + i;
+        if (!run(&s, first + i)) {
+            memcpy(j->broken, s.broken, sizeof j->broken);
+            j->failed = 1;
+            shared->stop = true;
+            _exit(1);
+        }
+        j->hash ^= s.hash * (2 * (first + i) + 1);
+        if (j->stats.events - before > j->steps_most) {
+            j->steps_most = j->stats.events - before;
+            j->steps_seed = first + i;
+        }
+        j->done++;
+    }
+    sim_release(&s);
+}
+
+static void add_stats(struct sim_stats *to, const struct sim_stats *from)
+{
+    const uint64_t *f = (const uint64_t *)from;
+    uint64_t *t = (uint64_t *)to;
+    for (size_t i = 0; i < sizeof *to / sizeof *t; i++) t[i] += f[i];
+}
+
+static void print_stats(const struct sim_stats *t)
+{
+    printf("sim: %" PRIu64 " events, %" PRIu64 " steps of the core, %" PRIu64 " deliveries to workers\n", t->events, t->steps,
+           t->deliver);
+    printf("sim: %" PRIu64 " rounds ended: %" PRIu64 " complete (%" PRIu64 " savepoints), %" PRIu64
+           " aborted (deadline %" PRIu64 ", declined %" PRIu64 ", worker lost %" PRIu64 ", no space %" PRIu64
+           ", storage %" PRIu64 ", restarted %" PRIu64 ", shutdown %" PRIu64 ", refused %" PRIu64 ")\n",
+           t->rounds, t->complete, t->savepoints, t->aborted, t->abort_codes[1], t->abort_codes[2], t->abort_codes[3],
+           t->abort_codes[4], t->abort_codes[5], t->abort_codes[6], t->abort_codes[7], t->abort_codes[8]);
+    printf("sim: %" PRIu64 " attempts, %" PRIu64 " daemon deaths, %" PRIu64 " worker deaths, %" PRIu64 " resumed, %" PRIu64
+           " fenced, %" PRIu64 " acks refused by the library, %" PRIu64 " directories deleted\n",
+           t->attempts, t->daemon_crashes, t->worker_crashes, t->resumed, t->fenced, t->refused_acks, t->deleted);
+    printf("sim: %" PRIu64 " parts published, %" PRIu64 " dropped by a restore, %" PRIu64 " jobs finished\n", t->published,
+           t->parts_dropped, t->finished);
+}
+
+static int many(uint64_t first, uint64_t seeds, unsigned jobs)
+{
+    struct timespec a, b;
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    pid_t pid[JOBS_MAX];
+    fflush(stdout);
+    for (unsigned i = 0; i < jobs; i++) {
+        pid[i] = fork();
+        if (pid[i] == 0) {
+            work(first, seeds, jobs, i);
+            _exit(0);
+        }
+    }
+    int failed = 0;
+    struct sim_stats total = {0};
+    uint64_t done = 0, hash = 0, most = 0, most_seed = 0;
+    for (unsigned i = 0; i < jobs; i++) {
+        int status;
+        struct share_job *j = &shared->job[i];
+        waitpid(pid[i], &status, 0);
+        if (WIFSIGNALED(status) && !j->failed) {
+            snprintf(j->broken, sizeof j->broken, "the process was ended by signal %d (an assertion, or worse)",
+                     WTERMSIG(status));
+            j->failed = 1;
+            shared->stop = true;
+        }
+        if (j->failed) {
+            printf("sim: seed %" PRIu64 ": BROKEN: %s\nsim: repeat it with: make sim SEED=%" PRIu64 " TRACE=1\n", j->seed,
+                   j->broken, j->seed);
+            failed = 1;
+        }
+        add_stats(&total, &j->stats);
+        done += j->done;
+        hash ^= j->hash;
+        if (j->steps_most > most) {
+            most = j->steps_most;
+            most_seed = j->steps_seed;
+        }
+    }
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    double took = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
+    print_stats(&total);
+    printf("sim: %s: %" PRIu64 " seeds from %" PRIu64 ", hash %016" PRIx64 ", longest is %" PRIu64 " (%" PRIu64
+           " events), %.1f s\n", failed ? "FAILED" : "OK", done, first, hash, most_seed, most, took);
+    if (!failed && done >= 1000 && (total.complete < done || total.aborted < done / 2 || total.finished < done / 10)) {
+        printf("sim: FAILED: too little happens in these histories to prove anything\n");
+        failed = 1;
+    }
+    return failed;
+}
+
+static int one(uint64_t seed, bool trace)
+{
+    static struct sim s;
+    static struct sim_stats stats;
+    s.stats = &stats;
+    s.trace = trace;
+    bool ok = run(&s, seed);
+    if (!ok) printf("sim: seed %" PRIu64 ": BROKEN: %s\n", seed, s.broken);
+    printf("sim: seed %" PRIu64 ": %s, %" PRIu64 " events, hash %016" PRIx64 "\n", seed, ok ? "OK" : "FAILED", stats.events,
+           s.hash);
+    sim_release(&s);
+    return !ok;
+}
+
+static uint64_t number(const char *text)
+{
+    char *end;
+    uint64_t n = text ? strtoull(text, &end, 10) : 0;
+    if (!text || !*text || *end) {
+        fprintf(stderr, "sim: %s is not a number\n", text ? text : "(nothing)");
+        exit(2);
+    }
+    return n;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seeds = 20000, first = 1, seed = 0, jobs = 2;
+    bool trace = false, single = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--seeds"))
+            seeds = number(argv[++i]);
+        else if (!strcmp(argv[i], "--first"))
+            first = number(argv[++i]);
+        else if (!strcmp(argv[i], "--jobs"))
+            jobs = number(argv[++i]);
+        else if (!strcmp(argv[i], "--seed"))
+            seed = number(argv[++i]), single = true;
+        else if (!strcmp(argv[i], "--trace"))
+            trace = true;
+        else {
+            fprintf(stderr, "usage: sim [--seeds N] [--first S] [--jobs N] [--seed S [--trace]]\n");
+            return 2;
+        }
+    }
+    if (single) return one(seed, trace);
+    if (jobs < 1 || jobs > JOBS_MAX) jobs = 2;
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) return 2;
+    return many(first, seeds, (unsigned)jobs);
+}

@@ -1,0 +1,260 @@
+/* Worker processes: each hosts the shipped session, carries out its deliveries, and runs the tasks of its slot.
+ * A supervisor starts one process per slot, and another when that one has died. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tests/sim/sim.h"
+
+static void timer(struct sim *s, void *arg, uint64_t x);
+
+uint64_t proc_now(const struct sim *s, const struct proc *p)
+{
+    return s->now + p->clock;
+}
+
+bool proc_frozen(struct sim *s, struct proc *p, sim_fn *fn, void *arg, uint64_t x)
+{
+    if (s->now >= p->thaw_at) return false;
+    sim_at(s, p->thaw_at, fn, arg, x);
+    return true;
+}
+
+const char *task_name(struct sim *s, uint32_t task)
+{
+    static char name[4][32];
+    static unsigned turn;
+    char *n = name[turn++ % 4];
+    const struct flow_task *t = &s->flow.task[task % TASKS_MAX];
+    snprintf(n, sizeof name[0], "%s/%u", s->flow.uid[t->op], (unsigned)t->subtask);
+    return n;
+}
+
+static void arm(struct sim *s, struct proc *p)
+{
+    uint64_t at = tide_session_deadline(p->session);
+    if (at == NEVER) return;
+    at = at > p->clock ? at - p->clock : 0;
+    if (at < s->now) at = s->now;
+    if (at >= p->timer_at) return;
+    p->timer_at = at;
+    sim_at(s, at, timer, p, at);
+}
+
+static void timer(struct sim *s, void *arg, uint64_t x)
+{
+    struct proc *p = arg;
+    if (!p->alive || x != p->timer_at || proc_frozen(s, p, timer, arg, x)) return;
+    p->timer_at = NEVER;
+    if (tide_session_deadline(p->session) <= proc_now(s, p)) {
+        /* a timer that does not move time on, again and again, is a loop that never rests */
+        p->idle_ticks = s->now == p->last_tick ? p->idle_ticks + 1 : 0;
+        p->last_tick = s->now;
+        must(s, p->idle_ticks < 200, "w%u/%u: its session wants the same moment again and again", p->slot, p->pid);
+        tide_session_tick(p->session, proc_now(s, p));
+    }
+    proc_pump(s, p);
+}
+
+static void rewound(struct sim *s, void *arg, uint64_t generation)
+{
+    struct task *t = arg;
+    if (!t->proc->alive || t->generation != generation || proc_frozen(s, t->proc, rewound, arg, generation)) return;
+    tide_session_rewound(t->proc->session, t->number, proc_now(s, t->proc));
+    proc_pump(s, t->proc);
+}
+
+static void holder(struct sim *s, struct proc *p, uint32_t pid, uint64_t start_time)
+{
+    bool gone = true;
+    for (struct proc *q = s->procs; q; q = q->next)
+        if (q->alive && q->pid == pid && q->start_time == start_time && !strcmp(q->boot, p->boot)) gone = false;
+    note(s, "w%u/%u: the holder with pid %u is %s", p->slot, p->pid, pid, gone ? "gone" : "there");
+    tide_session_holder(p->session, gone, proc_now(s, p));
+}
+
+static void leave(struct sim *s, void *arg, uint64_t x)
+{
+    struct proc *p = arg;
+    (void)x;
+    if (p->alive) proc_kill(s, p, "its session is over", false);
+}
+
+static void end_process(struct sim *s, struct proc *p, const struct tide_delivery *d)
+{
+    p->over = true;
+    bool ended = d->type == TIDE_DO_STOP || d->rc == TIDE_EENDED;
+    if (ended) s->job_over = true;
+    sim_at(s, s->now + below(s, 20 * MS), leave, p, 0);
+}
+
+static void to_task(struct sim *s, struct proc *p, const struct tide_delivery *d)
+{
+    struct task *t = d->task < TASKS_MAX ? p->task[d->task] : NULL;
+    must(s, t, "w%u: a delivery for task %u, which it does not host", p->slot, d->task);
+    switch (d->type) {
+    case TIDE_DO_RESTORE: flow_restore(s, t, d); break;
+    case TIDE_DO_RUN: flow_run(s, t); break;
+    case TIDE_DO_TRIGGER: break;
+    case TIDE_DO_BLOCK: t->blocked |= 1u << d->channel; break;
+    case TIDE_DO_UNBLOCK:
+        t->blocked &= ~(1u << d->channel);
+        flow_wake(s, t, s->now);
+        break;
+    case TIDE_DO_FORWARD: flow_forward(s, t, d->barrier); break;
+    case TIDE_DO_SNAPSHOT: flow_snapshot(s, t, d); break;
+    case TIDE_DO_COMPLETE: flow_complete(s, t, d); break;
+    case TIDE_DO_ABORT: flow_abort(s, t, d->round); break;
+    case TIDE_DO_ENDED: t->ended = true; break;
+    case TIDE_DO_REWIND:
+        flow_drop(s, t);
+        sim_at(s, s->now + (percent(s, 70) ? 0 : below(s, 50 * MS)), rewound, t, t->generation);
+        break;
+    default: break;
+    }
+}
+
+static const char *const delivery_name[] = {
+    "?",        "connect",  "send", "close",  "restore", "run",      "trigger", "block",   "unblock",      "forward",
+    "snapshot", "complete", "abort", "ended", "rewind",  "fenced",   "unfenced", "stop",   "refused",      "check holder",
+    "note"};
+
+static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery *d)
+{
+    uint64_t now = proc_now(s, p);
+    check_delivery(s, p, d);
+    s->stats->deliver++;
+    if (s->trace && d->type >= TIDE_DO_CLOSE) {
+        if (d->type >= TIDE_DO_FENCED || d->type == TIDE_DO_CLOSE)
+            note(s, "w%u/%u: %s %.*s", p->slot, p->pid, delivery_name[d->type], (int)d->text.len,
+                 d->text.len ? (const char *)d->text.data : "");
+        else if (d->type == TIDE_DO_BLOCK || d->type == TIDE_DO_UNBLOCK)
+            note(s, "w%u/%u: %s %s channel %u", p->slot, p->pid, task_name(s, d->task), delivery_name[d->type], d->channel);
+        else
+            note(s, "w%u/%u: %s %s %" PRIu64 "%s", p->slot, p->pid, task_name(s, d->task), delivery_name[d->type],
+                 d->round, d->has_handle ? ", owed" : "");
+    }
+    switch (d->type) {
+    case TIDE_DO_CONNECT: net_connect(s, p); break;
+    case TIDE_DO_SEND:
+        if (p->conn) net_to_daemon(s, p->conn, d->bytes);
+        break;
+    case TIDE_DO_CLOSE:
+        if (p->conn) {
+            net_close_by_worker(s, p->conn);
+            p->conn = NULL;
+            tide_session_disconnected(p->session, now);
+        }
+        break;
+    case TIDE_DO_FENCED:
+        p->fenced = true;
+        s->stats->fenced++;
+        break;
+    case TIDE_DO_UNFENCED: p->fenced = false; break;
+    case TIDE_DO_STOP:
+    case TIDE_DO_REFUSED: end_process(s, p, d); break;
+    case TIDE_DO_CHECK_HOLDER: holder(s, p, d->pid, d->start_time); break;
+    case TIDE_DO_NOTE: break;
+    default: to_task(s, p, d); break;
+    }
+}
+
+void proc_pump(struct sim *s, struct proc *p)
+{
+    struct tide_delivery d;
+    if (p->pumping || !p->alive) return;
+    p->pumping = true;
+    for (int i = 0; tide_session_next(p->session, &d); i++) {
+        must(s, i < 10000, "w%u/%u: the session's deliveries do not end", p->slot, p->pid);
+        carry_out(s, p, &d);
+    }
+    p->pumping = false;
+    if (++p->pumps % 64 == 0) {
+        const char *wrong = tide_session_check(p->session);
+        must(s, !wrong, "tide_session_check: %s", wrong ? wrong : "");
+    }
+    arm(s, p);
+}
+
+void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame)
+{
+    struct tide_bytes content;
+    if (!p->alive) return;
+    uint32_t field = tide_frame_peek(frame, &content);
+    /* Start, Rewind, Fenced, Stop: words after which an attempt may end */
+    if (field == 6 || field == 12 || field == 13 || field == 15 || field == 2) p->told_rewind = true;
+    tide_session_frame(p->session, frame, proc_now(s, p));
+    proc_pump(s, p);
+}
+
+/* ---- the supervisor */
+
+static void session_open(struct sim *s, struct proc *p)
+{
+    char name[16], endpoint[32], why[256];
+    snprintf(name, sizeof name, "w%u", (unsigned)p->slot);
+    snprintf(endpoint, sizeof endpoint, "w%u:%u", (unsigned)p->slot, (unsigned)p->pid);
+    struct tide_session_config c = {.spec = &s->spec,
+                                    .worker = tide_bytes_of(name),
+                                    .endpoint = tide_bytes_of(endpoint),
+                                    .software = tide_bytes_of("simulated"),
+                                    .boot_id = tide_bytes_of(p->boot),
+                                    .pid = p->pid,
+                                    .start_time = p->start_time,
+                                    .seed = rnd(s),
+                                    .reconnect_min_us = 5 * MS,
+                                    .reconnect_max_us = 150 * MS,
+                                    .ack_batch = (uint32_t)below(s, 3),
+                                    .ack_delay_us = percent(s, 50) ? 0 : between(s, 1, 5 * MS)};
+    int rc = tide_session_new(&c, &p->session, why);
+    must(s, rc == 0, "tide_session_new: %d, %s", rc, why);
+}
+
+void proc_start(struct sim *s, void *arg, uint64_t slot)
+{
+    (void)arg;
+    if (s->job_over || (s->current[slot] && s->current[slot]->alive && s->now >= s->current[slot]->thaw_at)) return;
+    struct proc *p = sim_alloc(s, sizeof *p), *old = s->current[slot];
+    *p = (struct proc){.next = s->procs, .slot = (uint32_t)slot, .pid = ++s->next_pid, .alive = true, .timer_at = NEVER};
+    p->start_time = 1000 + p->pid * 7;
+    p->clock = between(s, SECOND, 100 * (uint64_t)SECOND);
+    /* on the same host, or elsewhere */
+    if (old && percent(s, 60))
+        memcpy(p->boot, old->boot, sizeof p->boot);
+    else
+        snprintf(p->boot, sizeof p->boot, "host%u", (unsigned)(percent(s, 50) ? 0 : p->pid));
+    s->procs = p;
+    s->current[slot] = p;
+    note(s, "w%u/%u: starts on %s", p->slot, p->pid, p->boot);
+    session_open(s, p);
+    for (uint32_t i = 0; i < s->flow.tasks; i++) {
+        if (s->slot_of[i] != slot) continue;
+        const struct flow_task *f = &s->flow.task[i];
+        int64_t n = tide_session_add_task(p->session, tide_bytes_of(s->flow.uid[f->op]), f->subtask, f->n_in);
+        must(s, n == (int64_t)i, "task %s has number %d instead of %u", task_name(s, i), (int)n, i);
+        struct task *t = p->task[i] = sim_alloc(s, sizeof *t);
+        *t = (struct task){.proc = p, .number = i, .turn_at = NEVER};
+    }
+    tide_session_tick(p->session, proc_now(s, p));
+    proc_pump(s, p);
+}
+
+void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish)
+{
+    if (!p->alive) return;
+    note(s, "w%u/%u: dies: %s%s", p->slot, p->pid, why, vanish ? ", without a word to its peers" : "");
+    s->stats->worker_crashes++;
+    p->alive = false;
+    for (uint32_t i = 0; i < TASKS_MAX; i++)
+        if (p->task[i]) flow_drop(s, p->task[i]);
+    net_proc_gone(s, p, vanish);
+    tide_session_free(p->session);
+    p->session = NULL;
+    if (s->current[p->slot] == p && !s->job_over)
+        sim_at(s, s->now + between(s, 5 * MS, s->calm || percent(s, 70) ? 50 * MS : 600 * MS), proc_start, NULL, p->slot);
+}
+
+void proc_freeze(struct sim *s, struct proc *p, uint64_t until)
+{
+    note(s, "w%u/%u: stands still until %" PRIu64 " ms", p->slot, p->pid, until / MS);
+    p->thaw_at = until;
+}
