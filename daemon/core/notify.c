@@ -297,7 +297,7 @@ uint32_t round_holders(struct core *c, struct job *job, struct tide_arena *arena
         struct tide_holder *h = &(*ret)[n++];
         const struct tide_operator *op = tide_graph_operator(job->graph, t, &h->subtask);
         h->task = t;
-        h->uid = op->uid; /* lives as long as the job */
+        h->uid = tide_arena_bytes(arena, op->uid);
         if (job->host[t]) h->worker = tide_arena_bytes(arena, job->host[t]->name);
         h->phase = phase_words(r, job->host[t], t, arena);
     }

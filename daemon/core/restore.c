@@ -140,7 +140,7 @@ static void put_peers(struct job *job, struct tide_buf *out)
     }
 }
 
-static void send_start(struct core *c, struct job *job, const struct making *made, struct tide_bytes head, struct tide_bytes peers)
+static void send_start(struct core *c, const struct making *made, struct tide_bytes head, struct tide_bytes peers)
 {
     struct tide_buf whole, frames;
     tide_buf_init(&whole, TIDE_PARTS_MAX);
@@ -203,7 +203,7 @@ void restore_send_starts(struct core *c, struct job *job, const struct tide_mani
     put_head(c, job, m, &head);
     put_peers(job, &peers);
     for (size_t i = 0; i < n; i++) {
-        send_start(c, job, &made[i], (struct tide_bytes){head.data, head.len}, (struct tide_bytes){peers.data, peers.len});
+        send_start(c, &made[i], (struct tide_bytes){head.data, head.len}, (struct tide_bytes){peers.data, peers.len});
         tide_buf_release(&made[i].tasks);
     }
     tide_buf_release(&head);

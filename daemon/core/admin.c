@@ -1,0 +1,487 @@
+/* What admins ask of the core: jobs, one job, a savepoint, a checkpoint, waiting for an operation.
+ *
+ * An operation is a durable row before it is answered, so an answer that is lost on the way, or a
+ * daemon that dies right after it, loses nothing: the client asks again with the same key. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "daemon/core/internal.h"
+
+#define WAIT_MAX_MS 60000u
+#define WAITERS_MAX 4096u
+#define WORKERS_SHOWN_MAX 10000u
+
+bool core_answers(Tide__Request__CallCase call)
+{
+    return call == TIDE__REQUEST__CALL_LIST_JOBS || call == TIDE__REQUEST__CALL_SHOW_JOB || call == TIDE__REQUEST__CALL_SAVEPOINT ||
+           call == TIDE__REQUEST__CALL_CHECKPOINT || call == TIDE__REQUEST__CALL_WAIT;
+}
+
+static void answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response)
+{
+    response->id = request;
+    act_send(c, session, pack_frame(&response->base));
+}
+
+static void answer_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+static void answer_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code, const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    Tide__Error error = TIDE__ERROR__INIT;
+    Tide__Response response = TIDE__RESPONSE__INIT;
+    error.code = code;
+    error.text = PB(VIEW(text));
+    response.result_case = TIDE__RESPONSE__RESULT_ERROR;
+    response.error = &error;
+    answer(c, session, request, &response);
+}
+
+/* ---- operations */
+
+static struct job *operation_job(struct core *c, uint64_t id, struct operation **ret)
+{
+    for (struct job *job = c->jobs; job; job = job->next)
+        if ((*ret = operation_find(job, id))) return job;
+    return NULL;
+}
+
+static const char *operation_phase(const struct job *job, const struct operation *op)
+{
+    const struct round *r = job->round;
+    if (op->state == TIDE_OP_QUEUED) return job->state == TIDE_JOB_RUNNING ? "waiting for the round under way" : "waiting for the job to run";
+    if (op->state != TIDE_OP_RUNNING) return "";
+    if (!r || r->operation != op) return "publishing";
+    switch (r->state) {
+    case ROUND_OPENING: return "preparing";
+    case ROUND_COLLECTING: return "collecting acks";
+    case ROUND_FINALIZING: return "writing metadata";
+    case ROUND_COMMITTING: return "committing";
+    }
+    return "";
+}
+
+static void answer_operation(struct core *c, uint64_t session, uint64_t request, const struct job *job, const struct operation *op)
+{
+    const struct round *r = job->round && job->round->operation == op ? job->round : NULL;
+    Tide__Operation m = TIDE__OPERATION__INIT;
+    Tide__Response response = TIDE__RESPONSE__INIT;
+    m.id = op->id;
+    m.kind = PB(VIEW(tide_kind_name(op->kind)));
+    m.job = PB(VIEW(job->name));
+    m.state = PB(VIEW(tide_operation_state_name(op->state)));
+    m.snapshot = op->snapshot;
+    m.location = PB(op->location);
+    m.error = PB(op->error);
+    m.tasks = job->graph->tasks;
+    m.acked = r ? r->acked.set + job->ended.set : op->state == TIDE_OP_DONE || (op->state == TIDE_OP_RUNNING && !r) ? m.tasks : 0;
+    m.phase = PB(VIEW(operation_phase(job, op)));
+    m.progress = op->progress + 1;
+    m.begun_wall_us = op->begun_wall;
+    m.ended_wall_us = op->ended_wall;
+    response.result_case = TIDE__RESPONSE__RESULT_OPERATION;
+    response.operation = &m;
+    answer(c, session, request, &response);
+}
+
+static struct operation *operation_by_key(struct job *job, enum tide_kind kind, struct tide_bytes key)
+{
+    for (struct operation *op = job->operations; key.len && op; op = op->next)
+        if (op->kind == kind && tide_bytes_equal(op->key, key)) return op;
+    return NULL;
+}
+
+static void record_audit(struct core *c, struct tide_commit *commit, struct job *job, struct tide_bytes who, const struct operation *op)
+{
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_AUDIT, job->id);
+    core_assert(r != NULL);
+    r->audit.who = tide_commit_bytes(commit, who);
+    r->audit.what = tide_commit_printf(commit, "trigger %s", tide_kind_name(op->kind));
+    r->audit.detail = tide_commit_printf(commit, "operation %" PRIu64 ", target \"%.*s\"", op->id, (int)op->target.len, (const char *)op->target.data);
+    r->audit.wall = c->wall;
+}
+
+static void wait_for(struct core *c, uint64_t session, uint64_t request, uint64_t operation, uint64_t seen, uint64_t until);
+
+struct wish { /* what an admin asks for */
+    struct tide_bytes job, target, key, who, label;
+    enum tide_kind kind;
+};
+
+/* What is wrong with a wish, in words; empty: nothing. */
+static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const struct job *job, char why[static 300])
+{
+    why[0] = '\0';
+    if (!job) {
+        snprintf(why, 300, "there is no job \"%.*s\" (tidemark jobs lists them)", (int)(wish->job.len < 200 ? wish->job.len : 200), (const char *)wish->job.data);
+        return TIDE__ERROR_CODE__ERROR_NOT_FOUND;
+    }
+    if (wish->key.len > 64 || wish->label.len > 255 || wish->who.len > 255 || wish->target.len > 2048 || !tide_text_valid(wish->label) ||
+        !tide_text_valid(wish->who) || !tide_text_valid(wish->target)) {
+        snprintf(why, 300, "key (64 bytes), label (255), who (255) or target (2,048) is too long or not UTF-8");
+        return TIDE__ERROR_CODE__ERROR_INVALID;
+    }
+    if (wish->target.len && wish->target.data[0] != '/') {
+        snprintf(why, 300, "the target \"%.*s\" is not an absolute path", (int)(wish->target.len < 200 ? wish->target.len : 200), (const char *)wish->target.data);
+        return TIDE__ERROR_CODE__ERROR_INVALID;
+    }
+    if (wish->kind == TIDE_SAVEPOINT && !wish->target.len && !c->config.savepoint_root) {
+        snprintf(why, 300, "no target is given and none is configured ([daemon] savepoints)");
+        return TIDE__ERROR_CODE__ERROR_INVALID;
+    }
+    if (tide_job_ended(job->state) || job->state == TIDE_JOB_HELD || job->state == TIDE_JOB_STOPPING || job->end_asked) {
+        snprintf(why, 300, "job %s is %s: no round can be taken", job->name, tide_job_state_name(job->state));
+        return TIDE__ERROR_CODE__ERROR_STATE;
+    }
+    return 0;
+}
+
+static void trigger(struct core *c, uint64_t session, uint64_t request, const struct wish *wish)
+{
+    struct job *job = job_find(c, wish->job);
+    char why[300];
+    uint32_t queued = 0;
+    struct operation *op = job ? operation_by_key(job, wish->kind, wish->key) : NULL;
+    if (op) { /* a retry: the first try's operation */
+        if (op->durable)
+            answer_operation(c, session, request, job, op);
+        else
+            wait_for(c, session, request, op->id, op->progress + 1, c->now + WAIT_MAX_MS * MS);
+        return;
+    }
+    Tide__ErrorCode code = wish_wrong(c, wish, job, why);
+    if (code) {
+        answer_error(c, session, request, code, "%s", why);
+        return;
+    }
+    for (op = job->operations; op; op = op->next) queued += op->state == TIDE_OP_QUEUED;
+    uint64_t id = queued < OPERATIONS_QUEUED_MAX && !c->shutting_down ? core_new_id(c) : 0;
+    if (!id) {
+        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_BUSY, queued < OPERATIONS_QUEUED_MAX ? "not at this moment: try again"
+                     : "%u requests are waiting for job %s already", queued, job->name);
+        return;
+    }
+    struct operation **end = &job->operations;
+    while (*end) end = &(*end)->next;
+    op = *end = core_alloc(sizeof *op);
+    *op = (struct operation){.id = id, .begun_wall = c->wall, .kind = wish->kind, .state = TIDE_OP_QUEUED, .key = core_copy(wish->key),
+                             .target = core_copy(wish->target), .label = core_copy(wish->label)};
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    operation_record(c, commit, job, op);
+    record_audit(c, commit, job, wish->who, op);
+    core_assert(commit->rc == 0);
+    ask_commit(c, commit, ASKED_OPERATION, job, id);
+    wait_for(c, session, request, id, 1, c->now + WAIT_MAX_MS * MS); /* answered as soon as it is durable */
+}
+
+void admin_operation_stored(struct core *c, struct job *job, uint64_t operation, enum tide_outcome outcome, const char *text)
+{
+    struct operation *op = operation_find(job, operation);
+    if (!op) return;
+    if (outcome != TIDE_STORED) {
+        char *why = core_printf("it could not be stored: %s", text ? text : "");
+        operation_fail(c, job, op, NULL, why);
+        free(why);
+        return;
+    }
+    op->durable = true;
+    operation_changed(c, job, op);
+    trigger_pump(c, job);
+}
+
+/* ---- waiting */
+
+static void drop_waiter(struct core *c, struct waiter **at)
+{
+    struct waiter *w = *at;
+    *at = w->next;
+    timer_clear(c, &w->timer);
+    free(w);
+}
+
+static bool waiter_served(const struct waiter *w, const struct operation *op)
+{
+    if (!op->durable && op->state != TIDE_OP_FAILED) return false;
+    return op->state >= TIDE_OP_DONE || (w->seen_progress && op->progress + 1 != w->seen_progress);
+}
+
+void admin_progress(struct core *c, const struct operation *op)
+{
+    for (struct waiter **at = &c->waiters; *at;) {
+        struct waiter *w = *at;
+        struct operation *found;
+        if (w->operation != op->id || !waiter_served(w, op)) {
+            at = &w->next;
+            continue;
+        }
+        struct job *job = operation_job(c, op->id, &found);
+        answer_operation(c, w->session, w->request, job, op);
+        drop_waiter(c, at);
+    }
+}
+
+static void wait_over(struct core *c, void *arg)
+{
+    struct waiter **at = &c->waiters;
+    while (*at != arg) at = &(*at)->next;
+    struct operation *op;
+    struct job *job = operation_job(c, (*at)->operation, &op);
+    if (job) answer_operation(c, (*at)->session, (*at)->request, job, op);
+    drop_waiter(c, at);
+}
+
+static void wait_for(struct core *c, uint64_t session, uint64_t request, uint64_t operation, uint64_t seen, uint64_t until)
+{
+    uint32_t n = 0;
+    for (const struct waiter *w = c->waiters; w; w = w->next) n++;
+    if (n >= WAITERS_MAX) {
+        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_BUSY, "%u requests wait for operations already", n);
+        return;
+    }
+    struct waiter *w = core_alloc(sizeof *w);
+    *w = (struct waiter){.core = c, .session = session, .request = request, .operation = operation, .seen_progress = seen, .next = c->waiters};
+    w->timer = (struct timer){.fire = wait_over, .arg = w};
+    c->waiters = w;
+    timer_set(c, &w->timer, until);
+}
+
+void admin_closed(struct core *c, uint64_t session)
+{
+    for (struct waiter **at = &c->waiters; *at;)
+        if ((*at)->session == session)
+            drop_waiter(c, at);
+        else
+            at = &(*at)->next;
+}
+
+static void wait_call(struct core *c, uint64_t session, uint64_t request, const Tide__WaitOperation *m)
+{
+    struct operation *op;
+    struct job *job = operation_job(c, m->operation, &op);
+    uint32_t timeout = m->timeout_ms < WAIT_MAX_MS ? m->timeout_ms : WAIT_MAX_MS;
+    if (!job) {
+        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND, "there is no operation %" PRIu64, m->operation);
+        return;
+    }
+    if (op->state >= TIDE_OP_DONE || !timeout || (m->seen_progress && op->durable && op->progress + 1 != m->seen_progress))
+        answer_operation(c, session, request, job, op);
+    else
+        wait_for(c, session, request, op->id, m->seen_progress, c->now + timeout * MS);
+}
+
+/* ---- jobs */
+
+static uint32_t tasks_present(const struct job *job)
+{
+    uint32_t n = 0;
+    for (const struct worker *w = job->workers; w; w = w->next)
+        if (w->session && w->standing != STANDS_PARKED) n += w->tasks;
+    return n;
+}
+
+static Tide__JobSummary *summary(const struct job *job, struct tide_arena *arena)
+{
+    Tide__JobSummary *m = tide_arena_alloc(arena, sizeof *m);
+    core_assert(m != NULL);
+    tide__job_summary__init(m);
+    m->name = PB(VIEW(job->name));
+    m->id = PB(((struct tide_bytes){job->id.b, 16}));
+    m->state = PB(VIEW(tide_job_state_name(job->state)));
+    if (job->cause) m->cause = PB(VIEW(job->cause));
+    m->attempt = job->attempt;
+    m->tasks = job->graph->tasks;
+    m->tasks_present = tasks_present(job);
+    m->workers = job->n_workers;
+    m->last_complete = job->last_complete;
+    const struct snapshot *s = job_snapshot(job, job->last_complete);
+    if (s) m->last_complete_wall_us = s->completed_wall;
+    m->created_wall_us = job->created_wall;
+    return m;
+}
+
+static void list_jobs(struct core *c, uint64_t session, uint64_t request)
+{
+    Tide__JobList list = TIDE__JOB_LIST__INIT;
+    Tide__Response response = TIDE__RESPONSE__INIT;
+    list.jobs = tide_arena_alloc(&c->out, (c->n_jobs + 1) * sizeof *list.jobs);
+    core_assert(list.jobs != NULL);
+    for (struct job *job = c->jobs; job; job = job->next)
+        if (job->durable) list.jobs[list.n_jobs++] = summary(job, &c->out);
+    response.result_case = TIDE__RESPONSE__RESULT_JOBS;
+    response.jobs = &list;
+    answer(c, session, request, &response);
+}
+
+static void show_workers(struct core *c, const struct job *job, Tide__JobDetail *m)
+{
+    m->workers = tide_arena_alloc(&c->out, (job->n_workers + 1) * sizeof *m->workers);
+    core_assert(m->workers != NULL);
+    for (const struct worker *w = job->workers; w && m->n_workers < WORKERS_SHOWN_MAX; w = w->next) {
+        Tide__WorkerInfo *info = tide_arena_alloc(&c->out, sizeof *info);
+        core_assert(info != NULL);
+        tide__worker_info__init(info);
+        info->name = PB(w->name);
+        info->endpoint = PB(w->endpoint);
+        info->state = PB(VIEW(w->standing == STANDS_PARKED ? "parked" : w->session ? "present" : "away"));
+        info->tasks = tide_arena_alloc(&c->out, (w->n_ranges + 1) * sizeof *info->tasks);
+        core_assert(info->tasks != NULL);
+        for (uint32_t i = 0; i < w->n_ranges; i++) {
+            Tide__TaskRange *range = tide_arena_alloc(&c->out, sizeof *range);
+            core_assert(range != NULL);
+            tide__task_range__init(range);
+            range->first = w->ranges[2 * i];
+            range->count = w->ranges[2 * i + 1];
+            info->tasks[info->n_tasks++] = range;
+        }
+        bool leased = w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING;
+        info->lease_left_ms = leased && w->lease_until > c->now ? (uint32_t)((w->lease_until - c->now) / MS) : 0;
+        m->workers[m->n_workers++] = info;
+    }
+}
+
+static const char *waiting_for(struct core *c, const struct job *job)
+{
+    char *text = NULL;
+    if (job->adopting) {
+        text = tide_arena_printf(&c->out, "its workers to come back after the daemon's restart");
+    } else if (job->state == TIDE_JOB_RESTORING) {
+        text = tide_arena_printf(&c->out, "%u of %u tasks to restore", job->graph->tasks - job->restored.set, job->graph->tasks);
+    } else if (job->state == TIDE_JOB_STOPPING) {
+        text = tide_arena_printf(&c->out, "its last commits to be confirmed");
+    } else if (job->state != TIDE_JOB_WAITING) {
+        return "";
+    } else if (job->n_holders) {
+        for (const struct worker *w = job->workers; w && !text; w = w->next)
+            if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING)
+                text = tide_arena_printf(&c->out, "worker %.*s, which holds attempt %" PRIu64 ", to drop it, or its lease (%" PRIu64 " ms left)",
+                                         (int)w->name.len, (const char *)w->name.data, w->attempt,
+                                         w->lease_until > c->now ? (w->lease_until - c->now) / MS : 0);
+    } else if (job->ready_tasks < job->graph->tasks) {
+        text = tide_arena_printf(&c->out, "workers for %u of its %u tasks", job->graph->tasks - job->ready_tasks, job->graph->tasks);
+    } else if (job->round) {
+        text = tide_arena_printf(&c->out, "the commit of round %" PRIu64, job->round->number);
+    } else if (job->not_before > c->now) {
+        text = tide_arena_printf(&c->out, "the next try, in %" PRIu64 " ms", (job->not_before - c->now) / MS);
+    } else {
+        text = tide_arena_printf(&c->out, "the store");
+    }
+    return text ? text : "";
+}
+
+static void show_round(struct core *c, struct job *job, Tide__JobDetail *m)
+{
+    static const char *const names[] = {"", "opening", "collecting", "finalizing", "committing"};
+    struct round *r = job->round;
+    if (!r) return;
+    Tide__RoundInfo *info = tide_arena_alloc(&c->out, sizeof *info);
+    m->open = tide_arena_alloc(&c->out, sizeof *m->open);
+    core_assert(info && m->open);
+    tide__round_info__init(info);
+    info->round = r->number;
+    info->incarnation = c->incarnation;
+    info->attempt = r->attempt;
+    info->kind = (Tide__RoundKind)r->kind;
+    info->state = PB(VIEW(names[r->state]));
+    info->begun_wall_us = r->begun_wall;
+    info->tasks = job->graph->tasks;
+    info->acked = r->acked.set + job->ended.set;
+    info->trigger_us = r->triggered_us ? r->triggered_us - r->begun_us : 0;
+    info->bytes = r->bytes;
+    info->job = PB(VIEW(job->name));
+    info->operation = r->operation ? r->operation->id : 0;
+    struct tide_holder *holders;
+    uint32_t total, n = round_holders(c, job, &c->out, &holders, &total);
+    info->held_by_count = total;
+    info->held_by = tide_arena_alloc(&c->out, (n + 1) * sizeof *info->held_by);
+    core_assert(info->held_by != NULL);
+    for (uint32_t i = 0; i < n; i++) {
+        Tide__RoundHolder *h = tide_arena_alloc(&c->out, sizeof *h);
+        core_assert(h != NULL);
+        tide__round_holder__init(h);
+        h->task = holders[i].task;
+        h->operator_uid = PB(holders[i].uid);
+        h->subtask = holders[i].subtask;
+        h->worker = PB(holders[i].worker);
+        h->phase = PB(holders[i].phase);
+        info->held_by[info->n_held_by++] = h;
+    }
+    m->open[m->n_open++] = info;
+}
+
+static void show_job(struct core *c, uint64_t session, uint64_t request, struct tide_bytes name)
+{
+    struct job *job = job_find(c, name);
+    if (!job) {
+        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND, "there is no job \"%.*s\" (tidemark jobs lists them)",
+                     (int)(name.len < 200 ? name.len : 200), (const char *)name.data);
+        return;
+    }
+    Tide__JobDetail m = TIDE__JOB_DETAIL__INIT;
+    Tide__Response response = TIDE__RESPONSE__INIT;
+    struct bits missing;
+    m.summary = summary(job, &c->out);
+    m.spec = tide_unpack(&c->out, &tide__job_spec__descriptor, (struct tide_bytes){job->graph->spec_bytes, job->graph->spec_len}, NULL);
+    show_workers(c, job, &m);
+    bits_init(&missing, job->graph->tasks);
+    for (uint32_t t = 0; t < job->graph->tasks; t++)
+        if (!job->host[t]) bits_put(&missing, t);
+    m.n_missing = bits_ranges(&missing, &c->out, &m.missing);
+    bits_release(&missing);
+    m.n_ended = bits_ranges(&job->ended, &c->out, &m.ended);
+    show_round(c, job, &m);
+    m.waiting_for = PB(VIEW(waiting_for(c, job)));
+    m.gauges = &job->gauges;
+    response.result_case = TIDE__RESPONSE__RESULT_JOB;
+    response.job = &m;
+    answer(c, session, request, &response);
+}
+
+void core_status(const struct core *c, struct tide_arena *arena, Tide__Status *status)
+{
+    status->workers = c->n_workers;
+    status->rounds_complete = c->rounds_complete;
+    status->rounds_aborted = c->rounds_aborted;
+    status->deleting = clean_backlog(c);
+    status->delete_failures = c->delete_failures;
+    status->jobs = tide_arena_alloc(arena, (c->n_jobs + 1) * sizeof *status->jobs);
+    for (const struct job *job = c->jobs; job && status->jobs; job = job->next) {
+        Tide__JobStatus *s = tide_arena_alloc(arena, sizeof *s);
+        if (!s) return;
+        tide__job_status__init(s);
+        s->name = PB(VIEW(job->name));
+        s->state = PB(VIEW(tide_job_state_name(job->state)));
+        s->gauges = (Tide__Gauges *)(uintptr_t)&job->gauges;
+        status->jobs[status->n_jobs++] = s;
+    }
+}
+
+void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
+{
+    int rc;
+    Tide__Request *m = tide_unpack(&c->arena, &tide__request__descriptor, frame, &rc);
+    if (!m || m->call_case == TIDE__REQUEST__CALL__NOT_SET || m->id == 0) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "a request that cannot be parsed, or without an id");
+        return;
+    }
+    switch (m->call_case) {
+    case TIDE__REQUEST__CALL_LIST_JOBS: list_jobs(c, s->id, m->id); break;
+    case TIDE__REQUEST__CALL_SHOW_JOB: show_job(c, s->id, m->id, UNPB(m->show_job->job)); break;
+    case TIDE__REQUEST__CALL_WAIT: wait_call(c, s->id, m->id, m->wait); break;
+    case TIDE__REQUEST__CALL_SAVEPOINT:
+        trigger(c, s->id, m->id,
+                &(struct wish){UNPB(m->savepoint->job), UNPB(m->savepoint->target), UNPB(m->savepoint->key), UNPB(m->savepoint->who),
+                               UNPB(m->savepoint->label), TIDE_SAVEPOINT});
+        break;
+    case TIDE__REQUEST__CALL_CHECKPOINT:
+        trigger(c, s->id, m->id,
+                &(struct wish){.job = UNPB(m->checkpoint->job), .key = UNPB(m->checkpoint->key), .who = UNPB(m->checkpoint->who),
+                               .kind = TIDE_CHECKPOINT});
+        break;
+    default: answer_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED, "this call is not supported yet");
+    }
+}

@@ -1,0 +1,191 @@
+/* What may be deleted, and when.
+ *
+ * A checkpoint that newer ones put out of use goes from retained to deleting in the commit of the one that does
+ * so; only when that is durable are its bytes deleted, and only when they are gone does its row say
+ * deleted. What aborted rounds left is swept once a later round has completed or a later attempt has started. One
+ * deletion per job is under way at a time; one that fails waits, longer each time, and holds up no
+ * other. Savepoints are never touched here, nor is a snapshot whose commits are still owed. */
+#include <stdio.h>
+
+#include "daemon/core/internal.h"
+
+#define RETRY_MIN_US (1000 * MS)
+#define RETRY_MAX_US (60000 * MS)
+
+static void add(struct job *job, struct trash *t)
+{
+    struct trash **end = &job->trash;
+    while (*end) end = &(*end)->next;
+    *end = t;
+}
+
+void clean_add_snapshot(struct core *c, struct job *job, const struct snapshot *s)
+{
+    struct trash *t = core_alloc(sizeof *t);
+    *t = (struct trash){.round = s->round, .attempt = s->attempt, .snapshot = true, .directory = core_printf("%s", s->directory)};
+    add(job, t);
+    (void)c;
+}
+
+void clean_add_round(struct core *c, struct job *job, uint64_t round, uint64_t attempt, const char *directory)
+{
+    struct trash *t = core_alloc(sizeof *t);
+    *t = (struct trash){.round = round, .attempt = attempt, .directory = core_printf("%s", directory)};
+    add(job, t);
+    (void)c;
+}
+
+/* An aborted round's workers may be writing still, until they have gone on to a later round or have
+ * lost the attempt. */
+static bool eligible(const struct job *job, const struct trash *t)
+{
+    if (t->busy) return false;
+    if (t->snapshot) return true;
+    if (tide_job_ended(job->state)) return true;
+    bool started = job->attempt_open && job->starting == START_NOT;
+    return job->last_complete > t->round || (job->attempt > t->attempt && started);
+}
+
+void clean_pump(struct core *c, struct job *job)
+{
+    uint64_t first = NEVER;
+    if (job->deleting) return;
+    for (struct trash *t = job->trash; t; t = t->next) {
+        if (!eligible(job, t)) continue;
+        if (t->not_before > c->now) {
+            if (t->not_before < first) first = t->not_before;
+            continue;
+        }
+        t->busy = job->deleting = true;
+        ask_file(c, FILE_DELETE_ROUND, t->directory, ASKED_DELETE, job, t->round);
+        return;
+    }
+    timer_set(c, &job->clean_timer, first);
+}
+
+static void forget_snapshot(struct job *job, uint64_t round)
+{
+    for (struct snapshot **at = &job->snapshots; *at; at = &(*at)->next) {
+        struct snapshot *s = *at;
+        if (s->round != round) continue;
+        if (job->gauges.last_checkpoint_external_path.data == (uint8_t *)s->directory)
+            job->gauges.last_checkpoint_external_path = (ProtobufCBinaryData){0};
+        *at = s->next;
+        free(s->directory);
+        free((void *)(uintptr_t)s->ended.data);
+        free(s);
+        return;
+    }
+}
+
+static void record_gone(struct core *c, struct job *job, const struct trash *t)
+{
+    struct tide_commit *commit = tide_commit_new(false);
+    core_assert(commit != NULL);
+    struct tide_record *r = tide_commit_add(commit, t->snapshot ? TIDE_REC_SNAPSHOT_STATE : TIDE_REC_ROUND_SWEPT, job->id);
+    core_assert(r != NULL);
+    if (t->snapshot) {
+        r->snapshot_state.round = t->round;
+        r->snapshot_state.state = TIDE_DELETED;
+        r->snapshot_state.wall = c->wall;
+    } else {
+        r->swept.number = t->round;
+    }
+    ride_commit(c, commit);
+}
+
+/* The attempt's directory goes when nothing is left in it; the lane leaves one that is not empty. */
+static void delete_attempt(struct core *c, struct job *job, const struct trash *t)
+{
+    const char *slash = strrchr(t->directory, '/');
+    if (t->attempt >= job->attempt || !slash || strncmp(t->directory, c->config.state_root, strlen(c->config.state_root)) != 0) return;
+    char *parent = core_printf("%.*s", (int)(slash - t->directory), t->directory);
+    ask_file(c, FILE_DELETE_ATTEMPT, parent, ASKED_DELETE_ATTEMPT, job, t->attempt);
+    free(parent);
+}
+
+void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const char *text)
+{
+    struct trash **at = &job->trash;
+    while (*at && !((*at)->round == round && (*at)->busy)) at = &(*at)->next;
+    core_assert(*at != NULL);
+    struct trash *t = *at;
+    t->busy = job->deleting = false;
+    if (rc == 0) {
+        record_gone(c, job, t);
+        delete_attempt(c, job, t);
+        if (t->snapshot) forget_snapshot(job, t->round);
+        *at = t->next;
+        free(t->directory);
+        free(t);
+    } else {
+        uint64_t delay = RETRY_MIN_US << (t->tries < 6 ? t->tries : 6);
+        t->tries++;
+        t->not_before = c->now + (delay < RETRY_MAX_US ? delay : RETRY_MAX_US);
+        c->delete_failures++;
+        core_log(c, LEVEL_WARN, "job %s: %s could not be deleted (try %u): %s", job->name, t->directory, t->tries,
+                 text ? text : tide_strerror(rc));
+    }
+    clean_pump(c, job);
+}
+
+static bool is_owed(const struct job *job, uint64_t round)
+{
+    for (const struct owed *o = job->owed; o; o = o->next)
+        if (o->round == round) return true;
+    return false;
+}
+
+uint64_t clean_subsume(struct core *c, struct job *job, struct tide_commit *commit, uint64_t newest)
+{
+    uint32_t kept = 1, most = job->graph->checkpointing.retained, n = 0;
+    uint64_t highest = 0;
+    for (const struct snapshot *s = job->snapshots; s; s = s->next) n += s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED;
+    for (struct snapshot *s = job->snapshots; s; s = s->next) {
+        if (s->kind != TIDE_CHECKPOINT || s->state != TIDE_RETAINED) continue;
+        if (kept + n <= most) break; /* this one and all newer ones stay */
+        n--;
+        if (is_owed(job, s->round)) continue;
+        struct tide_record *r = tide_commit_add(commit, TIDE_REC_SNAPSHOT_STATE, job->id);
+        core_assert(r != NULL);
+        r->snapshot_state.round = s->round;
+        r->snapshot_state.state = TIDE_DELETING;
+        r->snapshot_state.wall = c->wall;
+        s->subsuming = true;
+        highest = s->round;
+        if (PLANTED(DELETE_EARLY)) {
+            clean_add_snapshot(c, job, s);
+            clean_pump(c, job);
+        }
+    }
+    (void)newest;
+    return highest;
+}
+
+void clean_subsumed(struct core *c, struct job *job)
+{
+    for (struct snapshot *s = job->snapshots; s; s = s->next) {
+        if (!s->subsuming) continue;
+        s->subsuming = false;
+        s->state = TIDE_DELETING;
+        if (!PLANTED(DELETE_EARLY)) clean_add_snapshot(c, job, s);
+    }
+}
+
+uint64_t clean_backlog(const struct core *c)
+{
+    uint64_t n = 0;
+    for (const struct job *job = c->jobs; job; job = job->next)
+        for (const struct trash *t = job->trash; t; t = t->next) n++;
+    return n;
+}
+
+static void try_again(struct core *c, void *arg)
+{
+    clean_pump(c, arg);
+}
+
+void clean_init(struct job *job)
+{
+    job->clean_timer = (struct timer){.fire = try_again, .arg = job};
+}
