@@ -283,7 +283,7 @@ void tide_session_heartbeat(struct tide_session *s, uint64_t now_us)
 /* Closes a connection on which nobody answers. */
 static void watch_beats(struct tide_session *s, uint64_t now_us)
 {
-    if (s->link != LINK_JOINED) return;
+    if (s->link != LINK_JOINED || s->rewinding) return; /* none is answered until the next Join */
     if (s->answered < s->sequence) {
         uint64_t oldest = s->beats[(s->answered + 1) % BEATS];
         if (s->sequence - s->answered >= BEATS || now_us >= oldest + s->lease_us / 2) {
@@ -340,7 +340,7 @@ uint64_t tide_session_deadline(const struct tide_session *s)
     if (s->dead || s->link == LINK_OVER) return at;
     if (s->link == LINK_DOWN) at = s->connect_us;
     if (s->link == LINK_HELLO || s->link == LINK_JOINING) at = s->link_deadline_us;
-    if (s->link == LINK_JOINED) {
+    if (s->link == LINK_JOINED && !s->rewinding) {
         at = s->beat_us;
         if (s->answered < s->sequence)
             at = tide_min(at, s->beats[(s->answered + 1) % BEATS] + s->lease_us / 2);

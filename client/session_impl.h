@@ -228,7 +228,7 @@ void tide_session_repeat(struct tide_session *s); /* after Resumed */
 void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t now_us);
 void tide_rounds_complete(struct tide_session *s, const Tide__Complete *m, uint64_t now_us);
 void tide_rounds_abort(struct tide_session *s, uint64_t number, uint64_t now_us);
-void tide_rounds_lowest(struct tide_session *s, uint64_t lowest, uint64_t now_us);
+void tide_rounds_lowest(struct tide_session *s, uint64_t lowest);
 void tide_rounds_clear(struct tide_session *s);
 void tide_rounds_free(struct tide_session *s);
 void tide_rounds_tick(struct tide_session *s, uint64_t now_us);

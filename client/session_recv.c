@@ -102,6 +102,7 @@ static void on_joined(struct tide_session *s, const Tide__Joined *m, uint64_t no
         return;
     }
     s->link = LINK_JOINED;
+    s->answered = s->sequence; /* of those before, nothing is known */
     s->parked_us = 0;
     s->lease_us = (uint64_t)m->lease_ms * 1000;
     s->heartbeat_us = (uint64_t)m->heartbeat_ms * 1000;
@@ -339,7 +340,7 @@ static void on_resumed(struct tide_session *s, const Tide__Resumed *m, uint64_t 
         struct tide_delivery d = {.type = TIDE_DO_UNFENCED, .attempt = s->attempt};
         tide_session_push(s, &d, NULL);
     }
-    tide_rounds_lowest(s, m->lowest_pending, now_us);
+    tide_rounds_lowest(s, m->lowest_pending);
     tide_session_repeat(s);
     tide_rounds_commit_all(s, now_us);
 }
@@ -390,7 +391,7 @@ static void on_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t 
         broken(s, "Trigger names no round or no directory", now_us);
         return;
     }
-    tide_rounds_lowest(s, m->lowest_pending, now_us);
+    tide_rounds_lowest(s, m->lowest_pending);
     tide_rounds_trigger(s, m, now_us);
 }
 
@@ -401,7 +402,7 @@ static void on_abort(struct tide_session *s, const Tide__Abort *m, uint64_t now_
     tide_session_note(s, "round %llu aborted: %.*s", (unsigned long long)m->round, width(reason),
                       (const char *)reason.data);
     tide_rounds_abort(s, m->round, now_us);
-    tide_rounds_lowest(s, m->lowest_pending, now_us);
+    tide_rounds_lowest(s, m->lowest_pending);
 }
 
 static void dispatch(struct tide_session *s, const Tide__ToWorker *m, uint64_t now_us)

@@ -209,6 +209,8 @@ static void carry_steps(struct tide_session *s, uint32_t index, bool at_once)
 void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t now_us)
 {
     if (m->round < s->lowest_pending || find(s, m->round)) return;
+    while (s->n_rounds && s->rounds[0]->number < s->lowest_pending)
+        remove_at(s, 0); /* nobody told how they ended, and nobody will */
     if (s->n_rounds == ROUNDS_MAX ||
         (s->n_rounds && s->rounds[s->n_rounds - 1]->number > m->round)) {
         tide_session_note(s, "the daemon began round %llu out of order, or too many at once",
@@ -249,15 +251,15 @@ void tide_rounds_abort(struct tide_session *s, uint64_t number, uint64_t now_us)
     resolve(s, number);
 }
 
-/* A round that is resolved without our having been told how came to nothing here: a completed one
- * is told again and again until it is confirmed. */
-void tide_rounds_lowest(struct tide_session *s, uint64_t lowest, uint64_t now_us)
+/* Rounds below are resolved: aligners let go of them. How each ended is told separately, perhaps
+ * after this. */
+void tide_rounds_lowest(struct tide_session *s, uint64_t lowest)
 {
     if (lowest <= s->lowest_pending) return;
     s->lowest_pending = lowest;
-    while (s->n_rounds && s->rounds[0]->number < lowest)
-        tide_rounds_abort(s, s->rounds[0]->number, now_us);
     forget_declines(s, lowest, 0);
+    for (uint32_t i = 0; i < s->n_rounds && s->rounds[i]->number < lowest; i++)
+        s->rounds[i]->progress_us = UINT64_MAX;
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         tide_align_lowest(s->tasks[i].align, lowest);
         carry_steps(s, i, false);
@@ -274,7 +276,7 @@ void tide_rounds_complete(struct tide_session *s, const Tide__Complete *m, uint6
         if (m->commits && !t->ended && m->round > t->want) t->want = m->round;
         if (t->done >= m->round) t->confirm_due = s->flush_due = true; /* told again */
     }
-    tide_rounds_lowest(s, m->lowest_pending, now_us);
+    tide_rounds_lowest(s, m->lowest_pending);
     tide_rounds_commit_all(s, now_us);
 }
 

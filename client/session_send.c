@@ -392,7 +392,7 @@ void tide_session_repeat(struct tide_session *s)
         struct round *r = s->rounds[i];
         r->sent = 0;
         r->unsent = r->acks.len ? 1 : 0;
-        r->progress_us = 0; /* at the next tick */
+        if (r->progress_us != UINT64_MAX) r->progress_us = 0; /* at the next tick */
     }
     for (uint32_t i = 0; i < s->n_declines; i++)
         tide_session_send_decline(s, &s->declines[i]);
