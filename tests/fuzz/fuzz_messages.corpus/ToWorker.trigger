@@ -1,0 +1,1 @@
+J. (¿œ$2/var/lib/tidemark/jobs/j/r128@
