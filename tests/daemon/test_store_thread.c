@@ -1,0 +1,268 @@
+/* The store thread: what is ready together is committed together, what nobody awaits rides along,
+ * a store that hangs is reported. */
+#include <check.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/store_thread.h"
+#include "proto/err.h"
+
+static uv_loop_t loop;
+static struct store_thread *thread;
+
+/* A store that writes down what it is given. */
+static struct {
+    atomic_int groups, maintained, gate, at_gate, in_maintain;
+    int sizes[64];
+    int maintain_rc;
+} store;
+
+static int done, at_most;
+static uint64_t tags[1024];
+static char failure[200];
+
+static void fake_commit(void *unused, struct tide_commit *list)
+{
+    (void)unused;
+    int n = 0;
+    atomic_store(&store.at_gate, 1);
+    while (!atomic_load(&store.gate))
+        (void)usleep(500);
+    atomic_store(&store.at_gate, 0);
+    for (; list; list = list->next, n++)
+        list->outcome = TIDE_STORED;
+    store.sizes[atomic_load(&store.groups)] = n;
+    atomic_fetch_add(&store.groups, 1);
+}
+
+static int fake_maintain(void *unused)
+{
+    (void)unused;
+    atomic_fetch_add(&store.maintained, 1);
+    return store.maintain_rc;
+}
+
+static void on_done(void *user, struct tide_commit *list)
+{
+    (void)user;
+    while (list) {
+        struct tide_commit *c = list;
+        list = c->next;
+        ck_assert_int_eq(c->outcome, TIDE_STORED);
+        tags[done++] = c->tag;
+        tide_commit_free(c);
+    }
+    if (done >= at_most) uv_stop(&loop);
+}
+
+static void on_failed(void *user, const char *why)
+{
+    (void)user;
+    ck_assert_str_eq(failure, "");
+    (void)strncpy(failure, why, sizeof failure - 1);
+    uv_stop(&loop);
+}
+
+static void start(uint64_t ride_us, uint64_t timeout_us)
+{
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    struct store_thread_options o = {.loop = &loop,
+                                     .commit = fake_commit,
+                                     .maintain = fake_maintain,
+                                     .ride_us = ride_us,
+                                     .timeout_us = timeout_us,
+                                     .done = on_done,
+                                     .failed = on_failed};
+    thread = store_thread_start(&o);
+}
+
+static void stop(void)
+{
+    ck_assert(store_thread_stop(thread));
+    while (uv_run(&loop, UV_RUN_DEFAULT))
+        ;
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+
+static void submit(uint64_t tag, bool awaited)
+{
+    struct tide_commit *c = tide_commit_new(awaited);
+    ck_assert_ptr_nonnull(c);
+    c->tag = tag;
+    store_thread_submit(thread, c);
+}
+
+static void wait_for(int n)
+{
+    at_most = n;
+    if (done < n) (void)uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(done, n);
+}
+
+START_TEST(one_by_one)
+{
+    atomic_store(&store.gate, 1);
+    start(1000000, 30000000);
+    for (int i = 0; i < 20; i++) {
+        submit((uint64_t)i, true);
+        wait_for(i + 1);
+        ck_assert_uint_eq(tags[i], (uint64_t)i);
+    }
+    ck_assert_int_eq(atomic_load(&store.groups), 20);
+    ck_assert_uint_eq(store_thread_flushes(thread), 20);
+    ck_assert_uint_eq(store_thread_waiting(thread), 0);
+    stop();
+}
+END_TEST
+
+/* While one group is being flushed, all that comes meanwhile becomes the next. */
+START_TEST(what_is_ready_shares_a_flush)
+{
+    start(1000000, 30000000);
+    submit(0, true);
+    while (!atomic_load(&store.at_gate))
+        (void)usleep(500);
+    for (uint64_t i = 1; i <= 100; i++)
+        submit(i, true);
+    ck_assert_uint_eq(store_thread_waiting(thread), 101);
+    atomic_store(&store.gate, 1);
+    wait_for(101);
+    ck_assert_int_eq(atomic_load(&store.groups), 2);
+    ck_assert_int_eq(store.sizes[0], 1);
+    ck_assert_int_eq(store.sizes[1], 100);
+    for (uint64_t i = 0; i <= 100; i++)
+        ck_assert_uint_eq(tags[i], i);
+    stop();
+}
+END_TEST
+
+/* A rider causes no flush; the next awaited commit takes it along, in order. */
+START_TEST(riders_wait_for_an_awaited_commit)
+{
+    atomic_store(&store.gate, 1);
+    start(60000000, 30000000);
+    submit(1, false);
+    submit(2, false);
+    (void)usleep(50000);
+    ck_assert_int_eq(atomic_load(&store.groups), 0);
+    submit(3, true);
+    wait_for(3);
+    ck_assert_int_eq(atomic_load(&store.groups), 1);
+    ck_assert_int_eq(store.sizes[0], 3);
+    for (uint64_t i = 0; i < 3; i++)
+        ck_assert_uint_eq(tags[i], i + 1);
+    stop();
+}
+END_TEST
+
+START_TEST(riders_do_not_wait_for_ever)
+{
+    atomic_store(&store.gate, 1);
+    start(100000, 30000000);
+    uint64_t before = uv_hrtime();
+    submit(1, false);
+    wait_for(1);
+    uint64_t took = (uv_hrtime() - before) / 1000;
+    ck_assert_uint_ge(took, 100000);
+    ck_assert_uint_lt(took, 5000000);
+    stop();
+}
+END_TEST
+
+/* The end commits what is queued, riders too. */
+START_TEST(stopping_loses_nothing)
+{
+    start(60000000, 30000000);
+    submit(1, true);
+    submit(2, false);
+    submit(3, true);
+    submit(4, false);
+    atomic_store(&store.gate, 1);
+    stop();
+    ck_assert_int_eq(done, 4);
+}
+END_TEST
+
+START_TEST(maintained_when_quiet_and_only_then)
+{
+    atomic_store(&store.gate, 1);
+    start(1000000, 30000000);
+    (void)usleep(60000);
+    ck_assert_int_eq(atomic_load(&store.maintained), 0); /* nothing was committed yet */
+    submit(1, true);
+    wait_for(1);
+    for (int i = 0; i < 2000 && !atomic_load(&store.maintained); i++)
+        (void)usleep(1000);
+    ck_assert_int_eq(atomic_load(&store.maintained), 1);
+    (void)usleep(100000);
+    ck_assert_int_eq(atomic_load(&store.maintained), 1);
+    stop();
+}
+END_TEST
+
+START_TEST(a_store_that_cannot_be_maintained_is_reported)
+{
+    atomic_store(&store.gate, 1);
+    store.maintain_rc = TIDE_EIO;
+    start(1000000, 30000000);
+    submit(1, true);
+    wait_for(1);
+    at_most = 1000;
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_str_eq(failure, "the store could not be checkpointed");
+    stop();
+}
+END_TEST
+
+START_TEST(a_store_that_hangs_is_reported)
+{
+    start(1000000, 100000);
+    submit(1, true);
+    at_most = 1;
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(done, 0);
+    ck_assert_ptr_nonnull(strstr(failure, "the store has not answered for 0.1 s ([store] timeout)"));
+    atomic_store(&store.gate, 1);
+    stop();
+    ck_assert_int_eq(done, 1);
+}
+END_TEST
+
+START_TEST(a_busy_store_is_not_a_hung_one)
+{
+    atomic_store(&store.gate, 1);
+    start(10000, 100000);
+    for (uint64_t i = 0; i < 300; i++) {
+        submit(i, i % 3 == 0);
+        (void)uv_run(&loop, UV_RUN_NOWAIT);
+        (void)usleep(1000);
+        if (atomic_load(&store.groups) > 60) break;
+    }
+    ck_assert_str_eq(failure, "");
+    stop();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("store thread");
+    TCase *t = tcase_create("store thread");
+    tcase_set_timeout(t, 30);
+    tcase_add_test(t, one_by_one);
+    tcase_add_test(t, what_is_ready_shares_a_flush);
+    tcase_add_test(t, riders_wait_for_an_awaited_commit);
+    tcase_add_test(t, riders_do_not_wait_for_ever);
+    tcase_add_test(t, stopping_loses_nothing);
+    tcase_add_test(t, maintained_when_quiet_and_only_then);
+    tcase_add_test(t, a_store_that_cannot_be_maintained_is_reported);
+    tcase_add_test(t, a_store_that_hangs_is_reported);
+    tcase_add_test(t, a_busy_store_is_not_a_hung_one);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
