@@ -438,7 +438,7 @@ void round_answer(struct core *c, struct job *job, const struct pending *p, cons
         break;
     case ASKED_PUBLISH: published(c, job, p, ev); break;
     case ASKED_COMPLETE_SENT: complete_sent(c, job, p->number); break;
-    default: core_assert(!"not a round's question");
+    default: core_assert(p->what == ASKED_ROUND_COMMIT); /* not a round's question */
     }
 }
 
@@ -452,7 +452,7 @@ static void record_abort(struct core *c, struct job *job, Tide__AbortCode code, 
     core_assert(commit != NULL);
     record_round(c, commit, job, TIDE_REC_ROUND_END, &rec);
     rec->ended_wall = c->wall;
-    rec->code = code;
+    rec->code = (int)code;
     rec->reason = tide_commit_bytes(commit, VIEW(reason));
     rec->trigger_us = r->triggered_us ? r->triggered_us - r->begun_us : 0;
     rec->bytes = r->bytes;
