@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+"""seeds.py: writes the first inputs of the corpora of fuzz targets (needs protobuf-compiler,
+python3-protobuf and libxxhash). Run it from the top of the tree after the messages have changed."""
+import ctypes
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+generated = tempfile.mkdtemp()
+names = ["common", "worker", "admin", "manifest"]
+subprocess.run(["protoc", "--python_out=" + generated] + ["proto/%s.proto" % n for n in names], check=True)
+sys.path.insert(0, generated)
+from proto import admin_pb2 as A, common_pb2 as C, manifest_pb2 as M, worker_pb2 as W  # noqa: E402
+
+
+def seed(target, name, data):
+    folder = "tests/fuzz/fuzz_%s.corpus" % target
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as f:
+        f.write(data)
+
+
+def spec(name=b"job"):
+    s = C.JobSpec(name=name)
+    s.operators.add(uid=b"source", parallelism=1)
+    s.operators.add(uid=b"map", parallelism=2, max_parallelism=8)
+    s.edges.add(**{"from": b"source"}, to=b"map", pattern=C.EDGE_ALL_TO_ALL)
+    s.checkpointing.interval_ms = 100
+    return s
+
+
+class Digest(ctypes.Structure):
+    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
+
+
+xxhash = ctypes.CDLL("libxxhash.so.0")
+xxhash.XXH3_128bits.restype = Digest
+xxhash.XXH3_128bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+
+
+def part(message):
+    data = message.SerializeToString()
+    digest = xxhash.XXH3_128bits(data, len(data))
+    return W.Part(data=data, count=1, digest_low=digest.low, digest_high=digest.high)
+
+
+def batch(attempt=1, rnd=1):
+    b = W.AckBatch(attempt=attempt, round=rnd, task=[0, 1], align_us=[0, 300], sync_us=[1, 2],
+                   async_us=[5, 500], artifacts=[1, 2], size=[10, 20, 30], digest_low=[1, 2, 3],
+                   digest_high=[4, 5, 6])
+    full = b.full.add(task=2, align_us=7, handle=b"publish")
+    full.artifacts.add(inline=b"abc", size=3, digest_low=1, digest_high=2, name=b"count", key_group_count=4)
+    full.artifacts.add(path=b"t2-1", size=1000)
+    return b
+
+
+def frames(*messages):
+    return b"".join(struct.pack("<I", len(m)) + m for m in messages)
+
+
+def steps(*items):
+    """(opcode, who, body) for fuzz_core"""
+    return b"".join(bytes([op | who << 3]) + struct.pack("<H", len(body)) + body for op, who, body in items)
+
+
+seed("frame", "three", bytes([3]) + frames(b"", b"hello", b"x" * 100))
+seed("frame", "long", bytes([1]) + struct.pack("<I", 5000) + b"y" * 20)
+seed("ack", "batch", batch().SerializeToString())
+seed("ack", "plain", W.AckBatch(attempt=9, round=300, task=range(40), align_us=[0] * 40, sync_us=[0] * 40,
+                                async_us=[0] * 40, artifacts=[0] * 40).SerializeToString())
+seed("graph", "small", spec().SerializeToString())
+wide = spec(b"wide")
+for i in range(10):
+    wide.operators.add(uid=b"op%d" % i, parallelism=i + 1)
+    wide.edges.add(**{"from": b"map"}, to=b"op%d" % i, pattern=C.EDGE_ALL_TO_ALL)
+seed("graph", "wide", wide.SerializeToString())
+cycle = spec(b"cycle")
+cycle.edges.add(**{"from": b"map"}, to=b"source", pattern=C.EDGE_ALL_TO_ALL)
+seed("graph", "cycle", cycle.SerializeToString())
+head = M.ManifestHead(store_id=b"s" * 16, job_id=b"j" * 16, spec=spec(), round=1, incarnation=1, attempt=1,
+                      kind=C.ROUND_CHECKPOINT, tasks=3, directory=b"/state/j/a1-1/r1").SerializeToString()
+acks = frames(batch().SerializeToString())
+seed("manifest", "whole", b"TIDEMETA" + struct.pack("<II", 1, len(head)) + head + struct.pack("<Q", len(acks)) + acks)
+seed("manifest", "empty", b"TIDEMETA" + struct.pack("<II", 1, 0) + struct.pack("<Q", 0))
+with open("daemon/tidemarkd.conf", "rb") as f:
+    text = f.read()
+seed("config", "sample", b"\n".join(l.lstrip(b"#") for l in text.split(b"\n") if l[:1] == b"[" or l[:2] != b"# ")[:2000])
+seed("config", "wrong", b"[daemon]\nlisten 1\n[nothing]\nx = y\nconnections = 99999999999999999999\n")
+
+
+def join(who, first, count, **more):
+    j = W.Join(job=b"job", spec=spec(), worker=b"w%d" % who, tasks=[C.TaskRange(first=first, count=count)], **more)
+    return (0, who, W.FromWorker(join=part(j)).SerializeToString())
+
+
+def say(who, **message):
+    return (0, who, W.FromWorker(**message).SerializeToString())
+
+
+def ask(**call):
+    return (0, 3, A.Request(id=1, **call).SerializeToString())
+
+
+def restored(who, first, count):
+    return say(who, restored=W.Restored(attempt=1, tasks=[C.TaskRange(first=first, count=count)]))
+
+
+def plain(rnd, *tasks):
+    n = len(tasks)
+    return W.AckBatch(attempt=1, round=rnd, task=tasks, align_us=[1] * n, sync_us=[1] * n, async_us=[1] * n,
+                      artifacts=[1] * n, size=[100] * n, digest_low=[1] * n, digest_high=[2] * n)
+
+
+wait = (7, 0, b"")  # 10 ms for each byte of the length, and one more
+later = (7, 0, b"\0" * 20)
+begin = [join(0, 0, 1), join(1, 1, 2), wait, restored(0, 0, 1), restored(1, 1, 2), wait]
+one_round = [later] + [say(w, ack=plain(r, *t)) for r in range(1, 5) for w, t in ((0, [0]), (1, [1, 2]))] + [wait]
+confirm = [say(w, confirm=W.Confirm(attempt=1, round=r, tasks=[C.TaskRange(first=f, count=c)]))
+           for r in range(1, 5) for w, f, c in ((0, 0, 1), (1, 1, 2))]
+seed("core", "round", steps(*begin, *one_round, *confirm, later))
+seed("core", "lost", steps(*begin, *one_round, (6, 0, b""), (7, 0, b"\0" * 2000), join(0, 0, 1), later))
+seed("core", "decline", steps(*begin, later, *[say(0, decline=W.Decline(attempt=1, round=r, task=0, reason=b"full"))
+                                               for r in range(1, 5)], later))
+seed("core", "finish", steps(*begin, say(0, finished=W.TaskFinished(attempt=1, tasks=[C.TaskRange(count=1)])),
+                             say(1, finished=W.TaskFinished(attempt=1, tasks=[C.TaskRange(first=1, count=2)])),
+                             *one_round, *confirm, later))
+seed("core", "admin", steps(*begin, ask(list_jobs=A.ListJobs()), ask(show_job=A.ShowJob(job=b"job")),
+                            ask(savepoint=A.TriggerSavepoint(job=b"job", key=b"k", who=b"me")), *one_round,
+                            ask(wait=A.WaitOperation(operation=1, timeout_ms=100)), later))
