@@ -86,7 +86,9 @@ struct host {
     struct pending *pending, *pending_last;
     uint64_t turn_us; /* when this turn's first event came; 0: none yet */
     uint64_t lag[LAG_BUCKETS];
-    uint64_t started_wall, commits_done;
+    uint64_t started_wall;
+    uint64_t asker; /* the session whose WaitOperation is being fed; 0: none */
+    bool unknown;   /* ... and the core does not know the operation */
 };
 
 /* The end without a word: what has not been told is found in the store at the next start. */
@@ -108,10 +110,29 @@ static void carry_out_commit(struct host *h, struct action *a)
     store_thread_submit(h->commits, c);
 }
 
+/* An operation that the core has forgotten may still be in the store: its "not found" is kept
+ * back, and the question goes there. */
+static bool kept_back(struct host *h, const struct action *a)
+{
+    if (!h->asker || a->n_sessions != 1 || a->sessions[0] != h->asker) return false;
+    if (a->blob->len < TIDE_FRAME_HEADER) return false;
+    struct tide_arena arena;
+    tide_arena_init(&arena, TIDE_ARENA_MAX);
+    const Tide__Response *r = tide_unpack(
+        &arena, &tide__response__descriptor,
+        (struct tide_bytes){a->blob->data + TIDE_FRAME_HEADER, a->blob->len - TIDE_FRAME_HEADER},
+        NULL);
+    h->unknown = r && r->result_case == TIDE__RESPONSE__RESULT_ERROR &&
+                 r->error->code == TIDE__ERROR_CODE__ERROR_NOT_FOUND;
+    tide_arena_release(&arena);
+    return h->unknown;
+}
+
 static void carry_out(struct host *h, struct action *a)
 {
     switch (a->type) {
     case ACT_SEND:
+        if (kept_back(h, a)) break;
         server_send(h->server, a->sessions, a->n_sessions, a->blob, a->tell, a->tag);
         break;
     case ACT_CLOSE: server_finish(h->server, a->sessions[0], "closed by the coordinator"); break;
@@ -205,6 +226,16 @@ static void answer_status(struct host *h, uint64_t session, uint64_t id)
     respond(h->server, session, id, &response);
 }
 
+static void wait_for_operation(struct host *h, uint64_t session, const Tide__Request *request,
+                               struct tide_bytes frame)
+{
+    h->asker = session;
+    h->unknown = false;
+    host_feed(h, &(struct event){.type = EV_FRAME, .session = session, .bytes = frame});
+    h->asker = 0;
+    if (h->unknown) queries_request(h->queries, session, request, frame);
+}
+
 static void on_request(struct host *h, uint64_t session, struct tide_bytes frame)
 {
     int rc = 0;
@@ -221,6 +252,8 @@ static void on_request(struct host *h, uint64_t session, struct tide_bytes frame
     else if (request->id == 0)
         server_refuse(h->server, session, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
                       "a Request without an id: it is at least 1");
+    else if (request->call_case == TIDE__REQUEST__CALL_WAIT)
+        wait_for_operation(h, session, request, frame);
     else if (core_answers(request->call_case))
         host_feed(h, &(struct event){.type = EV_FRAME, .session = session, .bytes = frame});
     else if (request->call_case == TIDE__REQUEST__CALL_STATUS)
@@ -291,7 +324,6 @@ static void on_stored(void *user, struct tide_commit *list)
     while (list) {
         struct tide_commit *c = list;
         list = c->next;
-        h->commits_done++;
         if (c->awaited)
             host_feed(
                 h, &(struct event){
