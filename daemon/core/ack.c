@@ -2,8 +2,8 @@
  *
  * The usual way: every entry of a batch is a task of this worker that has not acked yet, so the
  * message itself, with its length in front, becomes part of the round's manifest. When some
- * entries do not count (they were acked before), what does is encoded anew. A batch with a task of another worker
- * is malformed as a whole, before any entry counts. */
+ * entries do not count (they were acked before), what does is encoded anew. A batch with a task of
+ * another worker is malformed as a whole, before any entry counts. */
 #include "daemon/core/internal.h"
 
 static void flush_chunk(struct round *r)
@@ -47,12 +47,14 @@ static void add_again(struct tide_ack_builder *again, const struct tide_ack_view
     struct tide_ack_file *files = core_alloc(((size_t)ack->artifacts + 1) * sizeof *files);
     for (uint32_t i = 0; tide_acks_artifact(ack, &place, &view); i++)
         files[i] = (struct tide_ack_file){view.size, view.digest_low, view.digest_high};
-    tide_ack_builder_add(again, ack->task, ack->align_us, ack->sync_us, ack->async_us, files, ack->artifacts);
+    tide_ack_builder_add(again, ack->task, ack->align_us, ack->sync_us, ack->async_us, files,
+                         ack->artifacts);
     free(files);
 }
 
 /* Some entries do not count: keep the others, in a batch of their own. */
-static void keep_some(struct core *c, struct round *r, struct tide_acks *acks, const struct job *job)
+static void keep_some(struct core *c, struct round *r, struct tide_acks *acks,
+                      const struct job *job)
 {
     struct tide_ack_builder again;
     struct tide_ack_view ack;
@@ -79,8 +81,8 @@ static void keep_some(struct core *c, struct round *r, struct tide_acks *acks, c
 }
 
 /* Whether every entry counts; *ret_stranger: the first task that this worker does not host. */
-static bool all_count(const struct job *job, const struct round *r, const struct worker *w, struct tide_acks acks,
-                      int64_t *ret_stranger)
+static bool all_count(const struct job *job, const struct round *r, const struct worker *w,
+                      struct tide_acks acks, int64_t *ret_stranger)
 {
     struct tide_ack_view ack;
     bool all = true;
@@ -92,7 +94,8 @@ static bool all_count(const struct job *job, const struct round *r, const struct
             return false;
         }
         /* in rising order no task stands twice; otherwise the slow way finds out */
-        if ((last != UINT32_MAX && ack.task <= last) || bits_get(&r->acked, ack.task) || bits_get(&job->ended, ack.task))
+        if ((last != UINT32_MAX && ack.task <= last) || bits_get(&r->acked, ack.task) ||
+            bits_get(&job->ended, ack.task))
             all = false;
         last = ack.task;
     }
@@ -112,13 +115,16 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "AckBatch: %s", why);
         return;
     }
-    bool stale = acks.attempt != w->attempt || w->attempt != job->attempt || w->standing != STANDS_HOLDING;
+    bool stale =
+        acks.attempt != w->attempt || w->attempt != job->attempt || w->standing != STANDS_HOLDING;
     if (PLANTED(STALE_ACK) && r && acks.round == r->number) stale = false;
-    /* late, of an attempt or a round that is over: it changes nothing, the sender will hear or has heard */
+    /* late, of an attempt or a round that is over: it changes nothing, the sender will hear or has
+     * heard */
     if (stale || !r || acks.round != r->number || r->state != ROUND_COLLECTING) return;
     bool all = all_count(job, r, w, acks, &stranger);
     if (stranger >= 0) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "AckBatch: task %u is not hosted by this worker", (uint32_t)stranger);
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
+                     "AckBatch: task %u is not hosted by this worker", (uint32_t)stranger);
         return;
     }
     again = acks;
@@ -134,7 +140,9 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
     }
     if (r->operation) operation_changed(c, job, r->operation);
     if (r->bytes_held > ROUND_BYTES_MAX)
-        round_abort(c, job, TIDE__ABORT_CODE__ABORT_NO_SPACE, "its acks are more than 1 GiB: let tasks write files instead of inline artifacts");
+        round_abort(
+            c, job, TIDE__ABORT_CODE__ABORT_NO_SPACE,
+            "its acks are more than 1 GiB: let tasks write files instead of inline artifacts");
     else if ((PLANTED(ACK_COUNT) ? r->planted_count : r->acked.set) >= r->expected) {
         flush_chunk(r);
         round_all_acked(c, job);

@@ -13,8 +13,9 @@
 
 bool core_answers(Tide__Request__CallCase call)
 {
-    return call == TIDE__REQUEST__CALL_LIST_JOBS || call == TIDE__REQUEST__CALL_SHOW_JOB || call == TIDE__REQUEST__CALL_SAVEPOINT ||
-           call == TIDE__REQUEST__CALL_CHECKPOINT || call == TIDE__REQUEST__CALL_WAIT;
+    return call == TIDE__REQUEST__CALL_LIST_JOBS || call == TIDE__REQUEST__CALL_SHOW_JOB ||
+           call == TIDE__REQUEST__CALL_SAVEPOINT || call == TIDE__REQUEST__CALL_CHECKPOINT ||
+           call == TIDE__REQUEST__CALL_WAIT;
 }
 
 static void answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response)
@@ -23,9 +24,10 @@ static void answer(struct core *c, uint64_t session, uint64_t request, Tide__Res
     act_send(c, session, pack_frame(&response->base));
 }
 
-static void answer_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-static void answer_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code, const char *format, ...)
+static void answer_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code,
+                         const char *format, ...) __attribute__((format(printf, 5, 6)));
+static void answer_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code,
+                         const char *format, ...)
 {
     char text[400];
     va_list args;
@@ -53,7 +55,9 @@ static struct job *operation_job(struct core *c, uint64_t id, struct operation *
 static const char *operation_phase(const struct job *job, const struct operation *op)
 {
     const struct round *r = job->round;
-    if (op->state == TIDE_OP_QUEUED) return job->state == TIDE_JOB_RUNNING ? "waiting for the round under way" : "waiting for the job to run";
+    if (op->state == TIDE_OP_QUEUED)
+        return job->state == TIDE_JOB_RUNNING ? "waiting for the round under way"
+                                              : "waiting for the job to run";
     if (op->state != TIDE_OP_RUNNING) return "";
     if (!r || r->operation != op) return "publishing";
     switch (r->state) {
@@ -65,7 +69,8 @@ static const char *operation_phase(const struct job *job, const struct operation
     return "";
 }
 
-static void answer_operation(struct core *c, uint64_t session, uint64_t request, const struct job *job, const struct operation *op)
+static void answer_operation(struct core *c, uint64_t session, uint64_t request,
+                             const struct job *job, const struct operation *op)
 {
     const struct round *r = job->round && job->round->operation == op ? job->round : NULL;
     Tide__Operation m = TIDE__OPERATION__INIT;
@@ -78,7 +83,9 @@ static void answer_operation(struct core *c, uint64_t session, uint64_t request,
     m.location = PB(op->location);
     m.error = PB(op->error);
     m.tasks = job->graph->tasks;
-    m.acked = r ? r->acked.set + job->ended.set : op->state == TIDE_OP_DONE || (op->state == TIDE_OP_RUNNING && !r) ? m.tasks : 0;
+    m.acked = r ? r->acked.set + job->ended.set
+              : op->state == TIDE_OP_DONE || (op->state == TIDE_OP_RUNNING && !r) ? m.tasks
+                                                                                  : 0;
     m.phase = PB(VIEW(operation_phase(job, op)));
     m.progress = op->progress + 1;
     m.begun_wall_us = op->begun_wall;
@@ -88,24 +95,28 @@ static void answer_operation(struct core *c, uint64_t session, uint64_t request,
     answer(c, session, request, &response);
 }
 
-static struct operation *operation_by_key(struct job *job, enum tide_kind kind, struct tide_bytes key)
+static struct operation *operation_by_key(struct job *job, enum tide_kind kind,
+                                          struct tide_bytes key)
 {
     for (struct operation *op = job->operations; key.len && op; op = op->next)
         if (op->kind == kind && tide_bytes_equal(op->key, key)) return op;
     return NULL;
 }
 
-static void record_audit(struct core *c, struct tide_commit *commit, struct job *job, struct tide_bytes who, const struct operation *op)
+static void record_audit(struct core *c, struct tide_commit *commit, struct job *job,
+                         struct tide_bytes who, const struct operation *op)
 {
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_AUDIT, job->id);
     core_assert(r != NULL);
     r->audit.who = tide_commit_bytes(commit, who);
     r->audit.what = tide_commit_printf(commit, "trigger %s", tide_kind_name(op->kind));
-    r->audit.detail = tide_commit_printf(commit, "operation %" PRIu64 ", target \"%.*s\"", op->id, (int)op->target.len, (const char *)op->target.data);
+    r->audit.detail = tide_commit_printf(commit, "operation %" PRIu64 ", target \"%.*s\"", op->id,
+                                         (int)op->target.len, (const char *)op->target.data);
     r->audit.wall = c->wall;
 }
 
-static void wait_for(struct core *c, uint64_t session, uint64_t request, uint64_t operation, uint64_t seen, uint64_t until);
+static void wait_for(struct core *c, uint64_t session, uint64_t request, uint64_t operation,
+                     uint64_t seen, uint64_t until);
 
 struct wish { /* what an admin asks for */
     struct tide_bytes job, target, key, who, label;
@@ -113,28 +124,37 @@ struct wish { /* what an admin asks for */
 };
 
 /* What is wrong with a wish, in words; empty: nothing. */
-static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const struct job *job, char why[static 300])
+static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const struct job *job,
+                                  char why[static 300])
 {
     why[0] = '\0';
     if (!job) {
-        snprintf(why, 300, "there is no job \"%.*s\" (tidemark jobs lists them)", (int)(wish->job.len < 200 ? wish->job.len : 200), (const char *)wish->job.data);
+        snprintf(why, 300, "there is no job \"%.*s\" (tidemark jobs lists them)",
+                 (int)(wish->job.len < 200 ? wish->job.len : 200), (const char *)wish->job.data);
         return TIDE__ERROR_CODE__ERROR_NOT_FOUND;
     }
-    if (wish->key.len > 64 || wish->label.len > 255 || wish->who.len > 255 || wish->target.len > 2048 || !tide_text_valid(wish->label) ||
-        !tide_text_valid(wish->who) || !tide_text_valid(wish->target)) {
-        snprintf(why, 300, "key (64 bytes), label (255), who (255) or target (2,048) is too long or not UTF-8");
+    if (wish->key.len > 64 || wish->label.len > 255 || wish->who.len > 255 ||
+        wish->target.len > 2048 || !tide_text_valid(wish->label) || !tide_text_valid(wish->who) ||
+        !tide_text_valid(wish->target)) {
+        snprintf(
+            why, 300,
+            "key (64 bytes), label (255), who (255) or target (2,048) is too long or not UTF-8");
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
     if (wish->target.len && wish->target.data[0] != '/') {
-        snprintf(why, 300, "the target \"%.*s\" is not an absolute path", (int)(wish->target.len < 200 ? wish->target.len : 200), (const char *)wish->target.data);
+        snprintf(why, 300, "the target \"%.*s\" is not an absolute path",
+                 (int)(wish->target.len < 200 ? wish->target.len : 200),
+                 (const char *)wish->target.data);
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
     if (wish->kind == TIDE_SAVEPOINT && !wish->target.len && !c->config.savepoint_root) {
         snprintf(why, 300, "no target is given and none is configured ([daemon] savepoints)");
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
-    if (tide_job_ended(job->state) || job->state == TIDE_JOB_HELD || job->state == TIDE_JOB_STOPPING || job->end_asked) {
-        snprintf(why, 300, "job %s is %s: no round can be taken", job->name, tide_job_state_name(job->state));
+    if (tide_job_ended(job->state) || job->state == TIDE_JOB_HELD ||
+        job->state == TIDE_JOB_STOPPING || job->end_asked) {
+        snprintf(why, 300, "job %s is %s: no round can be taken", job->name,
+                 tide_job_state_name(job->state));
         return TIDE__ERROR_CODE__ERROR_STATE;
     }
     return 0;
@@ -158,28 +178,39 @@ static void trigger(struct core *c, uint64_t session, uint64_t request, const st
         answer_error(c, session, request, code, "%s", why);
         return;
     }
-    for (op = job->operations; op; op = op->next) queued += op->state == TIDE_OP_QUEUED;
+    for (op = job->operations; op; op = op->next)
+        queued += op->state == TIDE_OP_QUEUED;
     uint64_t id = queued < OPERATIONS_QUEUED_MAX && !c->shutting_down ? core_new_id(c) : 0;
     if (!id) {
-        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_BUSY, queued < OPERATIONS_QUEUED_MAX ? "not at this moment: try again"
-                     : "%u requests are waiting for job %s already", queued, job->name);
+        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_BUSY,
+                     queued < OPERATIONS_QUEUED_MAX ? "not at this moment: try again"
+                                                    : "%u requests are waiting for job %s already",
+                     queued, job->name);
         return;
     }
     struct operation **end = &job->operations;
-    while (*end) end = &(*end)->next;
+    while (*end)
+        end = &(*end)->next;
     op = *end = core_alloc(sizeof *op);
-    *op = (struct operation){.id = id, .begun_wall = c->wall, .kind = wish->kind, .state = TIDE_OP_QUEUED, .key = core_copy(wish->key),
-                             .target = core_copy(wish->target), .label = core_copy(wish->label)};
+    *op = (struct operation){.id = id,
+                             .begun_wall = c->wall,
+                             .kind = wish->kind,
+                             .state = TIDE_OP_QUEUED,
+                             .key = core_copy(wish->key),
+                             .target = core_copy(wish->target),
+                             .label = core_copy(wish->label)};
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
     operation_record(c, commit, job, op);
     record_audit(c, commit, job, wish->who, op);
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_OPERATION, job, id);
-    wait_for(c, session, request, id, 1, c->now + WAIT_MAX_MS * MS); /* answered as soon as it is durable */
+    wait_for(c, session, request, id, 1,
+             c->now + WAIT_MAX_MS * MS); /* answered as soon as it is durable */
 }
 
-void admin_operation_stored(struct core *c, struct job *job, uint64_t operation, enum tide_outcome outcome, const char *text)
+void admin_operation_stored(struct core *c, struct job *job, uint64_t operation,
+                            enum tide_outcome outcome, const char *text)
 {
     struct operation *op = operation_find(job, operation);
     if (!op) return;
@@ -228,23 +259,32 @@ void admin_progress(struct core *c, const struct operation *op)
 static void wait_over(struct core *c, void *arg)
 {
     struct waiter **at = &c->waiters;
-    while (*at != arg) at = &(*at)->next;
+    while (*at != arg)
+        at = &(*at)->next;
     struct operation *op;
     struct job *job = operation_job(c, (*at)->operation, &op);
     if (job) answer_operation(c, (*at)->session, (*at)->request, job, op);
     drop_waiter(c, at);
 }
 
-static void wait_for(struct core *c, uint64_t session, uint64_t request, uint64_t operation, uint64_t seen, uint64_t until)
+static void wait_for(struct core *c, uint64_t session, uint64_t request, uint64_t operation,
+                     uint64_t seen, uint64_t until)
 {
     uint32_t n = 0;
-    for (const struct waiter *w = c->waiters; w; w = w->next) n++;
+    for (const struct waiter *w = c->waiters; w; w = w->next)
+        n++;
     if (n >= WAITERS_MAX) {
-        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_BUSY, "%u requests wait for operations already", n);
+        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_BUSY,
+                     "%u requests wait for operations already", n);
         return;
     }
     struct waiter *w = core_alloc(sizeof *w);
-    *w = (struct waiter){.core = c, .session = session, .request = request, .operation = operation, .seen_progress = seen, .next = c->waiters};
+    *w = (struct waiter){.core = c,
+                         .session = session,
+                         .request = request,
+                         .operation = operation,
+                         .seen_progress = seen,
+                         .next = c->waiters};
     w->timer = (struct timer){.fire = wait_over, .arg = w};
     c->waiters = w;
     timer_set(c, &w->timer, until);
@@ -259,16 +299,19 @@ void admin_closed(struct core *c, uint64_t session)
             at = &(*at)->next;
 }
 
-static void wait_call(struct core *c, uint64_t session, uint64_t request, const Tide__WaitOperation *m)
+static void wait_call(struct core *c, uint64_t session, uint64_t request,
+                      const Tide__WaitOperation *m)
 {
     struct operation *op;
     struct job *job = operation_job(c, m->operation, &op);
     uint32_t timeout = m->timeout_ms < WAIT_MAX_MS ? m->timeout_ms : WAIT_MAX_MS;
     if (!job) {
-        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND, "there is no operation %" PRIu64, m->operation);
+        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND,
+                     "there is no operation %" PRIu64, m->operation);
         return;
     }
-    if (op->state >= TIDE_OP_DONE || !timeout || (m->seen_progress && op->durable && op->progress + 1 != m->seen_progress))
+    if (op->state >= TIDE_OP_DONE || !timeout ||
+        (m->seen_progress && op->durable && op->progress + 1 != m->seen_progress))
         answer_operation(c, session, request, job, op);
     else
         wait_for(c, session, request, op->id, m->seen_progress, c->now + timeout * MS);
@@ -321,13 +364,16 @@ static void show_workers(struct core *c, const struct job *job, Tide__JobDetail 
 {
     m->workers = tide_arena_alloc(&c->out, (job->n_workers + 1) * sizeof *m->workers);
     core_assert(m->workers != NULL);
-    for (const struct worker *w = job->workers; w && m->n_workers < WORKERS_SHOWN_MAX; w = w->next) {
+    for (const struct worker *w = job->workers; w && m->n_workers < WORKERS_SHOWN_MAX;
+         w = w->next) {
         Tide__WorkerInfo *info = tide_arena_alloc(&c->out, sizeof *info);
         core_assert(info != NULL);
         tide__worker_info__init(info);
         info->name = PB(w->name);
         info->endpoint = PB(w->endpoint);
-        info->state = PB(VIEW(w->standing == STANDS_PARKED ? "parked" : w->session ? "present" : "away"));
+        info->state = PB(VIEW(w->standing == STANDS_PARKED ? "parked"
+                              : w->session                 ? "present"
+                                                           : "away"));
         info->tasks = tide_arena_alloc(&c->out, (w->n_ranges + 1) * sizeof *info->tasks);
         core_assert(info->tasks != NULL);
         for (uint32_t i = 0; i < w->n_ranges; i++) {
@@ -339,7 +385,8 @@ static void show_workers(struct core *c, const struct job *job, Tide__JobDetail 
             info->tasks[info->n_tasks++] = range;
         }
         bool leased = w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING;
-        info->lease_left_ms = leased && w->lease_until > c->now ? (uint32_t)((w->lease_until - c->now) / MS) : 0;
+        info->lease_left_ms =
+            leased && w->lease_until > c->now ? (uint32_t)((w->lease_until - c->now) / MS) : 0;
         m->workers[m->n_workers++] = info;
     }
 }
@@ -350,7 +397,8 @@ static const char *waiting_for(struct core *c, const struct job *job)
     if (job->adopting) {
         text = tide_arena_printf(&c->out, "its workers to come back after the daemon's restart");
     } else if (job->state == TIDE_JOB_RESTORING) {
-        text = tide_arena_printf(&c->out, "%u of %u tasks to restore", job->graph->tasks - job->restored.set, job->graph->tasks);
+        text = tide_arena_printf(&c->out, "%u of %u tasks to restore",
+                                 job->graph->tasks - job->restored.set, job->graph->tasks);
     } else if (job->state == TIDE_JOB_STOPPING) {
         text = tide_arena_printf(&c->out, "its last commits to be confirmed");
     } else if (job->state != TIDE_JOB_WAITING) {
@@ -358,15 +406,20 @@ static const char *waiting_for(struct core *c, const struct job *job)
     } else if (job->n_holders) {
         for (const struct worker *w = job->workers; w && !text; w = w->next)
             if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING)
-                text = tide_arena_printf(&c->out, "worker %.*s, which holds attempt %" PRIu64 ", to drop it, or its lease (%" PRIu64 " ms left)",
-                                         (int)w->name.len, (const char *)w->name.data, w->attempt,
-                                         w->lease_until > c->now ? (w->lease_until - c->now) / MS : 0);
+                text =
+                    tide_arena_printf(&c->out,
+                                      "worker %.*s, which holds attempt %" PRIu64
+                                      ", to drop it, or its lease (%" PRIu64 " ms left)",
+                                      (int)w->name.len, (const char *)w->name.data, w->attempt,
+                                      w->lease_until > c->now ? (w->lease_until - c->now) / MS : 0);
     } else if (job->ready_tasks < job->graph->tasks) {
-        text = tide_arena_printf(&c->out, "workers for %u of its %u tasks", job->graph->tasks - job->ready_tasks, job->graph->tasks);
+        text = tide_arena_printf(&c->out, "workers for %u of its %u tasks",
+                                 job->graph->tasks - job->ready_tasks, job->graph->tasks);
     } else if (job->round) {
         text = tide_arena_printf(&c->out, "the commit of round %" PRIu64, job->round->number);
     } else if (job->not_before > c->now) {
-        text = tide_arena_printf(&c->out, "the next try, in %" PRIu64 " ms", (job->not_before - c->now) / MS);
+        text = tide_arena_printf(&c->out, "the next try, in %" PRIu64 " ms",
+                                 (job->not_before - c->now) / MS);
     } else {
         text = tide_arena_printf(&c->out, "the store");
     }
@@ -417,7 +470,8 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
 {
     struct job *job = job_find(c, name);
     if (!job) {
-        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND, "there is no job \"%.*s\" (tidemark jobs lists them)",
+        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND,
+                     "there is no job \"%.*s\" (tidemark jobs lists them)",
                      (int)(name.len < 200 ? name.len : 200), (const char *)name.data);
         return;
     }
@@ -425,7 +479,8 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
     Tide__Response response = TIDE__RESPONSE__INIT;
     struct bits missing;
     m.summary = summary(job, &c->out);
-    m.spec = tide_unpack(&c->out, &tide__job_spec__descriptor, (struct tide_bytes){job->graph->spec_bytes, job->graph->spec_len}, NULL);
+    m.spec = tide_unpack(&c->out, &tide__job_spec__descriptor,
+                         (struct tide_bytes){job->graph->spec_bytes, job->graph->spec_len}, NULL);
     show_workers(c, job, &m);
     bits_init(&missing, job->graph->tasks);
     for (uint32_t t = 0; t < job->graph->tasks; t++)
@@ -465,7 +520,8 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
     int rc;
     Tide__Request *m = tide_unpack(&c->arena, &tide__request__descriptor, frame, &rc);
     if (!m || m->call_case == TIDE__REQUEST__CALL__NOT_SET || m->id == 0) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "a request that cannot be parsed, or without an id");
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
+                     "a request that cannot be parsed, or without an id");
         return;
     }
     switch (m->call_case) {
@@ -474,14 +530,19 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
     case TIDE__REQUEST__CALL_WAIT: wait_call(c, s->id, m->id, m->wait); break;
     case TIDE__REQUEST__CALL_SAVEPOINT:
         trigger(c, s->id, m->id,
-                &(struct wish){UNPB(m->savepoint->job), UNPB(m->savepoint->target), UNPB(m->savepoint->key), UNPB(m->savepoint->who),
+                &(struct wish){UNPB(m->savepoint->job), UNPB(m->savepoint->target),
+                               UNPB(m->savepoint->key), UNPB(m->savepoint->who),
                                UNPB(m->savepoint->label), TIDE_SAVEPOINT});
         break;
     case TIDE__REQUEST__CALL_CHECKPOINT:
         trigger(c, s->id, m->id,
-                &(struct wish){.job = UNPB(m->checkpoint->job), .key = UNPB(m->checkpoint->key), .who = UNPB(m->checkpoint->who),
+                &(struct wish){.job = UNPB(m->checkpoint->job),
+                               .key = UNPB(m->checkpoint->key),
+                               .who = UNPB(m->checkpoint->who),
                                .kind = TIDE_CHECKPOINT});
         break;
-    default: answer_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED, "this call is not supported yet");
+    default:
+        answer_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED,
+                     "this call is not supported yet");
     }
 }

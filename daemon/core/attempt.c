@@ -1,12 +1,12 @@
 /* An attempt: one execution of a job, from the moment all tasks are there until one is lost.
  *
  * The usual way: every task is hosted by a READY worker and nobody holds an older attempt; the
- * manifest of the newest checkpoint is loaded; the attempt's row and directory are made, both before the first Start;
- * all tasks answer Restored; RUNNING is made durable; Run.
+ * manifest of the newest checkpoint is loaded; the attempt's row and directory are made, both
+ * before the first Start; all tasks answer Restored; RUNNING is made durable; Run.
  *
- * What can go wrong: a worker is lost, a restore fails or takes too long, the row or the directory cannot be made: the
- * attempt ends, everybody who has it gets Rewind, and the next try waits for their answer, or their leases, and,
- * if this one never ran, for a back-off that doubles.
+ * What can go wrong: a worker is lost, a restore fails or takes too long, the row or the directory
+ * cannot be made: the attempt ends, everybody who has it gets Rewind, and the next try waits for
+ * their answer, or their leases, and, if this one never ran, for a back-off that doubles.
  *
  * After a restart of the daemon an open attempt is adopted: its holders have the grace time to come
  * back with it; if all do, it goes on as if nothing had been. */
@@ -37,7 +37,8 @@ static bool all_here(const struct job *job)
 static void record_attempt(struct core *c, struct job *job, struct tide_commit *commit)
 {
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT, job->id);
-    struct tide_member *members = tide_arena_zalloc(&commit->arena, (job->n_workers + 1) * sizeof *members);
+    struct tide_member *members =
+        tide_arena_zalloc(&commit->arena, (job->n_workers + 1) * sizeof *members);
     core_assert(r && members);
     r->attempt.attempt = job->attempt;
     r->attempt.incarnation = job->attempt_incarnation;
@@ -54,7 +55,8 @@ static void record_attempt(struct core *c, struct job *job, struct tide_commit *
         m->boot_id = tide_commit_bytes(commit, w->boot_id);
         m->pid = w->pid;
         m->start_time = w->start_time;
-        m->ranges = tide_arena_copy(&commit->arena, w->ranges, (size_t)w->n_ranges * 2 * sizeof *w->ranges);
+        m->ranges =
+            tide_arena_copy(&commit->arena, w->ranges, (size_t)w->n_ranges * 2 * sizeof *w->ranges);
         m->n_ranges = w->n_ranges;
         core_assert(m->ranges != NULL);
     }
@@ -73,7 +75,8 @@ static void store_attempt(struct core *c, struct job *job)
     c->external = (c->external > c->wall ? c->external : c->wall) + 1;
     job->external = c->external;
     free(job->directory);
-    job->directory = core_printf("%s/%s/a%" PRIu64 "-%" PRIu64, c->config.state_root, job->name, c->incarnation, job->attempt);
+    job->directory = core_printf("%s/%s/a%" PRIu64 "-%" PRIu64, c->config.state_root, job->name,
+                                 c->incarnation, job->attempt);
     bits_clear(&job->restored);
 
     struct tide_commit *commit = tide_commit_new(true);
@@ -89,6 +92,7 @@ static void store_attempt(struct core *c, struct job *job)
         w->started = false;
         w->told_complete = 0;
         w->n_open = 0;
+        worker_renew(c, w);
     }
     ask_commit(c, commit, ASKED_ATTEMPT, job, job->attempt);
     ask_file(c, FILE_MKDIR, job->directory, ASKED_ATTEMPT_DIR, job, job->attempt);
@@ -96,7 +100,8 @@ static void store_attempt(struct core *c, struct job *job)
 
 void attempt_try(struct core *c, struct job *job)
 {
-    if (c->shutting_down || !job->durable || job->starting || job->attempt_open || job->end_asked) return;
+    if (c->shutting_down || !job->durable || job->starting || job->attempt_open || job->end_asked)
+        return;
     if (job->state != TIDE_JOB_WAITING && job->state != TIDE_JOB_STOPPING) return;
     if (job->round) return; /* its commit decides what to restore */
     if (job->state == TIDE_JOB_STOPPING && !job->owed) {
@@ -135,11 +140,12 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
     if (job->starting != START_LOADING) return;
     job->starting = START_NOT;
     if (ev->rc != 0) {
-        core_log(c, LEVEL_ERROR, "job %s: the manifest of snapshot %" PRIu64 " cannot be read: %s", job->name,
-                 job->restored_from, ev->text ? ev->text : tide_strerror(ev->rc));
+        core_log(c, LEVEL_ERROR, "job %s: the manifest of snapshot %" PRIu64 " cannot be read: %s",
+                 job->name, job->restored_from, ev->text ? ev->text : tide_strerror(ev->rc));
         if (ev->rc == TIDE_ECORRUPT || ev->rc == TIDE_ENOTFOUND) {
-            char *cause = core_printf("the manifest of snapshot %" PRIu64 " cannot be read: %s", job->restored_from,
-                                      ev->text ? ev->text : tide_strerror(ev->rc));
+            char *cause =
+                core_printf("the manifest of snapshot %" PRIu64 " cannot be read: %s",
+                            job->restored_from, ev->text ? ev->text : tide_strerror(ev->rc));
             job_hold(c, job, cause);
             free(cause);
             return;
@@ -150,7 +156,8 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
     }
     /* a worker may have gone, or a newer checkpoint may be there: then begin again */
     const struct snapshot *from = job_latest_checkpoint(job);
-    if (job->n_holders || !all_here(job) || job->round || !from || from->round != job->restored_from) {
+    if (job->n_holders || !all_here(job) || job->round || !from ||
+        from->round != job->restored_from) {
         attempt_try(c, job);
         return;
     }
@@ -164,16 +171,20 @@ static void send_starts(struct core *c, struct job *job)
 {
     for (struct worker *w = job->workers; w; w = w->next) {
         if (w->standing != STANDS_HOLDING || w->session) continue;
-        char *why = core_printf("worker %.*s went away before it was started", (int)w->name.len, (const char *)w->name.data);
+        char *why = core_printf("worker %.*s went away before it was started", (int)w->name.len,
+                                (const char *)w->name.data);
         attempt_end(c, job, why);
         free(why);
         return;
     }
     struct tide_manifest m;
     char why[256];
-    int rc = job->image ? tide_manifest_open(&m, (struct tide_bytes){job->image, job->image_len}, why) : 0;
+    int rc = job->image
+                 ? tide_manifest_open(&m, (struct tide_bytes){job->image, job->image_len}, why)
+                 : 0;
     if (rc) {
-        char *cause = core_printf("the manifest of snapshot %" PRIu64 " is damaged: %s", job->restored_from, why);
+        char *cause = core_printf("the manifest of snapshot %" PRIu64 " is damaged: %s",
+                                  job->restored_from, why);
         attempt_end(c, job, cause);
         job_hold(c, job, cause);
         free(cause);
@@ -183,8 +194,10 @@ static void send_starts(struct core *c, struct job *job)
     bits_clear(&job->ending);
     if (!job->deliver_only) bits_clear(&job->ended);
     for (size_t i = 0; job->image && i < m.head->n_ended + m.head->n_ending; i++) {
-        const Tide__TaskRange *r = i < m.head->n_ended ? m.head->ended[i] : m.head->ending[i - m.head->n_ended];
-        for (uint32_t t = 0; t < r->count; t++) bits_put(&job->ended, r->first + t);
+        const Tide__TaskRange *r =
+            i < m.head->n_ended ? m.head->ended[i] : m.head->ending[i - m.head->n_ended];
+        for (uint32_t t = 0; t < r->count; t++)
+            bits_put(&job->ended, r->first + t);
     }
     restore_send_starts(c, job, job->image ? &m : NULL);
     if (job->image) {
@@ -200,11 +213,13 @@ static void send_starts(struct core *c, struct job *job)
             worker_renew(c, w);
         }
     timer_set(c, &job->restore_timer, c->now + job->graph->checkpointing.restore_deadline_ms * MS);
-    core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " starts %s %" PRIu64, job->name, job->attempt,
-             job->deliver_only ? "to deliver what is owed, after" : "from snapshot", job->restored_from);
+    core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " starts %s %" PRIu64, job->name,
+             job->attempt, job->deliver_only ? "to deliver what is owed, after" : "from snapshot",
+             job->restored_from);
 }
 
-void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome, const char *text)
+void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome,
+                    const char *text)
 {
     if (attempt != job->attempt || job->starting != START_STORING) return;
     if (outcome != TIDE_STORED) {
@@ -222,7 +237,8 @@ void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc,
 {
     if (attempt != job->attempt || job->starting != START_STORING) return;
     if (rc) {
-        char *why = core_printf("its directory could not be made: %s", text ? text : tide_strerror(rc));
+        char *why =
+            core_printf("its directory could not be made: %s", text ? text : tide_strerror(rc));
         attempt_end(c, job, why);
         free(why);
         return;
@@ -250,19 +266,24 @@ static void record_running(struct core *c, struct job *job)
 void attempt_restored(struct core *c, struct worker *w, const Tide__Restored *m)
 {
     struct job *job = w->job;
-    if (m->attempt != job->attempt || w->attempt != m->attempt || !job->attempt_open || job->state != TIDE_JOB_RESTORING)
+    if (m->attempt != job->attempt || w->attempt != m->attempt || !job->attempt_open ||
+        job->state != TIDE_JOB_RESTORING)
         return;
     if (!ranges_ok(job, m->n_tasks, m->tasks, w)) {
         struct session *s = map_get(&c->sessions, w->session);
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "Restored names a task of another worker");
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
+                     "Restored names a task of another worker");
         return;
     }
     uint32_t own = 0;
     for (size_t i = 0; i < m->n_tasks; i++)
-        for (uint32_t t = 0; t < m->tasks[i]->count; t++) bits_put(&job->restored, m->tasks[i]->first + t);
+        for (uint32_t t = 0; t < m->tasks[i]->count; t++)
+            bits_put(&job->restored, m->tasks[i]->first + t);
     for (uint32_t i = 0; i < w->n_ranges; i++)
-        for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++) own += bits_get(&job->restored, w->ranges[2 * i] + t);
-    if (own == w->tasks && w->phase < TIDE__WORKER_PHASE__PHASE_RESTORED) w->phase = TIDE__WORKER_PHASE__PHASE_RESTORED;
+        for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++)
+            own += bits_get(&job->restored, w->ranges[2 * i] + t);
+    if (own == w->tasks && w->phase < TIDE__WORKER_PHASE__PHASE_RESTORED)
+        w->phase = TIDE__WORKER_PHASE__PHASE_RESTORED;
     if (job->restored.set == job->graph->tasks) record_running(c, job);
 }
 
@@ -272,8 +293,10 @@ void attempt_restore_failed(struct core *c, struct worker *w, const Tide__Restor
     uint32_t subtask = 0;
     if (m->attempt != job->attempt || w->attempt != m->attempt || !job->attempt_open) return;
     const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
-    char *why = core_printf("%.*s[%u] could not restore: %.*s", op ? (int)op->uid.len : 1, op ? (const char *)op->uid.data : "?",
-                            subtask, (int)(m->reason.len < 200 ? m->reason.len : 200), (char *)m->reason.data);
+    char *why =
+        core_printf("%.*s[%u] could not restore: %.*s", op ? (int)op->uid.len : 1,
+                    op ? (const char *)op->uid.data : "?", subtask,
+                    (int)(m->reason.len < 200 ? m->reason.len : 200), (char *)m->reason.data);
     attempt_end(c, job, why);
     free(why);
 }
@@ -332,7 +355,8 @@ static void adopt(struct core *c, struct job *job)
     for (struct worker *w = job->workers; w; w = w->next)
         if (w->standing == STANDS_HOLDING && (!w->back || !w->session)) return;
     timer_clear(c, &job->grace_timer);
-    core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " goes on, all workers are back", job->name, job->attempt);
+    core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " goes on, all workers are back", job->name,
+             job->attempt);
     if (job->state == TIDE_JOB_RESTORING) {
         record_running(c, job);
         return;
@@ -352,7 +376,8 @@ void attempt_rejoined(struct core *c, struct worker *w)
         return;
     }
     if (w->phase < TIDE__WORKER_PHASE__PHASE_RESTORED) {
-        char *why = core_printf("worker %.*s came back before it had restored", (int)w->name.len, (const char *)w->name.data);
+        char *why = core_printf("worker %.*s came back before it had restored", (int)w->name.len,
+                                (const char *)w->name.data);
         attempt_end(c, job, why);
         free(why);
         return;
@@ -395,14 +420,16 @@ void attempt_end(struct core *c, struct job *job, const char *reason)
 {
     if (!job->attempt_open) return;
     bool ran = job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_STOPPING;
-    core_log(c, LEVEL_WARN, "job %s: attempt %" PRIu64 " ends: %s", job->name, job->attempt, reason);
+    core_log(c, LEVEL_WARN, "job %s: attempt %" PRIu64 " ends: %s", job->name, job->attempt,
+             reason);
     job->attempt_open = job->adopting = false;
     job->starting = START_NOT;
     drop_image(job);
     timer_clear(c, &job->restore_timer);
     timer_clear(c, &job->grace_timer);
     timer_clear(c, &job->trigger_timer);
-    if (job->round && !round_holds(job->round)) round_abort(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
+    if (job->round && !round_holds(job->round))
+        round_abort(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
     record_end(c, job, reason);
     job->unsent_complete = 0; /* what is owed goes out with the next Start */
     job->failed_attempts++;
@@ -421,7 +448,8 @@ void attempt_end(struct core *c, struct job *job, const char *reason)
     }
     uint32_t most = job->graph->checkpointing.attempts_max;
     if (most && job->failed_attempts >= most && job->state == TIDE_JOB_WAITING) {
-        char *cause = core_printf("%u attempts in a row ended without a completed round, the last one: %s", most, reason);
+        char *cause = core_printf(
+            "%u attempts in a row ended without a completed round, the last one: %s", most, reason);
         job_fail(c, job, cause);
         free(cause);
     } else if (!ran) {
@@ -446,10 +474,12 @@ static void grace_over(struct core *c, void *arg)
     char names[200] = "";
     size_t at = 0;
     for (struct worker *w = job->workers; w; w = w->next)
-        if (w->standing == STANDS_HOLDING && (!w->back || !w->session) && at + w->name.len + 3 < sizeof names)
-            at += (size_t)snprintf(names + at, sizeof names - at, "%s%.*s", at ? ", " : "", (int)w->name.len,
-                                   (const char *)w->name.data);
-    char *why = core_printf("not back within %u ms after the daemon's restart: %s", job->graph->checkpointing.grace_ms, names);
+        if (w->standing == STANDS_HOLDING && (!w->back || !w->session) &&
+            at + w->name.len + 3 < sizeof names)
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%.*s", at ? ", " : "",
+                                   (int)w->name.len, (const char *)w->name.data);
+    char *why = core_printf("not back within %u ms after the daemon's restart: %s",
+                            job->graph->checkpointing.grace_ms, names);
     attempt_end(c, job, why);
     free(why);
 }
@@ -465,11 +495,15 @@ static void restore_late(struct core *c, void *arg)
         if (bits_get(&job->restored, t)) continue;
         const struct tide_operator *op = tide_graph_operator(job->graph, t, &subtask);
         if (left++ < 5 && at + op->uid.len + 16 < sizeof names)
-            at += (size_t)snprintf(names + at, sizeof names - at, " %.*s[%u]", (int)op->uid.len, (const char *)op->uid.data, subtask);
+            at += (size_t)snprintf(names + at, sizeof names - at, " %.*s[%u]", (int)op->uid.len,
+                                   (const char *)op->uid.data, subtask);
     }
-    char *why = job->deliver_only ? core_printf("the commits still owed were not confirmed within %u ms", job->graph->checkpointing.restore_deadline_ms)
-                                  : core_printf("%u tasks had not restored within %u ms:%s%s", left,
-                                                job->graph->checkpointing.restore_deadline_ms, names, left > 5 ? " ..." : "");
+    char *why = job->deliver_only
+                    ? core_printf("the commits still owed were not confirmed within %u ms",
+                                  job->graph->checkpointing.restore_deadline_ms)
+                    : core_printf("%u tasks had not restored within %u ms:%s%s", left,
+                                  job->graph->checkpointing.restore_deadline_ms, names,
+                                  left > 5 ? " ..." : "");
     bool stopping = job->deliver_only;
     attempt_end(c, job, why);
     if (stopping) {
@@ -485,9 +519,12 @@ static void lease_over(struct core *c, void *arg)
     struct job *job = arg;
     for (struct worker *w = job->workers, *next; w; w = next) {
         next = w->next;
-        if ((w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) && w->lease_until <= c->now) {
-            worker_lost(c, w, w->standing == STANDS_REWINDING ? "it did not drop its attempt before its lease was over"
-                                                              : "its lease is over");
+        if ((w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) &&
+            w->lease_until <= c->now) {
+            worker_lost(c, w,
+                        w->standing == STANDS_REWINDING
+                            ? "it did not drop its attempt before its lease was over"
+                            : "its lease is over");
             next = job->workers; /* others may have gone with it */
         }
     }

@@ -1,4 +1,5 @@
-/* Facts that must hold about the core's state between any two events. Slow: for tests and the simulator. */
+/* Facts that must hold about the core's state between any two events. Slow: for tests and the
+ * simulator. */
 #include "daemon/core/internal.h"
 
 static const char *check_tasks(const struct job *job)
@@ -10,10 +11,12 @@ static const char *check_tasks(const struct job *job)
         if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) holders++;
         if (w->standing == STANDS_READY && !w->session) return "a READY worker is not connected";
         if (w->standing == STANDS_PARKED && !w->session) return "a parked worker is not connected";
-        if (w->standing == STANDS_HOLDING && w->attempt != job->attempt) return "a worker holds an attempt that is not the job's";
+        if (w->standing == STANDS_HOLDING && w->attempt != job->attempt)
+            return "a worker holds an attempt that is not the job's";
         for (uint32_t i = 0; i < w->n_ranges && w->standing != STANDS_PARKED; i++)
             for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++)
-                if (job->host[w->ranges[2 * i] + t] != w) return "a worker's task is not in the task table";
+                if (job->host[w->ranges[2 * i] + t] != w)
+                    return "a worker's task is not in the task table";
     }
     if (ready != job->ready_tasks) return "ready tasks are miscounted";
     if (holders != job->n_holders) return "holders are miscounted";
@@ -25,9 +28,12 @@ static const char *check_round(const struct job *job)
 {
     const struct round *r = job->round;
     if (!r) return NULL;
-    if (r->attempt != job->attempt && r->state != ROUND_COMMITTING) return "an open round of an older attempt";
-    if (!job->attempt_open && r->state != ROUND_COMMITTING) return "an open round without an attempt";
-    if (r->state == ROUND_COMMITTING && r->acked.set != r->expected) return "a round commits without every ack";
+    if (r->attempt != job->attempt && r->state != ROUND_COMMITTING)
+        return "an open round of an older attempt";
+    if (!job->attempt_open && r->state != ROUND_COMMITTING)
+        return "an open round without an attempt";
+    if (r->state == ROUND_COMMITTING && r->acked.set != r->expected)
+        return "a round commits without every ack";
     if (r->acked.set > r->expected) return "more acks than tasks";
     if (r->number >= job->core->next_id) return "a round with a number that was not issued";
     return NULL;
@@ -38,17 +44,20 @@ static const char *check_snapshots(const struct job *job)
     uint64_t last = 0;
     for (const struct snapshot *s = job->snapshots; s; s = s->next) {
         if (s->round <= last) return "snapshots are not in rising order";
-        if (s->kind == TIDE_SAVEPOINT && s->state != TIDE_RETAINED) return "a savepoint is being deleted";
+        if (s->kind == TIDE_SAVEPOINT && s->state != TIDE_RETAINED)
+            return "a savepoint is being deleted";
         last = s->round;
     }
     for (const struct trash *t = job->trash; t; t = t->next) {
         const struct snapshot *s = job_snapshot(job, t->round);
-        if (t->snapshot && s && s->state == TIDE_RETAINED) return "a retained snapshot is among the trash";
+        if (t->snapshot && s && s->state == TIDE_RETAINED)
+            return "a retained snapshot is among the trash";
         if (!t->snapshot && s) return "a completed round is among the aborted";
     }
     for (const struct owed *o = job->owed; o; o = o->next) {
         const struct snapshot *s = job_snapshot(job, o->round);
-        if (!s || s->state != TIDE_RETAINED) return "a commit is owed of a snapshot that is not retained";
+        if (!s || s->state != TIDE_RETAINED)
+            return "a commit is owed of a snapshot that is not retained";
         if (o->next && o->next->round < o->round) return "owed commits are not in rising order";
     }
     return NULL;
@@ -63,7 +72,8 @@ const char *core_check(const struct core *c)
         if (!broken) broken = check_snapshots(job);
         if (!broken && job->ended.set && job->ending.set)
             for (uint32_t t = 0; t < job->graph->tasks; t++)
-                if (bits_get(&job->ended, t) && bits_get(&job->ending, t)) return "a task both holds its end and has ended";
+                if (bits_get(&job->ended, t) && bits_get(&job->ending, t))
+                    return "a task both holds its end and has ended";
         if (broken) return broken;
     }
     return NULL;

@@ -1,10 +1,11 @@
 /* What may be deleted, and when.
  *
- * A checkpoint that newer ones put out of use goes from retained to deleting in the commit of the one that does
- * so; only when that is durable are its bytes deleted, and only when they are gone does its row say
- * deleted. What aborted rounds left is swept once a later round has completed or a later attempt has started. One
- * deletion per job is under way at a time; one that fails waits, longer each time, and holds up no
- * other. Savepoints are never touched here, nor is a snapshot whose commits are still owed. */
+ * A checkpoint that newer ones put out of use goes from retained to deleting in the commit of the
+ * one that does so; only when that is durable are its bytes deleted, and only when they are gone
+ * does its row say deleted. What aborted rounds left is swept once a later round has completed or a
+ * later attempt has started. One deletion per job is under way at a time; one that fails waits,
+ * longer each time, and holds up no other. Savepoints are never touched here, nor is a snapshot
+ * whose commits are still owed. */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
@@ -15,22 +16,28 @@
 static void add(struct job *job, struct trash *t)
 {
     struct trash **end = &job->trash;
-    while (*end) end = &(*end)->next;
+    while (*end)
+        end = &(*end)->next;
     *end = t;
 }
 
 void clean_add_snapshot(struct core *c, struct job *job, const struct snapshot *s)
 {
     struct trash *t = core_alloc(sizeof *t);
-    *t = (struct trash){.round = s->round, .attempt = s->attempt, .snapshot = true, .directory = core_printf("%s", s->directory)};
+    *t = (struct trash){.round = s->round,
+                        .attempt = s->attempt,
+                        .snapshot = true,
+                        .directory = core_printf("%s", s->directory)};
     add(job, t);
     (void)c;
 }
 
-void clean_add_round(struct core *c, struct job *job, uint64_t round, uint64_t attempt, const char *directory)
+void clean_add_round(struct core *c, struct job *job, uint64_t round, uint64_t attempt,
+                     const char *directory)
 {
     struct trash *t = core_alloc(sizeof *t);
-    *t = (struct trash){.round = round, .attempt = attempt, .directory = core_printf("%s", directory)};
+    *t = (struct trash){
+        .round = round, .attempt = attempt, .directory = core_printf("%s", directory)};
     add(job, t);
     (void)c;
 }
@@ -82,7 +89,8 @@ static void record_gone(struct core *c, struct job *job, const struct trash *t)
 {
     struct tide_commit *commit = tide_commit_new(false);
     core_assert(commit != NULL);
-    struct tide_record *r = tide_commit_add(commit, t->snapshot ? TIDE_REC_SNAPSHOT_STATE : TIDE_REC_ROUND_SWEPT, job->id);
+    struct tide_record *r = tide_commit_add(
+        commit, t->snapshot ? TIDE_REC_SNAPSHOT_STATE : TIDE_REC_ROUND_SWEPT, job->id);
     core_assert(r != NULL);
     if (t->snapshot) {
         r->snapshot_state.round = t->round;
@@ -94,11 +102,14 @@ static void record_gone(struct core *c, struct job *job, const struct trash *t)
     ride_commit(c, commit);
 }
 
-/* The attempt's directory goes when nothing is left in it; the lane leaves one that is not empty. */
+/* The attempt's directory goes when nothing is left in it; the lane leaves one that is not empty.
+ */
 static void delete_attempt(struct core *c, struct job *job, const struct trash *t)
 {
     const char *slash = strrchr(t->directory, '/');
-    if (t->attempt >= job->attempt || !slash || strncmp(t->directory, c->config.state_root, strlen(c->config.state_root)) != 0) return;
+    if (t->attempt >= job->attempt || !slash ||
+        strncmp(t->directory, c->config.state_root, strlen(c->config.state_root)) != 0)
+        return;
     char *parent = core_printf("%.*s", (int)(slash - t->directory), t->directory);
     ask_file(c, FILE_DELETE_ATTEMPT, parent, ASKED_DELETE_ATTEMPT, job, t->attempt);
     free(parent);
@@ -107,7 +118,8 @@ static void delete_attempt(struct core *c, struct job *job, const struct trash *
 void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const char *text)
 {
     struct trash **at = &job->trash;
-    while (*at && !((*at)->round == round && (*at)->busy)) at = &(*at)->next;
+    while (*at && !((*at)->round == round && (*at)->busy))
+        at = &(*at)->next;
     core_assert(*at != NULL);
     struct trash *t = *at;
     t->busy = job->deleting = false;
@@ -123,8 +135,8 @@ void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const
         t->tries++;
         t->not_before = c->now + (delay < RETRY_MAX_US ? delay : RETRY_MAX_US);
         c->delete_failures++;
-        core_log(c, LEVEL_WARN, "job %s: %s could not be deleted (try %u): %s", job->name, t->directory, t->tries,
-                 text ? text : tide_strerror(rc));
+        core_log(c, LEVEL_WARN, "job %s: %s could not be deleted (try %u): %s", job->name,
+                 t->directory, t->tries, text ? text : tide_strerror(rc));
     }
     clean_pump(c, job);
 }
@@ -140,7 +152,8 @@ uint64_t clean_subsume(struct core *c, struct job *job, struct tide_commit *comm
 {
     uint32_t kept = 1, most = job->graph->checkpointing.retained, n = 0;
     uint64_t highest = 0;
-    for (const struct snapshot *s = job->snapshots; s; s = s->next) n += s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED;
+    for (const struct snapshot *s = job->snapshots; s; s = s->next)
+        n += s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED;
     for (struct snapshot *s = job->snapshots; s; s = s->next) {
         if (s->kind != TIDE_CHECKPOINT || s->state != TIDE_RETAINED) continue;
         if (kept + n <= most) break; /* this one and all newer ones stay */
@@ -176,7 +189,8 @@ uint64_t clean_backlog(const struct core *c)
 {
     uint64_t n = 0;
     for (const struct job *job = c->jobs; job; job = job->next)
-        for (const struct trash *t = job->trash; t; t = t->next) n++;
+        for (const struct trash *t = job->trash; t; t = t->next)
+            n++;
     return n;
 }
 

@@ -1,8 +1,9 @@
 /* The door of the core, and its start and end.
  *
- * The usual way: core_new() takes in what the store knows; EV_START reserves ids, ends what the last daemon
- * had begun, takes up deletions and adoptions again; then events come until EV_SHUTDOWN, which
- * waits for commits under way, aborts other rounds, says Bye, and ends in ACT_STOP.
+ * The usual way: core_new() takes in what the store knows; EV_START reserves ids, ends what the
+ * last daemon had begun, takes up deletions and adoptions again; then events come until
+ * EV_SHUTDOWN, which waits for commits under way, aborts other rounds, says Bye, and ends in
+ * ACT_STOP.
  *
  * Leases: after a start, or when an event comes so late that the process must have stood still,
  * nobody can have been heard; every lease counts as renewed at that moment. */
@@ -63,7 +64,8 @@ struct job *job_find(struct core *c, struct tide_bytes name_or_id)
     if (name_or_id.len != 32) return NULL;
     for (struct job *job = c->jobs; job; job = job->next) {
         char hex[33];
-        for (int i = 0; i < 16; i++) snprintf(hex + 2 * i, 3, "%02x", job->id.b[i]);
+        for (int i = 0; i < 16; i++)
+            snprintf(hex + 2 * i, 3, "%02x", job->id.b[i]);
         if (memcmp(hex, name_or_id.data, 32) == 0) return job;
     }
     return NULL;
@@ -77,12 +79,14 @@ static void store_too_slow(struct core *c, void *arg)
     core_stop(c, 1, "the store has not answered within its limit ([store] timeout)");
 }
 
-struct core *core_new(const struct core_config *config, const struct tide_catalog *catalog, uint64_t seed)
+struct core *core_new(const struct core_config *config, const struct tide_catalog *catalog,
+                      uint64_t seed)
 {
     struct core *c = core_alloc(sizeof *c);
     c->config = *config;
     c->config.state_root = core_printf("%s", config->state_root);
-    c->config.savepoint_root = config->savepoint_root ? core_printf("%s", config->savepoint_root) : NULL;
+    c->config.savepoint_root =
+        config->savepoint_root ? core_printf("%s", config->savepoint_root) : NULL;
     c->config.software = core_printf("%s", config->software ? config->software : "");
     c->store_id = catalog->store_id;
     c->incarnation = catalog->incarnation;
@@ -90,10 +94,12 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
     c->n_incarnations = catalog->n_incarnations;
     c->incarnations = core_alloc((catalog->n_incarnations + 1) * sizeof *c->incarnations);
     if (catalog->n_incarnations)
-        memcpy(c->incarnations, catalog->incarnations, catalog->n_incarnations * sizeof *c->incarnations);
+        memcpy(c->incarnations, catalog->incarnations,
+               catalog->n_incarnations * sizeof *c->incarnations);
     c->rng = seed;
-    c->next_id = PLANTED(REUSE_ID) && catalog->reserved >= ID_BLOCK ? catalog->reserved - ID_BLOCK + 1
-                                                                    : catalog->reserved + 1;
+    c->next_id = PLANTED(REUSE_ID) && catalog->reserved >= ID_BLOCK
+                     ? catalog->reserved - ID_BLOCK + 1
+                     : catalog->reserved + 1;
     c->reserved = PLANTED(REUSE_ID) ? catalog->reserved : c->next_id - 1;
     c->external = catalog->external;
     c->lease_us = catalog->lease_us;
@@ -105,7 +111,8 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
     struct actions none;
     actions_init(&none);
     c->todo = &none; /* loading asks nothing of the host yet */
-    for (uint32_t i = 0; i < catalog->n_jobs; i++) job_load(c, &catalog->jobs[i]);
+    for (uint32_t i = 0; i < catalog->n_jobs; i++)
+        job_load(c, &catalog->jobs[i]);
     core_assert(none.n == 0);
     actions_release(&none);
     c->todo = NULL;
@@ -114,7 +121,8 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
 
 static void free_values(struct map *m)
 {
-    for (size_t i = 0; i < m->cap; i++) free(m->slots[i].value);
+    for (size_t i = 0; i < m->cap; i++)
+        free(m->slots[i].value);
     free(m->slots);
 }
 
@@ -160,9 +168,11 @@ static void start(struct core *c)
     c->external = c->external > c->wall ? c->external : c->wall;
     reserve_ids(c);
     for (struct job *job = c->jobs; job; job = job->next) {
-        for (struct worker *w = job->workers; w; w = w->next) worker_renew(c, w);
+        for (struct worker *w = job->workers; w; w = w->next)
+            worker_renew(c, w);
         if (job->adopting) {
-            core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " was open; its workers have %u ms to come back",
+            core_log(c, LEVEL_INFO,
+                     "job %s: attempt %" PRIu64 " was open; its workers have %u ms to come back",
                      job->name, job->attempt, job->graph->checkpointing.grace_ms);
             timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.grace_ms * MS);
         }
@@ -238,7 +248,8 @@ static void begin_shutdown(struct core *c)
 
 static void stood_still(struct core *c)
 {
-    core_log(c, LEVEL_WARN, "the loop stood still for more than %" PRIu64 " ms: all leases count as renewed",
+    core_log(c, LEVEL_WARN,
+             "the loop stood still for more than %" PRIu64 " ms: all leases count as renewed",
              (c->now - c->deadline_told) / MS);
     for (struct job *job = c->jobs; job; job = job->next)
         for (struct worker *w = job->workers; w; w = w->next)

@@ -10,7 +10,8 @@
  *     arm(core_deadline(core));
  *
  * Actions are carried out in order. A host that crashes between any two of them, starts again on
- * its store, and makes a new core from what tide_store_load() gives, loses nothing that was told. */
+ * its store, and makes a new core from what tide_store_load() gives, loses nothing that was told.
+ */
 #ifndef CORE_H
 #define CORE_H
 
@@ -25,9 +26,9 @@ struct core_config {
     const char *state_root;     /* absolute: attempts' directories are made below it */
     const char *savepoint_root; /* absolute: default target of savepoints; NULL: none */
     uint64_t store_timeout_us;  /* a commit that takes longer stops the daemon */
-    uint64_t file_timeout_us;   /* limit of one file operation (for messages; the lanes enforce it) */
+    uint64_t file_timeout_us; /* limit of one file operation (for messages; the lanes enforce it) */
     uint32_t jobs_max, workers_max; /* refused beyond */
-    const char *software;       /* "tidemarkd 0.1.0" */
+    const char *software;           /* "tidemarkd 0.1.0" */
 };
 
 /* ---- events */
@@ -63,24 +64,30 @@ struct event {
 enum action_type {
     ACT_SEND = 1, /* blob to each of sessions[0..n_sessions): the same bytes */
     ACT_CLOSE,    /* close sessions[0] after what was sent before is out */
-    ACT_COMMIT,   /* hand `commit` to the store (it takes it); awaited ones come back as EV_STORED */
-    ACT_FILE,     /* carry out `file` on a lane; comes back as EV_FILE, also when it takes too long */
-    ACT_LOAD,     /* read the manifest of snapshot `round`; comes back as EV_MANIFEST */
-    ACT_LOG,      /* text, level */
-    ACT_STOP      /* stop the process now with this exit code: text says why */
+    ACT_COMMIT, /* hand `commit` to the store (it takes it); awaited ones come back as EV_STORED */
+    ACT_FILE,   /* carry out `file` on a lane; comes back as EV_FILE, also when it takes too long */
+    ACT_LOAD,   /* read the manifest of snapshot `round`; comes back as EV_MANIFEST */
+    ACT_LOG,    /* text, level */
+    ACT_STOP    /* stop the process now with this exit code: text says why */
 };
 
-enum log_level { LEVEL_ERROR = 3, LEVEL_WARN = 4, LEVEL_INFO = 6, LEVEL_DEBUG = 7 }; /* as syslog's */
+enum log_level {
+    LEVEL_ERROR = 3,
+    LEVEL_WARN = 4,
+    LEVEL_INFO = 6,
+    LEVEL_DEBUG = 7
+}; /* as syslog's */
 
 enum file_op {
-    FILE_MKDIR = 1,      /* tide_files_mkdir(path) */
-    FILE_META_WRITE,     /* tide_files_metadata_write(path, head + chunks): commit's snapshot record */
+    FILE_MKDIR = 1,  /* tide_files_mkdir(path) */
+    FILE_META_WRITE, /* tide_files_metadata_write(path, head + chunks): commit's snapshot record */
     FILE_META_PUBLISH,
     FILE_DELETE_ROUND,
     FILE_DELETE_ATTEMPT
 };
 
-/* Reference-counted bytes, not shared between threads: the host may keep a reference until written. */
+/* Reference-counted bytes, not shared between threads: the host may keep a reference until written.
+ */
 struct blob {
     uint32_t refs;
     size_t len;
@@ -92,19 +99,20 @@ void blob_unref(struct blob *b);
 
 struct action {
     enum action_type type;
-    struct blob *blob;        /* one reference, dropped by actions_clear() */
-    uint64_t *sessions;       /* owned by the actions */
+    struct blob *blob;  /* one reference, dropped by actions_clear() */
+    uint64_t *sessions; /* owned by the actions */
     uint32_t n_sessions;
-    bool tell;                /* SEND: answer with EV_SENT(tag) */
+    bool tell; /* SEND: answer with EV_SENT(tag) */
     uint64_t tag;
     struct tide_commit *commit; /* COMMIT: the host takes it and sets this to NULL */
     enum file_op op;
-    char *path;               /* FILE; owned by the actions */
-    uint8_t *image;           /* META_WRITE: malloc'ed manifest image; the host takes it and sets this to NULL */
+    char *path; /* FILE; owned by the actions */
+    uint8_t
+        *image; /* META_WRITE: malloc'ed manifest image; the host takes it and sets this to NULL */
     size_t image_len;
     uint64_t round;
     enum log_level level;
-    char *text;               /* LOG, STOP; owned by the actions */
+    char *text; /* LOG, STOP; owned by the actions */
     int exit_code;
 };
 
@@ -120,27 +128,36 @@ void actions_release(struct actions *a);
 
 /* The catalog is borrowed for the call. seed: for back-offs and spreads. Out of memory stops the
  * process, here and in every step: the store makes that safe. */
-struct core *core_new(const struct core_config *config, const struct tide_catalog *catalog, uint64_t seed);
+struct core *core_new(const struct core_config *config, const struct tide_catalog *catalog,
+                      uint64_t seed);
 void core_free(struct core *c);
 void core_step(struct core *c, const struct event *ev, struct actions *todo);
 /* When EV_TIMER is wanted, on the clock of now_us; UINT64_MAX: never. */
 uint64_t core_deadline(const struct core *c);
 
-/* Fills in the core's part of Status: jobs with gauges, workers, counts. Memory comes from the arena. */
+/* Fills in the core's part of Status: jobs with gauges, workers, counts. Memory comes from the
+ * arena. */
 void core_status(const struct core *c, struct tide_arena *arena, Tide__Status *status);
 
 /* Which requests of admins the core answers itself: jobs, job, savepoint, checkpoint, wait. The
- * host answers the others (readers, lanes) and never feeds them. A wait for an operation that the core does not
- * know is answered with ERROR_NOT_FOUND; the host asks a reader first when it sees fit. */
+ * host answers the others (readers, lanes) and never feeds them. A wait for an operation that the
+ * core does not know is answered with ERROR_NOT_FOUND; the host asks a reader first when it sees
+ * fit. */
 bool core_answers(Tide__Request__CallCase call);
 
 /* The opening exchange, pure as well, for whoever hosts sessions: checks a first frame. Returns
- * true and fills *ret_kind with the Welcome frame in reply, or false with the Refused frame in reply. */
-struct hello_config { tide_id store_id; uint64_t incarnation, nonce; struct tide_bytes secret; };
-bool hello_check(const struct hello_config *config, struct tide_bytes frame, Tide__PeerKind *ret_kind,
-                 struct tide_buf *reply, char why[static 160]);
+ * true and fills *ret_kind with the Welcome frame in reply, or false with the Refused frame in
+ * reply. */
+struct hello_config {
+    tide_id store_id;
+    uint64_t incarnation, nonce;
+    struct tide_bytes secret;
+};
+bool hello_check(const struct hello_config *config, struct tide_bytes frame,
+                 Tide__PeerKind *ret_kind, struct tide_buf *reply, char why[static 160]);
 
-/* Names an invariant that the core's own state breaks, or NULL; for tests and the simulator, slow. */
+/* Names an invariant that the core's own state breaks, or NULL; for tests and the simulator, slow.
+ */
 const char *core_check(const struct core *c);
 
 #endif

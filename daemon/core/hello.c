@@ -3,7 +3,8 @@
 
 #include "daemon/core/internal.h"
 
-static bool refuse(struct tide_buf *reply, Tide__PeerKind kind, Tide__RefusedCode code, const char *why)
+static bool refuse(struct tide_buf *reply, Tide__PeerKind kind, Tide__RefusedCode code,
+                   const char *why)
 {
     Tide__Refused refused = TIDE__REFUSED__INIT;
     refused.code = code;
@@ -52,8 +53,8 @@ static bool same_secret(struct tide_bytes want, struct tide_bytes got)
     return difference == 0;
 }
 
-bool hello_check(const struct hello_config *config, struct tide_bytes frame, Tide__PeerKind *ret_kind,
-                 struct tide_buf *reply, char why[static 160])
+bool hello_check(const struct hello_config *config, struct tide_bytes frame,
+                 Tide__PeerKind *ret_kind, struct tide_buf *reply, char why[static 160])
 {
     struct tide_bytes content;
     struct tide_arena arena;
@@ -61,20 +62,24 @@ bool hello_check(const struct hello_config *config, struct tide_bytes frame, Tid
     Tide__PeerKind kind = TIDE__PEER_KIND__PEER_UNSPECIFIED;
     tide_arena_init(&arena, 256u << 10);
     Tide__Hello *hello = NULL;
-    if (tide_frame_peek(frame, &content) == 1) hello = tide_unpack(&arena, &tide__hello__descriptor, content, NULL);
+    if (tide_frame_peek(frame, &content) == 1)
+        hello = tide_unpack(&arena, &tide__hello__descriptor, content, NULL);
     why[0] = '\0';
     if (!hello) {
         snprintf(why, 160, "the first frame is not a Hello");
-    } else if (hello->kind != TIDE__PEER_KIND__PEER_WORKER && hello->kind != TIDE__PEER_KIND__PEER_ADMIN) {
+    } else if (hello->kind != TIDE__PEER_KIND__PEER_WORKER &&
+               hello->kind != TIDE__PEER_KIND__PEER_ADMIN) {
         snprintf(why, 160, "Hello.kind is %d: neither worker (1) nor admin (2)", (int)hello->kind);
-    } else if (hello->version_min > TIDE_PROTOCOL_VERSION || hello->version_max < TIDE_PROTOCOL_VERSION ||
+    } else if (hello->version_min > TIDE_PROTOCOL_VERSION ||
+               hello->version_max < TIDE_PROTOCOL_VERSION ||
                hello->version_min > hello->version_max) {
-        snprintf(why, 160, "protocol versions %u to %u are offered, this daemon speaks %u", hello->version_min,
-                 hello->version_max, TIDE_PROTOCOL_VERSION);
+        snprintf(why, 160, "protocol versions %u to %u are offered, this daemon speaks %u",
+                 hello->version_min, hello->version_max, TIDE_PROTOCOL_VERSION);
         code = TIDE__REFUSED_CODE__REFUSED_VERSION;
     } else if (config->secret.len && !same_secret(config->secret, UNPB(hello->secret))) {
-        snprintf(why, 160, hello->secret.len ? "the secret is wrong: compare the secret files of both sides"
-                                             : "a secret is needed: give the daemon's secret file");
+        snprintf(why, 160,
+                 hello->secret.len ? "the secret is wrong: compare the secret files of both sides"
+                                   : "a secret is needed: give the daemon's secret file");
         code = TIDE__REFUSED_CODE__REFUSED_SECRET;
     } else if (hello->software.len > 64 || !tide_text_valid(UNPB(hello->software))) {
         snprintf(why, 160, "Hello.software is not a text of at most 64 bytes");

@@ -1,11 +1,12 @@
 /* What the files of the core share. Nothing outside daemon/core/ includes this.
  *
  * Reading order: core.c (the door and the start), join.c (workers come and go), attempt.c and
- * restore.c (an execution of the job), trigger.c (when rounds begin), round.c and ack.c (one round), clean.c
- * (what may be deleted), admin.c (what people ask). util.c, timer.c and pending.c are plumbing.
+ * restore.c (an execution of the job), trigger.c (when rounds begin), round.c and ack.c (one
+ * round), clean.c (what may be deleted), admin.c (what people ask). util.c, timer.c and pending.c
+ * are plumbing.
  *
- * Ownership: a core owns its jobs and sessions, a job its workers, its round, its operations and its trash. A job
- * lives as long as the core, so a pending answer may point to it. */
+ * Ownership: a core owns its jobs and sessions, a job its workers, its round, its operations and
+ * its trash. A job lives as long as the core, so a pending answer may point to it. */
 #ifndef CORE_INTERNAL_H
 #define CORE_INTERNAL_H
 
@@ -23,11 +24,11 @@
 
 #define MS UINT64_C(1000)
 #define NEVER UINT64_MAX
-#define ID_BLOCK UINT64_C(1000)         /* ids reserved at once */
-#define CHUNK_MAX ((size_t)1 << 20)     /* of a manifest's acks in the store */
+#define ID_BLOCK UINT64_C(1000)           /* ids reserved at once */
+#define CHUNK_MAX ((size_t)1 << 20)       /* of a manifest's acks in the store */
 #define ROUND_BYTES_MAX ((size_t)1 << 30) /* acks of one round in memory */
 #define OPERATIONS_QUEUED_MAX 64u
-#define HOLDERS_MAX 100u                /* named in an abort */
+#define HOLDERS_MAX 100u /* named in an abort */
 #define PROGRESS_MAX 65536u
 
 /* Stops the process when a fact about our own code is wrong; never compiled out. */
@@ -39,13 +40,14 @@ _Noreturn void core_assert_failed(const char *fact, const char *file, int line);
 
 /* ---- util.c: memory, bytes, bitmaps, a map, random numbers */
 
-void *core_alloc(size_t size); /* zeroed, never NULL */
+void *core_alloc(size_t size);                                    /* zeroed, never NULL */
 void *core_grow(void *array, size_t n, size_t *cap, size_t item); /* room for n + 1 items */
 char *core_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 struct tide_bytes core_copy(struct tide_bytes from); /* malloc'ed data */
 char *core_text(struct tide_bytes from);             /* malloc'ed C string */
 #define VIEW(text) tide_bytes_of(text)
-#define PB(bytes) ((ProtobufCBinaryData){.len = (bytes).len, .data = (uint8_t *)(uintptr_t)(bytes).data})
+#define PB(bytes)                                                                                  \
+    ((ProtobufCBinaryData){.len = (bytes).len, .data = (uint8_t *)(uintptr_t)(bytes).data})
 #define UNPB(binary) ((struct tide_bytes){.data = (binary).data, .len = (binary).len})
 
 struct bits {
@@ -67,8 +69,14 @@ bool bits_run(const struct bits *b, uint32_t *at, uint32_t *ret_first, uint32_t 
 /* Its runs as TaskRange messages in the arena. */
 size_t bits_ranges(const struct bits *b, struct tide_arena *arena, Tide__TaskRange ***ret);
 
-struct map_slot { uint64_t key; void *value; };
-struct map { struct map_slot *slots; size_t n, cap; }; /* keys at least 1, values not NULL */
+struct map_slot {
+    uint64_t key;
+    void *value;
+};
+struct map {
+    struct map_slot *slots;
+    size_t n, cap;
+}; /* keys at least 1, values not NULL */
 void *map_get(const struct map *m, uint64_t key);
 void map_put(struct map *m, uint64_t key, void *value);
 void *map_remove(struct map *m, uint64_t key);
@@ -82,7 +90,10 @@ struct timer {
     void (*fire)(struct core *c, void *arg);
     void *arg;
 };
-struct timers { struct timer **heap; size_t n, cap; };
+struct timers {
+    struct timer **heap;
+    size_t n, cap;
+};
 void timer_set(struct core *c, struct timer *t, uint64_t at);
 void timer_clear(struct core *c, struct timer *t);
 void timers_run(struct core *c); /* all that are due, in order of time */
@@ -90,10 +101,25 @@ void timers_run(struct core *c); /* all that are due, in order of time */
 /* ---- pending.c: questions to the host and what to do with the answers */
 
 enum asked {
-    ASKED_RESERVE = 1, ASKED_JOB, ASKED_ATTEMPT, ASKED_ATTEMPT_DIR, ASKED_MANIFEST, ASKED_RUNNING,
-    ASKED_OPERATION, ASKED_ROUND_BEGIN, ASKED_ROUND_DIR, ASKED_METADATA, ASKED_ROUND_COMMIT,
-    ASKED_PUBLISH, ASKED_DELETE, ASKED_DELETE_ATTEMPT, ASKED_ENDED, ASKED_HELD, ASKED_FLUSH,
-    ASKED_TRIGGER_SENT, ASKED_COMPLETE_SENT
+    ASKED_RESERVE = 1,
+    ASKED_JOB,
+    ASKED_ATTEMPT,
+    ASKED_ATTEMPT_DIR,
+    ASKED_MANIFEST,
+    ASKED_RUNNING,
+    ASKED_OPERATION,
+    ASKED_ROUND_BEGIN,
+    ASKED_ROUND_DIR,
+    ASKED_METADATA,
+    ASKED_ROUND_COMMIT,
+    ASKED_PUBLISH,
+    ASKED_DELETE,
+    ASKED_DELETE_ATTEMPT,
+    ASKED_ENDED,
+    ASKED_HELD,
+    ASKED_FLUSH,
+    ASKED_TRIGGER_SENT,
+    ASKED_COMPLETE_SENT
 };
 struct job;
 struct pending {
@@ -101,14 +127,17 @@ struct pending {
     bool commit; /* awaited from the store */
     uint64_t tag, since;
     struct job *job;
-    uint64_t number; /* the round, attempt or operation it is about */
+    uint64_t number;             /* the round, attempt or operation it is about */
     struct pending *next, *prev; /* commits: oldest first */
 };
 uint64_t ask(struct core *c, enum asked what, struct job *job, uint64_t number);
-void ask_commit(struct core *c, struct tide_commit *commit, enum asked what, struct job *job, uint64_t number);
+void ask_commit(struct core *c, struct tide_commit *commit, enum asked what, struct job *job,
+                uint64_t number);
 void ride_commit(struct core *c, struct tide_commit *commit); /* unawaited */
-void ask_file(struct core *c, enum file_op op, const char *path, enum asked what, struct job *job, uint64_t number);
-void answered(struct core *c, const struct event *ev); /* EV_STORED, EV_FILE, EV_MANIFEST, EV_SENT */
+void ask_file(struct core *c, enum file_op op, const char *path, enum asked what, struct job *job,
+              uint64_t number);
+void answered(struct core *c,
+              const struct event *ev); /* EV_STORED, EV_FILE, EV_MANIFEST, EV_SENT */
 
 /* ---- the objects */
 
@@ -116,27 +145,28 @@ enum standing {
     STANDS_PARKED = 1, /* waits for the tasks of a holder that is away */
     STANDS_READY,      /* hosts its tasks, holds no attempt */
     STANDS_HOLDING,    /* holds an attempt: has got its Start, or may have */
-    STANDS_REWINDING   /* was told to drop its attempt, or should be: holds it until it says so or its lease is over */
+    STANDS_REWINDING /* was told to drop its attempt, or should be: holds it until it says so or its
+                        lease is over */
 };
 
 struct worker {
     struct job *job;
     struct worker *next, *prev; /* in job->workers */
     enum standing standing;
-    uint64_t session;           /* 0: away */
+    uint64_t session; /* 0: away */
     struct tide_bytes name, endpoint, boot_id;
     uint32_t pid;
     uint64_t start_time;
-    uint32_t *ranges;           /* pairs (first, count), ascending, disjoint */
+    uint32_t *ranges; /* pairs (first, count), ascending, disjoint */
     uint32_t n_ranges, tasks;
-    uint64_t attempt;           /* held; 0: none */
-    Tide__WorkerPhase phase;    /* of that attempt */
-    bool started;               /* its Start was sent by this daemon, or before it */
-    bool back;                  /* adoption: it has joined again */
+    uint64_t attempt;        /* held; 0: none */
+    Tide__WorkerPhase phase; /* of that attempt */
+    bool started;            /* its Start was sent by this daemon, or before it */
+    bool back;               /* adoption: it has joined again */
     bool told_joined;
     uint64_t lease_until;
     uint64_t told_complete;
-    uint64_t *open_rounds;      /* to be resolved when it resumes */
+    uint64_t *open_rounds; /* to be resolved when it resumes */
     uint32_t n_open;
 };
 
@@ -144,7 +174,7 @@ struct snapshot {
     uint64_t round, incarnation, attempt, parent, completed_wall, bytes;
     enum tide_kind kind;
     enum tide_snapshot_state state;
-    bool subsuming;          /* a commit that makes it deleting is with the store */
+    bool subsuming; /* a commit that makes it deleting is with the store */
     char *directory;
     struct tide_bytes ended; /* as in the record */
     struct snapshot *next;   /* ascending by round */
@@ -175,7 +205,12 @@ struct waiter {
 
 enum round_state { ROUND_OPENING = 1, ROUND_COLLECTING, ROUND_FINALIZING, ROUND_COMMITTING };
 
-struct progress { uint32_t task; Tide__TaskPhase phase; uint32_t missing, first_missing; uint64_t bytes; };
+struct progress {
+    uint32_t task;
+    Tide__TaskPhase phase;
+    uint32_t missing, first_missing;
+    uint64_t bytes;
+};
 
 struct round {
     uint64_t number, attempt;
@@ -184,20 +219,20 @@ struct round {
     struct operation *operation; /* NULL: periodic */
     char *directory;
     bool begin_stored, directory_made; /* OPENING */
-    bool final;                  /* every task has ended or holds its end */
+    bool final;                        /* every task has ended or holds its end */
     uint64_t begun_us, begun_wall, deadline_us;
     uint64_t triggered_us, acked_us, stored_us; /* 0: not yet */
     struct bits acked;
-    struct bits ending;          /* held their end when it began */
+    struct bits ending; /* held their end when it began */
     uint32_t expected;
-    struct tide_buf chunk;       /* being filled */
-    struct tide_bytes *chunks;   /* full ones, each malloc'ed */
+    struct tide_buf chunk;     /* being filled */
+    struct tide_bytes *chunks; /* full ones, each malloc'ed */
     uint32_t n_chunks;
     size_t chunks_cap, bytes_held;
     uint64_t bytes, artifacts;
     struct owed *handles, **handles_end;
-    uint32_t planted_count;      /* see proto/plant.h: what a wrong coordinator would go by */
-    struct progress *progress;   /* ascending by task */
+    uint32_t planted_count;    /* see proto/plant.h: what a wrong coordinator would go by */
+    struct progress *progress; /* ascending by task */
     size_t n_progress, progress_cap;
 };
 
@@ -221,56 +256,58 @@ struct job {
     char *name;
     struct tide_graph *graph;
     enum tide_job_state state;
-    char *cause;                 /* HELD, FAILED */
+    char *cause; /* HELD, FAILED */
     bool durable;
     uint64_t created_wall, ended_snapshot;
     enum tide_job_state end_asked; /* its end is with the store; 0: not */
 
     struct worker *workers;
-    struct worker **host;        /* per task: who hosts or holds it */
+    struct worker **host; /* per task: who hosts or holds it */
     uint32_t n_workers, n_holders, ready_tasks;
 
     /* the attempt */
-    uint64_t attempt;            /* highest ever */
+    uint64_t attempt; /* highest ever */
     bool attempt_open, adopting, deliver_only;
     uint64_t attempt_incarnation, attempt_nonce, external, restored_from;
-    char *directory;             /* of the attempt */
+    char *directory; /* of the attempt */
     enum start_step starting;
     bool attempt_stored, attempt_dir_made, run_asked;
-    uint8_t *image;              /* manifest to restore from, from its load to Start */
+    uint8_t *image; /* manifest to restore from, from its load to Start */
     size_t image_len;
     struct bits restored;
-    uint32_t failed_attempts;    /* in a row, without a completed round */
-    uint64_t not_before;         /* back-off of the next attempt */
+    uint32_t failed_attempts; /* in a row, without a completed round */
+    uint64_t not_before;      /* back-off of the next attempt */
     uint64_t restore_wall;
 
     /* tasks that reached the end of their input */
     struct bits ending, ended;
 
     /* rounds */
-    struct round *round;         /* under way, at most one */
+    struct round *round; /* under way, at most one */
     uint64_t next_trigger, last_complete_us, hold_until;
-    uint64_t last_complete;      /* highest round of the job that is complete, of either kind */
-    uint64_t known_upto;         /* highest round of which the store had a row at the start */
+    uint64_t last_complete; /* highest round of the job that is complete, of either kind */
+    uint64_t known_upto;    /* highest round of which the store had a row at the start */
     uint64_t times_round, times_commit_us; /* until notify_us is known too */
-    uint64_t unsent_complete;    /* waits for commits owed from before the attempt */
+    uint64_t unsent_complete;              /* waits for commits owed from before the attempt */
     struct snapshot *snapshots;
     struct owed *owed;
     struct operation *operations;
     struct trash *trash;
-    struct tide_record_round *begun; /* rounds without an end, from the store, until the start event */
+    struct tide_record_round
+        *begun; /* rounds without an end, from the store, until the start event */
     uint32_t n_begun;
-    bool deleting;               /* one deletion is with the lanes */
+    bool deleting; /* one deletion is with the lanes */
 
-    struct timer start_timer, grace_timer, restore_timer, trigger_timer, deadline_timer, lease_timer, clean_timer;
-    Tide__Gauges gauges;         /* path is owned by a snapshot or static */
+    struct timer start_timer, grace_timer, restore_timer, trigger_timer, deadline_timer,
+        lease_timer, clean_timer;
+    Tide__Gauges gauges; /* path is owned by a snapshot or static */
 };
 
 struct session {
     uint64_t id;
     Tide__PeerKind kind;
     struct worker *worker;
-    bool joined;                 /* a Join was accepted or parked on it */
+    bool joined; /* a Join was accepted or parked on it */
     struct tide_joiner joiner;
 };
 
@@ -282,7 +319,7 @@ struct core {
     uint32_t n_incarnations;
     uint64_t rng;
     uint64_t now, wall, deadline_told;
-    struct actions *todo;        /* during a step */
+    struct actions *todo; /* during a step */
     uint64_t next_id, reserved;
     bool reserving;
     uint64_t external, lease_us;
@@ -296,8 +333,8 @@ struct core {
     struct pending *commits, *commits_last; /* awaited, oldest first */
     struct timer store_timer;
     struct waiter *waiters;
-    struct tide_arena arena;     /* for what the event at hand unpacks to */
-    struct tide_arena out;       /* for what is being made for it: our own, not a peer's size */
+    struct tide_arena arena; /* for what the event at hand unpacks to */
+    struct tide_arena out;   /* for what is being made for it: our own, not a peer's size */
     bool started, shutting_down, flushing, stopped;
     uint64_t rounds_complete, rounds_aborted, delete_failures;
 };
@@ -305,17 +342,19 @@ struct core {
 /* ---- core.c */
 uint64_t core_random(struct core *c);
 uint64_t core_random_below(struct core *c, uint64_t bound); /* 0 when bound is 0 */
-uint64_t core_new_id(struct core *c); /* 0: none is reserved at the moment */
+uint64_t core_new_id(struct core *c);                       /* 0: none is reserved at the moment */
 void core_stop(struct core *c, int exit_code, const char *why);
-void core_log(struct core *c, enum log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void core_log(struct core *c, enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void core_shutdown_step(struct core *c);
 struct job *job_find(struct core *c, struct tide_bytes name_or_id);
 
 /* ---- util.c: sending */
 void send_worker(struct core *c, uint64_t session, const Tide__ToWorker *message);
-void send_refused(struct core *c, struct session *s, Tide__RefusedCode code, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-/* To every worker of the job that holds its open attempt and is present; tag 0: nobody wants to know. */
+void send_refused(struct core *c, struct session *s, Tide__RefusedCode code, const char *format,
+                  ...) __attribute__((format(printf, 4, 5)));
+/* To every worker of the job that holds its open attempt and is present; tag 0: nobody wants to
+ * know. */
 void send_holders(struct core *c, struct job *job, const Tide__ToWorker *message, uint64_t tag);
 struct blob *pack_frame(const ProtobufCMessage *message);
 struct action *act(struct core *c, enum action_type type);
@@ -330,7 +369,8 @@ void worker_release(struct core *c, struct worker *w); /* forgets it; its sessio
 void worker_renew(struct core *c, struct worker *w);
 struct worker *worker_new(struct job *job, struct tide_bytes name);
 void worker_place(struct worker *w, enum standing standing); /* into the task table */
-void worker_stand(struct worker *w, enum standing standing); /* moves between the ways to stand there */
+void worker_stand(struct worker *w,
+                  enum standing standing); /* moves between the ways to stand there */
 bool worker_hosts(const struct worker *w, uint32_t task);
 bool ranges_ok(const struct job *job, size_t n, Tide__TaskRange **ranges, const struct worker *of);
 void lease_arm(struct core *c, struct job *job);
@@ -342,7 +382,8 @@ struct job *job_new(struct core *c, struct tide_graph *graph); /* takes the grap
 void job_free(struct job *job);
 void job_load(struct core *c, const struct tide_catalog_job *from);
 void job_hold(struct core *c, struct job *job, const char *cause);
-void job_record_state(struct core *c, struct tide_commit *commit, struct job *job, enum tide_job_state state);
+void job_record_state(struct core *c, struct tide_commit *commit, struct job *job,
+                      enum tide_job_state state);
 void job_move(struct job *job, enum tide_job_state to);
 void job_finish(struct core *c, struct job *job); /* STOPPING and nothing owed: end it */
 void job_fail(struct core *c, struct job *job, const char *cause);
@@ -354,7 +395,8 @@ struct snapshot *job_snapshot(const struct job *job, uint64_t round);
 /* ---- attempt.c */
 void attempt_try(struct core *c, struct job *job);
 void attempt_end(struct core *c, struct job *job, const char *reason);
-void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome, const char *text);
+void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome,
+                    const char *text);
 void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc, const char *text);
 void attempt_manifest(struct core *c, struct job *job, const struct event *ev);
 void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome);
@@ -369,17 +411,20 @@ void tell_rewind(struct core *c, struct worker *w, const char *reason);
 void restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m);
 
 /* ---- trigger.c */
-void trigger_pump(struct core *c, struct job *job); /* begin whatever may begin now */
+void trigger_pump(struct core *c, struct job *job);    /* begin whatever may begin now */
 void trigger_running(struct core *c, struct job *job); /* the job has come to RUNNING */
 void trigger_init(struct job *job);
 struct operation *operation_find(struct job *job, uint64_t id);
 void operation_changed(struct core *c, struct job *job, struct operation *op);
-void operation_record(struct core *c, struct tide_commit *commit, struct job *job, const struct operation *op);
-void operation_fail(struct core *c, struct job *job, struct operation *op, struct tide_commit *commit, const char *error);
+void operation_record(struct core *c, struct tide_commit *commit, struct job *job,
+                      const struct operation *op);
+void operation_fail(struct core *c, struct job *job, struct operation *op,
+                    struct tide_commit *commit, const char *error);
 
 /* ---- round.c and notify.c */
 void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op);
-void round_trigger(struct core *c, struct job *job, uint64_t session); /* session 0: to all holders */
+void round_trigger(struct core *c, struct job *job,
+                   uint64_t session); /* session 0: to all holders */
 void round_abort(struct core *c, struct job *job, Tide__AbortCode code, const char *reason);
 void round_all_acked(struct core *c, struct job *job);
 void round_answer(struct core *c, struct job *job, const struct pending *p, const struct event *ev);
@@ -392,29 +437,34 @@ void round_resolve(struct core *c, struct worker *w); /* tell it how its open ro
 void round_end_begun(struct core *c, struct job *job);
 void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m);
 void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange **ranges);
-void round_send_abort(struct core *c, struct job *job, uint64_t round, Tide__AbortCode code, const char *reason, uint64_t session);
+void round_send_abort(struct core *c, struct job *job, uint64_t round, Tide__AbortCode code,
+                      const char *reason, uint64_t session);
 void round_send_complete(struct core *c, struct job *job, uint64_t round);
 bool round_holds(const struct round *r); /* its commit is with the store */
-uint32_t round_holders(struct core *c, struct job *job, struct tide_arena *arena, struct tide_holder **ret, uint32_t *ret_total);
+uint32_t round_holders(struct core *c, struct job *job, struct tide_arena *arena,
+                       struct tide_holder **ret, uint32_t *ret_total);
 
 /* ---- ack.c */
 void ack_batch(struct core *c, struct session *s, struct tide_bytes body);
 
 /* ---- clean.c */
 void clean_add_snapshot(struct core *c, struct job *job, const struct snapshot *s);
-void clean_add_round(struct core *c, struct job *job, uint64_t round, uint64_t attempt, const char *directory);
+void clean_add_round(struct core *c, struct job *job, uint64_t round, uint64_t attempt,
+                     const char *directory);
 void clean_pump(struct core *c, struct job *job);
 void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const char *text);
 void clean_init(struct job *job);
 /* Marks what the new checkpoint puts out of use, in the commit; returns the highest such round. */
-uint64_t clean_subsume(struct core *c, struct job *job, struct tide_commit *commit, uint64_t newest);
+uint64_t clean_subsume(struct core *c, struct job *job, struct tide_commit *commit,
+                       uint64_t newest);
 void clean_subsumed(struct core *c, struct job *job); /* that commit is stored */
 uint64_t clean_backlog(const struct core *c);
 
 /* ---- admin.c */
 void admin_frame(struct core *c, struct session *s, struct tide_bytes frame);
 void admin_closed(struct core *c, uint64_t session);
-void admin_operation_stored(struct core *c, struct job *job, uint64_t operation, enum tide_outcome outcome, const char *text);
+void admin_operation_stored(struct core *c, struct job *job, uint64_t operation,
+                            enum tide_outcome outcome, const char *text);
 void admin_progress(struct core *c, const struct operation *op);
 
 #endif

@@ -1,17 +1,19 @@
 /* A job: its birth from a spec or from the store, its states, its end.
  *
  * WAITING (for tasks) -> RESTORING -> RUNNING -> back to WAITING whenever an attempt ends, or
- * STOPPING once every task has ended -> FINISHED. HELD and FAILED are left by an operator's hand alone. Each
- * state is durable before anybody is told. */
+ * STOPPING once every task has ended -> FINISHED. HELD and FAILED are left by an operator's hand
+ * alone. Each state is durable before anybody is told. */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
 
 static const uint32_t may_move[] = {
-    [TIDE_JOB_WAITING] = 1u << TIDE_JOB_RESTORING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_HELD | 1u << TIDE_JOB_FAILED,
-    [TIDE_JOB_RESTORING] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_RUNNING | 1u << TIDE_JOB_HELD | 1u << TIDE_JOB_FAILED |
-                           1u << TIDE_JOB_STOPPING,
-    [TIDE_JOB_RUNNING] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_HELD | 1u << TIDE_JOB_FAILED,
+    [TIDE_JOB_WAITING] = 1u << TIDE_JOB_RESTORING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_HELD |
+                         1u << TIDE_JOB_FAILED,
+    [TIDE_JOB_RESTORING] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_RUNNING | 1u << TIDE_JOB_HELD |
+                           1u << TIDE_JOB_FAILED | 1u << TIDE_JOB_STOPPING,
+    [TIDE_JOB_RUNNING] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_HELD |
+                         1u << TIDE_JOB_FAILED,
     [TIDE_JOB_STOPPING] = 1u << TIDE_JOB_FINISHED | 1u << TIDE_JOB_HELD,
     [TIDE_JOB_FINISHED] = 0,
 };
@@ -23,12 +25,14 @@ void job_move(struct job *job, enum tide_job_state to)
     job->state = to;
 }
 
-void job_record_state(struct core *c, struct tide_commit *commit, struct job *job, enum tide_job_state state)
+void job_record_state(struct core *c, struct tide_commit *commit, struct job *job,
+                      enum tide_job_state state)
 {
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_JOB_STATE, job->id);
     core_assert(r != NULL);
     r->job_state.state = state;
-    r->job_state.cause = job->cause ? tide_commit_bytes(commit, VIEW(job->cause)) : (struct tide_bytes){0};
+    r->job_state.cause =
+        job->cause ? tide_commit_bytes(commit, VIEW(job->cause)) : (struct tide_bytes){0};
     r->job_state.snapshot = tide_job_ended(state) ? job->ended_snapshot : 0;
     r->job_state.wall = c->wall;
     core_assert(commit->rc == 0);
@@ -49,7 +53,8 @@ static struct job *job_init(struct core *c, struct tide_graph *graph, tide_id id
     tide__gauges__init(&job->gauges);
     job->gauges.last_checkpoint_duration = job->gauges.last_checkpoint_size = -1;
     job->gauges.last_checkpoint_full_size = job->gauges.last_completed_checkpoint_id = -1;
-    job->gauges.last_checkpoint_completed_timestamp = job->gauges.last_checkpoint_restore_timestamp = -1;
+    job->gauges.last_checkpoint_completed_timestamp =
+        job->gauges.last_checkpoint_restore_timestamp = -1;
     attempt_timers_init(job);
     trigger_init(job);
     round_init(job);
@@ -73,7 +78,8 @@ struct job *job_new(struct core *c, struct tide_graph *graph)
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_JOB, id);
     core_assert(r != NULL);
     r->job_new.name = tide_commit_bytes(commit, graph->name);
-    r->job_new.spec = tide_commit_bytes(commit, (struct tide_bytes){graph->spec_bytes, graph->spec_len});
+    r->job_new.spec =
+        tide_commit_bytes(commit, (struct tide_bytes){graph->spec_bytes, graph->spec_len});
     r->job_new.fingerprint = tide_commit_bytes(commit, (struct tide_bytes){graph->fingerprint, 16});
     r->job_new.created_wall = c->wall;
     /* the longest lease ever granted is durable before it is granted */
@@ -93,7 +99,8 @@ struct job *job_new(struct core *c, struct tide_graph *graph)
 void job_free(struct job *job)
 {
     struct core *c = job->core;
-    while (job->workers) worker_release(c, job->workers);
+    while (job->workers)
+        worker_release(c, job->workers);
     if (job->round) round_free(c, job);
     while (job->snapshots) {
         struct snapshot *s = job->snapshots;
@@ -124,7 +131,8 @@ void job_free(struct job *job)
         free(t->directory);
         free(t);
     }
-    for (uint32_t i = 0; i < job->n_begun; i++) free((void *)(uintptr_t)job->begun[i].directory.data);
+    for (uint32_t i = 0; i < job->n_begun; i++)
+        free((void *)(uintptr_t)job->begun[i].directory.data);
     free(job->begun);
     free(job->image);
     bits_release(&job->restored);
@@ -146,9 +154,15 @@ static void load_snapshots(struct core *c, struct job *job, const struct tide_ca
     for (uint32_t i = 0; i < from->n_snapshots; i++) {
         const struct tide_catalog_snapshot *f = &from->snapshots[i];
         struct snapshot *s = core_alloc(sizeof *s);
-        *s = (struct snapshot){.round = f->round, .incarnation = f->incarnation, .attempt = f->attempt,
-                               .parent = f->parent, .completed_wall = f->completed_wall, .bytes = f->bytes,
-                               .kind = f->kind, .state = f->state, .directory = core_text(f->directory),
+        *s = (struct snapshot){.round = f->round,
+                               .incarnation = f->incarnation,
+                               .attempt = f->attempt,
+                               .parent = f->parent,
+                               .completed_wall = f->completed_wall,
+                               .bytes = f->bytes,
+                               .kind = f->kind,
+                               .state = f->state,
+                               .directory = core_text(f->directory),
                                .ended = core_copy(f->ended)};
         *end = s;
         end = &s->next;
@@ -157,7 +171,8 @@ static void load_snapshots(struct core *c, struct job *job, const struct tide_ca
         if (s->state == TIDE_DELETING) clean_add_snapshot(c, job, s);
         job->gauges.last_completed_checkpoint_id = (int64_t)s->round;
         job->gauges.last_checkpoint_completed_timestamp = (int64_t)(s->completed_wall / MS);
-        job->gauges.last_checkpoint_size = job->gauges.last_checkpoint_full_size = (int64_t)s->bytes;
+        job->gauges.last_checkpoint_size = job->gauges.last_checkpoint_full_size =
+            (int64_t)s->bytes;
         job->gauges.last_checkpoint_external_path = PB(VIEW(s->directory));
     }
 }
@@ -180,7 +195,8 @@ static void load_attempt(struct job *job, const struct tide_catalog_attempt *fro
         w->n_ranges = m->n_ranges;
         w->ranges = core_alloc((size_t)m->n_ranges * 2 * sizeof *w->ranges + 8);
         memcpy(w->ranges, m->ranges, (size_t)m->n_ranges * 2 * sizeof *w->ranges);
-        for (uint32_t k = 0; k < m->n_ranges; k++) w->tasks += w->ranges[2 * k + 1];
+        for (uint32_t k = 0; k < m->n_ranges; k++)
+            w->tasks += w->ranges[2 * k + 1];
         w->attempt = job->attempt;
         w->started = true;
         /* of an attempt that has ended, too, nobody knows here that the leases are over */
@@ -194,9 +210,11 @@ static void load_owed(struct job *job, const struct tide_catalog_job *from)
     struct owed **end = &job->owed;
     for (uint32_t i = 0; i < from->n_owed; i++) {
         int64_t task = tide_graph_task(job->graph, from->owed[i].uid, from->owed[i].subtask);
-        if (task < 0) continue; /* an operator that the graph lost: kept in the store, named there */
+        if (task < 0)
+            continue; /* an operator that the graph lost: kept in the store, named there */
         struct owed *o = core_alloc(sizeof *o);
-        *o = (struct owed){from->owed[i].round, (uint32_t)task, core_copy(from->owed[i].handle), NULL};
+        *o = (struct owed){from->owed[i].round, (uint32_t)task, core_copy(from->owed[i].handle),
+                           NULL};
         *end = o;
         end = &o->next;
     }
@@ -224,11 +242,18 @@ static void load_operations(struct job *job, const struct tide_catalog_job *from
     for (uint32_t i = 0; i < from->n_operations; i++) {
         const struct tide_catalog_operation *f = &from->operations[i];
         struct operation *op = core_alloc(sizeof *op);
-        *op = (struct operation){.id = f->id, .snapshot = f->snapshot, .begun_wall = f->begun_wall,
-                                 .ended_wall = f->ended_wall, .kind = f->kind, .state = f->state,
-                                 .key = core_copy(f->key), .target = core_copy(f->target),
-                                 .location = core_copy(f->location), .error = core_copy(f->error),
-                                 .label = core_copy(f->label), .durable = true};
+        *op = (struct operation){.id = f->id,
+                                 .snapshot = f->snapshot,
+                                 .begun_wall = f->begun_wall,
+                                 .ended_wall = f->ended_wall,
+                                 .kind = f->kind,
+                                 .state = f->state,
+                                 .key = core_copy(f->key),
+                                 .target = core_copy(f->target),
+                                 .location = core_copy(f->location),
+                                 .error = core_copy(f->error),
+                                 .label = core_copy(f->label),
+                                 .durable = true};
         /* its round, if it had one, did not complete, or the operation would be done: try again */
         if (op->state == TIDE_OP_RUNNING) {
             op->state = TIDE_OP_QUEUED;
@@ -245,8 +270,10 @@ static void load_ended(struct job *job)
     const struct snapshot *s = job_latest_checkpoint(job);
     if (!s) return;
     for (size_t at = 0; at + 8 <= s->ended.len; at += 8) {
-        uint32_t first = tide_get_u32(s->ended.data + at), count = tide_get_u32(s->ended.data + at + 4);
-        for (uint32_t i = 0; i < count && first + i < job->graph->tasks; i++) bits_put(&job->ended, first + i);
+        uint32_t first = tide_get_u32(s->ended.data + at),
+                 count = tide_get_u32(s->ended.data + at + 4);
+        for (uint32_t i = 0; i < count && first + i < job->graph->tasks; i++)
+            bits_put(&job->ended, first + i);
     }
 }
 
@@ -273,7 +300,8 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
     load_ended(job);
     if (!tide_job_ended(job->state) && job->state != TIDE_JOB_HELD) load_attempt(job, &from->last);
     if (!job->attempt_open && (job->state == TIDE_JOB_RESTORING || job->state == TIDE_JOB_RUNNING))
-        job->state = TIDE_JOB_WAITING; /* the attempt's end is durable, the state's row had not followed */
+        job->state =
+            TIDE_JOB_WAITING; /* the attempt's end is durable, the state's row had not followed */
 }
 
 /* ---- holding and ending */
@@ -344,8 +372,8 @@ void job_ended_stored(struct core *c, struct job *job)
     stop.reason = PB(VIEW(job->cause ? job->cause : "every task has reached the end of its input"));
     message.msg_case = TIDE__TO_WORKER__MSG_STOP;
     message.stop = &stop;
-    core_log(c, LEVEL_INFO, "job %s is %s, last snapshot %" PRIu64, job->name, tide_job_state_name(job->state),
-             job->ended_snapshot);
+    core_log(c, LEVEL_INFO, "job %s is %s, last snapshot %" PRIu64, job->name,
+             tide_job_state_name(job->state), job->ended_snapshot);
     job->attempt_open = job->adopting = false;
     timer_clear(c, &job->trigger_timer);
     for (struct worker *w = job->workers, *next; w; w = next) {

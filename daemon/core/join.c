@@ -112,9 +112,11 @@ void worker_renew(struct core *c, struct worker *w)
 void lease_arm(struct core *c, struct job *job)
 {
     uint64_t first = NEVER;
-    if (job->lease_timer.place) return; /* it fires at the earliest of them as of then, and looks again */
+    if (job->lease_timer.place)
+        return; /* it fires at the earliest of them as of then, and looks again */
     for (struct worker *w = job->workers; w; w = w->next)
-        if ((w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) && w->lease_until < first)
+        if ((w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) &&
+            w->lease_until < first)
             first = w->lease_until;
     timer_set(c, &job->lease_timer, first);
 }
@@ -137,7 +139,10 @@ void worker_lost(struct core *c, struct worker *w, const char *why)
         w->session = 0;
     }
     if (holds) {
-        char *reason = core_printf("worker %.*s is lost: %s", (int)w->name.len, (const char *)w->name.data, why);
+        worker_stand(
+            w, STANDS_REWINDING); /* the attempt's end is not to release it: that follows here */
+        char *reason = core_printf("worker %.*s is lost: %s", (int)w->name.len,
+                                   (const char *)w->name.data, why);
         attempt_end(c, job, reason);
         free(reason);
     }
@@ -253,33 +258,43 @@ static struct job *join_job(struct core *c, struct session *s, const Tide__Join 
     if (m->what_case == TIDE__JOIN__WHAT_FINGERPRINT) {
         if (!job)
             send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_NO_JOB,
-                         "job \"%.*s\" is not known here: join with its spec", (int)m->job.len, (char *)m->job.data);
-        else if (m->fingerprint.len != 16 || memcmp(m->fingerprint.data, job->graph->fingerprint, 16) != 0) {
+                         "job \"%.*s\" is not known here: join with its spec", (int)m->job.len,
+                         (char *)m->job.data);
+        else if (m->fingerprint.len != 16 ||
+                 memcmp(m->fingerprint.data, job->graph->fingerprint, 16) != 0) {
             send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC,
-                         "the spec of job %s has another fingerprint: join with the spec to see the difference", job->name);
+                         "the spec of job %s has another fingerprint: join with the spec to see "
+                         "the difference",
+                         job->name);
             job = NULL;
         }
         return job;
     }
     struct tide_graph *graph = NULL;
-    int rc = m->what_case == TIDE__JOIN__WHAT_SPEC ? tide_graph_new(m->spec, &graph, why) : TIDE_EINVAL;
+    int rc =
+        m->what_case == TIDE__JOIN__WHAT_SPEC ? tide_graph_new(m->spec, &graph, why) : TIDE_EINVAL;
     if (rc) {
-        if (m->what_case != TIDE__JOIN__WHAT_SPEC) snprintf(why, sizeof why, "Join brings neither spec nor fingerprint");
+        if (m->what_case != TIDE__JOIN__WHAT_SPEC)
+            snprintf(why, sizeof why, "Join brings neither spec nor fingerprint");
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC, "the job's spec is refused: %s", why);
         return NULL;
     }
     if (!tide_bytes_equal(graph->name, UNPB(m->job))) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC, "Join is for job \"%.*s\", its spec for job %.*s",
-                     (int)m->job.len, (char *)m->job.data, (int)graph->name.len, (const char *)graph->name.data);
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC,
+                     "Join is for job \"%.*s\", its spec for job %.*s", (int)m->job.len,
+                     (char *)m->job.data, (int)graph->name.len, (const char *)graph->name.data);
         job = NULL;
     } else if (!job && c->n_jobs >= c->config.jobs_max) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY, "this daemon has its %u jobs ([limits] jobs)", c->config.jobs_max);
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY,
+                     "this daemon has its %u jobs ([limits] jobs)", c->config.jobs_max);
     } else if (!job) {
         return job_new(c, graph);
     } else if (memcmp(graph->fingerprint, job->graph->fingerprint, 16) != 0) {
         tide_graph_difference(job->graph, graph, why);
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC,
-                     "the spec differs from the one in force for job %s: %s (changing a job is not supported yet)", job->name, why);
+                     "the spec differs from the one in force for job %s: %s (changing a job is not "
+                     "supported yet)",
+                     job->name, why);
         job = NULL;
     }
     tide_graph_free(graph);
@@ -310,10 +325,12 @@ static const char *impossible(const struct core *c, const struct job *job, const
     bool listed = false;
     if (!t) return NULL;
     for (uint32_t i = 0; i < c->n_incarnations; i++)
-        listed |= c->incarnations[i].number == t->incarnation && c->incarnations[i].nonce == t->nonce;
+        listed |=
+            c->incarnations[i].number == t->incarnation && c->incarnations[i].nonce == t->nonce;
     if (!listed) return "an incarnation that this store has not seen";
     if (t->attempt > job->attempt) return "an attempt that this store has not seen";
-    if (m->told_complete > job->last_complete) return "a completed round that this store does not have";
+    if (m->told_complete > job->last_complete)
+        return "a completed round that this store does not have";
     for (size_t i = 0; i < m->n_open; i++)
         if (m->open[i]->round >= c->next_id) return "a round that this store has not issued";
     return NULL;
@@ -345,7 +362,8 @@ static void take_over(struct worker *w, struct session *s, const Tide__Join *m)
     w->endpoint = core_copy(UNPB(m->endpoint));
     w->open_rounds = core_alloc((m->n_open + 1) * sizeof *w->open_rounds);
     w->n_open = (uint32_t)m->n_open;
-    for (size_t i = 0; i < m->n_open; i++) w->open_rounds[i] = m->open[i]->round;
+    for (size_t i = 0; i < m->n_open; i++)
+        w->open_rounds[i] = m->open[i]->round;
     w->told_complete = m->told_complete;
     w->session = s->id;
     s->worker = w;
@@ -365,15 +383,20 @@ static bool same_ranges(const struct worker *w, const Tide__Join *m)
 {
     if (w->n_ranges != m->n_tasks) return false;
     for (uint32_t i = 0; i < w->n_ranges; i++)
-        if (w->ranges[2 * i] != m->tasks[i]->first || w->ranges[2 * i + 1] != m->tasks[i]->count) return false;
+        if (w->ranges[2 * i] != m->tasks[i]->first || w->ranges[2 * i + 1] != m->tasks[i]->count)
+            return false;
     return true;
 }
 
-static void join_with_attempt(struct core *c, struct session *s, struct job *job, const Tide__Join *m)
+static void join_with_attempt(struct core *c, struct session *s, struct job *job,
+                              const Tide__Join *m)
 {
     struct worker *w = job->workers;
-    while (w && !(same_process(w, m) && (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING))) w = w->next;
-    bool current = w && w->standing == STANDS_HOLDING && job->attempt_open && m->token->attempt == job->attempt &&
+    while (w && !(same_process(w, m) &&
+                  (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING)))
+        w = w->next;
+    bool current = w && w->standing == STANDS_HOLDING && job->attempt_open &&
+                   m->token->attempt == job->attempt &&
                    m->token->incarnation == job->attempt_incarnation && same_ranges(w, m);
     s->joined = true;
     if (w) {
@@ -395,21 +418,27 @@ static void join_with_attempt(struct core *c, struct session *s, struct job *job
     tell_joined(c, w);
     for (size_t i = 0; i < m->n_ending && ranges_ok(job, m->n_ending, m->ending, w); i++)
         for (uint32_t t = 0; t < m->ending[i]->count; t++)
-            if (!bits_get(&job->ended, m->ending[i]->first + t)) bits_put(&job->ending, m->ending[i]->first + t);
+            if (!bits_get(&job->ended, m->ending[i]->first + t))
+                bits_put(&job->ending, m->ending[i]->first + t);
     attempt_rejoined(c, w);
 }
 
-static void join_with_nothing(struct core *c, struct session *s, struct job *job, const Tide__Join *m)
+static void join_with_nothing(struct core *c, struct session *s, struct job *job,
+                              const Tide__Join *m)
 {
     struct worker *old = s->worker && s->worker->job == job ? s->worker : job->workers;
-    while (old && old != s->worker && !same_process(old, m)) old = old->next;
+    while (old && old != s->worker && !same_process(old, m))
+        old = old->next;
     if (old) {
-        bool held = old->standing == STANDS_HOLDING && job->attempt_open && old->attempt == job->attempt;
+        bool held =
+            old->standing == STANDS_HOLDING && job->attempt_open && old->attempt == job->attempt;
         leave_session(c, old, s);
         if (s->worker == old) s->worker = NULL;
-        old->session = 0; /* whatever the attempt's end says is not for the one that has come anew */
+        old->session =
+            0; /* whatever the attempt's end says is not for the one that has come anew */
         if (held) {
-            char *why = core_printf("worker %.*s joined again with nothing", (int)old->name.len, (const char *)old->name.data);
+            char *why = core_printf("worker %.*s joined again with nothing", (int)old->name.len,
+                                    (const char *)old->name.data);
             attempt_end(c, job, why);
             free(why);
         }
@@ -433,8 +462,9 @@ static void join_with_nothing(struct core *c, struct session *s, struct job *job
     const struct worker *holder = in_the_way(w);
     if (holder && holder->session) {
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_TASKS,
-                     "a task of worker %.*s is hosted by worker %.*s, which is present", (int)w->name.len,
-                     (const char *)w->name.data, (int)holder->name.len, (const char *)holder->name.data);
+                     "a task of worker %.*s is hosted by worker %.*s, which is present",
+                     (int)w->name.len, (const char *)w->name.data, (int)holder->name.len,
+                     (const char *)holder->name.data);
         worker_release(c, w);
         return;
     }
@@ -451,12 +481,14 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
     Tide__Join *m = tide_unpack(&c->arena, &tide__join__descriptor, bytes, &rc);
     if (!m) {
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
-                     rc == TIDE_ETOOBIG ? "Join unpacks to more than 4 MiB" : "Join cannot be parsed");
+                     rc == TIDE_ETOOBIG ? "Join unpacks to more than 4 MiB"
+                                        : "Join cannot be parsed");
         return;
     }
     if (!well_formed(c, s, m)) return;
     if (m->spare) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_UNSUPPORTED, "spare workers are not supported yet");
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_UNSUPPORTED,
+                     "spare workers are not supported yet");
         return;
     }
     if (c->shutting_down) {
@@ -464,7 +496,8 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
         return;
     }
     if (c->n_workers >= c->config.workers_max) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY, "this daemon has its %u workers ([limits] workers)", c->config.workers_max);
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY,
+                     "this daemon has its %u workers ([limits] workers)", c->config.workers_max);
         return;
     }
     struct job *job = join_job(c, s, m);
@@ -474,13 +507,17 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
         return;
     }
     if (s->worker && s->worker->job != job) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE, "this connection has joined job %s: use another for job %s",
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE,
+                     "this connection has joined job %s: use another for job %s",
                      s->worker->job->name, job->name);
         return;
     }
-    if (!ranges_ok(job, m->n_tasks, m->tasks, NULL) || !ranges_ok(job, m->n_ending, m->ending, NULL)) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_TASKS,
-                     "Join names tasks that job %s does not have (it has %u), or in no rising order", job->name, job->graph->tasks);
+    if (!ranges_ok(job, m->n_tasks, m->tasks, NULL) ||
+        !ranges_ok(job, m->n_ending, m->ending, NULL)) {
+        send_refused(
+            c, s, TIDE__REFUSED_CODE__REFUSED_TASKS,
+            "Join names tasks that job %s does not have (it has %u), or in no rising order",
+            job->name, job->graph->tasks);
         return;
     }
     if (m->token && memcmp(m->token->store_id.data, c->store_id.b, 16) != 0) {
@@ -490,8 +527,9 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
     }
     const char *beyond = impossible(c, job, m);
     if (beyond) {
-        char *cause = core_printf("worker %.*s knows of %s: an old copy of the database may have been put back",
-                                  (int)m->worker.len, (char *)m->worker.data, beyond);
+        char *cause = core_printf(
+            "worker %.*s knows of %s: an old copy of the database may have been put back",
+            (int)m->worker.len, (char *)m->worker.data, beyond);
         fence(c, s, cause);
         s->joined = true;
         job_hold(c, job, cause);
@@ -499,7 +537,8 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
         return;
     }
     if (job->state == TIDE_JOB_HELD)
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_HELD, "job %s is held: %s", job->name, job->cause ? job->cause : "");
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_HELD, "job %s is held: %s", job->name,
+                     job->cause ? job->cause : "");
     else if (m->token)
         join_with_attempt(c, s, job, m);
     else
@@ -524,7 +563,8 @@ static void heartbeat(struct core *c, struct session *s, const Tide__Heartbeat *
 static void holder_gone(struct core *c, struct session *s, const Tide__HolderGone *m)
 {
     if (s->worker->standing != STANDS_PARKED || !m->holder || m->holder->boot_id.len == 0) return;
-    if (!tide_bytes_equal(UNPB(m->holder->boot_id), s->worker->boot_id)) return; /* it cannot know */
+    if (!tide_bytes_equal(UNPB(m->holder->boot_id), s->worker->boot_id))
+        return; /* it cannot know */
     for (struct worker *w = s->worker->job->workers; w; w = w->next) {
         if (w == s->worker || w->session || w->standing == STANDS_PARKED) continue;
         if (w->pid != m->holder->pid || w->start_time != m->holder->start_time ||
@@ -538,7 +578,8 @@ static void holder_gone(struct core *c, struct session *s, const Tide__HolderGon
 static void leave(struct core *c, struct session *s, const Tide__Leave *m)
 {
     struct worker *w = s->worker;
-    char *why = core_printf("it left: %.*s", (int)(m->reason.len < 200 ? m->reason.len : 200), (const char *)m->reason.data);
+    char *why = core_printf("it left: %.*s", (int)(m->reason.len < 200 ? m->reason.len : 200),
+                            (const char *)m->reason.data);
     if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) {
         worker_lost(c, w, why);
     } else {
@@ -556,24 +597,30 @@ static void joined_frame(struct core *c, struct session *s, const Tide__FromWork
     switch (m->msg_case) {
     case TIDE__FROM_WORKER__MSG_HEARTBEAT: heartbeat(c, s, m->heartbeat); break;
     case TIDE__FROM_WORKER__MSG_RESTORED: attempt_restored(c, w, m->restored); break;
-    case TIDE__FROM_WORKER__MSG_RESTORE_FAILED: attempt_restore_failed(c, w, m->restore_failed); break;
+    case TIDE__FROM_WORKER__MSG_RESTORE_FAILED:
+        attempt_restore_failed(c, w, m->restore_failed);
+        break;
     case TIDE__FROM_WORKER__MSG_DECLINE: round_decline(c, w, m->decline); break;
     case TIDE__FROM_WORKER__MSG_BARRIER: round_progress(c, w, m->barrier); break;
     case TIDE__FROM_WORKER__MSG_FINISHED:
         if (!ranges_ok(w->job, m->finished->n_tasks, m->finished->tasks, w))
-            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "TaskFinished names a task of another worker");
+            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
+                         "TaskFinished names a task of another worker");
         else if (m->finished->attempt == w->attempt)
             round_finished(c, w, m->finished->n_tasks, m->finished->tasks);
         break;
     case TIDE__FROM_WORKER__MSG_CONFIRM:
         if (!ranges_ok(w->job, m->confirm->n_tasks, m->confirm->tasks, w))
-            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "Confirm names a task of another worker");
+            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
+                         "Confirm names a task of another worker");
         else
             round_confirm(c, w, m->confirm);
         break;
     case TIDE__FROM_WORKER__MSG_HOLDER_GONE: holder_gone(c, s, m->holder_gone); break;
     case TIDE__FROM_WORKER__MSG_LEAVE: leave(c, s, m->leave); break;
-    default: send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE, "a message that is not for this moment (%d)", (int)m->msg_case);
+    default:
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE,
+                     "a message that is not for this moment (%d)", (int)m->msg_case);
     }
 }
 
@@ -584,7 +631,8 @@ void worker_frame(struct core *c, struct session *s, struct tide_bytes frame)
     if (field == TIDE__FROM_WORKER__MSG_JOIN) {
         int rc = tide_joiner_add(&s->joiner, content);
         if (rc < 0)
-            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "Join: its parts do not make a whole: %s", tide_strerror(rc));
+            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
+                         "Join: its parts do not make a whole: %s", tide_strerror(rc));
         else if (rc > 0) {
             join(c, s, (struct tide_bytes){s->joiner.bytes.data, s->joiner.bytes.len});
             tide_joiner_release(&s->joiner);
@@ -608,7 +656,8 @@ void worker_frame(struct core *c, struct session *s, struct tide_bytes frame)
     Tide__FromWorker *m = tide_unpack(&c->arena, &tide__from_worker__descriptor, frame, &rc);
     if (!m || m->msg_case == TIDE__FROM_WORKER__MSG__NOT_SET)
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
-                     !m && rc == TIDE_ETOOBIG ? "a message that unpacks to more than 4 MiB" : "a frame that cannot be parsed");
+                     !m && rc == TIDE_ETOOBIG ? "a message that unpacks to more than 4 MiB"
+                                              : "a frame that cannot be parsed");
     else
         joined_frame(c, s, m);
 }

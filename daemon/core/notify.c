@@ -1,9 +1,9 @@
 /* What workers are told about rounds, and what they tell besides acks: triggers, completions,
  * aborts, confirms, progress, the end of their input.
  *
- * Everything is repeated until it is settled: on every rejoin a worker hears how each round ended that it
- * named as open, the newest completion that it had not heard of, and the trigger of the round
- * under way. Every message is idempotent by (attempt, round). */
+ * Everything is repeated until it is settled: on every rejoin a worker hears how each round ended
+ * that it named as open, the newest completion that it had not heard of, and the trigger of the
+ * round under way. Every message is idempotent by (attempt, round). */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
@@ -38,14 +38,16 @@ static bool owed_from_before(const struct job *job)
     return job->owed && job->owed->round <= job->restored_from;
 }
 
-static void fill_complete(struct core *c, struct job *job, uint64_t round, bool commits, Tide__Complete *m)
+static void fill_complete(struct core *c, struct job *job, uint64_t round, bool commits,
+                          Tide__Complete *m)
 {
     tide__complete__init(m);
     m->attempt = job->attempt;
     m->round = round;
     m->commits = commits;
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        if (s->kind == TIDE_CHECKPOINT && s->state != TIDE_RETAINED && s->round < round && s->round > m->subsumed)
+        if (s->kind == TIDE_CHECKPOINT && s->state != TIDE_RETAINED && s->round < round &&
+            s->round > m->subsumed)
             m->subsumed = s->round;
     if (commits) m->n_ended = bits_ranges(&job->ended, &c->out, &m->ended);
     m->lowest_pending = job_lowest_pending(job);
@@ -56,7 +58,8 @@ void round_send_complete(struct core *c, struct job *job, uint64_t round)
     const struct snapshot *s = job_snapshot(job, round);
     Tide__Complete m;
     Tide__ToWorker message = TIDE__TO_WORKER__INIT;
-    bool commits = PLANTED(TELL_EARLY) ? !s || s->kind == TIDE_CHECKPOINT : s && s->kind == TIDE_CHECKPOINT;
+    bool commits =
+        PLANTED(TELL_EARLY) ? !s || s->kind == TIDE_CHECKPOINT : s && s->kind == TIDE_CHECKPOINT;
     /* what is owed from before the attempt comes first: effects happen in order of rounds */
     if (commits && owed_from_before(job)) {
         job->unsent_complete = round;
@@ -68,7 +71,8 @@ void round_send_complete(struct core *c, struct job *job, uint64_t round)
     send_holders(c, job, &message, ask(c, ASKED_COMPLETE_SENT, job, round));
 }
 
-void round_send_abort(struct core *c, struct job *job, uint64_t round, Tide__AbortCode code, const char *reason, uint64_t session)
+void round_send_abort(struct core *c, struct job *job, uint64_t round, Tide__AbortCode code,
+                      const char *reason, uint64_t session)
 {
     Tide__Abort m = TIDE__ABORT__INIT;
     Tide__ToWorker message = TIDE__TO_WORKER__INIT;
@@ -136,8 +140,8 @@ void round_resolve(struct core *c, struct worker *w)
                 send_complete_to(c, w, s->round, s->kind == TIDE_CHECKPOINT);
         } else {
             record_unknown(c, job, w->open_rounds[i]);
-            round_send_abort(c, job, w->open_rounds[i], TIDE__ABORT_CODE__ABORT_RESTARTED, "the round did not outlive a restart or an abort",
-                             w->session);
+            round_send_abort(c, job, w->open_rounds[i], TIDE__ABORT_CODE__ABORT_RESTARTED,
+                             "the round did not outlive a restart or an abort", w->session);
         }
     }
     w->n_open = 0;
@@ -182,7 +186,8 @@ void round_end_begun(struct core *c, struct job *job)
 static bool names(const Tide__Confirm *m, uint32_t task)
 {
     for (size_t i = 0; i < m->n_tasks; i++)
-        if (task >= m->tasks[i]->first && task - m->tasks[i]->first < m->tasks[i]->count) return true;
+        if (task >= m->tasks[i]->first && task - m->tasks[i]->first < m->tasks[i]->count)
+            return true;
     return false;
 }
 
@@ -202,7 +207,8 @@ void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m)
 {
     struct job *job = w->job;
     struct tide_commit *commit = NULL;
-    if (m->attempt != job->attempt || w->attempt != m->attempt || w->standing != STANDS_HOLDING) return;
+    if (m->attempt != job->attempt || w->attempt != m->attempt || w->standing != STANDS_HOLDING)
+        return;
     for (struct owed **at = &job->owed; *at;) {
         struct owed *o = *at;
         if (o->round > m->round || !worker_hosts(w, o->task) || !names(m, o->task)) {
@@ -232,7 +238,8 @@ void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange 
     if (w->standing != STANDS_HOLDING || !job->attempt_open || w->attempt != job->attempt) return;
     for (size_t i = 0; i < n; i++)
         for (uint32_t t = 0; t < ranges[i]->count; t++)
-            if (!bits_get(&job->ended, ranges[i]->first + t)) bits_put(&job->ending, ranges[i]->first + t);
+            if (!bits_get(&job->ended, ranges[i]->first + t))
+                bits_put(&job->ending, ranges[i]->first + t);
     trigger_pump(c, job);
 }
 
@@ -240,7 +247,8 @@ void round_progress(struct core *c, struct worker *w, const Tide__Barrier *m)
 {
     struct job *job = w->job;
     struct round *r = job->round;
-    if (!r || m->round != r->number || m->attempt != job->attempt || w->attempt != m->attempt) return;
+    if (!r || m->round != r->number || m->attempt != job->attempt || w->attempt != m->attempt)
+        return;
     for (size_t i = 0; i < m->n_tasks; i++) {
         const Tide__TaskProgress *p = m->tasks[i];
         if (!worker_hosts(w, p->task)) continue;
@@ -254,18 +262,22 @@ void round_progress(struct core *c, struct worker *w, const Tide__Barrier *m)
         }
         if (low == r->n_progress || r->progress[low].task != p->task) {
             if (r->n_progress == PROGRESS_MAX) continue; /* more than anybody reads */
-            r->progress = core_grow(r->progress, r->n_progress, &r->progress_cap, sizeof *r->progress);
-            memmove(&r->progress[low + 1], &r->progress[low], (r->n_progress - low) * sizeof *r->progress);
+            r->progress =
+                core_grow(r->progress, r->n_progress, &r->progress_cap, sizeof *r->progress);
+            memmove(&r->progress[low + 1], &r->progress[low],
+                    (r->n_progress - low) * sizeof *r->progress);
             r->n_progress++;
         }
-        r->progress[low] = (struct progress){p->task, p->phase, p->channels_missing, p->channel_first, p->bytes};
+        r->progress[low] =
+            (struct progress){p->task, p->phase, p->channels_missing, p->channel_first, p->bytes};
     }
     (void)c;
 }
 
 /* ---- who holds a round */
 
-static struct tide_bytes phase_words(const struct round *r, const struct worker *w, uint32_t task, struct tide_arena *arena)
+static struct tide_bytes phase_words(const struct round *r, const struct worker *w, uint32_t task,
+                                     struct tide_arena *arena)
 {
     const struct progress *p = NULL;
     for (size_t i = 0; i < r->n_progress && !p; i++)
@@ -275,16 +287,22 @@ static struct tide_bytes phase_words(const struct round *r, const struct worker 
     char *text;
     switch (p ? p->phase : TIDE__TASK_PHASE__TASK_WAITING) {
     case TIDE__TASK_PHASE__TASK_ALIGNING:
-        text = tide_arena_printf(arena, "aligning, %u channels missing, first %u%s", p->missing, p->first_missing, away);
+        text = tide_arena_printf(arena, "aligning, %u channels missing, first %u%s", p->missing,
+                                 p->first_missing, away);
         break;
-    case TIDE__TASK_PHASE__TASK_SNAPSHOTTING: text = tide_arena_printf(arena, "snapshotting%s", away); break;
-    case TIDE__TASK_PHASE__TASK_UPLOADING: text = tide_arena_printf(arena, "uploading, %" PRIu64 " bytes so far%s", p->bytes, away); break;
+    case TIDE__TASK_PHASE__TASK_SNAPSHOTTING:
+        text = tide_arena_printf(arena, "snapshotting%s", away);
+        break;
+    case TIDE__TASK_PHASE__TASK_UPLOADING:
+        text = tide_arena_printf(arena, "uploading, %" PRIu64 " bytes so far%s", p->bytes, away);
+        break;
     default: text = tide_arena_printf(arena, "waiting for the first barrier%s", away);
     }
     return text ? VIEW(text) : VIEW("unknown");
 }
 
-uint32_t round_holders(struct core *c, struct job *job, struct tide_arena *arena, struct tide_holder **ret, uint32_t *ret_total)
+uint32_t round_holders(struct core *c, struct job *job, struct tide_arena *arena,
+                       struct tide_holder **ret, uint32_t *ret_total)
 {
     struct round *r = job->round;
     uint32_t n = 0;

@@ -9,17 +9,20 @@
 uint64_t ask(struct core *c, enum asked what, struct job *job, uint64_t number)
 {
     struct pending *p = core_alloc(sizeof *p);
-    *p = (struct pending){.what = what, .tag = ++c->next_tag, .since = c->now, .job = job, .number = number};
+    *p = (struct pending){
+        .what = what, .tag = ++c->next_tag, .since = c->now, .job = job, .number = number};
     map_put(&c->pending, p->tag, p);
     return p->tag;
 }
 
 static void arm_store_timer(struct core *c)
 {
-    timer_set(c, &c->store_timer, c->commits ? c->commits->since + c->config.store_timeout_us : NEVER);
+    timer_set(c, &c->store_timer,
+              c->commits ? c->commits->since + c->config.store_timeout_us : NEVER);
 }
 
-void ask_commit(struct core *c, struct tide_commit *commit, enum asked what, struct job *job, uint64_t number)
+void ask_commit(struct core *c, struct tide_commit *commit, enum asked what, struct job *job,
+                uint64_t number)
 {
     core_assert(commit && commit->rc == 0 && commit->awaited);
     commit->tag = ask(c, what, job, number);
@@ -41,7 +44,8 @@ void ride_commit(struct core *c, struct tide_commit *commit)
     act(c, ACT_COMMIT)->commit = commit;
 }
 
-void ask_file(struct core *c, enum file_op op, const char *path, enum asked what, struct job *job, uint64_t number)
+void ask_file(struct core *c, enum file_op op, const char *path, enum asked what, struct job *job,
+              uint64_t number)
 {
     uint64_t tag = ask(c, what, job, number);
     struct action *x = act(c, ACT_FILE);
@@ -68,7 +72,8 @@ static void reserved(struct core *c, const struct pending *p, enum tide_outcome 
 {
     c->reserving = false;
     if (outcome != TIDE_STORED) {
-        core_log(c, LEVEL_ERROR, "no ids could be reserved: the store %s; no round begins until it can",
+        core_log(c, LEVEL_ERROR,
+                 "no ids could be reserved: the store %s; no round begins until it can",
                  outcome == TIDE_NO_SPACE ? "has no space" : "refused");
         return;
     }
@@ -86,7 +91,8 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_RESERVE: reserved(c, p, ev->outcome); break;
     case ASKED_JOB:
         if (ev->outcome != TIDE_STORED) {
-            core_log(c, LEVEL_ERROR, "job %s could not be stored: %s", job->name, ev->text ? ev->text : "");
+            core_log(c, LEVEL_ERROR, "job %s could not be stored: %s", job->name,
+                     ev->text ? ev->text : "");
             job_hold(c, job, "the store did not take the job");
             break;
         }

@@ -1,7 +1,7 @@
 /* What each worker is told to restore: one Start per worker, made in one walk over the manifest.
  *
- * A Start is put together from pieces of packed bytes: the head, the peers (the same for all), and one TaskRestore
- * per task of that worker; protobuf reads concatenated pieces as one message. */
+ * A Start is put together from pieces of packed bytes: the head, the peers (the same for all), and
+ * one TaskRestore per task of that worker; protobuf reads concatenated pieces as one message. */
 #include "daemon/core/internal.h"
 
 #define START_TASKS_TAG 0x32u /* field 6, length-delimited */
@@ -31,7 +31,8 @@ static void put_task(struct tide_buf *out, const Tide__TaskRestore *task)
 static void add_owed(const struct job *job, Tide__TaskRestore *task, struct tide_arena *arena)
 {
     size_t n = 0;
-    for (const struct owed *o = job->owed; o; o = o->next) n += o->task == task->task;
+    for (const struct owed *o = job->owed; o; o = o->next)
+        n += o->task == task->task;
     if (!n) return;
     task->owed = tide_arena_alloc(arena, n * sizeof *task->owed);
     core_assert(task->owed != NULL);
@@ -46,11 +47,13 @@ static void add_owed(const struct job *job, Tide__TaskRestore *task, struct tide
     }
 }
 
-static void add_artifacts(const struct tide_ack_view *ack, Tide__TaskRestore *task, struct tide_arena *arena)
+static void add_artifacts(const struct tide_ack_view *ack, Tide__TaskRestore *task,
+                          struct tide_arena *arena)
 {
     struct tide_artifact_place place = {0};
     struct tide_artifact_view view;
-    task->artifacts = tide_arena_alloc(arena, ((size_t)ack->artifacts + 1) * sizeof *task->artifacts);
+    task->artifacts =
+        tide_arena_alloc(arena, ((size_t)ack->artifacts + 1) * sizeof *task->artifacts);
     core_assert(task->artifacts != NULL);
     for (uint32_t i = 0; tide_acks_artifact(ack, &place, &view); i++) {
         Tide__Artifact *a = tide_arena_alloc(arena, sizeof *a);
@@ -63,7 +66,8 @@ static void add_artifacts(const struct tide_ack_view *ack, Tide__TaskRestore *ta
             char derived[32];
             struct tide_bytes path = view.path;
             if (!path.len) {
-                path = (struct tide_bytes){(const uint8_t *)derived, tide_artifact_path(derived, ack->task, i)};
+                path = (struct tide_bytes){(const uint8_t *)derived,
+                                           tide_artifact_path(derived, ack->task, i)};
                 path = tide_arena_bytes(arena, path);
                 core_assert(path.data != NULL);
             }
@@ -81,7 +85,8 @@ static void add_artifacts(const struct tide_ack_view *ack, Tide__TaskRestore *ta
 }
 
 /* One TaskRestore for each ack of the manifest, to whoever hosts that task. */
-static void put_states(struct job *job, const struct tide_manifest *m, struct making **by_task, struct bits *done)
+static void put_states(struct job *job, const struct tide_manifest *m, struct making **by_task,
+                       struct bits *done)
 {
     struct tide_manifest_walk walk = {0};
     struct tide_ack_view ack;
@@ -121,7 +126,8 @@ static void put_peers(struct job *job, struct tide_buf *out)
         Tide__Start start = TIDE__START__INIT;
         Tide__Peer peer = TIDE__PEER__INIT, *peers[1] = {&peer};
         if (w->standing != STANDS_HOLDING) continue;
-        Tide__TaskRange *ranges = core_alloc(w->n_ranges * sizeof *ranges), **pointers = core_alloc(w->n_ranges * sizeof *pointers);
+        Tide__TaskRange *ranges = core_alloc(w->n_ranges * sizeof *ranges),
+                        **pointers = core_alloc(w->n_ranges * sizeof *pointers);
         for (uint32_t i = 0; i < w->n_ranges; i++) {
             tide__task_range__init(&ranges[i]);
             ranges[i].first = w->ranges[2 * i];
@@ -140,7 +146,8 @@ static void put_peers(struct job *job, struct tide_buf *out)
     }
 }
 
-static void send_start(struct core *c, const struct making *made, struct tide_bytes head, struct tide_bytes peers)
+static void send_start(struct core *c, const struct making *made, struct tide_bytes head,
+                       struct tide_bytes peers)
 {
     struct tide_buf whole, frames;
     tide_buf_init(&whole, TIDE_PARTS_MAX);
@@ -155,7 +162,8 @@ static void send_start(struct core *c, const struct making *made, struct tide_by
     tide_buf_release(&frames);
 }
 
-static void put_head(struct core *c, struct job *job, const struct tide_manifest *m, struct tide_buf *out)
+static void put_head(struct core *c, struct job *job, const struct tide_manifest *m,
+                     struct tide_buf *out)
 {
     Tide__Start start = TIDE__START__INIT;
     Tide__Token token = TIDE__TOKEN__INIT;
@@ -195,7 +203,8 @@ void restore_send_starts(struct core *c, struct job *job, const struct tide_mani
         made[n].w = w;
         tide_buf_init(&made[n].tasks, TIDE_PARTS_MAX);
         for (uint32_t i = 0; i < w->n_ranges; i++)
-            for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++) by_task[w->ranges[2 * i] + t] = &made[n];
+            for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++)
+                by_task[w->ranges[2 * i] + t] = &made[n];
         n++;
     }
     if (m) put_states(job, m, by_task, &done);
@@ -203,7 +212,8 @@ void restore_send_starts(struct core *c, struct job *job, const struct tide_mani
     put_head(c, job, m, &head);
     put_peers(job, &peers);
     for (size_t i = 0; i < n; i++) {
-        send_start(c, &made[i], (struct tide_bytes){head.data, head.len}, (struct tide_bytes){peers.data, peers.len});
+        send_start(c, &made[i], (struct tide_bytes){head.data, head.len},
+                   (struct tide_bytes){peers.data, peers.len});
         tide_buf_release(&made[i].tasks);
     }
     tide_buf_release(&head);

@@ -5,8 +5,8 @@
  * directory are made) and FINALIZING in between (its _metadata.pending is written and synced).
  *
  * What can go wrong: a task declines, the deadline comes, a worker is lost, the disk is full, the
- * daemon shuts down: the round aborts, naming who held it and where each was. From the hand-over of the commit nothing
- * aborts it but the store's own no. What workers are told stands in notify.c. */
+ * daemon shuts down: the round aborts, naming who held it and where each was. From the hand-over of
+ * the commit nothing aborts it but the store's own no. What workers are told stands in notify.c. */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
@@ -21,7 +21,8 @@ static const uint32_t may_move[] = {
 static void round_move(struct round *r, enum round_state to)
 {
     core_assert(may_move[r->state] & 1u << to);
-    if (to >= ROUND_FINALIZING && !PLANTED(ACK_COUNT) && !PLANTED(LEAVE_OUT)) core_assert(r->acked.set == r->expected);
+    if (to >= ROUND_FINALIZING && !PLANTED(ACK_COUNT) && !PLANTED(LEAVE_OUT))
+        core_assert(r->acked.set == r->expected);
     r->state = to;
 }
 
@@ -40,7 +41,8 @@ void round_free(struct core *c, struct job *job)
         free((void *)(uintptr_t)o->handle.data);
         free(o);
     }
-    for (uint32_t i = 0; i < r->n_chunks; i++) free((void *)(uintptr_t)r->chunks[i].data);
+    for (uint32_t i = 0; i < r->n_chunks; i++)
+        free((void *)(uintptr_t)r->chunks[i].data);
     free(r->chunks);
     tide_buf_release(&r->chunk);
     bits_release(&r->acked);
@@ -53,8 +55,8 @@ void round_free(struct core *c, struct job *job)
 
 /* ---- beginning */
 
-static void record_round(struct core *c, struct tide_commit *commit, struct job *job, enum tide_record_type type,
-                         struct tide_record_round **ret)
+static void record_round(struct core *c, struct tide_commit *commit, struct job *job,
+                         enum tide_record_type type, struct tide_record_round **ret)
 {
     struct round *r = job->round;
     struct tide_record *rec = tide_commit_add(commit, type, job->id);
@@ -71,12 +73,15 @@ static void record_round(struct core *c, struct tide_commit *commit, struct job 
     *ret = &rec->round;
 }
 
-static char *savepoint_directory(const struct core *c, const struct job *job, const struct operation *op, uint64_t number)
+static char *savepoint_directory(const struct core *c, const struct job *job,
+                                 const struct operation *op, uint64_t number)
 {
     char hex[7];
-    for (int i = 0; i < 3; i++) snprintf(hex + 2 * i, 3, "%02x", job->id.b[i]);
+    for (int i = 0; i < 3; i++)
+        snprintf(hex + 2 * i, 3, "%02x", job->id.b[i]);
     if (op->target.len)
-        return core_printf("%.*s/savepoint-%s-%" PRIu64, (int)op->target.len, (const char *)op->target.data, hex, number);
+        return core_printf("%.*s/savepoint-%s-%" PRIu64, (int)op->target.len,
+                           (const char *)op->target.data, hex, number);
     return core_printf("%s/savepoint-%s-%" PRIu64, c->config.savepoint_root, hex, number);
 }
 
@@ -130,13 +135,19 @@ static void opened(struct core *c, struct job *job, const struct event *ev, bool
 {
     struct round *r = job->round;
     if (stored && ev->outcome != TIDE_STORED) {
-        round_abort(c, job, ev->outcome == TIDE_NO_SPACE ? TIDE__ABORT_CODE__ABORT_NO_SPACE : TIDE__ABORT_CODE__ABORT_REFUSED,
+        round_abort(c, job,
+                    ev->outcome == TIDE_NO_SPACE ? TIDE__ABORT_CODE__ABORT_NO_SPACE
+                                                 : TIDE__ABORT_CODE__ABORT_REFUSED,
                     "the savepoint's intent could not be stored");
         return;
     }
     if (!stored && ev->rc) {
-        char *why = core_printf("its directory could not be made: %s", ev->text ? ev->text : tide_strerror(ev->rc));
-        round_abort(c, job, ev->rc == TIDE_ENOSPC ? TIDE__ABORT_CODE__ABORT_NO_SPACE : TIDE__ABORT_CODE__ABORT_STORAGE, why);
+        char *why = core_printf("its directory could not be made: %s",
+                                ev->text ? ev->text : tide_strerror(ev->rc));
+        round_abort(c, job,
+                    ev->rc == TIDE_ENOSPC ? TIDE__ABORT_CODE__ABORT_NO_SPACE
+                                          : TIDE__ABORT_CODE__ABORT_STORAGE,
+                    why);
         free(why);
         return;
     }
@@ -307,17 +318,25 @@ static void keep_snapshot(struct core *c, struct job *job)
     struct round *r = job->round;
     struct snapshot *s = core_alloc(sizeof *s), **end = &job->snapshots;
     const struct snapshot *parent = job_latest_checkpoint(job);
-    *s = (struct snapshot){.round = r->number, .incarnation = c->incarnation, .attempt = r->attempt,
-                           .parent = parent ? parent->round : job->restored_from, .completed_wall = c->wall,
-                           .bytes = r->bytes, .kind = r->kind, .state = TIDE_RETAINED,
-                           .directory = core_printf("%s", r->directory), .ended = core_copy(ended_after(c, job))};
-    while (*end) end = &(*end)->next;
+    *s = (struct snapshot){.round = r->number,
+                           .incarnation = c->incarnation,
+                           .attempt = r->attempt,
+                           .parent = parent ? parent->round : job->restored_from,
+                           .completed_wall = c->wall,
+                           .bytes = r->bytes,
+                           .kind = r->kind,
+                           .state = TIDE_RETAINED,
+                           .directory = core_printf("%s", r->directory),
+                           .ended = core_copy(ended_after(c, job))};
+    while (*end)
+        end = &(*end)->next;
     *end = s;
     job->last_complete = r->number;
     gauges_complete(c, job, s);
     if (r->kind != TIDE_CHECKPOINT) return;
     struct owed **last = &job->owed;
-    while (*last) last = &(*last)->next;
+    while (*last)
+        last = &(*last)->next;
     *last = r->handles;
     r->handles = NULL;
     bits_or(&job->ended, &r->ending);
@@ -329,14 +348,16 @@ static void complete(struct core *c, struct job *job)
     struct round *r = job->round;
     struct operation *op = r->operation;
     uint64_t number = r->number;
-    bool checkpoint = r->kind == TIDE_CHECKPOINT, stopping = r->final && checkpoint, here = r->attempt == job->attempt && job->attempt_open;
+    bool checkpoint = r->kind == TIDE_CHECKPOINT, stopping = r->final && checkpoint,
+         here = r->attempt == job->attempt && job->attempt_open;
     keep_snapshot(c, job);
     job->last_complete_us = c->now;
     job->failed_attempts = 0;
     job->times_round = number;
     job->times_commit_us = c->now - r->acked_us;
     if (stopping) {
-        if (job->state == TIDE_JOB_WAITING || job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING)
+        if (job->state == TIDE_JOB_WAITING || job->state == TIDE_JOB_RUNNING ||
+            job->state == TIDE_JOB_RESTORING)
             job_move(job, TIDE_JOB_STOPPING);
         timer_clear(c, &job->start_timer);
     }
@@ -348,7 +369,8 @@ static void complete(struct core *c, struct job *job)
         op->location = core_copy(VIEW(r->directory));
         operation_changed(c, job, op);
     }
-    core_log(c, LEVEL_DEBUG, "job %s: %s %" PRIu64 " is complete, %" PRIu64 " bytes", job->name, tide_kind_name(r->kind), number, r->bytes);
+    core_log(c, LEVEL_DEBUG, "job %s: %s %" PRIu64 " is complete, %" PRIu64 " bytes", job->name,
+             tide_kind_name(r->kind), number, r->bytes);
     round_free(c, job);
     if (checkpoint) clean_subsumed(c, job);
     if (here && !PLANTED(TELL_EARLY)) round_send_complete(c, job, number);
@@ -367,18 +389,24 @@ static void committed(struct core *c, struct job *job, const struct event *ev)
         complete(c, job);
         return;
     }
-    for (struct snapshot *s = job->snapshots; s; s = s->next) s->subsuming = false;
+    for (struct snapshot *s = job->snapshots; s; s = s->next)
+        s->subsuming = false;
     r->state = ROUND_FINALIZING; /* the store's no: nothing was changed, so it may abort */
     char *why = core_printf("the store did not take it: %s", ev->text ? ev->text : "");
-    round_abort(c, job, ev->outcome == TIDE_NO_SPACE ? TIDE__ABORT_CODE__ABORT_NO_SPACE : TIDE__ABORT_CODE__ABORT_REFUSED, why);
+    round_abort(c, job,
+                ev->outcome == TIDE_NO_SPACE ? TIDE__ABORT_CODE__ABORT_NO_SPACE
+                                             : TIDE__ABORT_CODE__ABORT_REFUSED,
+                why);
     free(why);
     if (!job->attempt_open) attempt_try(c, job);
 }
 
-static void published(struct core *c, struct job *job, const struct pending *p, const struct event *ev)
+static void published(struct core *c, struct job *job, const struct pending *p,
+                      const struct event *ev)
 {
     for (struct operation *op = job->operations; op; op = op->next) {
-        if (op->snapshot != p->number || op->kind != TIDE_SAVEPOINT || op->state != TIDE_OP_RUNNING) continue;
+        if (op->snapshot != p->number || op->kind != TIDE_SAVEPOINT || op->state != TIDE_OP_RUNNING)
+            continue;
         const struct snapshot *s = job_snapshot(job, p->number);
         if (ev->rc == 0 && s) {
             op->state = TIDE_OP_DONE;
@@ -387,15 +415,19 @@ static void published(struct core *c, struct job *job, const struct pending *p, 
             operation_changed(c, job, op);
             return;
         }
-        char *why = core_printf("savepoint %" PRIu64 " is complete in the store, but its _metadata could not be put in place (%s); "
-                                "the daemon tries again when it starts", p->number, ev->text ? ev->text : tide_strerror(ev->rc));
+        char *why = core_printf(
+            "savepoint %" PRIu64
+            " is complete in the store, but its _metadata could not be put in place (%s); "
+            "the daemon tries again when it starts",
+            p->number, ev->text ? ev->text : tide_strerror(ev->rc));
         operation_fail(c, job, op, NULL, why);
         free(why);
         return;
     }
     if (ev->rc)
-        core_log(c, LEVEL_WARN, "job %s: _metadata of savepoint %" PRIu64 " could not be put in place: %s", job->name, p->number,
-                 ev->text ? ev->text : tide_strerror(ev->rc));
+        core_log(c, LEVEL_WARN,
+                 "job %s: _metadata of savepoint %" PRIu64 " could not be put in place: %s",
+                 job->name, p->number, ev->text ? ev->text : tide_strerror(ev->rc));
 }
 
 static void complete_sent(struct core *c, struct job *job, uint64_t number)
@@ -428,8 +460,12 @@ void round_answer(struct core *c, struct job *job, const struct pending *p, cons
         if (ev->rc == 0) {
             hand_over(c, job);
         } else {
-            char *why = core_printf("its _metadata could not be written: %s", ev->text ? ev->text : tide_strerror(ev->rc));
-            round_abort(c, job, ev->rc == TIDE_ENOSPC ? TIDE__ABORT_CODE__ABORT_NO_SPACE : TIDE__ABORT_CODE__ABORT_STORAGE, why);
+            char *why = core_printf("its _metadata could not be written: %s",
+                                    ev->text ? ev->text : tide_strerror(ev->rc));
+            round_abort(c, job,
+                        ev->rc == TIDE_ENOSPC ? TIDE__ABORT_CODE__ABORT_NO_SPACE
+                                              : TIDE__ABORT_CODE__ABORT_STORAGE,
+                        why);
             free(why);
         }
         break;
@@ -472,8 +508,8 @@ void round_abort(struct core *c, struct job *job, Tide__AbortCode code, const ch
 {
     struct round *r = job->round;
     core_assert(r && !round_holds(r));
-    core_log(c, LEVEL_WARN, "job %s: %s %" PRIu64 " aborted, %u of %u tasks had acked: %s", job->name, tide_kind_name(r->kind),
-             r->number, r->acked.set, r->expected, reason);
+    core_log(c, LEVEL_WARN, "job %s: %s %" PRIu64 " aborted, %u of %u tasks had acked: %s",
+             job->name, tide_kind_name(r->kind), r->number, r->acked.set, r->expected, reason);
     record_abort(c, job, code, reason);
     clean_add_round(c, job, r->number, r->attempt, r->directory);
     c->rounds_aborted++;
@@ -499,12 +535,16 @@ static void deadline(struct core *c, void *arg)
     size_t at = 0;
     for (uint32_t i = 0; i < n && i < 3; i++)
         if (at + holders[i].uid.len + holders[i].phase.len + 20 < sizeof names)
-            at += (size_t)snprintf(names + at, sizeof names - at, "%s %.*s[%u] (%.*s)", i ? "," : ":", (int)holders[i].uid.len,
-                                   (const char *)holders[i].uid.data, holders[i].subtask, (int)holders[i].phase.len,
-                                   (const char *)holders[i].phase.data);
-    char *why = r->state == ROUND_FINALIZING ? core_printf("its _metadata was not written by the deadline of %u ms", job->graph->checkpointing.deadline_ms)
-                                             : core_printf("%u tasks had not acked by the deadline of %u ms%s%s", total,
-                                                           job->graph->checkpointing.deadline_ms, names, total > 3 ? ", ..." : "");
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s %.*s[%u] (%.*s)",
+                                   i ? "," : ":", (int)holders[i].uid.len,
+                                   (const char *)holders[i].uid.data, holders[i].subtask,
+                                   (int)holders[i].phase.len, (const char *)holders[i].phase.data);
+    char *why =
+        r->state == ROUND_FINALIZING
+            ? core_printf("its _metadata was not written by the deadline of %u ms",
+                          job->graph->checkpointing.deadline_ms)
+            : core_printf("%u tasks had not acked by the deadline of %u ms%s%s", total,
+                          job->graph->checkpointing.deadline_ms, names, total > 3 ? ", ..." : "");
     round_abort(c, job, TIDE__ABORT_CODE__ABORT_DEADLINE, why);
     free(why);
 }
@@ -514,12 +554,14 @@ void round_decline(struct core *c, struct worker *w, const Tide__Decline *m)
     struct job *job = w->job;
     struct round *r = job->round;
     uint32_t subtask;
-    if (!r || r->state != ROUND_COLLECTING || m->round != r->number || m->attempt != job->attempt || w->attempt != m->attempt ||
-        w->standing != STANDS_HOLDING || !worker_hosts(w, m->task) || bits_get(&r->acked, m->task))
+    if (!r || r->state != ROUND_COLLECTING || m->round != r->number || m->attempt != job->attempt ||
+        w->attempt != m->attempt || w->standing != STANDS_HOLDING || !worker_hosts(w, m->task) ||
+        bits_get(&r->acked, m->task))
         return; /* late, or none of its business: the round's fate does not hang on it */
     const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
-    char *why = core_printf("%.*s[%u] declined: %.*s", (int)op->uid.len, (const char *)op->uid.data, subtask,
-                            (int)(m->reason.len < 200 ? m->reason.len : 200), (char *)m->reason.data);
+    char *why = core_printf("%.*s[%u] declined: %.*s", (int)op->uid.len, (const char *)op->uid.data,
+                            subtask, (int)(m->reason.len < 200 ? m->reason.len : 200),
+                            (char *)m->reason.data);
     uint64_t not_before = c->now + m->retry_after_ms * MS;
     if (not_before > job->hold_until) job->hold_until = not_before;
     round_abort(c, job, TIDE__ABORT_CODE__ABORT_DECLINED, why);

@@ -10,7 +10,8 @@ static void put(struct timers *t, size_t place, struct timer *timer)
 static void sift_up(struct timers *t, size_t place)
 {
     struct timer *moving = t->heap[place];
-    for (; place > 1 && t->heap[place / 2]->at > moving->at; place /= 2) put(t, place, t->heap[place / 2]);
+    for (; place > 1 && t->heap[place / 2]->at > moving->at; place /= 2)
+        put(t, place, t->heap[place / 2]);
     put(t, place, moving);
 }
 

@@ -1,10 +1,10 @@
 /* When rounds begin.
  *
- * One round of a job at a time. When none is under way, the first of these begins one: an operator's
- * request, in order of arrival; the end of all tasks' input, at once; the period. Periodic
- * triggers that come due while a round runs coalesce to one, and the others are counted as skipped
- * (Flink queues them: FLINK-3492). The first fire is spread over the interval, so that jobs that start together do not
- * trigger together; from then on the period does not drift. */
+ * One round of a job at a time. When none is under way, the first of these begins one: an
+ * operator's request, in order of arrival; the end of all tasks' input, at once; the period.
+ * Periodic triggers that come due while a round runs coalesce to one, and the others are counted as
+ * skipped (Flink queues them: FLINK-3492). The first fire is spread over the interval, so that jobs
+ * that start together do not trigger together; from then on the period does not drift. */
 #include "daemon/core/internal.h"
 
 static bool all_at_end(const struct job *job)
@@ -30,7 +30,9 @@ static uint64_t periodic_due(const struct job *job)
 
 void trigger_pump(struct core *c, struct job *job)
 {
-    if (c->shutting_down || !job->attempt_open || job->adopting || job->state != TIDE_JOB_RUNNING || job->round) return;
+    if (c->shutting_down || !job->attempt_open || job->adopting || job->state != TIDE_JOB_RUNNING ||
+        job->round)
+        return;
     struct operation *op = first_queued(job);
     if (op) {
         round_begin(c, job, op->kind, op);
@@ -54,7 +56,8 @@ void trigger_pump(struct core *c, struct job *job)
 void trigger_running(struct core *c, struct job *job)
 {
     const Tide__Checkpointing *cp = &job->graph->checkpointing;
-    uint64_t least = cp->min_pause_ms < cp->interval_ms ? cp->min_pause_ms * MS : cp->interval_ms * MS;
+    uint64_t least =
+        cp->min_pause_ms < cp->interval_ms ? cp->min_pause_ms * MS : cp->interval_ms * MS;
     job->next_trigger = c->now + least + core_random_below(c, cp->interval_ms * MS - least + 1);
     job->hold_until = 0;
     trigger_pump(c, job);
@@ -86,7 +89,8 @@ void operation_changed(struct core *c, struct job *job, struct operation *op)
     admin_progress(c, op);
 }
 
-void operation_record(struct core *c, struct tide_commit *commit, struct job *job, const struct operation *op)
+void operation_record(struct core *c, struct tide_commit *commit, struct job *job,
+                      const struct operation *op)
 {
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_OPERATION, job->id);
     core_assert(r != NULL);
@@ -105,7 +109,8 @@ void operation_record(struct core *c, struct tide_commit *commit, struct job *jo
     (void)c;
 }
 
-void operation_fail(struct core *c, struct job *job, struct operation *op, struct tide_commit *commit, const char *error)
+void operation_fail(struct core *c, struct job *job, struct operation *op,
+                    struct tide_commit *commit, const char *error)
 {
     op->state = TIDE_OP_FAILED;
     op->ended_wall = c->wall;

@@ -9,7 +9,8 @@
 
 _Noreturn void core_assert_failed(const char *fact, const char *file, int line)
 {
-    fprintf(stderr, "tidemarkd: internal error: %s:%d: \"%s\" does not hold; stopping, the store is safe\n",
+    fprintf(stderr,
+            "tidemarkd: internal error: %s:%d: \"%s\" does not hold; stopping, the store is safe\n",
             file, line, fact);
     abort();
 }
@@ -92,7 +93,8 @@ void bits_or(struct bits *b, const struct bits *other)
 {
     uint32_t at = 0, first, count;
     while (bits_run(other, &at, &first, &count))
-        for (uint32_t i = first; i < first + count; i++) bits_put(b, i);
+        for (uint32_t i = first; i < first + count; i++)
+            bits_put(b, i);
 }
 
 void bits_minus(struct bits *b, const struct bits *other)
@@ -119,7 +121,8 @@ bool bits_run(const struct bits *b, uint32_t *at, uint32_t *ret_first, uint32_t 
         return false;
     }
     *ret_first = i;
-    while (i < b->size && bits_get(b, i)) i++;
+    while (i < b->size && bits_get(b, i))
+        i++;
     *ret_count = i - *ret_first;
     *at = i;
     return true;
@@ -129,7 +132,8 @@ size_t bits_ranges(const struct bits *b, struct tide_arena *arena, Tide__TaskRan
 {
     size_t n = 0;
     uint32_t at = 0, first, count;
-    while (bits_run(b, &at, &first, &count)) n++;
+    while (bits_run(b, &at, &first, &count))
+        n++;
     *ret = tide_arena_alloc(arena, (n + 1) * sizeof **ret);
     core_assert(*ret != NULL);
     at = 0;
@@ -149,7 +153,8 @@ size_t bits_ranges(const struct bits *b, struct tide_arena *arena, Tide__TaskRan
 static size_t map_place(const struct map *m, uint64_t key)
 {
     size_t i = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (m->cap - 1);
-    while (m->slots[i].key && m->slots[i].key != key) i = (i + 1) & (m->cap - 1);
+    while (m->slots[i].key && m->slots[i].key != key)
+        i = (i + 1) & (m->cap - 1);
     return i;
 }
 
@@ -305,7 +310,8 @@ void send_holders(struct core *c, struct job *job, const Tide__ToWorker *message
             x->sessions[x->n_sessions++] = w->session;
 }
 
-void send_refused(struct core *c, struct session *s, Tide__RefusedCode code, const char *format, ...)
+void send_refused(struct core *c, struct session *s, Tide__RefusedCode code, const char *format,
+                  ...)
 {
     char text[400];
     va_list args;

@@ -1,0 +1,589 @@
+/* See lib_play.h. */
+#include "tests/core/lib_play.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "storage/manifest.h"
+
+static void say(struct play *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct play *p, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(p->trace + p->traced, sizeof p->trace - p->traced, format, args);
+    va_end(args);
+    ck_assert(n >= 0 && (size_t)n < sizeof p->trace - p->traced);
+    p->traced += (size_t)n;
+}
+
+static void push(uint64_t *list, size_t *n, uint64_t tag)
+{
+    ck_assert(*n < 64);
+    list[(*n)++] = tag;
+}
+
+static uint64_t shift(uint64_t *list, size_t *n)
+{
+    ck_assert_msg(*n > 0, "nothing of the kind was asked");
+    uint64_t tag = list[0];
+    memmove(list, list + 1, --*n * sizeof *list);
+    return tag;
+}
+
+static int text_len(ProtobufCBinaryData b)
+{
+    return (int)b.len;
+}
+
+static void say_to_worker(struct play *p, const Tide__ToWorker *m)
+{
+    switch (m->msg_case) {
+    case TIDE__TO_WORKER__MSG_REFUSED:
+        say(p, "refused: %.*s", text_len(m->refused->reason), (char *)m->refused->reason.data);
+        break;
+    case TIDE__TO_WORKER__MSG_JOINED: say(p, "joined"); break;
+    case TIDE__TO_WORKER__MSG_PARKED:
+        say(p, "parked behind %.*s", text_len(m->parked->worker), (char *)m->parked->worker.data);
+        break;
+    case TIDE__TO_WORKER__MSG_ALIVE: say(p, "alive"); break;
+    case TIDE__TO_WORKER__MSG_START: {
+        Tide__Start *s = tide__start__unpack(NULL, m->start->data.len, m->start->data.data);
+        ck_assert_ptr_nonnull(s);
+        p->attempt = s->token->attempt;
+        p->incarnation = s->token->incarnation;
+        p->nonce = s->token->nonce;
+        size_t owed = 0;
+        for (size_t i = 0; i < s->n_tasks; i++)
+            owed += s->tasks[i]->n_owed;
+        say(p,
+            "start attempt %" PRIu64 " from %" PRIu64
+            ", %zu tasks with state or owed, %zu owed, %zu ended%s",
+            p->attempt, s->snapshot, s->n_tasks, owed, s->n_ended,
+            s->deliver_only ? ", deliver only" : "");
+        tide__start__free_unpacked(s, NULL);
+        break;
+    }
+    case TIDE__TO_WORKER__MSG_RUN: say(p, "run"); break;
+    case TIDE__TO_WORKER__MSG_RESUMED:
+        say(p, "resumed attempt %" PRIu64, m->resumed->attempt);
+        break;
+    case TIDE__TO_WORKER__MSG_TRIGGER:
+        p->round = m->trigger->round;
+        say(p, "trigger %s %" PRIu64,
+            m->trigger->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT ? "savepoint" : "checkpoint",
+            p->round);
+        break;
+    case TIDE__TO_WORKER__MSG_COMPLETE:
+        say(p, "complete %" PRIu64 "%s%s", m->complete->round,
+            m->complete->commits ? "" : ", commits nothing",
+            m->complete->n_ended ? ", some ended" : "");
+        break;
+    case TIDE__TO_WORKER__MSG_ABORT:
+        say(p, "abort %" PRIu64 " code %d", m->abort->round, (int)m->abort->code);
+        break;
+    case TIDE__TO_WORKER__MSG_REWIND: say(p, "rewind attempt %" PRIu64, m->rewind->attempt); break;
+    case TIDE__TO_WORKER__MSG_FENCED:
+        say(p, "fenced: %.*s", text_len(m->fenced->reason), (char *)m->fenced->reason.data);
+        break;
+    case TIDE__TO_WORKER__MSG_BYE: say(p, "bye"); break;
+    case TIDE__TO_WORKER__MSG_STOP:
+        say(p, "stop %.*s", text_len(m->stop->outcome), (char *)m->stop->outcome.data);
+        break;
+    default: say(p, "message %d", (int)m->msg_case);
+    }
+}
+
+static void say_response(struct play *p, const Tide__Response *m)
+{
+    switch (m->result_case) {
+    case TIDE__RESPONSE__RESULT_ERROR:
+        say(p, "error %d: %.*s", (int)m->error->code, text_len(m->error->text),
+            (char *)m->error->text.data);
+        break;
+    case TIDE__RESPONSE__RESULT_OPERATION:
+        p->operation = m->operation->id;
+        say(p, "operation %.*s %.*s", text_len(m->operation->kind), (char *)m->operation->kind.data,
+            text_len(m->operation->state), (char *)m->operation->state.data);
+        if (m->operation->error.len)
+            say(p, ": %.*s", text_len(m->operation->error), (char *)m->operation->error.data);
+        break;
+    case TIDE__RESPONSE__RESULT_JOBS: say(p, "%zu jobs", m->jobs->n_jobs); break;
+    case TIDE__RESPONSE__RESULT_JOB:
+        say(p, "job %.*s, waits for: %.*s", text_len(m->job->summary->state),
+            (char *)m->job->summary->state.data, text_len(m->job->waiting_for),
+            (char *)m->job->waiting_for.data);
+        break;
+    default: say(p, "response %d", (int)m->result_case);
+    }
+}
+
+static void say_send(struct play *p, const struct action *a)
+{
+    const uint8_t *at = a->blob->data, *end = at + a->blob->len;
+    if (a->tell) push(p->sents, &p->n_sents, a->tag);
+    if (a->n_sessions == 0) return;
+    while (at < end) {
+        size_t len = tide_get_u32(at);
+        for (uint32_t i = 0; i < a->n_sessions; i++)
+            say(p, "%s%" PRIu64, i ? "," : "to ", a->sessions[i]);
+        say(p, ": ");
+        if (a->sessions[0] >= 100) { /* admins, by the tests' habit */
+            Tide__Response *m = tide__response__unpack(NULL, len, at + 4);
+            ck_assert_ptr_nonnull(m);
+            say_response(p, m);
+            tide__response__free_unpacked(m, NULL);
+        } else {
+            Tide__ToWorker *m = tide__to_worker__unpack(NULL, len, at + 4);
+            ck_assert_ptr_nonnull(m);
+            say_to_worker(p, m);
+            tide__to_worker__free_unpacked(m, NULL);
+        }
+        say(p, "\n");
+        at += 4 + len;
+    }
+}
+
+static void say_commit(struct play *p, struct tide_commit *c)
+{
+    static const char *const names[] = {"",
+                                        "reserve",
+                                        "lease",
+                                        "job",
+                                        "job-state",
+                                        "attempt",
+                                        "attempt-run",
+                                        "attempt-end",
+                                        "round-begin",
+                                        "round-end",
+                                        "round-times",
+                                        "swept",
+                                        "snapshot",
+                                        "snapshot-state",
+                                        "owed",
+                                        "strike",
+                                        "operation",
+                                        "audit"};
+    say(p, c->awaited ? "commit:" : "ride:");
+    for (const struct tide_record *r = c->first; r; r = r->next) {
+        say(p, " %s", names[r->type]);
+        if (r->type == TIDE_REC_JOB_STATE) say(p, "=%s", tide_job_state_name(r->job_state.state));
+        if (r->type == TIDE_REC_ROUND_END)
+            say(p, "=%s", r->round.complete ? "complete" : "aborted");
+        if (r->type == TIDE_REC_ROUND_END && !r->round.complete && r->round.n_holders)
+            for (uint32_t i = 0; i < r->round.n_holders; i++)
+                say(p, "[%.*s.%u %.*s]", (int)r->round.holders[i].uid.len,
+                    (const char *)r->round.holders[i].uid.data, r->round.holders[i].subtask,
+                    (int)r->round.holders[i].phase.len,
+                    (const char *)r->round.holders[i].phase.data);
+        if (r->type == TIDE_REC_SNAPSHOT_STATE)
+            say(p, "=%s %" PRIu64, tide_snapshot_state_name(r->snapshot_state.state),
+                r->snapshot_state.round);
+        if (r->type == TIDE_REC_OPERATION)
+            say(p, "=%s", tide_operation_state_name(r->operation.state));
+        if (r->type == TIDE_REC_SNAPSHOT) {
+            struct tide_buf image;
+            tide_buf_init(&image, 1u << 24);
+            tide_manifest_put(&image, r->snapshot.head, r->snapshot.chunks, r->snapshot.n_chunks);
+            ck_assert_int_eq(image.rc, 0);
+            free(p->image);
+            p->image = tide_buf_take(&image, &p->image_len);
+        }
+    }
+    say(p, "\n");
+    if (c->awaited) push(p->commits, &p->n_commits, c->tag);
+}
+
+static void say_actions(struct play *p)
+{
+    static const char *const ops[] = {"",        "mkdir",  "write-metadata",
+                                      "publish", "delete", "delete-attempt"};
+    for (size_t i = 0; i < p->todo.n; i++) {
+        const struct action *a = &p->todo.items[i];
+        switch (a->type) {
+        case ACT_SEND: say_send(p, a); break;
+        case ACT_CLOSE: say(p, "close %" PRIu64 "\n", a->sessions[0]); break;
+        case ACT_COMMIT: say_commit(p, a->commit); break;
+        case ACT_FILE:
+            say(p, "%s %s\n", ops[a->op], strrchr(a->path, '/') + 1);
+            push(p->files, &p->n_files, a->tag);
+            break;
+        case ACT_LOAD:
+            say(p, "load %" PRIu64 "\n", a->round);
+            push(p->loads, &p->n_loads, a->tag);
+            break;
+        case ACT_LOG: break;
+        case ACT_STOP:
+            say(p, "stop %d: %s\n", a->exit_code, a->text);
+            p->stopped = true;
+            break;
+        }
+    }
+    actions_clear(&p->todo);
+    const char *broken = p->stopped ? NULL : core_check(p->core);
+    ck_assert_msg(!broken, "%s", broken ? broken : "");
+}
+
+static void step(struct play *p, struct event ev)
+{
+    ev.now_us = p->now_us;
+    ev.wall_us = p->wall_us;
+    core_step(p->core, &ev, &p->todo);
+    say_actions(p);
+}
+
+/* ---- life */
+
+static const struct core_config config = {.state_root = "/state",
+                                          .savepoint_root = "/savepoints",
+                                          .store_timeout_us = 30000000,
+                                          .file_timeout_us = 30000000,
+                                          .jobs_max = 100,
+                                          .workers_max = 1000,
+                                          .software = "test"};
+
+void play_start(struct play *p)
+{
+    memset(p, 0, sizeof *p);
+    p->now_us = 1000000000;
+    p->wall_us = UINT64_C(1700000000000000);
+    actions_init(&p->todo);
+    p->incarnations[0] = (struct tide_catalog_incarnation){1000, 77};
+    p->catalog = (struct tide_catalog){
+        .incarnation = 1000, .nonce = 77, .incarnations = p->incarnations, .n_incarnations = 1};
+    memset(p->catalog.store_id.b, 5, 16);
+    p->core = core_new(&config, &p->catalog, 1);
+    step(p, (struct event){.type = EV_START});
+    play_stored(p, TIDE_STORED); /* the ids */
+    play_forget(p);
+}
+
+void play_restart(struct play *p, struct tide_catalog *catalog)
+{
+    core_free(p->core);
+    p->n_commits = p->n_files = p->n_loads = p->n_sents = 0;
+    p->now_us += 1000000;
+    p->core = core_new(&config, catalog, 2);
+    p->stopped = false;
+    play_forget(p);
+    step(p, (struct event){.type = EV_START});
+}
+
+void play_end(struct play *p)
+{
+    core_free(p->core);
+    actions_release(&p->todo);
+    free(p->image);
+}
+
+void play_expect(struct play *p, const char *lines)
+{
+    ck_assert_str_eq(p->trace, lines);
+    play_forget(p);
+}
+
+void play_forget(struct play *p)
+{
+    p->traced = 0;
+    p->trace[0] = '\0';
+}
+
+void play_open(struct play *p, uint64_t session, Tide__PeerKind kind)
+{
+    step(p, (struct event){.type = EV_OPEN, .session = session, .kind = kind});
+}
+
+void play_close(struct play *p, uint64_t session)
+{
+    step(p, (struct event){.type = EV_CLOSED, .session = session, .text = "connection reset"});
+}
+
+/* ---- workers */
+
+static void feed(struct play *p, uint64_t session, const struct tide_buf *frames)
+{
+    struct tide_decoder d;
+    struct tide_bytes in = {frames->data, frames->len}, body;
+    tide_decoder_init(&d, TIDE_FRAME_MAX);
+    ck_assert_int_eq(frames->rc, 0);
+    while (tide_decoder_next(&d, &in, &body) == TIDE_FRAME_READY)
+        step(p, (struct event){.type = EV_FRAME, .session = session, .bytes = body});
+    tide_decoder_release(&d);
+}
+
+void play_frame(struct play *p, uint64_t session, const Tide__FromWorker *m)
+{
+    struct tide_buf out;
+    tide_buf_init(&out, TIDE_FRAME_MAX);
+    tide_frame_put(&out, &m->base);
+    feed(p, session, &out);
+    tide_buf_release(&out);
+}
+
+static ProtobufCBinaryData binary(const char *text)
+{
+    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+}
+
+void play_join(struct play *p, uint64_t session, const struct job_options *job,
+               const struct join_options *o)
+{
+    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
+    Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
+    Tide__Checkpointing cp = TIDE__CHECKPOINTING__INIT;
+    Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
+    Tide__Join join = TIDE__JOIN__INIT;
+    Tide__TaskRange range = TIDE__TASK_RANGE__INIT, *ranges[1] = {&range};
+    Tide__Host host = TIDE__HOST__INIT;
+    Tide__Token token = TIDE__TOKEN__INIT;
+    Tide__OpenRound open = TIDE__OPEN_ROUND__INIT, *opens[1] = {&open};
+    a.uid = binary("a");
+    a.parallelism = job->sources;
+    b.uid = binary("b");
+    b.parallelism = job->sinks;
+    edge.from = binary("a");
+    edge.to = binary("b");
+    edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+    cp.interval_ms = job->interval_ms;
+    cp.deadline_ms = job->deadline_ms;
+    cp.retained = job->retained;
+    cp.lease_ms = job->lease_ms;
+    spec.name = join.job = binary("job");
+    spec.n_operators = job->sinks ? 2 : 1;
+    spec.operators = operators;
+    spec.n_edges = job->sinks ? 1 : 0;
+    spec.edges = edges;
+    spec.checkpointing = &cp;
+    join.what_case = TIDE__JOIN__WHAT_SPEC;
+    join.spec = &spec;
+    join.worker = binary(o->worker);
+    host.boot_id = binary(o->boot ? o->boot : "host");
+    host.pid = o->pid;
+    host.start_time = 1;
+    join.host = &host;
+    range.first = o->first;
+    range.count = o->count;
+    join.n_tasks = 1;
+    join.tasks = ranges;
+    join.phase = o->phase;
+    join.told_complete = o->told_complete;
+    if (o->attempt) {
+        token.store_id = (ProtobufCBinaryData){16, p->catalog.store_id.b};
+        token.job_id = (ProtobufCBinaryData){16, p->catalog.store_id.b};
+        token.attempt = o->attempt;
+        token.incarnation = p->incarnation;
+        token.nonce = p->nonce;
+        join.token = &token;
+    }
+    if (o->open_round) {
+        open.round = o->open_round;
+        join.n_open = 1;
+        join.open = opens;
+    }
+    uint8_t packed[2048];
+    ck_assert(tide__join__get_packed_size(&join) <= sizeof packed);
+    size_t len = tide__join__pack(&join, packed);
+    struct tide_buf out;
+    tide_buf_init(&out, TIDE_FRAME_MAX);
+    tide_parts_put(&out, TIDE_PART_JOIN, (struct tide_bytes){packed, len});
+    feed(p, session, &out);
+    tide_buf_release(&out);
+}
+
+static Tide__TaskRange *range_of(Tide__TaskRange *r, uint32_t first, uint32_t count)
+{
+    tide__task_range__init(r);
+    r->first = first;
+    r->count = count;
+    return r;
+}
+
+void play_restored(struct play *p, uint64_t session, uint32_t first, uint32_t count)
+{
+    Tide__TaskRange range, *ranges[1] = {range_of(&range, first, count)};
+    Tide__Restored m = TIDE__RESTORED__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = p->attempt;
+    m.n_tasks = 1;
+    m.tasks = ranges;
+    message.msg_case = TIDE__FROM_WORKER__MSG_RESTORED;
+    message.restored = &m;
+    play_frame(p, session, &message);
+}
+
+static void put_builder(struct play *p, uint64_t session, struct tide_ack_builder *b,
+                        uint64_t attempt, uint64_t round)
+{
+    struct tide_buf out;
+    tide_buf_init(&out, TIDE_FRAME_MAX);
+    tide_ack_builder_put_frame(b, attempt, round, &out);
+    feed(p, session, &out);
+    tide_buf_release(&out);
+    tide_ack_builder_release(b);
+}
+
+void play_ack(struct play *p, uint64_t session, uint64_t attempt, uint64_t round, uint32_t task)
+{
+    struct tide_ack_builder b;
+    struct tide_ack_file file = {100, 1, 2};
+    tide_ack_builder_init(&b, 4096);
+    tide_ack_builder_add(&b, task, 1, 2, 3, &file, 1);
+    put_builder(p, session, &b, attempt, round);
+}
+
+void play_ack_handle(struct play *p, uint64_t session, uint32_t task, const char *handle)
+{
+    struct tide_ack_builder b;
+    uint8_t packed[256];
+    Tide__TaskAck ack;
+    tide__task_ack__init(&ack);
+    ack.task = task;
+    ack.effect_case = TIDE__TASK_ACK__EFFECT_HANDLE;
+    ack.handle = binary(handle);
+    size_t len = tide__task_ack__pack(&ack, packed);
+    tide_ack_builder_init(&b, 4096);
+    tide_ack_builder_add_full(&b, (struct tide_bytes){packed, len});
+    put_builder(p, session, &b, p->attempt, p->round);
+}
+
+void play_decline(struct play *p, uint64_t session, uint32_t task, const char *reason)
+{
+    Tide__Decline m = TIDE__DECLINE__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = p->attempt;
+    m.round = p->round;
+    m.task = task;
+    m.reason = binary(reason);
+    message.msg_case = TIDE__FROM_WORKER__MSG_DECLINE;
+    message.decline = &m;
+    play_frame(p, session, &message);
+}
+
+void play_confirm(struct play *p, uint64_t session, uint64_t round, uint32_t first, uint32_t count)
+{
+    Tide__TaskRange range, *ranges[1] = {range_of(&range, first, count)};
+    Tide__Confirm m = TIDE__CONFIRM__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = p->attempt;
+    m.round = round;
+    m.n_tasks = 1;
+    m.tasks = ranges;
+    message.msg_case = TIDE__FROM_WORKER__MSG_CONFIRM;
+    message.confirm = &m;
+    play_frame(p, session, &message);
+}
+
+void play_finished(struct play *p, uint64_t session, uint32_t first, uint32_t count)
+{
+    Tide__TaskRange range, *ranges[1] = {range_of(&range, first, count)};
+    Tide__TaskFinished m = TIDE__TASK_FINISHED__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = p->attempt;
+    m.n_tasks = 1;
+    m.tasks = ranges;
+    message.msg_case = TIDE__FROM_WORKER__MSG_FINISHED;
+    message.finished = &m;
+    play_frame(p, session, &message);
+}
+
+void play_heartbeat(struct play *p, uint64_t session)
+{
+    Tide__Heartbeat m = TIDE__HEARTBEAT__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.sequence = 1;
+    message.msg_case = TIDE__FROM_WORKER__MSG_HEARTBEAT;
+    message.heartbeat = &m;
+    play_frame(p, session, &message);
+}
+
+void play_savepoint(struct play *p, uint64_t session, const char *key)
+{
+    Tide__TriggerSavepoint m = TIDE__TRIGGER_SAVEPOINT__INIT;
+    Tide__Request request = TIDE__REQUEST__INIT;
+    struct tide_buf out;
+    m.job = binary("job");
+    m.key = binary(key);
+    request.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
+    request.savepoint = &m;
+    request.id = ++p->requests;
+    tide_buf_init(&out, TIDE_FRAME_MAX);
+    tide_frame_put(&out, &request.base);
+    feed(p, session, &out);
+    tide_buf_release(&out);
+}
+
+/* ---- answers */
+
+void play_stored(struct play *p, enum tide_outcome outcome)
+{
+    step(p, (struct event){.type = EV_STORED,
+                           .tag = shift(p->commits, &p->n_commits),
+                           .outcome = outcome,
+                           .text = outcome == TIDE_STORED ? NULL : "a reason"});
+}
+
+void play_filed(struct play *p, int rc)
+{
+    step(p, (struct event){.type = EV_FILE,
+                           .tag = shift(p->files, &p->n_files),
+                           .rc = rc,
+                           .text = rc ? "a reason" : NULL});
+}
+
+void play_loaded(struct play *p)
+{
+    step(p, (struct event){.type = EV_MANIFEST,
+                           .tag = shift(p->loads, &p->n_loads),
+                           .bytes = {p->image, p->image_len}});
+}
+
+void play_sent(struct play *p)
+{
+    step(p, (struct event){.type = EV_SENT, .tag = shift(p->sents, &p->n_sents)});
+}
+
+void play_wait(struct play *p, uint64_t ms)
+{
+    uint64_t until = p->now_us + ms * 1000;
+    while (!p->stopped && core_deadline(p->core) <= until) {
+        if (core_deadline(p->core) > p->now_us) {
+            p->wall_us += core_deadline(p->core) - p->now_us;
+            p->now_us = core_deadline(p->core);
+        }
+        step(p, (struct event){.type = EV_TIMER});
+    }
+    p->wall_us += until - p->now_us;
+    p->now_us = until;
+}
+
+void play_shutdown(struct play *p)
+{
+    step(p, (struct event){.type = EV_SHUTDOWN});
+}
+
+void play_settle(struct play *p)
+{
+    while (!p->stopped && (p->n_commits || p->n_files || p->n_loads || p->n_sents)) {
+        if (p->n_commits)
+            play_stored(p, TIDE_STORED);
+        else if (p->n_files)
+            play_filed(p, 0);
+        else if (p->n_loads)
+            play_loaded(p);
+        else
+            play_sent(p);
+    }
+}
+
+void play_running(struct play *p, const struct job_options *job)
+{
+    play_start(p);
+    play_open(p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(p, 1, job,
+              &(struct join_options){.count = job->sources + job->sinks, .worker = "w", .pid = 10});
+    play_settle(p);
+    play_restored(p, 1, 0, job->sources + job->sinks);
+    play_settle(p);
+    play_forget(p);
+}

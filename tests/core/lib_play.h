@@ -1,0 +1,97 @@
+/* A stage for the core: events go in by short calls, every action comes out as a line of text, so
+ * that a test reads as the trace it expects. Commits, files and sends are answered by the test, so
+ * that every order can be played. */
+#ifndef LIB_PLAY_H
+#define LIB_PLAY_H
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/core.h"
+#include "proto/ack.h"
+#include "proto/frame.h"
+#include "proto/worker.pb-c.h"
+
+struct play {
+    struct core *core;
+    struct actions todo;
+    uint64_t now_us, wall_us;
+    char trace[65536];
+    size_t traced;
+    uint64_t commits[256], files[256], loads[64],
+        sents[256]; /* tags not answered yet, oldest first */
+    size_t n_commits, n_files, n_loads, n_sents;
+    struct tide_catalog catalog;
+    struct tide_catalog_incarnation incarnations[2];
+    uint8_t *image; /* manifest of the newest stored snapshot */
+    size_t image_len;
+    uint64_t attempt, incarnation, nonce; /* of the last Start */
+    uint64_t round;                       /* of the last Trigger */
+    uint64_t operation;                   /* of the last Operation */
+    uint64_t requests;
+    bool stopped;
+};
+
+/* One operator `a` with `sources` tasks and, if sinks > 0, one `b` fed by all of them. */
+struct job_options {
+    uint32_t sources, sinks, interval_ms, deadline_ms, retained, lease_ms;
+};
+
+void play_start(struct play *p);
+void play_restart(struct play *p, struct tide_catalog *catalog); /* a new core on what is given */
+void play_end(struct play *p);
+
+/* Asserts that exactly these lines came out since the last call, each ended by \n. */
+void play_expect(struct play *p, const char *lines);
+void play_forget(struct play *p); /* drops what came out */
+
+void play_open(struct play *p, uint64_t session, Tide__PeerKind kind);
+void play_close(struct play *p, uint64_t session);
+struct join_options {
+    uint32_t first, count;
+    const char *worker, *boot;
+    uint32_t pid;
+    uint64_t attempt, told_complete, open_round; /* attempt 0: with nothing */
+    Tide__WorkerPhase phase;
+};
+void play_join(struct play *p, uint64_t session, const struct job_options *job,
+               const struct join_options *join);
+void play_frame(struct play *p, uint64_t session, const Tide__FromWorker *m);
+void play_restored(struct play *p, uint64_t session, uint32_t first, uint32_t count);
+void play_ack(struct play *p, uint64_t session, uint64_t attempt, uint64_t round, uint32_t task);
+void play_ack_handle(struct play *p, uint64_t session, uint32_t task, const char *handle);
+void play_decline(struct play *p, uint64_t session, uint32_t task, const char *reason);
+void play_confirm(struct play *p, uint64_t session, uint64_t round, uint32_t first, uint32_t count);
+void play_finished(struct play *p, uint64_t session, uint32_t first, uint32_t count);
+void play_heartbeat(struct play *p, uint64_t session);
+void play_savepoint(struct play *p, uint64_t session, const char *key);
+void play_stored(struct play *p, enum tide_outcome outcome); /* answers the oldest commit */
+void play_filed(struct play *p, int rc);                     /* answers the oldest file operation */
+void play_loaded(struct play *p); /* answers the oldest load from the last snapshot */
+void play_sent(struct play *p);
+void play_wait(struct play *p, uint64_t ms); /* time passes, timers fire when they are due */
+void play_shutdown(struct play *p);
+void play_settle(struct play *p); /* answers all that is asked, well, until nothing is */
+
+/* A job of two sources and one sink on one worker, running; interval 0. */
+void play_running(struct play *p, const struct job_options *job);
+
+#define SUITE_MAIN(name, ...)                                                                      \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        const TTest *const tests[] = {__VA_ARGS__};                                                \
+        Suite *suite = suite_create(name);                                                         \
+        TCase *all = tcase_create(name);                                                           \
+        for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)                                  \
+            tcase_add_test(all, tests[i]);                                                         \
+        tcase_set_timeout(all, 60);                                                                \
+        suite_add_tcase(suite, all);                                                               \
+        SRunner *runner = srunner_create(suite);                                                   \
+        srunner_run_all(runner, CK_NORMAL);                                                        \
+        int failed = srunner_ntests_failed(runner);                                                \
+        srunner_free(runner);                                                                      \
+        return failed != 0;                                                                        \
+    }
+
+#endif

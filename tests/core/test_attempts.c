@@ -1,0 +1,446 @@
+/* Promises about attempts, leases and fencing, each as the trace it leaves. */
+#include "tests/core/lib_play.h"
+
+static const struct job_options job = {
+    .sources = 2, .sinks = 1, .interval_ms = 100, .deadline_ms = 60000};
+static const struct join_options w1 = {.count = 2, .worker = "w1", .pid = 10};
+static const struct join_options w2 = {.first = 2, .count = 1, .worker = "w2", .pid = 11};
+
+static void two_workers(struct play *p)
+{
+    play_start(p);
+    play_open(p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(p, 1, &job, &w1);
+    play_open(p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(p, 2, &job, &w2);
+    play_settle(p);
+    play_restored(p, 1, 0, 2);
+    play_restored(p, 2, 2, 1);
+    play_settle(p);
+    play_forget(p);
+}
+
+static void beat(struct play *p, uint64_t session, int seconds)
+{
+    for (int i = 0; i < seconds; i++) {
+        play_wait(p, 1000);
+        play_heartbeat(p, session);
+    }
+}
+
+/* A cut connection ends no lease: until it is over, nothing of the attempt ends and nobody takes
+ * the place. */
+START_TEST(away_until_the_lease_is_over)
+{
+    static struct play p;
+    two_workers(&p);
+    play_wait(&p, 100);
+    play_forget(&p);
+    play_close(&p, 2);
+    beat(&p, 1, 10);
+    play_expect(&p, "to 1: alive\nto 1: alive\nto 1: alive\nto 1: alive\nto 1: alive\nto 1: "
+                    "alive\nto 1: alive\nto 1: alive\nto 1: alive\nto 1: alive\n");
+    play_wait(&p, 1300); /* L + L/8 since it was last heard */
+    play_expect(&p, "ride: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
+                    "the first barrier]"
+                    "[b.0 waiting for the first barrier, its worker is away]\n"
+                    "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\n");
+    play_end(&p);
+}
+END_TEST
+
+/* Another process for the tasks of a holder that is away is parked; that the holder's process is
+ * gone from the same host ends the wait at once. */
+START_TEST(parked_until_holder_is_gone)
+{
+    static struct play p;
+    two_workers(&p);
+    play_close(&p, 2);
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &job,
+              &(struct join_options){.first = 2, .count = 1, .worker = "w2", .pid = 12});
+    play_expect(&p, "to 3: parked behind w2\n");
+    Tide__HolderGone gone = TIDE__HOLDER_GONE__INIT;
+    Tide__Host host = TIDE__HOST__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    host.boot_id = (ProtobufCBinaryData){4, (uint8_t *)(uintptr_t) "host"};
+    host.pid = 11;
+    host.start_time = 1;
+    gone.holder = &host;
+    message.msg_case = TIDE__FROM_WORKER__MSG_HOLDER_GONE;
+    message.holder_gone = &gone;
+    play_frame(&p, 3, &message);
+    play_expect(&p, "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\nto 3: joined\n");
+    /* and the next attempt waits for the answer of the worker that was rewound */
+    play_wait(&p, 1000);
+    play_expect(&p, "");
+    play_join(&p, 1, &job, &w1);
+    play_expect(&p, "to 1: joined\ncommit: attempt job-state=RESTORING\nmkdir a1000-2\n");
+    play_end(&p);
+}
+END_TEST
+
+/* Whoever says so from another host proves nothing. */
+START_TEST(gone_from_another_host)
+{
+    static struct play p;
+    two_workers(&p);
+    play_close(&p, 2);
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &job,
+              &(struct join_options){
+                  .first = 2, .count = 1, .worker = "w2", .pid = 12, .boot = "elsewhere"});
+    Tide__HolderGone gone = TIDE__HOLDER_GONE__INIT;
+    Tide__Host host = TIDE__HOST__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    host.boot_id = (ProtobufCBinaryData){4, (uint8_t *)(uintptr_t) "host"};
+    host.pid = 11;
+    host.start_time = 1;
+    gone.holder = &host;
+    message.msg_case = TIDE__FROM_WORKER__MSG_HOLDER_GONE;
+    message.holder_gone = &gone;
+    play_frame(&p, 3, &message);
+    play_expect(&p, "to 3: parked behind w2\n");
+    play_end(&p);
+}
+END_TEST
+
+START_TEST(present_holder_refuses_second_host)
+{
+    static struct play p;
+    two_workers(&p);
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &job,
+              &(struct join_options){.first = 2, .count = 1, .worker = "x", .pid = 12});
+    play_expect(
+        &p,
+        "to 3: refused: a task of worker x is hosted by worker w2, which is present\nclose 3\n");
+    play_end(&p);
+}
+END_TEST
+
+START_TEST(other_spec_is_refused_with_the_difference)
+{
+    static struct play p;
+    struct job_options other = job;
+    two_workers(&p);
+    other.sources = 3;
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &other, &(struct join_options){.count = 1, .worker = "x", .pid = 12});
+    ck_assert_ptr_nonnull(
+        strstr(p.trace, "to 3: refused: the spec differs from the one in force for job job: "));
+    ck_assert_ptr_nonnull(strstr(p.trace, "parallelism"));
+    play_end(&p);
+}
+END_TEST
+
+/* A worker that comes back in time goes on, hears how its rounds ended, and gets the trigger again.
+ */
+START_TEST(back_in_time)
+{
+    static struct play p;
+    two_workers(&p);
+    play_wait(&p, 100);
+    uint64_t round = p.round;
+    play_forget(&p);
+    play_close(&p, 2);
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &job,
+              &(struct join_options){.first = 2,
+                                     .count = 1,
+                                     .worker = "w2",
+                                     .pid = 11,
+                                     .attempt = 1,
+                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING,
+                                     .open_round = round});
+    play_expect(&p,
+                "to 3: joined\nto 3: resumed attempt 1\nto 3: run\nto 3: trigger checkpoint 1\n");
+    play_end(&p);
+}
+END_TEST
+
+/* One that comes too late is told to drop what it has; its acks count for nothing. */
+START_TEST(too_late)
+{
+    static struct play p;
+    two_workers(&p);
+    play_close(&p, 2);
+    beat(&p, 1, 12);
+    play_forget(&p);
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &job,
+              &(struct join_options){.first = 2,
+                                     .count = 1,
+                                     .worker = "w2",
+                                     .pid = 11,
+                                     .attempt = 1,
+                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    play_expect(&p, "to 3: rewind attempt 1\n");
+    play_ack(&p, 3, 1, 1, 2);
+    play_expect(&p, "");
+    play_end(&p);
+}
+END_TEST
+
+/* A Join that knows more than the store: an old database was put back. */
+START_TEST(old_database_is_noticed)
+{
+    static struct play p;
+    two_workers(&p);
+    play_close(&p, 2);
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &job,
+              &(struct join_options){.first = 2,
+                                     .count = 1,
+                                     .worker = "w2",
+                                     .pid = 11,
+                                     .attempt = 9,
+                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    ck_assert_ptr_nonnull(strstr(
+        p.trace, "to 3: fenced: worker w2 knows of an attempt that this store has not seen"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "commit: job-state=HELD\n"));
+    play_forget(&p);
+    play_open(&p, 4, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 4, &job, &w2);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 4: refused: job job is held"));
+    play_end(&p);
+}
+END_TEST
+
+/* One that joins again with nothing has lost what it had: the attempt ends. */
+START_TEST(lost_its_state)
+{
+    static struct play p;
+    two_workers(&p);
+    play_close(&p, 2);
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &job, &w2);
+    play_expect(&p, "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\nto 3: joined\n");
+    play_end(&p);
+}
+END_TEST
+
+START_TEST(restore_fails_and_is_tried_again)
+{
+    static struct play p;
+    play_start(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &job, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
+    play_settle(&p);
+    play_forget(&p);
+    Tide__RestoreFailed m = TIDE__RESTORE_FAILED__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = 1;
+    m.task = 1;
+    message.msg_case = TIDE__FROM_WORKER__MSG_RESTORE_FAILED;
+    message.restore_failed = &m;
+    play_frame(&p, 1, &message);
+    play_expect(&p, "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\n");
+    play_join(&p, 1, &job, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
+    play_expect(&p, "to 1: joined\n"); /* a back-off first */
+    play_wait(&p, 200);
+    play_expect(&p, "commit: attempt job-state=RESTORING\nmkdir a1000-2\n");
+    play_end(&p);
+}
+END_TEST
+
+/* ---- a daemon's restart */
+
+struct stored { /* what a store would give after two_workers() */
+    struct tide_catalog catalog;
+    struct tide_catalog_incarnation incarnations[2];
+    struct tide_catalog_job job;
+    struct tide_member members[2];
+    uint32_t ranges[4];
+    uint8_t spec[1024];
+};
+
+static void after_restart(struct play *p, struct stored *s, bool ended)
+{
+    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
+    Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
+    Tide__Checkpointing cp = TIDE__CHECKPOINTING__INIT;
+    Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
+    memset(s, 0, sizeof *s);
+    a.uid = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) "a"};
+    a.parallelism = job.sources;
+    b.uid = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) "b"};
+    b.parallelism = job.sinks;
+    edge.from = a.uid;
+    edge.to = b.uid;
+    edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+    cp.interval_ms = job.interval_ms;
+    cp.deadline_ms = job.deadline_ms;
+    spec.name = (ProtobufCBinaryData){3, (uint8_t *)(uintptr_t) "job"};
+    spec.n_operators = 2;
+    spec.operators = operators;
+    spec.n_edges = 1;
+    spec.edges = edges;
+    spec.checkpointing = &cp;
+    size_t len = tide__job_spec__pack(&spec, s->spec);
+    s->incarnations[0] = (struct tide_catalog_incarnation){1000, 77};
+    s->incarnations[1] = (struct tide_catalog_incarnation){2000, 88};
+    s->ranges[1] = 2;
+    s->ranges[2] = 2;
+    s->ranges[3] = 1;
+    s->members[0] = (struct tide_member){.worker = tide_bytes_of("w1"),
+                                         .boot_id = tide_bytes_of("host"),
+                                         .pid = 10,
+                                         .start_time = 1,
+                                         .ranges = s->ranges,
+                                         .n_ranges = 1};
+    s->members[1] = (struct tide_member){.worker = tide_bytes_of("w2"),
+                                         .boot_id = tide_bytes_of("host"),
+                                         .pid = 11,
+                                         .start_time = 1,
+                                         .ranges = s->ranges + 2,
+                                         .n_ranges = 1};
+    s->job = (struct tide_catalog_job){.name = tide_bytes_of("job"),
+                                       .spec = {s->spec, len},
+                                       .state = ended ? TIDE_JOB_WAITING : TIDE_JOB_RUNNING,
+                                       .attempts = 1};
+    s->job.last = (struct tide_catalog_attempt){.attempt = 1,
+                                                .incarnation = 1000,
+                                                .nonce = 77,
+                                                .external = 5,
+                                                .directory = tide_bytes_of("/state/job/a1000-1"),
+                                                .members = s->members,
+                                                .n_members = 2,
+                                                .running = true,
+                                                .ended = ended};
+    s->catalog = (struct tide_catalog){.incarnation = 2000,
+                                       .nonce = 88,
+                                       .reserved = 1000,
+                                       .external = 5,
+                                       .lease_us = 10000000,
+                                       .incarnations = s->incarnations,
+                                       .n_incarnations = 2,
+                                       .jobs = &s->job,
+                                       .n_jobs = 1};
+    memset(s->catalog.store_id.b, 5, 16);
+    p->catalog = s->catalog;
+    play_restart(p, &s->catalog);
+    play_settle(p);
+    play_forget(p);
+}
+
+static void rejoin(struct play *p, uint64_t session, const struct join_options *who)
+{
+    struct join_options o = *who;
+    o.attempt = 1;
+    o.phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+    p->incarnation = 1000;
+    p->nonce = 77;
+    play_open(p, session, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(p, session, &job, &o);
+}
+
+/* When all come back with the attempt within the grace, it goes on, and rounds with it. */
+START_TEST(adopted)
+{
+    static struct play p;
+    static struct stored s;
+    two_workers(&p);
+    after_restart(&p, &s, false);
+    rejoin(&p, 11, &w1);
+    play_expect(&p, "to 11: joined\n");
+    rejoin(&p, 12, &w2);
+    play_expect(&p, "to 12: joined\nto 12: resumed attempt 1\nto 12: run\nto 11: resumed attempt "
+                    "1\nto 11: run\n");
+    play_wait(&p, 101);
+    play_expect(&p, "ride: round-begin\nto 12,11: trigger checkpoint 1001\n"); /* above everything
+                                                                                  reserved before */
+    play_end(&p);
+}
+END_TEST
+
+/* A round that a worker names and that no row knows has not outlived the restart. */
+START_TEST(open_round_is_resolved)
+{
+    static struct play p;
+    static struct stored s;
+    two_workers(&p);
+    after_restart(&p, &s, false);
+    rejoin(&p, 11, &w1);
+    struct join_options o = w2;
+    o.open_round = 7;
+    play_forget(&p);
+    rejoin(&p, 12, &o);
+    play_expect(&p, "to 12: joined\nto 12: resumed attempt 1\nto 12: run\nride: "
+                    "round-end=aborted\nto 12: abort 7 code 6\n"
+                    "to 11: resumed attempt 1\nto 11: run\n");
+    play_end(&p);
+}
+END_TEST
+
+/* The end of the grace ends the attempt; the next waits for the lease of the one that is missing.
+ */
+START_TEST(grace_is_over)
+{
+    static struct play p;
+    static struct stored s;
+    two_workers(&p);
+    after_restart(&p, &s, false);
+    rejoin(&p, 11, &w1);
+    play_forget(&p);
+    beat(&p, 11, 9);
+    play_forget(&p);
+    play_wait(&p, 1000);
+    play_expect(&p, "ride: attempt-end job-state=WAITING\nto 11: rewind attempt 1\n");
+    play_join(&p, 11, &job, &w1);
+    play_open(&p, 13, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(
+        &p, 13, &job,
+        &(struct join_options){.first = 2, .count = 1, .worker = "w2", .pid = 15, .boot = "new"});
+    play_expect(&p, "to 11: joined\nto 13: parked behind w2\n");
+    play_wait(&p, 1300);
+    play_expect(&p, "to 13: joined\ncommit: attempt job-state=RESTORING\nmkdir a2000-2\n");
+    play_end(&p);
+}
+END_TEST
+
+/* Of an attempt that had ended before the restart nobody knows that the leases are over: they count
+ * as renewed. */
+START_TEST(leases_outlive_a_restart)
+{
+    static struct play p;
+    static struct stored s;
+    two_workers(&p);
+    after_restart(&p, &s, true);
+    play_open(&p, 13, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 13, &job,
+              &(struct join_options){.count = 3, .worker = "w", .pid = 15, .boot = "new"});
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 13: parked behind"));
+    play_forget(&p);
+    play_wait(&p, 11000);
+    play_expect(&p, "");
+    play_wait(&p, 300);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 13: joined\ncommit: attempt"));
+    play_end(&p);
+}
+END_TEST
+
+/* SIGTERM: other rounds abort, commits are awaited, workers hear Bye, never Stop. */
+START_TEST(shutdown)
+{
+    static struct play p;
+    two_workers(&p);
+    play_wait(&p, 100);
+    play_forget(&p);
+    play_shutdown(&p);
+    play_expect(&p, "ride: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
+                    "the first barrier][b.0 waiting for the first barrier]\n"
+                    "to 2,1: abort 1 code 7\ncommit:\n");
+    play_stored(&p, TIDE_STORED);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: bye\n"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 2: bye\n"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "stop 0: shut down in good order\n"));
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("attempts", away_until_the_lease_is_over, parked_until_holder_is_gone,
+           gone_from_another_host, present_holder_refuses_second_host,
+           other_spec_is_refused_with_the_difference, back_in_time, too_late,
+           old_database_is_noticed, lost_its_state, restore_fails_and_is_tried_again, adopted,
+           open_round_is_resolved, grace_is_over, leases_outlive_a_restart, shutdown)

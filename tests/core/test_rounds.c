@@ -1,0 +1,359 @@
+/* Promises of a round, each as the trace it leaves. */
+#include "tests/core/lib_play.h"
+
+static const struct job_options two_and_one = {.sources = 2, .sinks = 1, .deadline_ms = 1000};
+
+static void take_checkpoint(struct play *p)
+{
+    play_ack(p, 1, p->attempt, p->round, 0);
+    play_ack(p, 1, p->attempt, p->round, 1);
+    play_ack(p, 1, p->attempt, p->round, 2);
+}
+
+/* A job starts once every task is hosted; row and directory come before Start, the row before Run.
+ */
+START_TEST(job_starts)
+{
+    static struct play p;
+    play_start(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &two_and_one, &(struct join_options){.count = 2, .worker = "w1", .pid = 10});
+    play_expect(&p, "commit: job lease\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 1: joined\n");
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &two_and_one,
+              &(struct join_options){.first = 2, .count = 1, .worker = "w2", .pid = 11});
+    play_expect(&p, "to 2: joined\ncommit: attempt job-state=RESTORING\nmkdir a1000-1\n");
+    play_filed(&p, 0);
+    play_expect(&p, "");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 2: start attempt 1 from 0, 0 tasks with state or owed, 0 owed, 0 ended\n"
+                    "to 1: start attempt 1 from 0, 0 tasks with state or owed, 0 owed, 0 ended\n");
+    play_restored(&p, 1, 0, 2);
+    play_expect(&p, "");
+    play_restored(&p, 2, 2, 1);
+    play_expect(&p, "commit: attempt-run job-state=RUNNING\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 2,1: run\n");
+    play_end(&p);
+}
+END_TEST
+
+/* S49: one ack, then the same again, then the others; complete is told only when the row is
+ * durable. */
+START_TEST(acks_are_a_set_S49)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    play_expect(&p, "ride: round-begin\nto 1: trigger checkpoint 1\n");
+    play_ack(&p, 1, 1, 1, 0);
+    play_ack(&p, 1, 1, 1, 0);
+    play_ack(&p, 1, 1, 1, 1);
+    play_ack(&p, 1, 1, 1, 1);
+    play_expect(&p, "");
+    play_ack(&p, 1, 1, 1, 2);
+    play_expect(&p, "commit: round-end=complete snapshot\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 1: complete 1\n");
+    play_end(&p);
+}
+END_TEST
+
+/* S50: with one retained, the next checkpoint replaces the first: deleting is durable before the
+ * delete, deleted after it. */
+START_TEST(next_replaces_S50)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    take_checkpoint(&p);
+    play_settle(&p);
+    play_forget(&p);
+    play_wait(&p, 100);
+    play_expect(&p, "ride: round-begin\nto 1: trigger checkpoint 2\n");
+    take_checkpoint(&p);
+    play_expect(&p, "commit: round-end=complete snapshot snapshot-state=deleting 1\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 1: complete 2\ndelete r1\n");
+    play_filed(&p, 0);
+    play_expect(&p, "ride: snapshot-state=deleted 1\n");
+    play_end(&p);
+}
+END_TEST
+
+/* S52, S53: acks of another attempt, an unknown round or a finished one change nothing; one for a
+ * task of another worker is malformed. */
+START_TEST(stray_acks_S52_S53)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_start(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &job, &(struct join_options){.count = 2, .worker = "w1", .pid = 10});
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &job,
+              &(struct join_options){.first = 2, .count = 1, .worker = "w2", .pid = 11});
+    play_settle(&p);
+    play_restored(&p, 1, 0, 2);
+    play_restored(&p, 2, 2, 1);
+    play_settle(&p);
+    play_wait(&p, 100);
+    play_forget(&p);
+    play_ack(&p, 1, 7, p.round, 0);
+    play_ack(&p, 1, 1, p.round + 5, 0);
+    play_ack(&p, 1, 1, p.round, 0);
+    play_ack(&p, 1, 1, p.round, 1);
+    play_expect(&p, "");
+    play_ack(&p, 1, 1, p.round, 2);
+    play_expect(&p, "to 1: refused: AckBatch: task 2 is not hosted by this worker\nclose 1\n");
+    play_end(&p);
+}
+END_TEST
+
+/* S71: one decline aborts the round for everybody, and its reason is kept. */
+START_TEST(decline_aborts_S71)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    play_ack(&p, 1, 1, p.round, 0);
+    play_forget(&p);
+    play_decline(&p, 1, 1, "no disk");
+    play_expect(&p, "ride: round-end=aborted[a.1 waiting for the first barrier][b.0 waiting for "
+                    "the first barrier]\nto 1: abort 1 code 2\n");
+    play_decline(&p, 1, 2, "no disk");
+    play_expect(&p, "");
+    play_end(&p);
+}
+END_TEST
+
+/* S74: the deadline aborts, naming who held it; no completion is told; the next round comes on
+ * schedule. */
+START_TEST(deadline_names_S74)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    play_ack(&p, 1, 1, p.round, 0);
+    play_ack(&p, 1, 1, p.round, 2);
+    play_forget(&p);
+    play_wait(&p, 999);
+    play_expect(&p, "ride: round-end=aborted[a.1 waiting for the first barrier]\nto 1: abort 1 "
+                    "code 1\nride: round-begin\nto 1: trigger checkpoint 2\n");
+    play_end(&p);
+}
+END_TEST
+
+/* From the hand-over of the commit nothing aborts a round but the store's own no. */
+START_TEST(committing_is_not_aborted)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    take_checkpoint(&p);
+    play_forget(&p);
+    play_wait(&p, 5000); /* past its deadline */
+    play_expect(&p, "");
+    play_close(&p, 1);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &job, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
+    play_expect(&p,
+                "ride: attempt-end job-state=WAITING\nto 2: joined\n"); /* and nothing starts before
+                                                                           the store has answered */
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "load 1\n");
+    play_end(&p);
+}
+END_TEST
+
+START_TEST(store_full_aborts)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    take_checkpoint(&p);
+    play_forget(&p);
+    play_stored(&p, TIDE_NO_SPACE);
+    play_expect(&p, "ride: round-end=aborted\nto 1: abort 1 code 4\n");
+    play_end(&p);
+}
+END_TEST
+
+/* An I/O error of a commit: nobody can say what is durable; not a word to anyone. */
+START_TEST(unknown_outcome_stops)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    take_checkpoint(&p);
+    play_forget(&p);
+    play_stored(&p, TIDE_UNKNOWN);
+    play_expect(&p, "stop 1: a reason\n");
+    play_end(&p);
+}
+END_TEST
+
+START_TEST(silent_store_stops)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    take_checkpoint(&p);
+    play_forget(&p);
+    for (int i = 0; i < 30; i++) {
+        play_wait(&p, 1000);
+        if (!p.stopped) play_heartbeat(&p, 1);
+    }
+    ck_assert(p.stopped);
+    play_end(&p);
+}
+END_TEST
+
+/* S94, S95: a savepoint subsumes nothing, commits nothing, and is answered once its metadata is in
+ * place. */
+START_TEST(savepoint_S95)
+{
+    static struct play p;
+    play_running(&p, &two_and_one);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    play_savepoint(&p, 100, "k");
+    play_expect(&p, "commit: operation=queued audit\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 100: operation savepoint queued\ncommit: round-begin "
+                    "operation=running\nmkdir savepoint-c15c02-2\n");
+    play_filed(&p, 0);
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 1: trigger savepoint 2\n");
+    take_checkpoint(&p);
+    play_expect(&p, "write-metadata savepoint-c15c02-2\n");
+    play_filed(&p, 0);
+    play_expect(&p, "commit: round-end=complete snapshot operation=done\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "publish savepoint-c15c02-2\nto 1: complete 2, commits nothing\n");
+    play_filed(&p, 0);
+    play_savepoint(&p, 100, "k"); /* S238: the same key is the same operation */
+    play_expect(&p, "to 100: operation savepoint done\n");
+    play_end(&p);
+}
+END_TEST
+
+/* S176, S236: what cannot be is refused with a sentence. */
+START_TEST(savepoint_refused_S176)
+{
+    static struct play p;
+    play_start(&p);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    play_savepoint(&p, 100, "k");
+    play_expect(&p, "to 100: error 1: there is no job \"job\" (tidemark jobs lists them)\n");
+    play_end(&p);
+}
+END_TEST
+
+/* A commit handle is owed until it is confirmed, across a new attempt, and comes before that
+ * attempt's completions. */
+START_TEST(owed_until_confirmed)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    play_ack(&p, 1, 1, p.round, 0);
+    play_ack(&p, 1, 1, p.round, 1);
+    play_ack_handle(&p, 1, 2, "part-1");
+    play_forget(&p);
+    play_close(&p, 1);
+    play_stored(&p, TIDE_STORED);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &job, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
+    play_wait(&p, 0);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(
+        p.trace, "to 2: start attempt 2 from 1, 3 tasks with state or owed, 1 owed, 0 ended\n"));
+    play_restored(&p, 2, 0, 3);
+    play_settle(&p);
+    play_wait(&p, 100);
+    play_forget(&p);
+    for (uint32_t t = 0; t < 3; t++)
+        play_ack(&p, 2, 2, p.round, t);
+    /* round 1 is not put out of use while its commit is owed */
+    play_expect(&p, "commit: round-end=complete snapshot\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "");
+    play_confirm(&p, 2, 1, 2, 1);
+    play_expect(&p, "ride: strike\nto 2: complete 2\n");
+    play_end(&p);
+}
+END_TEST
+
+/* All tasks at their end: the final round starts at once, moves the job to STOPPING, and FINISHED
+ * follows what is owed. */
+START_TEST(final_round)
+{
+    static struct play p;
+    play_running(&p, &two_and_one);
+    play_finished(&p, 1, 0, 2);
+    play_expect(&p, "");
+    play_finished(&p, 1, 2, 1);
+    play_expect(&p, "ride: round-begin\nto 1: trigger checkpoint 1\n");
+    play_ack(&p, 1, 1, 1, 0);
+    play_ack(&p, 1, 1, 1, 1);
+    play_ack_handle(&p, 1, 2, "last");
+    play_expect(&p, "commit: round-end=complete snapshot owed job-state=STOPPING\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 1: complete 1, some ended\n");
+    play_confirm(&p, 1, 1, 0, 3);
+    play_expect(&p, "ride: strike\ncommit: attempt-end job-state=FINISHED\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 1: stop FINISHED\n");
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &two_and_one, &(struct join_options){.count = 3, .worker = "w", .pid = 12});
+    play_expect(&p, "to 2: refused: job job is FINISHED\nclose 2\n");
+    play_end(&p);
+}
+END_TEST
+
+/* A task that ended counts as acked from then on (S28 in Tidemark's words). */
+START_TEST(ended_counts_as_acked_S28)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_finished(&p, 1, 0, 1);
+    play_wait(&p, 100);
+    take_checkpoint(&p);
+    play_stored(&p, TIDE_STORED);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: complete 1, some ended\n"));
+    play_wait(&p, 100);
+    play_forget(&p);
+    play_ack(&p, 1, 1, 2, 1);
+    play_ack(&p, 1, 1, 2, 2);
+    ck_assert_ptr_nonnull(strstr(p.trace, "commit: round-end=complete snapshot"));
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("rounds", job_starts, acks_are_a_set_S49, next_replaces_S50, stray_acks_S52_S53,
+           decline_aborts_S71, deadline_names_S74, committing_is_not_aborted, store_full_aborts,
+           unknown_outcome_stops, silent_store_stops, savepoint_S95, savepoint_refused_S176,
+           owed_until_confirmed, final_round, ended_counts_as_acked_S28)
