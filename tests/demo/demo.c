@@ -1,0 +1,425 @@
+/* The demo: a job counts the words of a text while its processes are killed, and the count is
+ * right.
+ *
+ *   demo BUILD WORK INPUT SEED     (tests/demo.sh makes the input and calls this)
+ *
+ * The usual way: start tidemarkd and seven workers; do everything of the plan, in the seed's order,
+ * each once the job runs and a round has completed; let the sources run at full speed, with a last
+ * kill; wait for the end; compare with coreutils; stop the daemon.
+ *
+ * What fails it: a wrong count; a process that ends by itself; a round that should abort and does
+ * not; a recovery, or the whole, that takes too long; a savepoint that cannot be taken or verified.
+ */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/demo/demo.h"
+
+#define INTERVAL_MS 400
+#define DEADLINE_MS 1500
+#define FREEZE_MS 2500 /* beyond the deadline, well below the lease */
+#define LEASE_MS "6000"
+#define PATIENCE_MS 30000 /* for anything that should take a second */
+#define TOTAL_MS 175000
+#define PACED_S 60 /* the whole input would take this long until the plan is done */
+#define SOURCES 2  /* the first workers */
+
+enum deed { ONE_WORKER, TWO_WORKERS, THE_DAEMON, BOTH, DECLINE, FREEZE, SAVEPOINT };
+static enum deed plan[] = {ONE_WORKER, ONE_WORKER, ONE_WORKER, TWO_WORKERS, THE_DAEMON, THE_DAEMON,
+                           BOTH,       DECLINE,    DECLINE,    FREEZE,      SAVEPOINT};
+#define DEEDS (int)(sizeof plan / sizeof *plan)
+
+static const char *build;
+static char address[64], bin_daemon[4096], bin_tool[4096], bin_wordcount[4096];
+static char listen_flag[64], rate_flag[32];
+static uint64_t random_state, old_attempt, old_completed, old_aborted, savepoint;
+static int worker_kills, daemon_kills, freezes, declines;
+static int64_t recoveries[64]; /* ms */
+static int n_recoveries;
+
+static uint32_t draw(uint32_t below)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(random_state >> 33) % below;
+}
+
+static char *in_work(const char *name)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s", work_dir, name) < 0) fail("out of memory");
+    return path;
+}
+
+/* ---- what is waited for */
+
+static bool attempt_is_new(void)
+{
+    return watch.attempt > old_attempt;
+}
+
+static bool round_completed(void)
+{
+    return watch.completed > old_completed;
+}
+
+static bool round_aborted(void)
+{
+    return watch.aborted > old_aborted;
+}
+
+static bool workers_gone(void)
+{
+    for (int i = 0; i < WORKERS; i++)
+        if (procs[i].pid) return false;
+    return true;
+}
+
+static bool port_known(void)
+{
+    FILE *f = fopen(in_work("data/port"), "re");
+    unsigned port = 0;
+    if (!f) return false;
+    if (fscanf(f, "%u", &port) != 1) port = 0;
+    fclose(f);
+    if (port == 0) return false;
+    snprintf(address, sizeof address, "127.0.0.1:%u", port);
+    return true;
+}
+
+static void still_in_time(void)
+{
+    if (now_ms() > TOTAL_MS) fail("it takes longer than %d s", TOTAL_MS / 1000);
+    if (watch.finished && workers_gone()) fail("the input was used up before the plan was done");
+}
+
+/* The job runs, and a round has completed since the last deed. */
+static void wait_steady(void)
+{
+    old_completed = watch.completed;
+    if (!pump(round_completed, PATIENCE_MS))
+        fail("no round has completed for %d s", PATIENCE_MS / 1000);
+    still_in_time();
+}
+
+/* ---- starting */
+
+static void start_daemon(void)
+{
+    struct proc *d = &procs[DAEMON];
+    snprintf(d->name, sizeof d->name, "tidemarkd");
+    const char *argv[] = {bin_daemon, "--listen", listen_flag, "--data", in_work("data"), NULL};
+    memcpy(d->argv, argv, sizeof argv);
+    snprintf(listen_flag, sizeof listen_flag, "127.0.0.1:0");
+    d->keep = true;
+    spawn(d);
+    if (!pump(port_known, PATIENCE_MS)) fail("tidemarkd does not listen");
+    snprintf(listen_flag, sizeof listen_flag, "%s", address); /* the same after a restart */
+    tell("tidemarkd listens on %s, pid %d", address, (int)d->pid);
+}
+
+static void start_workers(const char *input, uint64_t bytes)
+{
+    static const struct {
+        const char *name, *stage, *index;
+    } kinds[WORKERS] = {{"source 0", "source", "0"},
+                        {"source 1", "source", "1"},
+                        {"splitter 0", "splitter", "0"},
+                        {"splitter 1", "splitter", "1"},
+                        {"counter 0", "counter", "0"},
+                        {"counter 1", "counter", "1"},
+                        {"sink", "sink", "0"}};
+    snprintf(rate_flag, sizeof rate_flag, "%" PRIu64, bytes / PACED_S + 1);
+    for (int i = 0; i < WORKERS; i++) {
+        struct proc *p = &procs[i];
+        const char *argv[] = {bin_wordcount, kinds[i].stage, "--index",    kinds[i].index,
+                              "--connect",   address,        "--interval", "400",
+                              "--deadline",  "1500",         "--lease",    LEASE_MS,
+                              "--heartbeat", "500",          "--grace",    LEASE_MS,
+                              "--input",     input,          "--parts",    in_work("parts"),
+                              "--rate",      rate_flag,      NULL};
+        snprintf(p->name, sizeof p->name, "%s", kinds[i].name);
+        memcpy(p->argv, argv, sizeof argv);
+        p->keep = true;
+        spawn(p);
+    }
+    tell("7 workers: 2 sources, 2 splitters, 2 counters, 1 sink; a checkpoint every %d ms",
+         INTERVAL_MS);
+    if (!pump(attempt_is_new, PATIENCE_MS)) fail("the job does not start");
+    tell("attempt %" PRIu64 " runs", watch.attempt);
+}
+
+/* ---- deeds */
+
+static void kill_one(int i)
+{
+    struct proc *p = &procs[i];
+    if (p->pid == 0) return; /* ended in good order a moment ago */
+    tell("kill -9 %s (pid %d), after round %" PRIu64, p->name, (int)p->pid, watch.last_complete);
+    p->killed = true;
+    kill(p->pid, SIGKILL);
+    watch_started(p);
+    if (i == DAEMON)
+        daemon_kills++;
+    else
+        worker_kills++;
+}
+
+static void note_recovery(int64_t since)
+{
+    if (n_recoveries < 64) recoveries[n_recoveries++] = since;
+}
+
+static void wait_recovered(int64_t killed_at)
+{
+    if (!pump(attempt_is_new, PATIENCE_MS))
+        fail("the job does not run again after %d s", PATIENCE_MS / 1000);
+    int64_t took = watch.ran_at - killed_at;
+    tell("   -> all back at snapshot %" PRIu64 ", attempt %" PRIu64 " runs after %.2f s",
+         watch.snapshot, watch.attempt, (double)took / 1000);
+    note_recovery(took);
+    still_in_time();
+}
+
+static void do_workers(int n)
+{
+    int64_t at = now_ms();
+    for (int i = 0; i < n; i++) {
+        if (i > 0) (void)pump(NULL, (int)draw(300)); /* perhaps in the middle of the recovery */
+        old_attempt = watch.attempt;
+        kill_one((int)draw(WORKERS));
+    }
+    wait_recovered(at);
+}
+
+static void do_daemon(void)
+{
+    int64_t at = now_ms();
+    old_completed = watch.completed;
+    uint64_t attempt = watch.attempt;
+    kill_one(DAEMON);
+    if (!pump(round_completed, PATIENCE_MS))
+        fail("no round has completed for %d s after the daemon's restart", PATIENCE_MS / 1000);
+    int64_t took = watch.completed_at - at;
+    tell("   -> started again; round %" PRIu64 " completes after %.2f s, %s", watch.last_complete,
+         (double)took / 1000,
+         watch.attempt == attempt ? "the workers had gone on computing" : "in a new attempt");
+    note_recovery(took);
+}
+
+static void do_both(void)
+{
+    int64_t at = now_ms();
+    old_attempt = watch.attempt;
+    kill_one(DAEMON);
+    kill_one((int)draw(WORKERS));
+    wait_recovered(at);
+}
+
+static void do_decline(void)
+{
+    struct proc *p = &procs[SOURCES + (int)draw(WORKERS - SOURCES)];
+    old_aborted = watch.aborted;
+    tell("%s is told to decline the next round", p->name);
+    kill(p->pid, SIGUSR1);
+    declines++;
+    if (!pump(round_aborted, PATIENCE_MS)) fail("no round was aborted though %s declined", p->name);
+    tell("   -> round %" PRIu64 " aborted; what the sink had written for it waits for the next",
+         watch.last_aborted);
+}
+
+static void do_freeze(void)
+{
+    struct proc *p = &procs[draw(WORKERS)];
+    uint64_t attempt = watch.attempt;
+    old_aborted = watch.aborted;
+    tell("%s is frozen for %.1f s, longer than a round may take (%.1f s)", p->name,
+         (double)FREEZE_MS / 1000, (double)DEADLINE_MS / 1000);
+    kill(p->pid, SIGSTOP);
+    (void)pump(NULL, FREEZE_MS);
+    kill(p->pid, SIGCONT);
+    freezes++;
+    if (!pump(round_aborted, PATIENCE_MS))
+        fail("no round was aborted though %s was frozen", p->name);
+    tell("   -> round %" PRIu64 " aborted by its deadline%s", watch.last_aborted,
+         watch.attempt == attempt ? "; nobody had to go back" : "");
+}
+
+static void verify_savepoint(void)
+{
+    char number[24];
+    snprintf(number, sizeof number, "%" PRIu64, savepoint);
+    const char *argv[] = {bin_tool, "snapshot", "verify", number, "--connect", address, NULL};
+    if (pump_child(spawn_command(argv, in_work("verify.out")), PATIENCE_MS) != 0)
+        fail("tidemark snapshot verify %s: see verify.out", number);
+}
+
+static void do_savepoint(void)
+{
+    char text[4096] = "";
+    const char *argv[] = {bin_tool,   "savepoint",           "wordcount", "--connect", address,
+                          "--target", in_work("savepoints"), "--json",    NULL};
+    tell("$ tidemark savepoint wordcount");
+    int64_t at = now_ms();
+    if (pump_child(spawn_command(argv, in_work("savepoint.out")), PATIENCE_MS) != 0)
+        fail("the savepoint failed: see savepoint.out");
+    FILE *f = fopen(in_work("savepoint.out"), "re");
+    if (f) {
+        size_t n = fread(text, 1, sizeof text - 1, f);
+        text[n] = '\0';
+        fclose(f);
+    }
+    const char *p = strstr(text, "\"snapshot\":");
+    if (p) savepoint = strtoull(p + strlen("\"snapshot\":"), NULL, 10);
+    if (savepoint == 0) fail("the savepoint has no number: see savepoint.out");
+    tell("   -> snapshot %" PRIu64 " is the user's, after %.2f s", savepoint,
+         (double)(now_ms() - at) / 1000);
+    verify_savepoint();
+    tell("   -> tidemark snapshot verify %" PRIu64 ": every byte is there", savepoint);
+}
+
+static void do_plan(void)
+{
+    for (int i = DEEDS - 1; i > 0; i--) {
+        int k = (int)draw((uint32_t)i + 1);
+        enum deed swap = plan[i];
+        plan[i] = plan[k], plan[k] = swap;
+    }
+    for (int i = 0; i < DEEDS; i++) {
+        wait_steady();
+        (void)pump(NULL, (int)draw(600));
+        switch (plan[i]) {
+        case ONE_WORKER: do_workers(1); break;
+        case TWO_WORKERS: do_workers(2); break;
+        case THE_DAEMON: do_daemon(); break;
+        case BOTH: do_both(); break;
+        case DECLINE: do_decline(); break;
+        case FREEZE: do_freeze(); break;
+        case SAVEPOINT: do_savepoint(); break;
+        }
+    }
+}
+
+/* ---- the end */
+
+static void full_speed(void)
+{
+    wait_steady();
+    tell("the sources may run as fast as they can");
+    for (int i = 0; i < SOURCES; i++) {
+        for (int k = 0; procs[i].argv[k]; k++) /* also for one that is started again */
+            if (strcmp(procs[i].argv[k], "--rate") == 0) procs[i].argv[k] = NULL;
+        if (procs[i].pid) kill(procs[i].pid, SIGUSR2);
+    }
+    (void)pump(NULL, (int)draw(400));
+    kill_one((int)draw(WORKERS));
+    if (draw(2)) kill_one(DAEMON);
+}
+
+static void wait_end(void)
+{
+    if (!pump(workers_gone, TOTAL_MS - (int)now_ms())) fail("the job does not end");
+    for (int i = 0; i < WORKERS; i++)
+        if (procs[i].code != 0) fail("%s ended with code %d", procs[i].name, procs[i].code);
+    tell("the input is used up, the last round (%" PRIu64 ") complete, the job FINISHED",
+         watch.last_complete);
+}
+
+static void compare(pid_t reference)
+{
+    const char *sum[] = {bin_wordcount, "sum", in_work("parts"), NULL};
+    const char *cmp[] = {"/usr/bin/cmp", in_work("counted"), in_work("expected"), NULL};
+    if (pump_child(spawn_command(sum, in_work("counted")), PATIENCE_MS) != 0)
+        fail("the published parts do not add up: see the end of %s", in_work("counted"));
+    tell("%" PRIu64 " parts were published; waiting for coreutils to count the same text",
+         watch.parts);
+    int code = pump_child(reference, TOTAL_MS - (int)now_ms());
+    if (code != 0) fail("tr | sort | uniq -c has not ended well (%d)", code);
+    if (pump_child(spawn_command(cmp, in_work("cmp.out")), PATIENCE_MS) != 0)
+        fail("the count differs from that of coreutils: diff %s %s", in_work("expected"),
+             in_work("counted"));
+    tell("   -> the same, byte for byte");
+}
+
+static void stop_daemon(void)
+{
+    struct proc *d = &procs[DAEMON];
+    verify_savepoint();
+    tell("the savepoint outlives the job and is still whole; stopping tidemarkd");
+    d->keep = false;
+    kill(d->pid, SIGTERM);
+    int64_t until = now_ms() + PATIENCE_MS;
+    while (d->pid && now_ms() < until)
+        (void)pump(NULL, 20);
+    if (d->pid) fail("tidemarkd does not stop");
+    if (d->code != 0) fail("tidemarkd ended with code %d", d->code);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static pid_t start_reference(const char *input)
+{
+    char *command = NULL;
+    if (asprintf(&command,
+                 "export LC_ALL=C; nice tr -cs A-Za-z '\\n' < '%s' | nice sort -T '%s' | uniq -c",
+                 input, work_dir) < 0)
+        fail("out of memory");
+    const char *argv[] = {"/bin/sh", "-c", command, NULL};
+    return spawn_command(argv, in_work("expected"));
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    kill_all();
+    _exit(1);
+}
+
+int main(int argc, char **argv)
+{
+    struct stat st;
+    if (argc != 5) {
+        fprintf(stderr, "usage: demo BUILD WORK INPUT SEED\n");
+        return 2;
+    }
+    build = argv[1], work_dir = argv[2];
+    random_state = strtoull(argv[4], NULL, 10) * 2654435761u + 1;
+    for (int i = 0; i < PROCS; i++)
+        procs[i].out = -1;
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGHUP, on_signal);
+    snprintf(bin_daemon, sizeof bin_daemon, "%s/tidemarkd", build);
+    snprintf(bin_tool, sizeof bin_tool, "%s/tidemark", build);
+    snprintf(bin_wordcount, sizeof bin_wordcount, "%s/client/examples/wordcount/wordcount", build);
+    if (stat(argv[3], &st)) fail("cannot find %s", argv[3]);
+    if (mkdir(in_work("savepoints"), 0777)) fail("cannot write to %s", work_dir);
+
+    (void)now_ms();
+    pid_t reference = start_reference(argv[3]);
+    start_daemon();
+    start_workers(argv[3], (uint64_t)st.st_size);
+    do_plan();
+    full_speed();
+    wait_end();
+    compare(reference);
+    stop_daemon();
+
+    qsort(recoveries, (size_t)n_recoveries, sizeof *recoveries, by_size);
+    printf(
+        "demo: OK: %" PRIu64 " bytes; %" PRIu64 " rounds complete, %" PRIu64
+        " aborted without loss (%d declined, %d by deadline); %d kill -9 (%d workers, %d daemon); "
+        "recovery %.2f s median, %.2f s worst; %.0f s in all\n",
+        (uint64_t)st.st_size, watch.completed, watch.aborted, declines, freezes,
+        worker_kills + daemon_kills, worker_kills, daemon_kills,
+        (double)recoveries[n_recoveries / 2] / 1000, (double)recoveries[n_recoveries - 1] / 1000,
+        (double)now_ms() / 1000);
+    return 0;
+}
