@@ -128,7 +128,7 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
                                   char why[static 300])
 {
     why[0] = '\0';
-    if (!job) {
+    if (!job || !job->durable) {
         snprintf(why, 300, "there is no job \"%.*s\" (tidemark jobs lists them)",
                  (int)(wish->job.len < 200 ? wish->job.len : 200), (const char *)wish->job.data);
         return TIDE__ERROR_CODE__ERROR_NOT_FOUND;

@@ -380,6 +380,8 @@ void job_tell_joined(struct core *c, struct job *job);
 /* ---- job.c */
 struct job *job_new(struct core *c, struct tide_graph *graph); /* takes the graph */
 void job_free(struct job *job);
+/* A new job that the store did not take: as if nobody had asked; its workers may try again. */
+void job_forget(struct core *c, struct job *job, const char *why);
 void job_load(struct core *c, const struct tide_catalog_job *from);
 void job_hold(struct core *c, struct job *job, const char *cause);
 void job_record_state(struct core *c, struct tide_commit *commit, struct job *job,

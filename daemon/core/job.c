@@ -88,7 +88,6 @@ struct job *job_new(struct core *c, struct tide_graph *graph)
         r = tide_commit_add(commit, TIDE_REC_LEASE, id);
         core_assert(r != NULL);
         r->lease.lease_us = lease_us;
-        c->lease_us = lease_us;
     }
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_JOB, job, 0);
@@ -144,6 +143,24 @@ void job_free(struct job *job)
     free(job->cause);
     free(job->name);
     free(job);
+}
+
+void job_forget(struct core *c, struct job *job, const char *why)
+{
+    struct job **at = &c->jobs;
+    core_assert(!job->durable && !job->round && !job->attempt_open && !job->operations);
+    while (job->workers) {
+        struct session *s = map_get(&c->sessions, job->workers->session);
+        if (s)
+            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY, "job %s could not be stored: %s", job->name, why);
+        worker_release(c, job->workers);
+    }
+    timer_clear(c, &job->lease_timer);
+    while (*at != job) at = &(*at)->next;
+    *at = job->next;
+    if (c->jobs_end == &job->next) c->jobs_end = at;
+    c->n_jobs--;
+    job_free(job);
 }
 
 /* ---- from the store */

@@ -91,12 +91,11 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_RESERVE: reserved(c, p, ev->outcome); break;
     case ASKED_JOB:
         if (ev->outcome != TIDE_STORED) {
-            core_log(c, LEVEL_ERROR, "job %s could not be stored: %s", job->name,
-                     ev->text ? ev->text : "");
-            job_hold(c, job, "the store did not take the job");
+            job_forget(c, job, ev->text ? ev->text : "the store did not take it");
             break;
         }
         job->durable = true;
+        if (job->graph->checkpointing.lease_ms * MS > c->lease_us) c->lease_us = job->graph->checkpointing.lease_ms * MS;
         job_tell_joined(c, job);
         attempt_try(c, job);
         break;
