@@ -206,7 +206,7 @@ static void put_lag(const struct host *h, Tide__LagBucket *buckets, Tide__LagBuc
 
 static void answer_status(struct host *h, uint64_t session, uint64_t id)
 {
-    static const char version[] = "tidemarkd " TIDE_VERSION;
+    static const char version[] = TIDE_VERSION;
     Tide__LagBucket buckets[LAG_BUCKETS], *list[LAG_BUCKETS];
     Tide__Status status = TIDE__STATUS__INIT;
     Tide__Response response = TIDE__RESPONSE__INIT;

@@ -44,8 +44,9 @@ static const struct {
     {"[limits]\njobs = 1\n# c\njobs = 2\n", "f.conf:4: [limits] jobs: set before, in line 2"},
     {"[limits]\njobs = many\n", "f.conf:2: [limits] jobs: 'many' is not a whole number such as 100 "
                                 "(a comment needs a line of its own)"},
-    {"[limits]\njobs = 5 # five\n", "f.conf:2: [limits] jobs: '5 # five' is not a whole number such "
-                                    "as 100 (a comment needs a line of its own)"},
+    {"[limits]\njobs = 5 # five\n",
+     "f.conf:2: [limits] jobs: '5 # five' is not a whole number such "
+     "as 100 (a comment needs a line of its own)"},
     {"[limits]\njobs = -1\n", "f.conf:2: [limits] jobs: '-1' is not a whole number such as 100 (a "
                               "comment needs a line of its own)"},
     {"[limits]\njobs =\n", "f.conf:2: [limits] jobs: '' is not a whole number such as 100 (a "
@@ -62,7 +63,8 @@ static const struct {
     {"[limits]\noutput-queue = 1T\n", "f.conf:2: [limits] output-queue: '1T' is not a size such as "
                                       "64K, 16M or 1G (a comment needs a line of its own)"},
     {"[limits]\noutput-queue = 18014398509481985K\n",
-     "f.conf:2: [limits] output-queue: '18014398509481985K' is not a size such as 64K, 16M or 1G (a "
+     "f.conf:2: [limits] output-queue: '18014398509481985K' is not a size such as 64K, 16M or 1G "
+     "(a "
      "comment needs a line of its own)"},
     {"[store]\ntimeout = 10\n", "f.conf:2: [store] timeout: '10' is not a time with its unit such "
                                 "as 500ms, 10s, 5m or 1h (a comment needs a line of its own)"},
@@ -86,8 +88,18 @@ START_TEST(each_error_names_file_line_and_key)
 END_TEST
 
 static const char *const addresses[] = {
-    "127.0.0.1", "127.0.0.1:", ":7460", "127.0.0.1:65536", "127.0.0.1:7x", "::1:7460", "[::1]",
-    "[::1:7460", "[]:1", "256.0.0.1:1", "[127.0.0.1]:1", "127.0.0.1:-1",
+    "127.0.0.1",
+    "127.0.0.1:",
+    ":7460",
+    "127.0.0.1:65536",
+    "127.0.0.1:7x",
+    "::1:7460",
+    "[::1]",
+    "[::1:7460",
+    "[]:1",
+    "256.0.0.1:1",
+    "[127.0.0.1]:1",
+    "127.0.0.1:-1",
     "1111111111111111111111111111111111111111111111111111111111111111111111111111111:1"};
 
 START_TEST(bad_addresses_are_refused)
@@ -126,8 +138,8 @@ START_TEST(long_values_are_not_cut)
     ck_assert_str_eq(c.state, text + path);
     memset(text + start, 'x', 3000);
     ck_assert_int_eq(parse(text), TIDE_EINVAL);
-    ck_assert_str_eq(why,
-                     "f.conf:2: [daemon] state: the path has 3001 bytes, at most 3000 are possible");
+    ck_assert_str_eq(
+        why, "f.conf:2: [daemon] state: the path has 3001 bytes, at most 3000 are possible");
 }
 END_TEST
 

@@ -16,9 +16,9 @@ static atomic_int dropped, running, gate; /* gate 1: work may go on */
 
 struct job {
     struct lane_work work;
-    int rc;           /* what it is to return */
-    bool waits;       /* for the gate */
-    bool sees_stop;   /* ends when told to stop */
+    int rc;         /* what it is to return */
+    bool waits;     /* for the gate */
+    bool sees_stop; /* ends when told to stop */
     int done_rc, *order;
     char text[LANES_WHY];
 };
