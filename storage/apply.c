@@ -43,6 +43,7 @@ enum query {
     Q_ATTEMPT_END,
     Q_ROUND_BEGIN,
     Q_ROUND_END,
+    Q_ROUND_AGAIN,
     Q_HOLDER,
     Q_ROUND_TIMES,
     Q_ROUND_SWEPT,
@@ -116,7 +117,12 @@ static const struct {
          " acked = excluded.acked, trigger_us = excluded.trigger_us, acks_us = excluded.acks_us,"
          " bytes = excluded.bytes, holders = excluded.holders"
          " WHERE round.state = 'begun' AND round.job = excluded.job",
-         "the round has ended before, or is another job's"},
+         NULL},
+    /* Aborted before, and again since a worker still names it: the first reason stays, the sweep is
+     * repeated. */
+    [Q_ROUND_AGAIN] = {"UPDATE round SET swept = 0 WHERE job = " JOB
+                       " AND number = ?2 AND state = 'aborted'",
+                       "the round has ended before, or is another job's"},
     [Q_HOLDER] = {"INSERT INTO round_holder (round, task, uid, subtask, worker, phase)"
                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                   NULL},
@@ -346,6 +352,12 @@ static void apply_round(struct txn *t, const struct tide_record *r)
         NAME(o->complete ? "complete" : "aborted"), NUM(o->ended_wall),
         OPT((uint64_t)(o->complete ? 0 : o->code)), reason, NUM(o->tasks), NUM(o->acked),
         NUM(o->trigger_us), NUM(o->acks_us), NUM(o->bytes), NUM(o->holders_total));
+    if (!t->rc && sqlite3_changes(t->s->db) == 0) {
+        if (o->complete)
+            fail(t, SQLITE_CONSTRAINT, "the round has ended before, or is another job's");
+        RUN(t, Q_ROUND_AGAIN, job, NUM(o->number));
+        return;
+    }
     for (uint32_t i = 0; !t->rc && i < o->n_holders; i++) {
         const struct tide_holder *h = &o->holders[i];
         RUN(t, Q_HOLDER, NUM(o->number), NUM(h->task), TEXT(h->uid), NUM(h->subtask),

@@ -106,10 +106,12 @@ int tide_db_open(const char *directory, int flags, sqlite3 **ret, char *path, si
     if (!rc) rc = sqlite3_busy_timeout(db, BUSY_MS);
     if (!rc) rc = sqlite3_exec(db, settings, NULL, NULL, NULL);
     if (rc) {
-        snprintf(why, 512, "%.300s: cannot be opened: %.150s", path,
-                 db ? sqlite3_errmsg(db) : "out of memory");
+        int code = (rc & 0xff) == SQLITE_CANTOPEN ? TIDE_EIO : tide_db_code(rc);
+        snprintf(why, 512, "%.250s: cannot be opened: %.100s%s", path,
+                 db ? sqlite3_errmsg(db) : "out of memory",
+                 code == TIDE_ECORRUPT ? "; " TIDE_DB_ADVICE : "");
         sqlite3_close(db);
-        return (rc & 0xff) == SQLITE_CANTOPEN ? TIDE_EIO : tide_db_code(rc);
+        return code;
     }
     *ret = db;
     return 0;

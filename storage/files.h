@@ -1,7 +1,7 @@
 /* The bytes of snapshots in local directories: what the daemon does to them. Blocking; called on
  * file lanes. Every function returns 0 or a negative code, and a sentence that names the path in why.
  * Only names that the naming scheme knows are ever removed: t<digits>-<digits>[.part], _metadata,
- * _metadata.pending, r<digits>, a<digits>-<digits>. */
+ * _metadata.pending, r<digits>, savepoint-<6 hex digits>-<digits>, a<digits>-<digits>. Paths are absolute. */
 #ifndef TIDE_FILES_H
 #define TIDE_FILES_H
 
@@ -11,14 +11,15 @@
 #define TIDE_METADATA "_metadata"
 #define TIDE_METADATA_PENDING "_metadata.pending"
 
-/* Makes the directory and those above it that are missing below `root` (which must exist, or be
- * creatable as the last component); syncs each one made and its parent. The last one must not exist yet: TIDE_EEXIST. */
+/* Makes the directory and those above it that are missing; syncs each one made and its parent. The
+ * last one must not exist yet: TIDE_EEXIST. */
 int tide_files_mkdir(const char *path, char why[static 256]);
 /* Writes and syncs `_metadata.pending`, which must not exist. */
 int tide_files_metadata_write(const char *directory, struct tide_bytes image, char why[static 256]);
-/* Renames it to `_metadata` and syncs the directory. Fine if that was done before. */
+/* Renames it to `_metadata` and syncs the directory. Fine if that was done before. Never over a
+ * `_metadata` that is there: TIDE_EEXIST. */
 int tide_files_metadata_publish(const char *directory, char why[static 256]);
-/* Reads `_metadata`, whole. */
+/* Reads `_metadata`, whole; ret's maximum bounds it (a zeroed ret: 16 GiB). */
 int tide_files_metadata_read(const char *directory, struct tide_buf *ret, char why[static 256]);
 /* Removes a round's directory with what it holds, `_metadata` first and synced. Missing is fine.
  * What the scheme does not know stays, and is TIDE_EEXIST with its name. */

@@ -32,7 +32,6 @@
 #define WAL_LIMIT ((64 << 20) / PAGE) /* pages: when never idle */
 #define CHECK_ALL                                                                                  \
     ((int64_t)64 << 20) /* a database beyond this has its indexes unchecked at start */
-#define ADVICE "restore it from a backup, or move it away to start with an empty store"
 
 /* ---- the directory */
 
@@ -88,7 +87,7 @@ static int failed(const struct tide_store *s, int rc, const char *what, char why
     const char *said =
         sqlite3_errcode(s->db) == SQLITE_OK ? sqlite3_errstr(rc) : sqlite3_errmsg(s->db);
     snprintf(why, 512, "%.250s: %s: %.100s%s", s->path, what, said,
-             code == TIDE_ECORRUPT ? "; " ADVICE
+             code == TIDE_ECORRUPT ? "; " TIDE_DB_ADVICE
              : code == TIDE_EBUSY  ? "; another program has it open, end that first"
                                    : "");
     return code ? code : TIDE_EIO;
@@ -107,7 +106,7 @@ static int identify(struct tide_store *s, int *ret_version, char why[static 512]
         return 0;
     }
     if (application != TIDE_DB_APPLICATION || version < 1) {
-        snprintf(why, 512, "%.300s: is the database of another program; " ADVICE, s->path);
+        snprintf(why, 512, "%.300s: is the database of another program; " TIDE_DB_ADVICE, s->path);
         return TIDE_ECORRUPT;
     }
     if (version > tide_schema_version()) {
@@ -155,7 +154,7 @@ static int first_row(struct tide_store *s, const char *sql, const char *good, ch
     bool fine = rc == SQLITE_DONE ||
                 (rc == SQLITE_ROW && good && tide_bytes_equal(said, tide_bytes_of(good)));
     if (rc == SQLITE_ROW && !fine)
-        snprintf(why, 512, "%.250s: is damaged (%.*s); " ADVICE, s->path,
+        snprintf(why, 512, "%.250s: is damaged (%.*s); " TIDE_DB_ADVICE, s->path,
                  said.len > 100 ? 100 : (int)said.len, (const char *)said.data);
     int end = sqlite3_finalize(st);
     if (rc != SQLITE_ROW && end) return failed(s, end, "cannot be checked", why);

@@ -95,7 +95,9 @@ void tide_catalog_free(struct tide_catalog *c);
 /* Commits the list, in order, as one transaction with one flush, and sets the outcome of each. If the group
  * fails other than by I/O it is rolled back and each commit is tried alone. */
 void tide_store_commit(struct tide_store *s, struct tide_commit *list);
-/* When idle: checkpoints the WAL back into the database if it has grown past its primed size. Returns 0 or TIDE_EIO (stop). */
+/* When idle: frees the manifest of one deleted snapshot, if there is one, and writes the WAL back into the
+ * database once it is half full, so that commits keep overwriting blocks. A commit does so itself when the WAL
+ * has reached 64 MiB. Returns 0 or TIDE_EIO (stop). */
 int tide_store_maintain(struct tide_store *s);
 
 /* Readers. Each call answers one request of an admin out of the database; the result is malloc'ed by
@@ -106,7 +108,7 @@ int tide_reader_open(const char *directory, struct tide_reader **ret, char why[s
 void tide_reader_close(struct tide_reader *r);
 /* Answers snapshots, snapshot, lineage, rounds and wait (for operations that the core does not know any more). */
 Tide__Response *tide_reader_answer(struct tide_reader *r, const Tide__Request *request);
-/* The manifest image of a snapshot. 0, TIDE_ENOTFOUND, TIDE_ECORRUPT, TIDE_EIO, TIDE_ENOMEM. */
+/* The manifest image of a snapshot, its digest compared; ret's maximum bounds it (a zeroed ret: 16 GiB). 0, TIDE_ENOTFOUND, TIDE_ECORRUPT, TIDE_EIO, TIDE_ENOMEM. */
 int tide_reader_manifest(struct tide_reader *r, uint64_t round, struct tide_buf *ret, char why[static 256]);
 /* May be called from another thread: makes the call under way fail soon. */
 void tide_reader_interrupt(struct tide_reader *r);
