@@ -100,6 +100,7 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
     c->next_id = PLANTED(REUSE_ID) && catalog->reserved >= ID_BLOCK
                      ? catalog->reserved - ID_BLOCK + 1
                      : catalog->reserved + 1;
+    c->first_id = c->next_id;
     c->reserved = PLANTED(REUSE_ID) ? catalog->reserved : c->next_id - 1;
     c->external = catalog->external;
     c->lease_us = catalog->lease_us;

@@ -320,6 +320,7 @@ struct core {
     uint64_t rng;
     uint64_t now, wall, deadline_told;
     struct actions *todo; /* during a step */
+    uint64_t first_id;           /* of this daemon's life: rounds from here on it knows itself */
     uint64_t next_id, reserved;
     bool reserving;
     uint64_t external, lease_us;

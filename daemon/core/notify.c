@@ -103,7 +103,7 @@ static void send_complete_to(struct core *c, struct worker *w, uint64_t round, b
 /* A round that a worker names, of which the store has no row: its begin was lost with the crash. */
 static void record_unknown(struct core *c, struct job *job, uint64_t round)
 {
-    if (round <= job->known_upto) return;
+    if (round <= job->known_upto || round >= c->first_id) return;
     job->known_upto = round;
     struct tide_commit *commit = tide_commit_new(false);
     core_assert(commit != NULL);
