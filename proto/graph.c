@@ -123,14 +123,14 @@ static int sort_operators(struct making *m)
     if (n > TIDE_OPERATORS_MAX)
         return refuse(m, "the job has %zu operators: at most %u are allowed", n,
                       TIDE_OPERATORS_MAX);
-    m->operators = need(m, n, sizeof *m->operators);
+    m->operators = need(m, n, sizeof(Tide__Operator *));
     if (m->operators == NULL) return TIDE_ENOMEM;
     for (size_t i = 0; i < n; i++) {
         m->operators[i] = m->spec->operators[i];
         rc = check_operator(m, m->operators[i]);
         if (rc) return rc;
     }
-    qsort(m->operators, n, sizeof *m->operators, by_uid);
+    qsort(m->operators, n, sizeof(Tide__Operator *), by_uid);
     for (size_t i = 1; i < n; i++)
         if (by_uid(&m->operators[i - 1], &m->operators[i]) == 0)
             return refuse(m, "two operators have the uid %s",

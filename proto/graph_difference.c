@@ -36,20 +36,25 @@ static bool numbers_differ(struct both *b, const char *what, uint32_t have, uint
     return true;
 }
 
+/* Of two sorted lists' next ones, that which the other list cannot have; NULL: both have it. */
+static const Tide__Operator *lesser_operator(const Tide__Operator *x, const Tide__Operator *y)
+{
+    int order = tide_bytes_compare(tide_bytes_in(x->uid), tide_bytes_in(y->uid));
+    return order == 0 ? NULL : order < 0 ? x : y;
+}
+
 static bool operators_differ(struct both *b)
 {
     size_t i = 0, k = 0;
 
-    while (i < b->have->n_operators || k < b->want->n_operators) {
+    for (;; i++, k++) {
         const Tide__Operator *x = i < b->have->n_operators ? b->have->operators[i] : NULL;
         const Tide__Operator *y = k < b->want->n_operators ? b->want->operators[k] : NULL;
-        int order = !x   ? 1
-                    : !y ? -1
-                         : tide_bytes_compare(tide_bytes_in(x->uid), tide_bytes_in(y->uid));
-        if (order) {
+        if (x == NULL && y == NULL) return false;
+        const Tide__Operator *only = x == NULL ? y : y == NULL ? x : lesser_operator(x, y);
+        if (only) {
             (void)snprintf(b->out, 256, "operator %s is %s",
-                           tide_show(tide_bytes_in((order < 0 ? x : y)->uid)).text,
-                           order < 0 ? in_have : in_want);
+                           tide_show(tide_bytes_in(only->uid)).text, only == x ? in_have : in_want);
             return true;
         }
         struct tide_shown uid = tide_show(tide_bytes_in(x->uid));
@@ -60,15 +65,14 @@ static bool operators_differ(struct both *b)
         if (numbers_differ(b, what, x->max_parallelism, y->max_parallelism,
                            tide_max_parallelism_default(x->parallelism)))
             return true;
-        i++, k++;
     }
-    return false;
 }
 
-static int edge_order(const Tide__Edge *x, const Tide__Edge *y)
+static const Tide__Edge *lesser_edge(const Tide__Edge *x, const Tide__Edge *y)
 {
     int order = tide_bytes_compare(tide_bytes_in(x->from), tide_bytes_in(y->from));
-    return order ? order : tide_bytes_compare(tide_bytes_in(x->to), tide_bytes_in(y->to));
+    if (order == 0) order = tide_bytes_compare(tide_bytes_in(x->to), tide_bytes_in(y->to));
+    return order == 0 ? NULL : order < 0 ? x : y;
 }
 
 static const char *pattern_name(Tide__EdgePattern p)
@@ -80,16 +84,17 @@ static bool edges_differ(struct both *b)
 {
     size_t i = 0, k = 0;
 
-    while (i < b->have->n_edges || k < b->want->n_edges) {
+    for (;; i++, k++) {
         const Tide__Edge *x = i < b->have->n_edges ? b->have->edges[i] : NULL;
         const Tide__Edge *y = k < b->want->n_edges ? b->want->edges[k] : NULL;
-        int order = !x ? 1 : !y ? -1 : edge_order(x, y);
-        const Tide__Edge *e = order <= 0 ? x : y;
+        if (x == NULL && y == NULL) return false;
+        const Tide__Edge *only = x == NULL ? y : y == NULL ? x : lesser_edge(x, y);
+        const Tide__Edge *e = only ? only : x;
         struct tide_shown from = tide_show(tide_bytes_in(e->from));
         struct tide_shown to = tide_show(tide_bytes_in(e->to));
-        if (order) {
+        if (only) {
             (void)snprintf(b->out, 256, "the edge from %s to %s is %s", from.text, to.text,
-                           order < 0 ? in_have : in_want);
+                           only == x ? in_have : in_want);
             return true;
         }
         if (x->pattern != y->pattern) {
@@ -99,9 +104,7 @@ static bool edges_differ(struct both *b)
                            from.text, to.text, pattern_name(x->pattern), pattern_name(y->pattern));
             return true;
         }
-        i++, k++;
     }
-    return false;
 }
 
 static bool checkpointing_differs(struct both *b)

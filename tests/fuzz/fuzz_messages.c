@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int rc;
 
     if (size == 0) return 0;
-    type = types[data[0] % (sizeof types / sizeof *types)];
+    type = types[data[0] % (sizeof types / sizeof types[0])];
     tide_arena_init(&arena, TIDE_ARENA_MAX);
     ProtobufCMessage *m = tide_unpack(&arena, type, (struct tide_bytes){data + 1, size - 1}, &rc);
     if (arena.used > TIDE_ARENA_MAX) abort();

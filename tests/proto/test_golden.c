@@ -21,7 +21,7 @@ static const ProtobufCMessageDescriptor *const roots[] = {
     &tide__from_worker__descriptor,  &tide__to_worker__descriptor, &tide__join__descriptor,
     &tide__start__descriptor,        &tide__request__descriptor,   &tide__response__descriptor,
     &tide__manifest_head__descriptor};
-#define ROOTS (sizeof roots / sizeof *roots)
+#define ROOTS (sizeof roots / sizeof roots[0])
 
 /* Fields that occurred, by their descriptors, which are unique. */
 static const ProtobufCFieldDescriptor *seen[1000];
