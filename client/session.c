@@ -501,6 +501,11 @@ void tide_session_leave(struct tide_session *s, struct tide_bytes reason, uint64
     tide_session_end(s);
 }
 
+uint64_t tide_session_heartbeat_us(const struct tide_session *s)
+{
+    return s->heartbeat_us;
+}
+
 uint64_t tide_session_attempt(const struct tide_session *s)
 {
     return s->attempt;

@@ -135,6 +135,7 @@ uint64_t tide_session_deadline(const struct tide_session *s); /* UINT64_MAX: nev
 int tide_session_token(const struct tide_session *s, uint64_t now_us, uint64_t *ret_external);
 /* The next Heartbeat frame, for a helper thread: the lease then counts from now_us. Appends to out. */
 void tide_session_heartbeat(struct tide_session *s, uint64_t now_us);
+uint64_t tide_session_heartbeat_us(const struct tide_session *s); /* between two heartbeats */
 uint64_t tide_session_attempt(const struct tide_session *s); /* 0: none */
 /* Names a broken invariant, or NULL. For tests and the simulator. */
 const char *tide_session_check(const struct tide_session *s);

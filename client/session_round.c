@@ -178,6 +178,7 @@ static void carry_steps(struct tide_session *s, uint32_t index, bool at_once)
     struct tide_align_step step;
     struct tide_delivery d;
     while (tide_align_next(t->align, &step)) {
+        if (t->ended) continue; /* its outputs have had their END */
         switch (step.what) {
         case TIDE_ALIGN_BLOCK:
         case TIDE_ALIGN_UNBLOCK:
@@ -298,6 +299,7 @@ static void release_if_ended(struct tide_session *s, struct stask *t)
 {
     if (t->ended || !t->end_at || t->done < t->end_at) return;
     t->ended = t->finished = true;
+    (void)tide_align_reset(t->align, t->channels); /* behind the END no barrier may follow */
     tide_rounds_forward_end(s, t);
     struct tide_delivery d = delivery(s, t, TIDE_DO_ENDED);
     d.round = t->end_at;

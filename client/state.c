@@ -1,0 +1,118 @@
+/* Reading restored state. The bytes are digested on the way, so that damage shows at the end of the
+ * last read at the latest, before the program believes what it has. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "client/worker_impl.h"
+
+struct tide_state_reader {
+    int fd;         /* -1: inline */
+    uint8_t *bytes; /* inline: a copy */
+    uint64_t size, at;
+    uint64_t low, high; /* the digest expected */
+    XXH3_state_t *digest;
+    int rc; /* sticks */
+};
+
+void tide_state_close(struct tide_state_reader *r)
+{
+    if (!r) return;
+    if (r->fd >= 0) close(r->fd);
+    XXH3_freeState(r->digest);
+    free(r->bytes);
+    free(r);
+}
+
+static int open_file(struct tide_state_reader *r, const struct tide_source *from)
+{
+    struct stat st;
+    size_t dir = from->directory.len, name = from->artifact->path.len;
+    char *path = malloc(dir + name + 2);
+    if (!path) return TIDE_ENOMEM;
+    memcpy(path, from->directory.data, dir);
+    path[dir] = '/';
+    memcpy(path + dir + 1, from->artifact->path.data, name);
+    path[dir + 1 + name] = '\0';
+    r->fd = open(path, O_RDONLY | O_CLOEXEC);
+    int error = errno;
+    free(path);
+    if (r->fd < 0) return error == ENOENT ? TIDE_ENOTFOUND : TIDE_EIO;
+    if (fstat(r->fd, &st)) return TIDE_EIO;
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != r->size) return TIDE_ECORRUPT;
+    (void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return 0;
+}
+
+int tide_state_open(const struct tide_restore *restore, const struct tide_state *s,
+                    struct tide_state_reader **ret)
+{
+    int rc = TIDE_ENOMEM;
+    if (!restore || !s || !s->handle || !ret) return TIDE_EINVAL;
+    const struct tide_source *from = s->handle;
+    const Tide__Artifact *a = from->artifact;
+    struct tide_state_reader *r = calloc(1, sizeof *r);
+    if (!r) return TIDE_ENOMEM;
+    r->fd = -1;
+    r->size = a->size;
+    r->low = a->digest_low;
+    r->high = a->digest_high;
+    r->digest = XXH3_createState();
+    if (!r->digest) goto fail;
+    (void)XXH3_128bits_reset(r->digest);
+    if (a->place_case == TIDE__ARTIFACT__PLACE_INLINE) {
+        r->bytes = malloc(a->inline_.len + 1);
+        if (!r->bytes) goto fail;
+        if (a->inline_.len) memcpy(r->bytes, a->inline_.data, a->inline_.len);
+    } else {
+        rc = open_file(r, from);
+        if (rc) goto fail;
+    }
+    *ret = r;
+    return 0;
+fail:
+    tide_state_close(r);
+    return rc;
+}
+
+static int at_end(struct tide_state_reader *r)
+{
+    uint8_t more;
+    XXH128_hash_t have = XXH3_128bits_digest(r->digest);
+    if (have.low64 != r->low || have.high64 != r->high) return TIDE_ECORRUPT;
+    if (r->fd >= 0 && read(r->fd, &more, 1) != 0) return TIDE_ECORRUPT; /* it has grown */
+    return 0;
+}
+
+int tide_state_read(struct tide_state_reader *r, void *buf, size_t n, size_t *ret_n)
+{
+    size_t have = 0;
+    if (!r || (!buf && n) || !ret_n) return TIDE_EINVAL;
+    *ret_n = 0;
+    if (r->rc) return r->rc;
+    if (n > r->size - r->at) n = (size_t)(r->size - r->at);
+    while (have < n && r->fd >= 0) {
+        ssize_t got = read(r->fd, (uint8_t *)buf + have, n - have);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return r->rc = got < 0 ? TIDE_EIO : TIDE_ECORRUPT;
+        have += (size_t)got;
+    }
+    if (r->fd < 0 && n) {
+        memcpy(buf, r->bytes + r->at, n);
+        have = n;
+    }
+    (void)XXH3_128bits_update(r->digest, buf, have);
+    r->at += have;
+    /* with the last byte, so that one who reads exactly the size learns it as well */
+    if (r->at == r->size) {
+        r->rc = at_end(r);
+        if (r->rc) return r->rc;
+    }
+    *ret_n = have;
+    return 0;
+}

@@ -1,0 +1,140 @@
+/* What the program says about its tasks. Each call takes the lock, tells the session, and, on the
+ * program's thread, runs the callbacks that follow; from another thread it wakes the handle. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/worker_impl.h"
+
+int tide_worker_add_task(struct tide_worker *w, const char *uid, uint32_t subtask,
+                         uint32_t channels, const struct tide_callbacks *callbacks, void *user,
+                         struct tide_task **ret)
+{
+    if (!w || !uid || !callbacks || !callbacks->restore || !callbacks->snapshot) return TIDE_EINVAL;
+    if (w->started) return TIDE_ESTATE;
+    if (w->n_tasks == w->cap_tasks) {
+        uint32_t cap = w->cap_tasks ? w->cap_tasks * 2 : 8;
+        struct tide_task **tasks = realloc(w->tasks, cap * sizeof *tasks);
+        if (!tasks) return TIDE_ENOMEM;
+        w->tasks = tasks;
+        w->cap_tasks = cap;
+    }
+    struct tide_task *t = calloc(1, sizeof *t);
+    if (!t) return TIDE_ENOMEM;
+    pthread_mutex_lock(&w->lock);
+    int64_t number = tide_session_add_task(w->session, tide_bytes_of(uid), subtask, channels);
+    pthread_mutex_unlock(&w->lock);
+    if (number < 0) {
+        tide_worker_say(w, "task %s[%u] cannot be added: %s", uid, (unsigned)subtask,
+                        tide_strerror((int)number));
+        free(t);
+        return (int)number;
+    }
+    t->worker = w;
+    t->callbacks = *callbacks;
+    t->user = user;
+    t->number = (uint32_t)number;
+    t->subtask = subtask;
+    t->channels = channels;
+    uint32_t at = w->n_tasks++;
+    while (at > 0 && w->tasks[at - 1]->number > t->number) {
+        w->tasks[at] = w->tasks[at - 1];
+        at--;
+    }
+    w->tasks[at] = t;
+    if (ret) *ret = t;
+    return 0;
+}
+
+uint32_t tide_task_subtask(const struct tide_task *t)
+{
+    return t->subtask;
+}
+
+struct tide_worker *tide_task_worker(const struct tide_task *t)
+{
+    return t->worker;
+}
+
+void tide_task_fail_reason(struct tide_task *t, const char *reason)
+{
+    free(t->fail_reason);
+    t->fail_reason = reason ? strdup(reason) : NULL;
+}
+
+/* ---- the program's thread */
+
+int tide_task_barrier(struct tide_task *t, uint32_t channel,
+                      const uint8_t barrier[TIDE_BARRIER_SIZE])
+{
+    struct tide_worker *w = t->worker;
+    pthread_mutex_lock(&w->lock);
+    int rc = tide_session_barrier(w->session, t->number, channel, barrier, tide_now_us());
+    pthread_mutex_unlock(&w->lock);
+    tide_worker_pump(w);
+    return rc;
+}
+
+int tide_task_channel_end(struct tide_task *t, uint32_t channel)
+{
+    struct tide_worker *w = t->worker;
+    pthread_mutex_lock(&w->lock);
+    int rc = tide_session_channel_end(w->session, t->number, channel, tide_now_us());
+    pthread_mutex_unlock(&w->lock);
+    tide_worker_pump(w);
+    return rc;
+}
+
+int tide_task_finished(struct tide_task *t)
+{
+    struct tide_worker *w = t->worker;
+    pthread_mutex_lock(&w->lock);
+    int rc = tide_session_finished(w->session, t->number, tide_now_us());
+    if (rc == TIDE_EFENCED) { /* told once the lease is back */
+        t->finish_wanted = true;
+        rc = 0;
+    }
+    pthread_mutex_unlock(&w->lock);
+    tide_worker_pump(w);
+    return rc;
+}
+
+/* ---- any thread */
+
+static void wake(struct tide_worker *w)
+{
+    bool own = atomic_load(&w->dispatching_shared) && pthread_equal(atomic_load(&w->owner), pthread_self());
+    if (!own) tide_worker_kick(w);
+}
+
+int tide_task_restored(struct tide_task *t, int rc, const char *reason)
+{
+    struct tide_worker *w = t->worker;
+    struct tide_bytes text = tide_bytes_of(reason ? reason : "");
+    if (text.len > 4096) text.len = 4096;
+    if (!tide_text_valid(text)) text.len = 0;
+    pthread_mutex_lock(&w->lock);
+    int result = tide_session_restored(w->session, t->number, rc, text, tide_now_us());
+    pthread_mutex_unlock(&w->lock);
+    wake(w);
+    return result;
+}
+
+int tide_task_triggered(struct tide_task *t, uint64_t round)
+{
+    struct tide_worker *w = t->worker;
+    pthread_mutex_lock(&w->lock);
+    t->triggered = round;
+    pthread_mutex_unlock(&w->lock);
+    wake(w);
+    return 0;
+}
+
+int tide_task_confirm(struct tide_task *t, uint64_t round)
+{
+    struct tide_worker *w = t->worker;
+    pthread_mutex_lock(&w->lock);
+    int rc = tide_session_confirm(w->session, t->number, round, tide_now_us());
+    pthread_mutex_unlock(&w->lock);
+    wake(w);
+    return rc;
+}

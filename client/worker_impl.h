@@ -1,0 +1,143 @@
+/* What the files of the shell share: the part of the library that does I/O around the session.
+ *
+ *   worker.c    the handle: birth, process(), end
+ *   connect.c   the connection: non-blocking, with a deadline
+ *   deliver.c   the session's deliveries become callbacks
+ *   task.c      what the program says about its tasks
+ *   helper.c    the thread that keeps the lease while the program is busy
+ *   host.c      which process this is, and whether another one is gone
+ *   snapshot.c, state.c   writing and reading artifacts
+ *
+ * One lock guards the session and the connection. It is never held while a callback runs or a
+ * file is written. The program's thread and the helper both move bytes; only the
+ * program's thread takes deliveries and runs callbacks. */
+#ifndef TIDE_WORKER_IMPL_H
+#define TIDE_WORKER_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#include "client/session.h"
+#include "client/tidemark.h"
+#include "proto/frame.h"
+
+#define ADDRESSES_MAX 8u
+#define CONNECT_US 10000000u /* how long a connect may take */
+#define SEND_MAX ((size_t)1 << 30)
+#define INLINE_DEFAULT 4096u
+#define INLINE_MAX (1u << 20)
+
+struct held { /* a delivery that waits for tide_task_triggered() */
+    struct tide_delivery d;
+    char *directory; /* owned; d.directory points to it */
+};
+
+struct tide_task {
+    struct tide_worker *worker;
+    struct tide_callbacks callbacks;
+    void *user;
+    uint32_t number, subtask, channels;
+    char *fail_reason; /* for the callback under way, or NULL */
+    struct held *held; /* begins with a TRIGGER that was answered TIDE_EAGAIN */
+    uint32_t n_held, cap_held;
+    uint64_t refused;   /* the trigger of this round was refused */
+    uint64_t triggered; /* guarded by the lock: the program has begun this round */
+    bool finish_wanted; /* guarded by the lock: to be told once the lease is back */
+};
+
+struct peer {
+    char *endpoint;
+    uint32_t *ranges; /* pairs: first, count */
+    uint32_t n_ranges;
+};
+
+struct tide_worker {
+    pthread_mutex_t lock;
+    struct tide_session *session; /* guarded */
+
+    /* guarded: the connection */
+    struct sockaddr_storage addresses[ADDRESSES_MAX];
+    socklen_t address_len[ADDRESSES_MAX];
+    uint32_t n_addresses, next_address;
+    char address_text[300];
+    int epoll_fd, timer_fd, event_fd, socket_fd;
+    bool connecting, wants_write;
+    uint64_t connect_deadline_us, armed_us;
+    struct tide_decoder decoder;
+    struct tide_buf out;          /* what the kernel has not taken yet */
+    uint64_t seen_us;             /* when the program's thread was last here */
+    struct tide_snapshot *fenced; /* done, but not acked: the lease is over */
+
+    /* the program's thread alone */
+    struct tide_task **tasks; /* ascending by number */
+    uint32_t n_tasks, cap_tasks;
+    bool started, dispatching;
+    int over; /* TIDE_EENDED, TIDE_EREFUSED, TIDE_EBUG: what process() answers from now on */
+    char error[512];
+    uint64_t attempt;
+    char job_id[33];
+    struct peer *peers;
+    uint32_t n_peers;
+    void (*log)(const char *text, void *user);
+    void *user;
+    char boot_id[128];
+
+    uint32_t inline_max; /* constant */
+    bool has_helper;
+    pthread_t helper;
+    int stop_fd;
+    _Atomic pthread_t owner; /* the thread inside process(), while dispatching */
+    _Atomic bool dispatching_shared;
+};
+
+uint64_t tide_now_us(void); /* CLOCK_BOOTTIME */
+
+/* ---- connect.c; all under the lock */
+int tide_connect_resolve(struct tide_worker *w, const char *address, char why[static 256]);
+/* Moves bytes both ways, lets the session have the time, carries out what it wants of the
+ * connection. */
+void tide_connect_io(struct tide_worker *w);
+/* Carries out SEND, CLOSE or CONNECT. */
+void tide_connect_carry(struct tide_worker *w, const struct tide_delivery *d);
+void tide_connect_arm(struct tide_worker *w); /* the timer, for when there is something to do */
+void tide_connect_close(struct tide_worker *w);
+void tide_worker_kick(struct tide_worker *w); /* makes the handle's fd readable; any thread */
+
+/* ---- deliver.c; on the program's thread, without the lock */
+void tide_deliver(struct tide_worker *w, const struct tide_delivery *d);
+void tide_deliver_held(struct tide_worker *w);   /* rounds that tide_task_triggered() let go */
+void tide_deliver_forget(struct tide_worker *w); /* frees what deliveries left behind */
+struct tide_task *tide_worker_find(const struct tide_worker *w, uint32_t number);
+/* Runs callbacks for all that waits, if they do not run already. */
+void tide_worker_pump(struct tide_worker *w);
+void tide_worker_say(struct tide_worker *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- helper.c */
+int tide_helper_start(struct tide_worker *w);
+void tide_helper_stop(struct tide_worker *w);
+
+/* ---- host.c */
+void tide_host_boot_id(char *out, size_t size); /* "" if unknown */
+uint64_t tide_host_start_time(uint32_t pid); /* 0: there is no such process, or it cannot be told */
+bool tide_host_gone(uint32_t pid, uint64_t start_time);
+uint64_t tide_host_seed(void);
+/* 0 and the secret (malloc'ed), or a code and why. */
+int tide_host_secret(const char *path, struct tide_buf *ret, char why[static 256]);
+
+/* ---- snapshot.c */
+void tide_snapshot_run(struct tide_task *t, const struct tide_delivery *d);
+void tide_snapshot_unfenced(struct tide_worker *w); /* acks again what was answered FENCED */
+void tide_snapshot_forget(struct tide_worker *w);
+
+/* ---- state.c */
+struct tide_source { /* what tide_state.handle points to */
+    const Tide__Artifact *artifact;
+    struct tide_bytes directory;
+};
+
+/* ---- spec.c */
+int tide_spec_message(const struct tide_spec *spec, const Tide__JobSpec **ret);
+
+#endif
