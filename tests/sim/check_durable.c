@@ -133,6 +133,9 @@ static void check_effects(struct sim *s, const struct cut *c)
         record_set covered = {0};
         for (struct part *p = s->parts; p; p = p->next)
             if (p->task == t && p->state == PART_PUBLISHED) set_add(&covered, &p->records);
+        const struct told_state *told = c->round->task[t];
+        for (uint32_t i = 0; c->row->kind == TIDE_SAVEPOINT && told && i < told->n_parts; i++)
+            set_add(&covered, &told->parts[i]->records); /* pending: the next checkpoint owes them */
         for (struct d_owed *o = s->store.owed; o; o = o->next) {
             bool mine = o->subtask == f->subtask && o->uid.len == strlen(s->flow.uid[f->op]) &&
                         !memcmp(o->uid.data, s->flow.uid[f->op], o->uid.len);
@@ -174,6 +177,15 @@ static void check_snapshot(struct sim *s, uint64_t number)
 
 /* ---- all that is durable, after each commit */
 
+/* A strike may be lost (the store was full); the commit is owed in truth while one of its parts is pending. */
+static bool owed_in_truth(struct sim *s, const struct d_owed *o)
+{
+    for (size_t i = 0; i + 4 <= o->handle.len; i += 4)
+        for (const struct part *p = s->parts; p; p = p->next)
+            if (p->id == tide_get_u32(o->handle.data + i) && p->state != PART_PUBLISHED) return true;
+    return false;
+}
+
 static void check_retention(struct sim *s)
 {
     const struct d_snapshot *newest = NULL;
@@ -184,7 +196,7 @@ static void check_retention(struct sim *s)
             newest = d;
         if (d->state == TIDE_RETAINED) continue;
         for (const struct d_owed *o = s->store.owed; o; o = o->next)
-            must(s, o->round != d->round, "snapshot %" PRIu64 " is %s and commits are owed from it", d->round,
+            must(s, o->round != d->round || !owed_in_truth(s, o), "snapshot %" PRIu64 " is %s and commits are owed from it", d->round,
                  tide_snapshot_state_name(d->state));
     }
     if (newest)
@@ -262,9 +274,10 @@ void check_file(struct sim *s, enum file_op op, const char *path, bool executing
     }
     for (const struct d_round *r = s->store.rounds; r; r = r->next) {
         if (r->r.directory.len != len || memcmp(r->r.directory.data, path, len)) continue;
-        must(s, r->ended && !r->r.complete, "%s is to be deleted, and round %" PRIu64 " is not over in the store", path,
+        must(s, (r->ended || s->store.dropped) && !r->r.complete, "%s is to be deleted, and round %" PRIu64 " is not over in the store", path,
              r->r.number);
         return;
     }
-    must(s, false, "%s is to be deleted, and the store knows nothing of round %" PRIu64, path, trailing_number(path));
+    const struct round *lost = s->store.dropped ? check_round(s, trailing_number(path)) : NULL;
+    must(s, lost && lost->over, "%s is to be deleted, and the store knows nothing of round %" PRIu64, path, trailing_number(path));
 }

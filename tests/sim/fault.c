@@ -173,7 +173,7 @@ void fault_calm(struct sim *s)
     note(s, "fault: no more");
     s->calm = true;
     s->calm_since = s->now;
-    s->give_up_at = s->now + 25 * (uint64_t)SECOND;
+    s->give_up_at = s->now + 60 * (uint64_t)SECOND; /* a library waits 30 s for an answer to its Join */
     s->daemon.doomed = false;
     s->store.slow_until = s->store.full_until = s->store.unknown_next = 0;
     s->files.slow_until = s->files.failing_until = s->files.full_until = s->files.deaf_until = 0;

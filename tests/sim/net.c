@@ -29,6 +29,27 @@ static bool daemon_side(const struct sim *s, const struct conn *c)
     return c->open_d && s->daemon.up && c->life == s->daemon.life;
 }
 
+static const char *const from_worker[] = {"?",       "Hello",   "Join",         "Heartbeat", "Restored",    "RestoreFailed", "AckBatch",
+                                          "Decline", "Barrier", "TaskFinished", "Confirm",   "HolderGone",  "Leave"};
+static const char *const to_worker[] = {"?",       "Welcome", "Refused",  "Joined", "Parked", "HeartbeatAck", "Start", "Run",
+                                        "Resumed", "Trigger", "Complete", "Abort",  "Rewind", "Fenced",       "Bye",   "Stop"};
+
+/* What arrives, in the trace; heartbeats would drown the rest. */
+static void note_frame(struct sim *s, const struct conn *c, struct tide_bytes frame, bool to_daemon)
+{
+    struct tide_bytes content;
+    if (!s->trace) return;
+    uint32_t field = tide_frame_peek(frame, &content);
+    if (!c->proc || field == (to_daemon ? 3 : 5)) return;
+    if (to_daemon && field < 13)
+        note(s, "net: w%u/%u -> daemon: %s", c->proc->slot, c->proc->pid, from_worker[field]);
+    if (to_daemon || field > 15) return;
+    Tide__Refused *m = field == 2 ? tide__refused__unpack(NULL, content.len, content.data) : NULL;
+    note(s, "net: daemon -> w%u/%u: %s %.*s", c->proc->slot, c->proc->pid, to_worker[field],
+         m ? (int)m->reason.len : 0, m ? (const char *)m->reason.data : "");
+    if (m) tide__refused__free_unpacked(m, NULL);
+}
+
 /* ---- towards the daemon */
 
 static void arrive_d(struct sim *s, void *arg, uint64_t x)
@@ -36,6 +57,7 @@ static void arrive_d(struct sim *s, void *arg, uint64_t x)
     struct message *m = arg;
     struct conn *c = m->conn;
     if (!daemon_side(s, c) || c->hole_d || daemon_frozen(s, arrive_d, arg, x)) return;
+    note_frame(s, c, m->frame, true);
     if (!c->welcomed) {
         daemon_hello(s, c, m->frame);
         return;
@@ -61,6 +83,7 @@ static void arrive_w(struct sim *s, void *arg, uint64_t x)
     struct conn *c = m->conn;
     if (!c->open_w || c->hole_w) return;
     if (c->proc && proc_frozen(s, c->proc, arrive_w, arg, x)) return;
+    note_frame(s, c, m->frame, false);
     if (c->proc) proc_frame(s, c->proc, m->frame);
 }
 

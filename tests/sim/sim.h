@@ -253,7 +253,8 @@ struct store {
     uint64_t handed_at; /* when the oldest awaited commit came; 0: none */
     /* faults */
     uint64_t slow_until, full_until, stuck_until;
-    bool unknown_next, refuse_next;
+    bool unknown_next;
+    bool dropped; /* records that rode unawaited were lost since the store was full */
     tide_id store_id;
 };
 

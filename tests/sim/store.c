@@ -37,9 +37,12 @@ static struct d_round *round_row(struct sim *s, const struct tide_record *r)
 {
     struct d_round *d = store_round(s, r->round.number);
     if (d) {
-        must(s, !d->ended, "round %" PRIu64 " gets a second end in the store", r->round.number);
         must(s, r->type == TIDE_REC_ROUND_END, "round %" PRIu64 " begins twice in the store", r->round.number);
+        must(s, !d->ended || (!d->r.complete && !r->round.complete), "round %" PRIu64 " gets a second end in the store",
+             r->round.number);
         must(s, d->r.attempt == r->round.attempt, "round %" PRIu64 " changes its attempt", r->round.number);
+        d->swept = false;
+        if (d->ended) return d; /* aborted again, since a worker still names it: the first reason stays */
     } else {
         d = sim_alloc(s, sizeof *d);
         d->next = s->store.rounds;
@@ -85,7 +88,7 @@ static void apply_attempt(struct sim *s, const struct tide_record *r)
          r->attempt.attempt, st->attempts);
     must(s, r->attempt.external > st->external, "external number %" PRIu64 " is not above %" PRIu64,
          r->attempt.external, st->external);
-    must(s, st->attempts == 0 || st->last.ended, "attempt %" PRIu64 " begins before %" PRIu64 " has ended",
+    must(s, st->attempts == 0 || st->last.ended || st->dropped, "attempt %" PRIu64 " begins before %" PRIu64 " has ended",
          r->attempt.attempt, st->attempts);
     struct tide_catalog_attempt a = {.attempt = r->attempt.attempt,
                                      .incarnation = r->attempt.incarnation,
@@ -290,6 +293,7 @@ static void land(struct sim *s, void *arg, uint64_t life)
             apply(s, c);
         else
             check_not_durable(s, c);
+        if (!c->awaited && outcome == TIDE_NO_SPACE) st->dropped = true;
         if (c->awaited) {
             struct outcome *o = sim_alloc(s, sizeof *o);
             *o = (struct outcome){c->tag, life, outcome};
