@@ -305,7 +305,7 @@ bool channels_next(struct channels *c, struct frame *ret)
 static void input_read(struct channels *c, uint32_t i)
 {
     struct input *in = &c->inputs[i];
-    memmove(in->data, in->data + in->start, in->have);
+    if (in->start > 0) memmove(in->data, in->data + in->start, in->have);
     in->start = 0;
     size_t want = in->have + READ_SIZE;
     if (in->have >= FRAME_HEAD) { /* a frame longer than a read: make room for all of it */

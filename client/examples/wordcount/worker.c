@@ -268,8 +268,8 @@ static struct tide_spec *describe(const struct plan *p)
     struct tide_spec *spec;
     int rc = tide_spec_new(p->job, &spec);
     if (rc) die("cannot describe the job: %s", tide_strerror(rc));
-    (void)tide_spec_operator(spec, "source", p->sources,
-                             0); /* failures stick: tide_worker_new() tells */
+    /* A failure of these sticks, and tide_worker_new() tells it. */
+    (void)tide_spec_operator(spec, "source", p->sources, 0);
     (void)tide_spec_operator(spec, "splitter", p->splitters, 0);
     (void)tide_spec_operator(spec, "counter", p->counters, p->max_parallelism);
     (void)tide_spec_operator(spec, "sink", 1, 0);
