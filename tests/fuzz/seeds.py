@@ -116,16 +116,16 @@ def plain(rnd, *tasks):
 wait = (7, 0, b"")  # 10 ms for each byte of the length, and one more
 later = (7, 0, b"\0" * 20)
 begin = [join(0, 0, 1), join(1, 1, 2), wait, restored(0, 0, 1), restored(1, 1, 2), wait]
-one_round = [later] + [say(w, ack=plain(r, *t)) for r in range(1, 5) for w, t in ((0, [0]), (1, [1, 2]))] + [wait]
+one_round = [later] + [say(w, ack=plain(r, *t)) for r in range(1001, 1005) for w, t in ((0, [0]), (1, [1, 2]))] + [wait]
 confirm = [say(w, confirm=W.Confirm(attempt=1, round=r, tasks=[C.TaskRange(first=f, count=c)]))
-           for r in range(1, 5) for w, f, c in ((0, 0, 1), (1, 1, 2))]
+           for r in range(1001, 1005) for w, f, c in ((0, 0, 1), (1, 1, 2))]
 seed("core", "round", steps(*begin, *one_round, *confirm, later))
 seed("core", "lost", steps(*begin, *one_round, (6, 0, b""), (7, 0, b"\0" * 2000), join(0, 0, 1), later))
 seed("core", "decline", steps(*begin, later, *[say(0, decline=W.Decline(attempt=1, round=r, task=0, reason=b"full"))
-                                               for r in range(1, 5)], later))
+                                               for r in range(1001, 1005)], later))
 seed("core", "finish", steps(*begin, say(0, finished=W.TaskFinished(attempt=1, tasks=[C.TaskRange(count=1)])),
                              say(1, finished=W.TaskFinished(attempt=1, tasks=[C.TaskRange(first=1, count=2)])),
                              *one_round, *confirm, later))
 seed("core", "admin", steps(*begin, ask(list_jobs=A.ListJobs()), ask(show_job=A.ShowJob(job=b"job")),
                             ask(savepoint=A.TriggerSavepoint(job=b"job", key=b"k", who=b"me")), *one_round,
-                            ask(wait=A.WaitOperation(operation=1, timeout_ms=100)), later))
+                            ask(wait=A.WaitOperation(operation=1001, timeout_ms=100)), later))
