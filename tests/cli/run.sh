@@ -1,6 +1,6 @@
 #!/bin/sh
 # The CLI's tests: the real program against a daemon played by a script.
-#   tests/cli/run.sh build/x [test ...]
+#   tests/cli/run.sh build/x [test_file.Class.test_name ...]
 # Needs python3, python3-protobuf and protobuf-compiler (Debian's names).
 set -eu
 [ $# -ge 1 ] || { echo "usage: tests/cli/run.sh BUILD-FOLDER [test ...]" >&2; exit 2; }
@@ -16,4 +16,4 @@ out=$build/tests/cli/py
 mkdir -p "$out"
 protoc --python_out="$out" proto/common.proto proto/admin.proto
 TIDEMARK=$build/tidemark PYTHONPATH=$out:tests/cli PYTHONDONTWRITEBYTECODE=1 \
-    exec "$python" tests/cli/test_cli.py "$@"
+    exec "$python" -W error -m unittest ${@:-discover -s tests/cli}

@@ -1,0 +1,248 @@
+"""savepoint, checkpoint, operation: what is sent, waited for and survived."""
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import threading
+import time
+
+from proto import admin_pb2 as admin
+from proto import common_pb2 as common
+
+import fake as f
+import samples as s
+from base import PROGRAM, Case, environment, run
+
+R = admin.Response
+
+
+class Operations(Case):
+    """savepoint, checkpoint, operation: triggers, waits, and what happens meanwhile."""
+
+    def setUp(self):
+        super().setUp()
+        self.waits = 0
+        self.on(savepoint=R(operation=s.operation(b"queued", progress=1)), wait=self.wait_thrice)
+
+    def wait_thrice(self, call, request):
+        self.waits += 1
+        self.assertEqual(call.operation, 7)
+        if self.waits < 3:
+            return R(operation=s.operation(acked=self.waits, progress=1 + self.waits))
+        return R(operation=s.operation(b"done", progress=9))
+
+    def test_savepoint(self):
+        out = self.text("savepoint", "wordcount", "--label", "before the upgrade", "--target", "/save")
+        self.assertEqual((out, self.waits), ("/save/savepoint-001122-21\n", 3))
+        call = self.fake.seen[0][1]
+        self.assertEqual((call.job, call.target, call.label), (b"wordcount", b"/save", b"before the upgrade"))
+        self.assertRegex(call.key, rb"^[0-9a-f]{32}$")
+        self.assertRegex(call.who, rb"^[^@]+@.+$")
+        hello = self.fake.hellos[0]
+        self.assertEqual((hello.kind, hello.version_min, hello.version_max, hello.secret),
+                         (common.PEER_ADMIN, 1, 1, b""))
+
+    def test_relative_target_is_in_the_working_directory(self):
+        for given, want in (("save", "/save"), ("./save", "/save"), (".", "")):
+            r = subprocess.run([PROGRAM, "savepoint", "w", "--detach", "--target", given, "--connect",
+                                self.fake.address()], cwd=self.tmp.name, capture_output=True)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            self.assertEqual(self.fake.seen[-1][1].target.decode(), os.path.realpath(self.tmp.name) + want)
+
+    def test_savepoint_json(self):
+        self.assertEqual(self.json("savepoint", "wordcount"), {"operation": {
+            "id": 7, "kind": "savepoint", "job": "wordcount", "state": "done", "snapshot": 21,
+            "location": "/save/savepoint-001122-21", "error": None, "tasks": 4, "acked": 4, "phase": None,
+            "begun_wall_us": s.T0, "ended_wall_us": s.T0 + 2 * s.S}})
+
+    def test_detach(self):
+        self.assertEqual(self.text("savepoint", "w", "--detach", "--key", "nightly"), "7\n")
+        self.assertEqual(([n for n, _ in self.fake.seen], self.fake.seen[0][1].key), (["savepoint"], b"nightly"))
+        self.assertEqual(self.json("savepoint", "w", "--detach")["operation"]["state"], "queued")
+
+    def test_checkpoint_prints_its_number(self):
+        self.on(checkpoint=R(operation=s.operation(kind=b"checkpoint")),
+                wait=R(operation=s.operation(b"done", kind=b"checkpoint", location=b"")))
+        self.assertEqual(self.text("checkpoint", "w"), "21\n")
+        self.assertEqual(self.json("checkpoint", "w")["operation"]["snapshot"], 21)
+
+    def test_a_retry_that_finds_the_first_try_done_does_not_wait(self):
+        self.on(savepoint=R(operation=s.operation(b"done")))
+        self.assertEqual(self.text("savepoint", "w", "--key", "k"), "/save/savepoint-001122-21\n")
+        self.assertEqual(self.waits, 0)
+
+    def test_failed(self):
+        self.on(wait=R(operation=s.operation(b"failed", error=b"count/1 declined: disk full")))
+        r = self.tidemark("savepoint", "wordcount", code=1)
+        self.assertEqual((r.stdout, r.stderr),
+                         (b"", b"tidemark: savepoint of wordcount failed: count/1 declined: disk full\n"))
+        doc = self.json("savepoint", "wordcount", code=1)["operation"]
+        self.assertEqual((doc["state"], doc["error"]), ("failed", "count/1 declined: disk full"))
+
+    def test_operation(self):
+        self.on(wait=R(operation=s.operation()))
+        self.assertEqual(self.text("operation", "7"),
+                         "Operation       7, savepoint of wordcount\n"
+                         "State           running: collecting\n"
+                         "Begun           2026-01-02 00:00:00 (AGE ago)\n"
+                         "Acked           1 of 4 tasks\n"
+                         "Snapshot        21\n")
+        self.assertLess(self.fake.seen[-1][1].timeout_ms, 100)
+        self.assertEqual(self.json("operation", "7")["operation"]["phase"], "collecting")
+        self.on(wait=R(operation=s.operation(b"failed", error=b"deadline")))
+        self.assertIn("Error           deadline\n", self.text("operation", "7", code=1))
+
+    def test_operation_wait(self):
+        self.assertEqual((self.text("operation", "7", "--wait"), self.waits), ("/save/savepoint-001122-21\n", 3))
+
+    def test_the_daemon_dies_while_we_wait_and_comes_back(self):
+        died = threading.Event()
+
+        def wait(call, request):
+            self.waits += 1
+            if self.waits == 1:
+                died.set()
+                raise f.HangUp
+            return R(operation=s.operation(b"done"))
+
+        def restart():
+            died.wait(10)
+            self.fake.stop()
+            time.sleep(0.7)
+            self.fake.start()
+
+        self.on(wait=wait)
+        thread = threading.Thread(target=restart)
+        thread.start()
+        r = self.tidemark("savepoint", "wordcount")
+        thread.join()
+        self.assertEqual((r.stdout, r.stderr.decode()), (
+            b"/save/savepoint-001122-21\n",
+            "tidemark: the connection to %s broke: the daemon closed it; trying again\n" % self.fake.address()))
+        self.assertEqual([n for n, _ in self.fake.seen], ["savepoint", "wait", "wait"])
+
+    def test_the_port_is_read_anew_after_a_restart(self):
+        other = f.Fake({"wait": lambda call, request: R(operation=s.operation(b"done"))})
+        self.addCleanup(other.stop)
+        f.write_port(self.fake, self.tmp.name)
+
+        def wait(call, request):
+            f.write_port(other, self.tmp.name)
+            raise f.HangUp
+
+        self.on(wait=wait)
+        r = run("savepoint", "w", "--data", self.tmp.name)
+        self.assertEqual((r.returncode, r.stdout), (0, b"/save/savepoint-001122-21\n"), r.stderr)
+
+    def test_a_lost_answer_does_not_start_a_second_one(self):
+        def savepoint(call, request):
+            if len(self.fake.seen) == 1:
+                raise f.HangUp
+            return R(operation=s.operation(b"done"))
+
+        self.on(savepoint=savepoint)
+        r = self.tidemark("savepoint", "w")
+        self.assertEqual(r.stdout, b"/save/savepoint-001122-21\n")
+        keys = [call.key for _, call in self.fake.seen]
+        self.assertEqual((len(keys), keys[0]), (2, keys[1]))
+
+    def test_another_store_cannot_know_the_operation(self):
+        def wait(call, request):
+            self.fake.store = b"\xff" * 16
+            raise f.HangUp
+
+        self.on(wait=wait)
+        r = self.tidemark("savepoint", "w", code=1)
+        self.assertIn(b"is now a daemon with another store: it cannot know the operation", r.stderr)
+
+    def test_timeout_says_how_to_go_on(self):
+        self.on(wait=lambda call, request: time.sleep(call.timeout_ms / 1e3) or R(operation=s.operation()))
+        begun = time.monotonic()
+        r = self.tidemark("savepoint", "w", "--timeout", "400ms", code=1)
+        self.assertLess(time.monotonic() - begun, 5)
+        self.assertRegex(r.stderr.decode(), r"^tidemark: the savepoint has not ended after \d+ ms; "
+                                            r"'tidemark operation 7 --wait' goes on waiting\n$")
+        self.assertEqual(self.json("savepoint", "w", "--timeout", "100ms", code=1)["error"]["code"], "timeout")
+
+    def test_timeout_with_the_daemon_away(self):
+        def wait(call, request):
+            threading.Thread(target=self.fake.stop).start()
+            raise f.HangUp
+
+        self.on(wait=wait)
+        r = self.tidemark("savepoint", "w", "--timeout", "500ms", code=1)
+        self.assertIn(b"has not ended after", r.stderr)
+        self.fake.start()
+
+    def test_busy_while_waiting_is_waited_out(self):
+        def wait(call, request):
+            self.waits += 1
+            if self.waits < 3:
+                return f.error(admin.ERROR_BUSY, "too many waiters")
+            return R(operation=s.operation(b"done"))
+
+        self.on(wait=wait)
+        r = self.tidemark("savepoint", "w")
+        self.assertEqual((r.stdout, r.stderr), (b"/save/savepoint-001122-21\n",
+                                                b"tidemark: the daemon is busy; trying again\n"))
+
+    def test_interrupt(self):
+        asked = threading.Event()
+
+        def wait(call, request):
+            asked.set()
+            time.sleep(call.timeout_ms / 1e3)
+            return R(operation=s.operation())
+
+        self.on(wait=wait)
+        p = subprocess.Popen([PROGRAM, "savepoint", "w", "--connect", self.fake.address()],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        asked.wait(10)
+        time.sleep(0.1)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=10)
+        self.assertEqual((p.returncode, out, err), (
+            -signal.SIGINT, b"", b"tidemark: interrupted; the savepoint goes on by itself: "
+                                 b"'tidemark operation 7 --wait' goes on waiting\n"))
+
+    def on_terminal(self, *args, columns=80):
+        """Everything that the program writes to a terminal."""
+        master, slave = pty.openpty()
+        import fcntl
+        import termios
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        p = subprocess.Popen([PROGRAM, *args, "--connect", self.fake.address()], stdout=slave, stderr=slave,
+                             env=environment())
+        os.close(slave)
+        out = b""
+        try:
+            while True:
+                piece = os.read(master, 4096)
+                if not piece:
+                    break
+                out += piece
+        except OSError:
+            pass
+        os.close(master)
+        self.assertEqual(p.wait(10), 0, out)
+        return out.decode()
+
+    def test_bar(self):
+        out = self.on_terminal("savepoint", "wordcount")
+        self.assertIn("savepoint [=======>                      ] 1/4  ", out)
+        self.assertIn("savepoint [===============>              ] 2/4  ", out)
+        self.assertTrue(out.endswith("\rsavepoint 21 of wordcount took 2 s\r\n/save/savepoint-001122-21\r\n"), out)
+        self.assertNotIn("\x1b", out)
+        for line in re.split("[\r\n]+", out):
+            self.assertLess(len(line), 80)
+        waits = [call for name, call in self.fake.seen if name == "wait"]
+        self.assertEqual([c.seen_progress for c in waits], [0, 2, 3])
+
+    def test_tables_fit_the_terminal(self):
+        self.on(list_jobs=R(jobs=admin.JobList(jobs=[s.summary(b"j" * 100)])))
+        lines = self.on_terminal("jobs", columns=60).replace("\r", "").splitlines()
+        self.assertEqual(max(map(len, lines)), 60)
+        self.assertRegex(lines[1], r"^j+\.\.  RUNNING ")
+        self.assertIn("j" * 100, self.text("jobs"))  # not a terminal: nothing is cut
