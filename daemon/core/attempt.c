@@ -34,8 +34,19 @@ static bool all_here(const struct job *job)
     return true;
 }
 
+static void record_attempt_end(struct job *job, struct tide_commit *commit)
+{
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_END, job->id);
+    core_assert(r != NULL);
+    r->attempt_end.attempt = job->ended_attempt;
+    r->attempt_end.wall = job->ended_wall;
+    r->attempt_end.reason = tide_commit_bytes(commit, VIEW(job->ended_reason));
+}
+
 static void record_attempt(struct core *c, struct job *job, struct tide_commit *commit)
 {
+    /* the end of the one before rode on some flush, or was lost with it */
+    if (job->ended_reason) record_attempt_end(job, commit);
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT, job->id);
     struct tide_member *members =
         tide_arena_zalloc(&commit->arena, (job->n_workers + 1) * sizeof *members);
@@ -68,7 +79,7 @@ static void store_attempt(struct core *c, struct job *job)
     job->starting = START_STORING;
     job->attempt++;
     job->attempt_open = true;
-    job->attempt_stored = job->attempt_dir_made = job->run_asked = false;
+    job->attempt_stored = job->attempt_dir_made = job->run_asked = job->attempt_refused = false;
     job->deliver_only = job->state == TIDE_JOB_STOPPING;
     job->attempt_incarnation = c->incarnation;
     job->attempt_nonce = c->nonce;
@@ -223,6 +234,7 @@ void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide
 {
     if (attempt != job->attempt || job->starting != START_STORING) return;
     if (outcome != TIDE_STORED) {
+        job->attempt_refused = true; /* there is no row to end */
         char *why = core_printf("its row could not be stored: %s", text ? text : "");
         attempt_end(c, job, why);
         free(why);
@@ -403,11 +415,13 @@ static void record_end(struct core *c, struct job *job, const char *reason)
 {
     struct tide_commit *commit = tide_commit_new(false);
     core_assert(commit != NULL);
-    struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_END, job->id);
-    core_assert(r != NULL);
-    r->attempt_end.attempt = job->attempt;
-    r->attempt_end.wall = c->wall;
-    r->attempt_end.reason = tide_commit_bytes(commit, VIEW(reason));
+    if (!job->attempt_refused) {
+        free(job->ended_reason);
+        job->ended_reason = core_printf("%s", reason);
+        job->ended_attempt = job->attempt;
+        job->ended_wall = c->wall;
+        record_attempt_end(job, commit);
+    }
     if (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING) {
         job_record_state(c, commit, job, TIDE_JOB_WAITING);
         job_move(job, TIDE_JOB_WAITING);

@@ -32,14 +32,64 @@ void clean_add_snapshot(struct core *c, struct job *job, const struct snapshot *
     (void)c;
 }
 
-void clean_add_round(struct core *c, struct job *job, uint64_t round, uint64_t attempt,
-                     const char *directory)
+void clean_add_round(struct core *c, struct job *job, const struct tide_record_round *facts,
+                     bool recorded, bool recording)
 {
     struct trash *t = core_alloc(sizeof *t);
-    *t = (struct trash){
-        .round = round, .attempt = attempt, .directory = core_printf("%s", directory)};
+    *t = (struct trash){.round = facts->number,
+                        .attempt = facts->attempt,
+                        .facts = *facts,
+                        .recorded = recorded,
+                        .recording = recording,
+                        .directory = core_text(facts->directory)};
+    t->facts.directory = VIEW(t->directory);
+    t->facts.reason = core_copy(facts->reason);
+    t->facts.holders = NULL;
+    t->facts.n_holders = 0;
     add(job, t);
     (void)c;
+}
+
+static void free_trash(struct trash *t)
+{
+    free((void *)(uintptr_t)t->facts.reason.data);
+    free(t->directory);
+    free(t);
+}
+
+void clean_free(struct job *job)
+{
+    while (job->trash) {
+        struct trash *t = job->trash;
+        job->trash = t->next;
+        free_trash(t);
+    }
+}
+
+/* An orphan is collected only where the store says that its round has aborted. */
+static void record(struct core *c, struct job *job, struct trash *t)
+{
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_ROUND_END, job->id);
+    core_assert(r != NULL);
+    r->round = t->facts;
+    r->round.directory = tide_commit_bytes(commit, t->facts.directory);
+    r->round.reason = tide_commit_bytes(commit, t->facts.reason);
+    core_assert(commit->rc == 0);
+    t->recording = true;
+    ask_commit(c, commit, ASKED_ABORTED, job, t->round);
+}
+
+void clean_recorded(struct core *c, struct job *job, uint64_t round, enum tide_outcome outcome)
+{
+    for (struct trash *t = job->trash; t; t = t->next) {
+        if (t->round != round || t->snapshot) continue;
+        t->recording = false;
+        t->recorded = outcome == TIDE_STORED;
+        if (!t->recorded) t->not_before = c->now + RETRY_MIN_US;
+    }
+    clean_pump(c, job);
 }
 
 /* An aborted round's workers may be writing still, until they have gone on to a later round or have
@@ -48,6 +98,7 @@ static bool eligible(const struct job *job, const struct trash *t)
 {
     if (t->busy) return false;
     if (t->snapshot) return true;
+    if (!t->recorded) return false;
     if (tide_job_ended(job->state)) return true;
     bool started = job->attempt_open && job->starting == START_NOT;
     return job->last_complete > t->round || (job->attempt > t->attempt && started);
@@ -56,8 +107,14 @@ static bool eligible(const struct job *job, const struct trash *t)
 void clean_pump(struct core *c, struct job *job)
 {
     uint64_t first = NEVER;
-    if (job->deleting) return;
     for (struct trash *t = job->trash; t; t = t->next) {
+        if (t->snapshot || t->recorded || t->recording) continue;
+        if (t->not_before <= c->now)
+            record(c, job, t);
+        else if (t->not_before < first)
+            first = t->not_before;
+    }
+    for (struct trash *t = job->deleting ? NULL : job->trash; t; t = t->next) {
         if (!eligible(job, t)) continue;
         if (t->not_before > c->now) {
             if (t->not_before < first) first = t->not_before;
@@ -128,8 +185,7 @@ void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const
         delete_attempt(c, job, t);
         if (t->snapshot) forget_snapshot(job, t->round);
         *at = t->next;
-        free(t->directory);
-        free(t);
+        free_trash(t);
     } else {
         uint64_t delay = RETRY_MIN_US << (t->tries < 6 ? t->tries : 6);
         t->tries++;

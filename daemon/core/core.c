@@ -38,7 +38,7 @@ void core_stop(struct core *c, int exit_code, const char *why)
 
 /* ---- ids: reserved in blocks, so that none is issued twice across a crash */
 
-static void reserve_ids(struct core *c)
+void core_reserve_ids(struct core *c)
 {
     if (c->reserving || c->next_id + ID_BLOCK / 2 <= c->reserved) return;
     c->reserving = true;
@@ -53,7 +53,7 @@ static void reserve_ids(struct core *c)
 
 uint64_t core_new_id(struct core *c)
 {
-    reserve_ids(c);
+    core_reserve_ids(c);
     return c->next_id <= c->reserved ? c->next_id++ : 0;
 }
 
@@ -77,6 +77,12 @@ static void store_too_slow(struct core *c, void *arg)
 {
     (void)arg;
     core_stop(c, 1, "the store has not answered within its limit ([store] timeout)");
+}
+
+static void reserve_again(struct core *c, void *arg)
+{
+    (void)arg;
+    core_reserve_ids(c);
 }
 
 struct core *core_new(const struct core_config *config, const struct tide_catalog *catalog,
@@ -106,6 +112,7 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
     c->lease_us = catalog->lease_us;
     c->jobs_end = &c->jobs;
     c->store_timer = (struct timer){.fire = store_too_slow};
+    c->reserve_timer = (struct timer){.fire = reserve_again};
     c->deadline_told = NEVER;
     tide_arena_init(&c->arena, TIDE_ARENA_MAX);
     tide_arena_init(&c->out, (size_t)1 << 30);
@@ -167,7 +174,7 @@ static void start(struct core *c)
     core_assert(!c->started);
     c->started = true;
     c->external = c->external > c->wall ? c->external : c->wall;
-    reserve_ids(c);
+    core_reserve_ids(c);
     for (struct job *job = c->jobs; job; job = job->next) {
         for (struct worker *w = job->workers; w; w = w->next)
             worker_renew(c, w);
@@ -177,7 +184,6 @@ static void start(struct core *c)
                      job->name, job->attempt, job->graph->checkpointing.grace_ms);
             timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.grace_ms * MS);
         }
-        round_end_begun(c, job);
         clean_pump(c, job);
         if (job->state == TIDE_JOB_STOPPING) job_finish(c, job);
         /* what the last daemon may have left between the row and the rename */

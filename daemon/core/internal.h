@@ -113,6 +113,7 @@ enum asked {
     ASKED_METADATA,
     ASKED_ROUND_COMMIT,
     ASKED_PUBLISH,
+    ASKED_ABORTED,
     ASKED_DELETE,
     ASKED_DELETE_ATTEMPT,
     ASKED_ENDED,
@@ -231,6 +232,7 @@ struct round {
     size_t chunks_cap, bytes_held;
     uint64_t bytes, artifacts;
     struct owed *handles, **handles_end;
+    const struct owed *strikes;  /* the first of job->strikes that its commit repeats */
     uint32_t planted_count;    /* see proto/plant.h: what a wrong coordinator would go by */
     struct progress *progress; /* ascending by task */
     size_t n_progress, progress_cap;
@@ -240,6 +242,9 @@ struct round {
 struct trash {
     uint64_t round, attempt;
     bool snapshot;
+    struct tide_record_round facts; /* of an aborted round; its directory and reason are owned */
+    bool recorded;                  /* that it has aborted is durable */
+    bool recording;                 /* a commit that says so is with the store */
     char *directory;
     uint64_t not_before;
     uint32_t tries;
@@ -271,7 +276,9 @@ struct job {
     uint64_t attempt_incarnation, attempt_nonce, external, restored_from;
     char *directory; /* of the attempt */
     enum start_step starting;
-    bool attempt_stored, attempt_dir_made, run_asked;
+    uint64_t ended_attempt, ended_wall; /* the last one that has ended, and why: repeated in the next one's commit */
+    char *ended_reason;
+    bool attempt_refused, attempt_stored, attempt_dir_made, run_asked;
     uint8_t *image; /* manifest to restore from, from its load to Start */
     size_t image_len;
     struct bits restored;
@@ -291,6 +298,7 @@ struct job {
     uint64_t unsent_complete;              /* waits for commits owed from before the attempt */
     struct snapshot *snapshots;
     struct owed *owed;
+    struct owed *strikes; /* confirmed; repeated in the next round's commit, since a ride may be lost */
     struct operation *operations;
     struct trash *trash;
     struct tide_record_round
@@ -332,7 +340,7 @@ struct core {
     struct map pending;
     uint64_t next_tag;
     struct pending *commits, *commits_last; /* awaited, oldest first */
-    struct timer store_timer;
+    struct timer store_timer, reserve_timer;
     struct waiter *waiters;
     struct tide_arena arena; /* for what the event at hand unpacks to */
     struct tide_arena out;   /* for what is being made for it: our own, not a peer's size */
@@ -343,6 +351,7 @@ struct core {
 /* ---- core.c */
 uint64_t core_random(struct core *c);
 uint64_t core_random_below(struct core *c, uint64_t bound); /* 0 when bound is 0 */
+void core_reserve_ids(struct core *c);
 uint64_t core_new_id(struct core *c);                       /* 0: none is reserved at the moment */
 void core_stop(struct core *c, int exit_code, const char *why);
 void core_log(struct core *c, enum log_level level, const char *format, ...)
@@ -436,10 +445,10 @@ void round_progress(struct core *c, struct worker *w, const Tide__Barrier *m);
 void round_init(struct job *job);
 void round_free(struct core *c, struct job *job);
 void round_resolve(struct core *c, struct worker *w); /* tell it how its open rounds ended */
-/* At the start: ends what the last daemon had begun and not finished. */
-void round_end_begun(struct core *c, struct job *job);
 void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m);
 void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange **ranges);
+/* That what is owed there was confirmed. */
+void record_strike(struct job *job, struct tide_commit *commit, const struct owed *o);
 void round_send_abort(struct core *c, struct job *job, uint64_t round, Tide__AbortCode code,
                       const char *reason, uint64_t session);
 void round_send_complete(struct core *c, struct job *job, uint64_t round);
@@ -452,8 +461,10 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body);
 
 /* ---- clean.c */
 void clean_add_snapshot(struct core *c, struct job *job, const struct snapshot *s);
-void clean_add_round(struct core *c, struct job *job, uint64_t round, uint64_t attempt,
-                     const char *directory);
+/* What an aborted round left; the facts are copied. It is swept once its end is durable. */
+void clean_add_round(struct core *c, struct job *job, const struct tide_record_round *facts,
+                     bool recorded, bool recording);
+void clean_recorded(struct core *c, struct job *job, uint64_t round, enum tide_outcome outcome);
 void clean_pump(struct core *c, struct job *job);
 void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const char *text);
 void clean_init(struct job *job);
@@ -461,6 +472,7 @@ void clean_init(struct job *job);
 uint64_t clean_subsume(struct core *c, struct job *job, struct tide_commit *commit,
                        uint64_t newest);
 void clean_subsumed(struct core *c, struct job *job); /* that commit is stored */
+void clean_free(struct job *job);
 uint64_t clean_backlog(const struct core *c);
 
 /* ---- admin.c */

@@ -124,15 +124,13 @@ void job_free(struct job *job)
         free((void *)(uintptr_t)op->label.data);
         free(op);
     }
-    while (job->trash) {
-        struct trash *t = job->trash;
-        job->trash = t->next;
-        free(t->directory);
-        free(t);
+    clean_free(job);
+    while (job->strikes) {
+        struct owed *o = job->strikes;
+        job->strikes = o->next;
+        free(o);
     }
-    for (uint32_t i = 0; i < job->n_begun; i++)
-        free((void *)(uintptr_t)job->begun[i].directory.data);
-    free(job->begun);
+    free(job->ended_reason);
     free(job->image);
     bits_release(&job->restored);
     bits_release(&job->ending);
@@ -239,17 +237,17 @@ static void load_owed(struct job *job, const struct tide_catalog_job *from)
 
 static void load_rounds(struct core *c, struct job *job, const struct tide_catalog_job *from)
 {
-    job->begun = core_alloc((from->n_rounds + 1) * sizeof *job->begun);
     for (uint32_t i = 0; i < from->n_rounds; i++) {
-        const struct tide_record_round *r = &from->rounds[i].round;
-        if (!from->rounds[i].ended) {
-            job->begun[job->n_begun] = *r;
-            job->begun[job->n_begun++].directory = core_copy(r->directory);
+        struct tide_record_round r = from->rounds[i].round;
+        if (!from->rounds[i].ended) { /* ended in the store at the start event */
+            r.complete = false;
+            r.ended_wall = r.begun_wall;
+            r.tasks = job->graph->tasks;
+            r.code = TIDE__ABORT_CODE__ABORT_RESTARTED;
+            r.reason = VIEW("the daemon restarted");
         }
-        char *directory = core_text(r->directory);
-        clean_add_round(c, job, r->number, r->attempt, directory);
-        free(directory);
-        if (r->number > job->known_upto) job->known_upto = r->number;
+        clean_add_round(c, job, &r, from->rounds[i].ended, false);
+        if (r.number > job->known_upto) job->known_upto = r.number;
     }
 }
 

@@ -436,13 +436,11 @@ static void join_with_nothing(struct core *c, struct session *s, struct job *job
         if (s->worker == old) s->worker = NULL;
         old->session =
             0; /* whatever the attempt's end says is not for the one that has come anew */
-        if (held) {
-            char *why = core_printf("worker %.*s joined again with nothing", (int)old->name.len,
-                                    (const char *)old->name.data);
-            attempt_end(c, job, why);
-            free(why);
-        }
+        char *why = core_printf("worker %.*s joined again with nothing", (int)old->name.len,
+                                (const char *)old->name.data);
         worker_release(c, old);
+        if (held) attempt_end(c, job, why);
+        free(why);
         job_admit_parked(c, job);
     }
     struct worker *w = worker_new(job, UNPB(m->worker));

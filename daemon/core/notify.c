@@ -105,23 +105,20 @@ static void record_unknown(struct core *c, struct job *job, uint64_t round)
 {
     if (round <= job->known_upto || round >= c->first_id) return;
     job->known_upto = round;
-    struct tide_commit *commit = tide_commit_new(false);
-    core_assert(commit != NULL);
-    struct tide_record *r = tide_commit_add(commit, TIDE_REC_ROUND_END, job->id);
     char *directory = core_printf("%s/r%" PRIu64, job->directory, round);
-    core_assert(r != NULL);
-    r->round.number = round;
-    r->round.incarnation = job->attempt_incarnation;
-    r->round.attempt = job->attempt;
-    r->round.kind = TIDE_CHECKPOINT; /* a savepoint's begin is durable before it is triggered */
-    r->round.directory = tide_commit_bytes(commit, VIEW(directory));
-    r->round.begun_wall = r->round.ended_wall = c->wall;
-    r->round.tasks = job->graph->tasks;
-    r->round.code = TIDE__ABORT_CODE__ABORT_RESTARTED;
-    r->round.reason = tide_commit_bytes(commit, VIEW("the daemon restarted"));
-    core_assert(commit->rc == 0);
-    ride_commit(c, commit);
-    clean_add_round(c, job, round, job->attempt, directory);
+    struct tide_record_round facts = {
+        .number = round,
+        .incarnation = job->attempt_incarnation,
+        .attempt = job->attempt,
+        .kind = TIDE_CHECKPOINT, /* a savepoint's begin is durable before it is triggered */
+        .directory = VIEW(directory),
+        .begun_wall = c->wall,
+        .ended_wall = c->wall,
+        .code = TIDE__ABORT_CODE__ABORT_RESTARTED,
+        .reason = VIEW("the daemon restarted"),
+        .tasks = job->graph->tasks};
+    clean_add_round(c, job, &facts, false, false);
+    clean_pump(c, job);
     free(directory);
 }
 
@@ -155,32 +152,6 @@ void round_resolve(struct core *c, struct worker *w)
         round_trigger(c, job, w->session);
 }
 
-/* ---- what the last daemon had begun */
-
-void round_end_begun(struct core *c, struct job *job)
-{
-    for (uint32_t i = 0; i < job->n_begun; i++) {
-        struct tide_record_round *from = &job->begun[i];
-        struct tide_commit *commit = tide_commit_new(false);
-        core_assert(commit != NULL);
-        struct tide_record *r = tide_commit_add(commit, TIDE_REC_ROUND_END, job->id);
-        core_assert(r != NULL);
-        r->round = *from;
-        r->round.directory = tide_commit_bytes(commit, from->directory);
-        r->round.complete = false;
-        r->round.ended_wall = c->wall;
-        r->round.tasks = job->graph->tasks;
-        r->round.code = TIDE__ABORT_CODE__ABORT_RESTARTED;
-        r->round.reason = tide_commit_bytes(commit, VIEW("the daemon restarted"));
-        core_assert(commit->rc == 0);
-        free((void *)(uintptr_t)from->directory.data);
-        ride_commit(c, commit);
-    }
-    free(job->begun);
-    job->begun = NULL;
-    job->n_begun = 0;
-}
-
 /* ---- what workers say */
 
 static bool names(const Tide__Confirm *m, uint32_t task)
@@ -191,7 +162,7 @@ static bool names(const Tide__Confirm *m, uint32_t task)
     return false;
 }
 
-static void record_strike(struct job *job, struct tide_commit *commit, const struct owed *o)
+void record_strike(struct job *job, struct tide_commit *commit, const struct owed *o)
 {
     uint32_t subtask;
     const struct tide_operator *op = tide_graph_operator(job->graph, o->task, &subtask);
@@ -220,7 +191,9 @@ void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m)
         record_strike(job, commit, o);
         *at = o->next;
         free((void *)(uintptr_t)o->handle.data);
-        free(o);
+        o->handle = (struct tide_bytes){0};
+        o->next = job->strikes;
+        job->strikes = o;
     }
     if (!commit) return;
     ride_commit(c, commit);

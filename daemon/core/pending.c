@@ -75,6 +75,7 @@ static void reserved(struct core *c, const struct pending *p, enum tide_outcome 
         core_log(c, LEVEL_ERROR,
                  "no ids could be reserved: the store %s; no round begins until it can",
                  outcome == TIDE_NO_SPACE ? "has no space" : "refused");
+        timer_set(c, &c->reserve_timer, c->now + 1000 * MS);
         return;
     }
     c->reserved = p->number;
@@ -111,6 +112,9 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_PUBLISH:
     case ASKED_TRIGGER_SENT:
     case ASKED_COMPLETE_SENT: round_answer(c, job, p, ev); break;
+    case ASKED_ABORTED:
+        clean_recorded(c, job, p->number, ev->outcome);
+        break;
     case ASKED_DELETE: clean_answer(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_DELETE_ATTEMPT: break; /* a directory that stays is seen by the next sweep */
     case ASKED_ENDED:

@@ -265,6 +265,10 @@ static void hand_over(struct core *c, struct job *job)
     rec->bytes = r->bytes;
     record_snapshot(c, job, commit);
     record_owed(job, commit);
+    for (const struct owed *o = job->strikes; o; o = o->next) {
+        record_strike(job, commit, o);
+        r->strikes = r->strikes ? r->strikes : o;
+    }
     if (r->kind == TIDE_CHECKPOINT) clean_subsume(c, job, commit, r->number);
     if (r->operation) {
         struct operation done = *r->operation;
@@ -343,6 +347,18 @@ static void keep_snapshot(struct core *c, struct job *job)
     bits_minus(&job->ending, &job->ended);
 }
 
+/* Those from `upto` on were in the commit that is now stored; newer ones stand before it. */
+static void forget_strikes(struct job *job, const struct owed *upto)
+{
+    struct owed **at = &job->strikes;
+    while (upto && *at != upto) at = &(*at)->next;
+    while (upto && *at) {
+        struct owed *o = *at;
+        *at = o->next;
+        free(o);
+    }
+}
+
 static void complete(struct core *c, struct job *job)
 {
     struct round *r = job->round;
@@ -351,6 +367,7 @@ static void complete(struct core *c, struct job *job)
     bool checkpoint = r->kind == TIDE_CHECKPOINT, stopping = r->final && checkpoint,
          here = r->attempt == job->attempt && job->attempt_open;
     keep_snapshot(c, job);
+    forget_strikes(job, r->strikes);
     job->last_complete_us = c->now;
     job->failed_attempts = 0;
     job->times_round = number;
@@ -484,7 +501,7 @@ static void record_abort(struct core *c, struct job *job, Tide__AbortCode code, 
 {
     struct round *r = job->round;
     struct tide_record_round *rec;
-    struct tide_commit *commit = tide_commit_new(false);
+    struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
     record_round(c, commit, job, TIDE_REC_ROUND_END, &rec);
     rec->ended_wall = c->wall;
@@ -501,7 +518,8 @@ static void record_abort(struct core *c, struct job *job, Tide__AbortCode code, 
         free(why);
     }
     core_assert(commit->rc == 0);
-    ride_commit(c, commit);
+    ask_commit(c, commit, ASKED_ABORTED, job, r->number);
+    clean_add_round(c, job, rec, false, true);
 }
 
 void round_abort(struct core *c, struct job *job, Tide__AbortCode code, const char *reason)
@@ -511,7 +529,6 @@ void round_abort(struct core *c, struct job *job, Tide__AbortCode code, const ch
     core_log(c, LEVEL_WARN, "job %s: %s %" PRIu64 " aborted, %u of %u tasks had acked: %s",
              job->name, tide_kind_name(r->kind), r->number, r->acked.set, r->expected, reason);
     record_abort(c, job, code, reason);
-    clean_add_round(c, job, r->number, r->attempt, r->directory);
     c->rounds_aborted++;
     job->gauges.number_of_failed_checkpoints++;
     job->gauges.number_of_in_progress_checkpoints = 0;

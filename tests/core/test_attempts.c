@@ -41,7 +41,7 @@ START_TEST(away_until_the_lease_is_over)
     play_expect(&p, "to 1: alive\nto 1: alive\nto 1: alive\nto 1: alive\nto 1: alive\nto 1: "
                     "alive\nto 1: alive\nto 1: alive\nto 1: alive\nto 1: alive\n");
     play_wait(&p, 1300); /* L + L/8 since it was last heard */
-    play_expect(&p, "ride: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
+    play_expect(&p, "commit: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
                     "the first barrier]"
                     "[b.0 waiting for the first barrier, its worker is away]\n"
                     "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\n");
@@ -75,7 +75,7 @@ START_TEST(parked_until_holder_is_gone)
     play_wait(&p, 1000);
     play_expect(&p, "");
     play_join(&p, 1, &job, &w1);
-    play_expect(&p, "to 1: joined\ncommit: attempt job-state=RESTORING\nmkdir a1000-2\n");
+    play_expect(&p, "to 1: joined\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n");
     play_end(&p);
 }
 END_TEST
@@ -239,7 +239,7 @@ START_TEST(restore_fails_and_is_tried_again)
     play_join(&p, 1, &job, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
     play_expect(&p, "to 1: joined\n"); /* a back-off first */
     play_wait(&p, 200);
-    play_expect(&p, "commit: attempt job-state=RESTORING\nmkdir a1000-2\n");
+    play_expect(&p, "commit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n");
     play_end(&p);
 }
 END_TEST
@@ -394,7 +394,7 @@ START_TEST(grace_is_over)
         &(struct join_options){.first = 2, .count = 1, .worker = "w2", .pid = 15, .boot = "new"});
     play_expect(&p, "to 11: joined\nto 13: parked behind w2\n");
     play_wait(&p, 1300);
-    play_expect(&p, "to 13: joined\ncommit: attempt job-state=RESTORING\nmkdir a2000-2\n");
+    play_expect(&p, "to 13: joined\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a2000-2\n");
     play_end(&p);
 }
 END_TEST
@@ -428,9 +428,10 @@ START_TEST(shutdown)
     play_wait(&p, 100);
     play_forget(&p);
     play_shutdown(&p);
-    play_expect(&p, "ride: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
+    play_expect(&p, "commit: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
                     "the first barrier][b.0 waiting for the first barrier]\n"
                     "to 2,1: abort 1 code 7\ncommit:\n");
+    play_stored(&p, TIDE_STORED);
     play_stored(&p, TIDE_STORED);
     ck_assert_ptr_nonnull(strstr(p.trace, "to 1: bye\n"));
     ck_assert_ptr_nonnull(strstr(p.trace, "to 2: bye\n"));

@@ -128,7 +128,7 @@ START_TEST(decline_aborts_S71)
     play_ack(&p, 1, 1, p.round, 0);
     play_forget(&p);
     play_decline(&p, 1, 1, "no disk");
-    play_expect(&p, "ride: round-end=aborted[a.1 waiting for the first barrier][b.0 waiting for "
+    play_expect(&p, "commit: round-end=aborted[a.1 waiting for the first barrier][b.0 waiting for "
                     "the first barrier]\nto 1: abort 1 code 2\n");
     play_decline(&p, 1, 2, "no disk");
     play_expect(&p, "");
@@ -149,7 +149,7 @@ START_TEST(deadline_names_S74)
     play_ack(&p, 1, 1, p.round, 2);
     play_forget(&p);
     play_wait(&p, 999);
-    play_expect(&p, "ride: round-end=aborted[a.1 waiting for the first barrier]\nto 1: abort 1 "
+    play_expect(&p, "commit: round-end=aborted[a.1 waiting for the first barrier]\nto 1: abort 1 "
                     "code 1\nride: round-begin\nto 1: trigger checkpoint 2\n");
     play_end(&p);
 }
@@ -189,7 +189,7 @@ START_TEST(store_full_aborts)
     take_checkpoint(&p);
     play_forget(&p);
     play_stored(&p, TIDE_NO_SPACE);
-    play_expect(&p, "ride: round-end=aborted\nto 1: abort 1 code 4\n");
+    play_expect(&p, "commit: round-end=aborted\nto 1: abort 1 code 4\n");
     play_end(&p);
 }
 END_TEST
