@@ -40,9 +40,10 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
-# What the build and `make check` need, and what `make check-all` needs beside; Debian's names.
+# What the build needs, what `make check` needs beside, and `make check-all`; Debian's names.
 PACKAGES := gcc libc6-dev make autoconf pkg-config protobuf-c-compiler libprotobuf-c-dev libuv1-dev \
             libsqlite3-dev libxxhash-dev check
+PACKAGES_CHECK := python3 python3-protobuf protobuf-compiler
 PACKAGES_ALL := git clang clang-format clang-tidy libclang-rt-14-dev valgrind
 
 all:
@@ -82,7 +83,8 @@ TESTS    := $(patsubst %.c,$B/%,$(wildcard tests/*/test_*.c))
 SCRIPTS  := $(patsubst %.sh,$B/%,$(filter-out tests/demo/%,$(wildcard tests/*/run.sh)))
 FUZZ     := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 SIM      := $(if $(filter-out %/lib_% %/test_%,$(wildcard tests/sim/*.c)),$B/tests/sim/sim)
-BENCH    := $B/tests/bench/floor $B/tests/bench/bench
+BENCH    := $B/tests/bench/floor $B/tests/bench/bench $B/tests/bench/bench_store
+DRIVER   := $(if $(wildcard tests/demo/*.c),$B/demo/driver)
 
 all: $(PROGRAMS) $(LIBRARY) $(EXAMPLES)
 
@@ -159,17 +161,17 @@ run = $(call Q,TEST  )timeout -k 5 $(or $(TIMEOUT),300) $(1) >$(@:.ok=.log) 2>&1
 $(TESTS:=.ok): %.ok: %
 	$(call run,$(RUN) $<)
 $(filter $B/tests/daemon/%,$(TESTS:=.ok)): $B/tidemarkd
-$(SCRIPTS:=.ok): $B/%.ok: %.sh $(PROGRAMS) $(LIBRARY) $(EXAMPLES)
+$(SCRIPTS:=.ok): $B/%.ok: %.sh $$(filter-out %.corpus,$$(wildcard $$(dir $$*)*)) $(PROGRAMS) $(LIBRARY) $(EXAMPLES) | .deps-check
 	@mkdir -p $(@D)
-	$(call run,bash $<)
+	$(call run,bash $< $B)
 $(FUZZ:=.ok): $B/%.ok: $B/% $$(wildcard $$*.corpus/*)
 	$(call run,$< $(wildcard $*.corpus))
 
 # 20,000 histories in as many parts as make runs side by side.
-SIM_PARTS := 0 5000 10000 15000
+SIM_PARTS := 1 5001 10001 15001
 SIM_OK := $(if $(SIM),$(SIM_PARTS:%=$B/tests/sim/seeds-%.ok))
 $(SIM_OK): $B/tests/sim/seeds-%.ok: $(SIM)
-	$(call run,$(SIM) --first $* --seeds $(or $(SIM_SEEDS),5000))
+	$(call run,$(SIM) --jobs 1 --first $* --seeds $(or $(SIM_SEEDS),5000))
 
 PURE_OK := $B/tests/pure.ok
 $(PURE_OK): tests/pure.sh $(CORE) $(PURE) $(LIB) $B/libtidemark.a $B/libtidemark.so
@@ -185,8 +187,11 @@ check-all: .deps-all
 check-long: all
 	@bash tests/long.sh
 
-demo: all
-	@bash $(firstword $(wildcard tests/demo.sh tests/demo/demo.sh tests/demo/run.sh) tests/demo.sh)
+$(DRIVER): $(call obj,tests/demo/*.c)
+	@mkdir -p $(@D)
+	$(call Q,LINK  )$(LINK) -o $@ $^
+demo: all $(DRIVER)
+	@bash tests/demo.sh
 
 # make sim SEEDS=200000 FIRST=20001      make sim SEED=97 TRACE=1
 sim: $(SIM)
@@ -200,7 +205,7 @@ $B/tests/bench/bench: $(filter-out %/floor.o %/bench_store.o,$(call obj,tests/be
 $B/tests/bench/bench_store: $B/tests/bench/bench_store.o $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 bench: $(PROGRAMS) $(BENCH)
-	$B/tests/bench/bench --daemon $B/tidemarkd --floor $B/tests/bench/floor --json $B/bench.json $(BENCH_ARGS)
+	@$B/tests/bench/bench --daemon $B/tidemarkd --floor $B/tests/bench/floor --json $B/bench.json $(BENCH_ARGS)
 
 fuzz: .deps-all
 	@bash tests/fuzz/fuzz.sh $(or $(SECONDS),30)
@@ -227,7 +232,9 @@ configure: configure.ac | .deps
 .deps: configure.ac
 	@$(call deps,command -v autoconf && command -v $(or $(CC),cc) && command -v protoc-c && \
 	  pkg-config --exists libuv libprotobuf-c sqlite3 libxxhash check,$(PACKAGES))
-.deps-all: | config.mk
+.deps-check: | .deps
+	@$(call deps,command -v protoc && $(PYTHON) -c 'import google.protobuf',$(PACKAGES_CHECK))
+.deps-all: | .deps-check config.mk
 	@$(call deps,command -v git && command -v clang && command -v clang-format && command -v clang-tidy && \
 	  command -v valgrind && test -e "$$(clang -print-file-name=libclang_rt.fuzzer-x86_64.a)",$(PACKAGES_ALL))
 
@@ -263,7 +270,8 @@ dist: configure
 clean:
 	rm -rf build
 distclean: clean
-	rm -rf config.mk config.status config.log configure configure~ autom4te.cache .deps .deps-all tidemark-*.tar.gz
+	rm -rf config.mk config.status config.log configure configure~ autom4te.cache \
+	  .deps .deps-check .deps-all tidemark-*.tar.gz
 
 help:
 	@sed -n 's/^# > //p' Makefile
