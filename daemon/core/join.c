@@ -227,6 +227,7 @@ void job_admit_parked(struct core *c, struct job *job)
         if (!in_the_way(w)) worker_place(w, STANDS_READY);
     }
     if (job->durable) job_tell_joined(c, job);
+    attempt_try(c, job); /* they may have been the last that was missing */
 }
 
 /* ---- Join */

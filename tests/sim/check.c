@@ -62,7 +62,7 @@ static void sent_start(struct sim *s, struct tide_bytes content, const uint64_t 
          s->store.attempts);
     must(s, external == a->external, "attempt %" PRIu64 " is told the number %" PRIu64 ", its row says %" PRIu64, number,
          external, a->external);
-    must(s, snapshot == a->restored_from, "attempt %" PRIu64 " restores %" PRIu64 ", its row says %" PRIu64, number,
+    must(s, deliver_only || snapshot == a->restored_from, "attempt %" PRIu64 " restores %" PRIu64 ", its row says %" PRIu64, number,
          snapshot, a->restored_from);
     must(s, deliver_only || snapshot >= s->newest_published,
          "attempt %" PRIu64 " restores snapshot %" PRIu64 ", and round %" PRIu64 " has published its effects", number,
@@ -370,6 +370,13 @@ void check_tick(struct sim *s)
     must(s, !handed || s->now <= handed + STORE_LIMIT, "the store does not answer, and the daemon goes on");
 }
 
+/* Why the history may not end yet, for people. */
+static bool not_yet(struct sim *s, const char *why)
+{
+    s->waits_for = why;
+    return false;
+}
+
 static bool effects_done(struct sim *s)
 {
     for (const struct d_snapshot *d = s->store.snapshots; d; d = d->next) {
@@ -378,7 +385,7 @@ static bool effects_done(struct sim *s)
         for (uint32_t t = 0; t < s->flow.tasks; t++) {
             const struct told_state *told = r->task[t];
             for (uint32_t i = 0; told && i < told->n_parts; i++)
-                if (told->parts[i]->state == PART_PENDING) return false;
+                if (told->parts[i]->state == PART_PENDING) return not_yet(s, "a completed round has not had its effects");
         }
     }
     return true;
@@ -390,13 +397,14 @@ bool check_lively(struct sim *s)
     if (!s->calm) return false;
     if (s->flow.finite || s->store.state == TIDE_JOB_FINISHED) {
         for (struct proc *p = s->procs; p; p = p->next)
-            if (p->alive && s->current[p->slot] == p) return false;
-        return s->store.state == TIDE_JOB_FINISHED && effects_done(s);
+            if (p->alive && s->current[p->slot] == p) return not_yet(s, "workers were not told of the end of the job");
+        return (s->store.state == TIDE_JOB_FINISHED || not_yet(s, "the job is not finished")) && effects_done(s);
     }
     for (const struct d_snapshot *d = s->store.snapshots; d; d = d->next)
-        if (d->kind == TIDE_CHECKPOINT && check_round(s, d->round)->begun > s->calm_since)
-            return effects_done(s) && s->now > d->durable_at + 100 * MS;
-    return false;
+        if (d->kind == TIDE_CHECKPOINT && check_round(s, d->round)->begun > s->calm_since &&
+            s->now > d->durable_at + 100 * MS)
+            return effects_done(s);
+    return not_yet(s, "no new checkpoint has completed");
 }
 
 void check_end(struct sim *s)
@@ -409,7 +417,8 @@ void check_end(struct sim *s)
     }
     if (s->store.state != TIDE_JOB_FINISHED) return;
     s->stats->finished++;
-    must(s, !s->store.owed, "the job is finished and commits are still owed");
+    for (const struct d_owed *o = s->store.owed; o; o = o->next)
+        must(s, !check_owed(s, o) && s->store.dropped, "the job is finished and commits are still owed");
     for (uint32_t i = 0; i < s->flow.sources; i++)
         for (uint32_t n = 0; n < s->flow.records; n++)
             must(s, set_has(&s->published, i, n), "the job is finished, record %u of source %u was never published", n, i);

@@ -178,7 +178,7 @@ static void check_snapshot(struct sim *s, uint64_t number)
 /* ---- all that is durable, after each commit */
 
 /* A strike may be lost (the store was full); the commit is owed in truth while one of its parts is pending. */
-static bool owed_in_truth(struct sim *s, const struct d_owed *o)
+bool check_owed(struct sim *s, const struct d_owed *o)
 {
     for (size_t i = 0; i + 4 <= o->handle.len; i += 4)
         for (const struct part *p = s->parts; p; p = p->next)
@@ -196,7 +196,7 @@ static void check_retention(struct sim *s)
             newest = d;
         if (d->state == TIDE_RETAINED) continue;
         for (const struct d_owed *o = s->store.owed; o; o = o->next)
-            must(s, o->round != d->round || !owed_in_truth(s, o), "snapshot %" PRIu64 " is %s and commits are owed from it", d->round,
+            must(s, o->round != d->round || !check_owed(s, o), "snapshot %" PRIu64 " is %s and commits are owed from it", d->round,
                  tide_snapshot_state_name(d->state));
     }
     if (newest)

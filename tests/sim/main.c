@@ -118,7 +118,7 @@ static bool run(struct sim *s, uint64_t seed)
     while (!s->done && sim_step(s)) {
         must(s, s->stats->events - before < EVENTS_MAX, "the history does not end");
         must(s, !s->calm || s->now < s->give_up_at, "faults have stopped for long, and %s",
-             s->flow.finite ? "the job is not finished" : "no new checkpoint has completed");
+             s->waits_for);
     }
     check_end(s);
     if (s->daemon.up) {

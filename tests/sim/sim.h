@@ -354,6 +354,7 @@ struct sim {
     uint64_t newest_published, calm_since, lag_until, wake_stuck;
     uint64_t fail_restore_until, decline_until;
     struct conn *admin;
+    const char *waits_for; /* what keeps the history from ending well */
 };
 
 enum climate {
@@ -478,6 +479,7 @@ void check_publish(struct sim *s, struct task *t, struct part *p, uint64_t round
 void check_crashed(struct sim *s);
 void check_not_durable(struct sim *s, const struct tide_commit *c); /* refused, or no space */
 void check_tick(struct sim *s); /* now and then: deadlines */
+bool check_owed(struct sim *s, const struct d_owed *o); /* not struck, and not published either */
 bool check_lively(struct sim *s);
 void check_end(struct sim *s);
 
