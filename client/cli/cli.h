@@ -33,6 +33,8 @@ int cli_fail(const struct cli *c, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The command line is wrong: says so on stderr. Returns MISUSED. */
 int cli_misuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A remark on stderr, after what stands on stdout so far. */
+void cli_note(const char *text);
 /* The failure of a call, told by cli_fail(). */
 int cli_fail_call(const struct cli *c, enum rpc_rc rc);
 int cli_fail_error(const struct cli *c, const Tide__Error *error);

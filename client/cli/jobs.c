@@ -81,7 +81,7 @@ int jobs_list(struct cli *c)
     if (answer->jobs->n_jobs)
         jobs_text(answer->jobs);
     else
-        fputs("no jobs: one appears when its first worker joins\n", stderr);
+        cli_note("no jobs: one appears when its first worker joins");
     return DONE;
 }
 

@@ -144,6 +144,12 @@ static int help_all(void)
 
 /* ---- ways to end */
 
+void cli_note(const char *text)
+{
+    (void)fflush(stdout);
+    fprintf(stderr, "%s\n", text);
+}
+
 int cli_misuse(const char *format, ...)
 {
     va_list args;

@@ -27,7 +27,8 @@
 #define PAUSE_FIRST_US 100000u /* between tries to reconnect; doubles */
 #define PAUSE_MOST_US 1000000u
 #define BAR_PAUSE_US 100000u /* between two looks at a busy operation */
-#define BAR_MOST 30
+#define BAR_MOST 30          /* columns */
+#define BAR_LEAST 8
 
 struct waiting {
     struct cli *cli;
@@ -64,25 +65,30 @@ static void bar_clear(struct waiting *w)
     w->drawn = false;
 }
 
+/* What stands around the bar comes first: the bar takes what the line leaves, up to BAR_MOST. */
 static void bar_draw(struct waiting *w, const Tide__Operation *o)
 {
-    char took[TEXT_MAX], left[BAR_MOST + 1];
-    int width = (int)text_terminal_width(stderr) - 1, filled = 0;
-    if (!w->bar || width <= 0) return;
-    if (o->tasks)
-        filled = (int)((uint64_t)BAR_MOST * (o->acked < o->tasks ? o->acked : o->tasks) / o->tasks);
-    memset(left, ' ', BAR_MOST);
-    memset(left, '=', (size_t)filled);
-    if (filled < BAR_MOST) left[filled] = '>';
-    left[BAR_MOST] = '\0';
+    char took[TEXT_MAX], bar[BAR_MOST + 1];
+    size_t width = text_terminal_width(stderr), most = BAR_MOST, filled = 0;
+    if (!w->bar || width < 2) return;
     char *phase = text_clean(o->phase.len ? o->phase : o->state);
-    char *line = xprintf("%s [%s] %u/%u  %s  %s", w->verb, left, o->acked, o->tasks,
+    char *rest = xprintf("] %u/%u  %s  %s", o->acked, o->tasks,
                          text_duration(took, rpc_now() - w->begun), phase);
+    size_t around = strlen(w->verb) + 3 + text_width(rest); /* the last column stays free */
+    if (around + BAR_MOST > width) most = around + BAR_LEAST < width ? width - around : BAR_LEAST;
+    if (o->tasks)
+        filled = (size_t)((uint64_t)most * (o->acked < o->tasks ? o->acked : o->tasks) / o->tasks);
+    memset(bar, ' ', most);
+    memset(bar, '=', filled);
+    if (filled < most) bar[filled] = '>';
+    bar[most] = '\0';
+    char *line = xprintf("%s [%s%s", w->verb, bar, rest);
     bar_clear(w);
-    fprintf(stderr, "%.*s", width, line);
+    fprintf(stderr, "%.*s", (int)width - 1, line);
     fflush(stderr);
     w->drawn = true;
     free(phase);
+    free(rest);
     free(line);
 }
 

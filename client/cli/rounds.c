@@ -74,8 +74,8 @@ int rounds_list(struct cli *c)
         show_print(&to.table);
     else {
         table_release(&to.table);
-        fprintf(stderr, c->options.failed ? "no round has failed\n" : "no rounds yet\n");
+        cli_note(c->options.failed ? "no round has failed" : "no rounds yet");
     }
-    if (more) fputs("older ones exist: see --limit\n", stderr);
+    if (more) cli_note("older ones exist: see --limit");
     return DONE;
 }

@@ -156,20 +156,30 @@ static void note_holders(const Tide__RoundInfo *r, struct table *t)
     }
 }
 
+/* 0: still under way. The end is stamped when the store gets the round, so the commit may come on
+ * top. */
+static uint64_t round_took(const Tide__RoundInfo *r)
+{
+    uint64_t phases = r->trigger_us + r->acks_us + r->commit_us;
+    if (r->ended_wall_us <= r->begun_wall_us) return 0;
+    uint64_t wall = r->ended_wall_us - r->begun_wall_us;
+    return wall > phases ? wall : phases;
+}
+
 void show_rounds(Tide__RoundInfo *const *rounds, size_t n, struct table *t)
 {
     char text[TEXT_MAX];
     for (size_t i = 0; i < n; i++) {
         const Tide__RoundInfo *r = rounds[i];
-        bool ended = r->ended_wall_us > r->begun_wall_us;
+        uint64_t took = round_took(r);
         table_put_u64(t, r->round);
         table_put(t, show_kind(r->kind));
         table_put_data(t, r->state);
         show_time(text, r->begun_wall_us);
         table_put(t, text);
-        table_put(t, ended ? text_duration(text, r->ended_wall_us - r->begun_wall_us) : "-");
+        table_put(t, took ? text_duration(text, took) : "-");
         snprintf(text, sizeof text, "%u/%u", r->acked, r->tasks);
-        table_put(t, text);
+        table_put(t, r->tasks ? text : "-");
         table_put(t, cli_is(r->state, "complete") ? text_size(text, r->bytes) : "-");
         if (r->reason.len) {
             char *reason = text_clean(r->reason);

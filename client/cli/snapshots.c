@@ -87,8 +87,8 @@ int snapshots_list(struct cli *c)
         show_print(&t);
     else
         table_release(&t);
-    if (!rc && !shown) fputs("no snapshots\n", stderr);
-    if (!rc && more) fputs("older ones exist: see --limit\n", stderr);
+    if (!rc && !shown) cli_note("no snapshots");
+    if (!rc && more) cli_note("older ones exist: see --limit");
     return rc;
 }
 
@@ -294,6 +294,7 @@ int snapshot_verify(struct cli *c)
         free(problem);
     }
     if (ok) return rc;
+    (void)fflush(stdout);
     fprintf(stderr,
             "tidemark: snapshot %" PRIu64 " is damaged: %" PRIu64 " problem%s in %" PRIu64
             " artifacts\n",
@@ -349,7 +350,7 @@ int lineage_show(struct cli *c)
         if (list->n_steps)
             lineage_table(list);
         else
-            fputs("no snapshots\n", stderr);
+            cli_note("no snapshots");
         return DONE;
     }
     struct json j;
