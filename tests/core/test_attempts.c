@@ -366,7 +366,7 @@ START_TEST(open_round_is_resolved)
     o.open_round = 7;
     play_forget(&p);
     rejoin(&p, 12, &o);
-    play_expect(&p, "to 12: joined\nto 12: resumed attempt 1\nto 12: run\nride: "
+    play_expect(&p, "to 12: joined\nto 12: resumed attempt 1\nto 12: run\ncommit: "
                     "round-end=aborted\nto 12: abort 7 code 6\n"
                     "to 11: resumed attempt 1\nto 11: run\n");
     play_end(&p);
