@@ -184,7 +184,7 @@ void tide_session_detach(struct tide_session *s, uint64_t since_us)
     if (!s->attached) return;
     s->attached = false;
     s->cut_us = since_us;
-    s->align_due_us = 0; /* the orphan limit counts from here */
+    s->align_due_us = tide_min(s->align_due_us, since_us + s->orphan_us);
 }
 
 void tide_session_close(struct tide_session *s, uint64_t now_us)

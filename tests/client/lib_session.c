@@ -1,0 +1,486 @@
+#include "tests/client/lib_session.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/client/lib_run.h"
+
+struct bench bench;
+
+static const uint8_t job_id[16] = JOB_ID;
+
+static void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void note(const char *format, ...)
+{
+    size_t len = strlen(bench.trace);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(bench.trace + len, sizeof bench.trace - len, format, args);
+    va_end(args);
+}
+
+static ProtobufCBinaryData text(const char *t)
+{
+    return (ProtobufCBinaryData){strlen(t), (uint8_t *)(uintptr_t)t};
+}
+
+/* ---- what the session sends, in words */
+
+static void note_ranges(const char *what, size_t n, Tide__TaskRange **ranges)
+{
+    if (n && what[0]) note(" %s", what);
+    for (size_t i = 0; i < n; i++)
+        note("%s%u+%u", i ? "," : " ", ranges[i]->first, ranges[i]->count);
+}
+
+static void note_join(struct tide_bytes part)
+{
+    struct tide_joiner j;
+    tide_joiner_init(&j, TIDE_PARTS_MAX);
+    ck_assert_int_eq(tide_joiner_add(&j, part), 1);
+    Tide__Join *m = tide__join__unpack(NULL, j.bytes.len, j.bytes.data);
+    ck_assert_ptr_nonnull(m);
+    ck_assert_int_eq(m->what_case, TIDE__JOIN__WHAT_SPEC);
+    note("> join");
+    note_ranges("", m->n_tasks, m->tasks);
+    if (m->token) note(" attempt %llu phase %d", (unsigned long long)m->token->attempt, m->phase);
+    for (size_t i = 0; i < m->n_open; i++) {
+        note(" open %llu", (unsigned long long)m->open[i]->round);
+        note_ranges("acked", m->open[i]->n_acked, m->open[i]->acked);
+    }
+    if (m->told_complete) note(" told %llu", (unsigned long long)m->told_complete);
+    for (size_t i = 0; i < m->n_unconfirmed; i++)
+        note(" unconfirmed %llu", (unsigned long long)m->unconfirmed[i]);
+    note_ranges("ending", m->n_ending, m->ending);
+    note_ranges("ended", m->n_ended, m->ended);
+    note("\n");
+    tide__join__free_unpacked(m, NULL);
+    tide_joiner_release(&j);
+}
+
+static void note_acks(struct tide_bytes body)
+{
+    struct tide_acks acks;
+    struct tide_ack_view v;
+    char why[160];
+    ck_assert_msg(tide_acks_open(&acks, body, why) == 0, "%s", why);
+    note("> acks %llu", (unsigned long long)acks.round);
+    while (tide_acks_next(&acks, &v)) {
+        note(" %u(%u", v.task, v.artifacts);
+        if (v.full) note(" full");
+        if (v.has_handle) note(" handle %.*s", (int)v.handle.len, (const char *)v.handle.data);
+        note(")");
+    }
+    note("\n");
+}
+
+static void note_sent(const Tide__FromWorker *m)
+{
+    switch (m->msg_case) {
+    case TIDE__FROM_WORKER__MSG_HELLO: note("> hello\n"); break;
+    case TIDE__FROM_WORKER__MSG_HEARTBEAT:
+        note("> heartbeat %llu\n", (unsigned long long)m->heartbeat->sequence);
+        break;
+    case TIDE__FROM_WORKER__MSG_RESTORED:
+        note("> restored");
+        note_ranges("", m->restored->n_tasks, m->restored->tasks);
+        note("\n");
+        break;
+    case TIDE__FROM_WORKER__MSG_RESTORE_FAILED:
+        note("> restore failed %u: %.*s\n", m->restore_failed->task,
+             (int)m->restore_failed->reason.len, (char *)m->restore_failed->reason.data);
+        break;
+    case TIDE__FROM_WORKER__MSG_DECLINE:
+        note("> decline %llu task %u: %.*s\n", (unsigned long long)m->decline->round,
+             m->decline->task, (int)m->decline->reason.len, (char *)m->decline->reason.data);
+        break;
+    case TIDE__FROM_WORKER__MSG_BARRIER:
+        note("> progress %llu", (unsigned long long)m->barrier->round);
+        for (size_t i = 0; i < m->barrier->n_tasks; i++) {
+            const Tide__TaskProgress *p = m->barrier->tasks[i];
+            note(" %u phase %d", p->task, p->phase);
+            if (p->channels_missing)
+                note(" missing %u from %u", p->channels_missing, p->channel_first);
+            if (p->bytes) note(" bytes %llu", (unsigned long long)p->bytes);
+        }
+        note("\n");
+        break;
+    case TIDE__FROM_WORKER__MSG_FINISHED:
+        note("> finished");
+        note_ranges("", m->finished->n_tasks, m->finished->tasks);
+        note("\n");
+        break;
+    case TIDE__FROM_WORKER__MSG_CONFIRM:
+        note("> confirm %llu", (unsigned long long)m->confirm->round);
+        note_ranges("", m->confirm->n_tasks, m->confirm->tasks);
+        note("\n");
+        break;
+    case TIDE__FROM_WORKER__MSG_HOLDER_GONE:
+        note("> holder gone %u\n", m->holder_gone->holder->pid);
+        break;
+    case TIDE__FROM_WORKER__MSG_LEAVE: note("> leave\n"); break;
+    default: ck_abort_msg("a message of case %d", (int)m->msg_case);
+    }
+}
+
+static void note_bytes(struct tide_bytes bytes)
+{
+    struct tide_decoder d;
+    struct tide_bytes frame, content;
+    tide_decoder_init(&d, TIDE_FRAME_MAX);
+    enum tide_frame_next got;
+    while ((got = tide_decoder_next(&d, &bytes, &frame)) == TIDE_FRAME_READY) {
+        uint32_t field = tide_frame_peek(frame, &content);
+        if (field == TIDE__FROM_WORKER__MSG_JOIN) {
+            note_join(content);
+        } else if (field == TIDE__FROM_WORKER__MSG_ACK) {
+            note_acks(content);
+        } else {
+            Tide__FromWorker *m = tide__from_worker__unpack(NULL, frame.len, frame.data);
+            ck_assert_ptr_nonnull(m);
+            note_sent(m);
+            tide__from_worker__free_unpacked(m, NULL);
+        }
+    }
+    ck_assert_int_eq(got, TIDE_FRAME_MORE);
+    ck_assert_uint_eq(tide_decoder_held(&d), 0);
+    tide_decoder_release(&d);
+}
+
+/* ---- what it delivers, in words */
+
+static void note_barrier(const struct tide_delivery *d)
+{
+    struct tide_barrier b;
+    ck_assert_int_eq(tide_barrier_decode(d->barrier, &b), 0);
+    ck_assert_uint_eq(b.job_check, tide_job_check(job_id));
+    memcpy(bench.barrier, d->barrier, sizeof bench.barrier);
+    note("%u: forward%s %llu\n", d->task,
+         b.flags & TIDE_BARRIER_CANCEL ? " cancel"
+         : b.flags & TIDE_BARRIER_END  ? " end"
+                                       : "",
+         (unsigned long long)b.round);
+}
+
+static void note_delivery(const struct tide_delivery *d)
+{
+    unsigned long long r = (unsigned long long)d->round;
+    int len = (int)d->text.len;
+    const char *t = (const char *)d->text.data;
+    switch (d->type) {
+    case TIDE_DO_CONNECT: note("connect\n"); break;
+    case TIDE_DO_SEND: note_bytes(d->bytes); break;
+    case TIDE_DO_CLOSE: note("close\n"); break;
+    case TIDE_DO_RESTORE:
+        note("%u: restore from %llu artifacts %zu%s\n", d->task, r,
+             d->restore ? d->restore->n_artifacts : 0, d->task_ended ? " ended" : "");
+        break;
+    case TIDE_DO_RUN: note("%u: run\n", d->task); break;
+    case TIDE_DO_TRIGGER: note("%u: trigger %llu\n", d->task, r); break;
+    case TIDE_DO_BLOCK: note("%u: block %u\n", d->task, d->channel); break;
+    case TIDE_DO_UNBLOCK: note("%u: unblock %u\n", d->task, d->channel); break;
+    case TIDE_DO_FORWARD: note_barrier(d); break;
+    case TIDE_DO_SNAPSHOT:
+        note("%u: snapshot %llu in %.*s%s\n", d->task, r, (int)d->directory.len,
+             (const char *)d->directory.data, d->savepoint ? " savepoint" : "");
+        break;
+    case TIDE_DO_COMPLETE:
+        note("%u: complete %llu", d->task, r);
+        if (d->has_handle) note(" handle %.*s", (int)d->handle.len, (const char *)d->handle.data);
+        note("\n");
+        break;
+    case TIDE_DO_ABORT: note("%u: abort %llu\n", d->task, r); break;
+    case TIDE_DO_ENDED: note("%u: ended\n", d->task); break;
+    case TIDE_DO_REWIND: note("%u: rewind: %.*s\n", d->task, len, t); break;
+    case TIDE_DO_FENCED: note("fenced\n"); break;
+    case TIDE_DO_UNFENCED: note("unfenced\n"); break;
+    case TIDE_DO_STOP: note("stop: %.*s\n", len, t); break;
+    case TIDE_DO_REFUSED: note("refused %d: %.*s\n", d->rc, len, t); break;
+    case TIDE_DO_CHECK_HOLDER: note("check holder %u\n", d->pid); break;
+    case TIDE_DO_NOTE: note("note: %.*s\n", len, t); break;
+    }
+}
+
+void bench_pump(void)
+{
+    struct tide_delivery d;
+    while (tide_session_next(bench.s, &d))
+        note_delivery(&d);
+    const char *wrong = tide_session_check(bench.s);
+    ck_assert_msg(!wrong, "%s", wrong ? wrong : "");
+}
+
+void bench_until(uint64_t us)
+{
+    for (;;) {
+        uint64_t at = tide_session_deadline(bench.s);
+        if (at > us) break;
+        if (at > bench.now) bench.now = at;
+        tide_session_tick(bench.s, bench.now);
+        bench_pump();
+        ck_assert_msg(tide_session_deadline(bench.s) > bench.now, "a deadline that does not pass");
+    }
+    if (us > bench.now) bench.now = us;
+}
+
+/* ---- the daemon */
+
+void bench_say(Tide__ToWorker__MsgCase which, void *message)
+{
+    Tide__ToWorker m = TIDE__TO_WORKER__INIT;
+    m.msg_case = which;
+    m.welcome = message;
+    size_t len = tide__to_worker__get_packed_size(&m);
+    uint8_t *packed = malloc(len + 1);
+    tide__to_worker__pack(&m, packed);
+    tide_session_frame(bench.s, (struct tide_bytes){packed, len}, bench.now);
+    memset(packed, 0xaa, len); /* nothing may point into it afterwards */
+    free(packed);
+    bench_pump();
+}
+
+void say_welcome(void)
+{
+    Tide__Welcome m = TIDE__WELCOME__INIT;
+    m.version = 1;
+    m.store_id = text("store store stor");
+    m.incarnation = 7;
+    bench_say(TIDE__TO_WORKER__MSG_WELCOME, &m);
+}
+
+void say_joined(void)
+{
+    Tide__Joined m = TIDE__JOINED__INIT;
+    m.job_id = text(JOB_ID);
+    m.lease_ms = 3000;
+    m.heartbeat_ms = 1000;
+    m.orphan_limit_ms = 500;
+    m.progress_ms = 400;
+    bench_say(TIDE__TO_WORKER__MSG_JOINED, &m);
+}
+
+void say_alive(uint64_t sequence)
+{
+    Tide__HeartbeatAck m = TIDE__HEARTBEAT_ACK__INIT;
+    m.sequence = sequence;
+    bench_say(TIDE__TO_WORKER__MSG_ALIVE, &m);
+}
+
+void start_init(Tide__Start *m, Tide__Token *token, uint64_t attempt)
+{
+    tide__start__init(m);
+    tide__token__init(token);
+    token->store_id = text("store store stor");
+    token->job_id = text(JOB_ID);
+    token->attempt = attempt;
+    token->incarnation = 7;
+    token->external = 1000 + attempt;
+    m->token = token;
+    m->directory = text("/state/a");
+    m->lowest_pending = 1;
+}
+
+void say_start_message(const Tide__Start *m)
+{
+    struct tide_buf out;
+    struct tide_decoder d;
+    struct tide_bytes frame;
+    size_t len = tide__start__get_packed_size(m);
+    uint8_t *packed = malloc(len + 1);
+    tide__start__pack(m, packed);
+    tide_buf_init(&out, TIDE_PARTS_MAX);
+    tide_parts_put(&out, TIDE_PART_START, (struct tide_bytes){packed, len});
+    ck_assert_int_eq(out.rc, 0);
+    struct tide_bytes in = {out.data, out.len};
+    tide_decoder_init(&d, TIDE_FRAME_MAX);
+    while (tide_decoder_next(&d, &in, &frame) == TIDE_FRAME_READY)
+        tide_session_frame(bench.s, frame, bench.now);
+    tide_decoder_release(&d);
+    tide_buf_release(&out);
+    free(packed);
+    bench_pump();
+}
+
+void say_start(uint64_t attempt)
+{
+    Tide__Start m;
+    Tide__Token token;
+    start_init(&m, &token, attempt);
+    say_start_message(&m);
+}
+
+void say_run(uint64_t attempt)
+{
+    Tide__Run m = TIDE__RUN__INIT;
+    m.attempt = attempt;
+    bench_say(TIDE__TO_WORKER__MSG_RUN, &m);
+}
+
+void say_resumed(uint64_t attempt)
+{
+    Tide__Resumed m = TIDE__RESUMED__INIT;
+    m.attempt = attempt;
+    m.lowest_pending = 1;
+    bench_say(TIDE__TO_WORKER__MSG_RESUMED, &m);
+}
+
+void say_trigger(uint64_t attempt, uint64_t round)
+{
+    Tide__Trigger m = TIDE__TRIGGER__INIT;
+    char directory[64];
+    snprintf(directory, sizeof directory, "/state/a/r%llu", (unsigned long long)round);
+    m.attempt = attempt;
+    m.round = round;
+    m.incarnation = 7;
+    m.kind = TIDE__ROUND_KIND__ROUND_CHECKPOINT;
+    m.left_ms = 60000;
+    m.directory = text(directory);
+    m.lowest_pending = round;
+    bench_say(TIDE__TO_WORKER__MSG_TRIGGER, &m);
+}
+
+void say_complete(uint64_t attempt, uint64_t round, bool commits)
+{
+    Tide__Complete m = TIDE__COMPLETE__INIT;
+    m.attempt = attempt;
+    m.round = round;
+    m.commits = commits;
+    m.lowest_pending = round + 1;
+    bench_say(TIDE__TO_WORKER__MSG_COMPLETE, &m);
+}
+
+void say_ended(uint64_t attempt, uint64_t round, uint32_t first, uint32_t count)
+{
+    Tide__Complete m = TIDE__COMPLETE__INIT;
+    Tide__TaskRange range = TIDE__TASK_RANGE__INIT, *ranges[1] = {&range};
+    range.first = first;
+    range.count = count;
+    m.attempt = attempt;
+    m.round = round;
+    m.commits = true;
+    m.n_ended = 1;
+    m.ended = ranges;
+    m.lowest_pending = round + 1;
+    bench_say(TIDE__TO_WORKER__MSG_COMPLETE, &m);
+}
+
+void say_abort(uint64_t attempt, uint64_t round)
+{
+    Tide__Abort m = TIDE__ABORT__INIT;
+    m.attempt = attempt;
+    m.round = round;
+    m.code = TIDE__ABORT_CODE__ABORT_DEADLINE;
+    m.reason = text("too slow");
+    m.lowest_pending = round + 1;
+    bench_say(TIDE__TO_WORKER__MSG_ABORT, &m);
+}
+
+void say_rewind(uint64_t attempt)
+{
+    Tide__Rewind m = TIDE__REWIND__INIT;
+    m.attempt = attempt;
+    m.reason = text("a worker is lost");
+    bench_say(TIDE__TO_WORKER__MSG_REWIND, &m);
+}
+
+void say_refused(Tide__RefusedCode code)
+{
+    Tide__Refused m = TIDE__REFUSED__INIT;
+    m.code = code;
+    m.reason = text("because");
+    m.outcome = text("FINISHED");
+    bench_say(TIDE__TO_WORKER__MSG_REFUSED, &m);
+}
+
+/* ---- life */
+
+void bench_open(void)
+{
+    Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
+    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
+    Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
+    char why[256];
+    spec.name = text("job");
+    spec.n_operators = 2;
+    spec.operators = operators;
+    spec.n_edges = 1;
+    spec.edges = edges;
+    a.uid = edge.from = text("a");
+    b.uid = edge.to = text("b");
+    a.parallelism = b.parallelism = 1;
+    edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+    struct tide_session_config c = {.spec = &spec,
+                                    .worker = tide_bytes_of("w1"),
+                                    .endpoint = tide_bytes_of("here"),
+                                    .software = tide_bytes_of("test"),
+                                    .boot_id = tide_bytes_of("boot/1"),
+                                    .pid = 42,
+                                    .start_time = 4242,
+                                    .seed = 1};
+    memset(&bench, 0, sizeof bench);
+    bench.now = 1000000;
+    ck_assert_msg(tide_session_new(&c, &bench.s, why) == 0, "%s", why);
+    ck_assert_int_eq(tide_session_add_task(bench.s, tide_bytes_of("b"), 0, 2), 1);
+    ck_assert_int_eq(tide_session_add_task(bench.s, tide_bytes_of("a"), 0, 0), 0);
+}
+
+void bench_close(void)
+{
+    const char *wrong = tide_session_check(bench.s);
+    ck_assert_msg(!wrong, "%s", wrong ? wrong : "");
+    tide_session_free(bench.s);
+    bench.s = NULL;
+}
+
+void bench_run(void)
+{
+    bench_open();
+    tide_session_tick(bench.s, bench.now);
+    bench_pump();
+    tide_session_connected(bench.s, bench.now);
+    bench_pump();
+    say_welcome();
+    say_joined();
+    say_alive(1);
+    say_start(1);
+    for (uint32_t t = 0; t < 2; t++)
+        ck_assert_int_eq(tide_session_restored(bench.s, t, 0, (struct tide_bytes){0}, bench.now),
+                         0);
+    bench_pump();
+    say_run(1);
+    bench.trace[0] = '\0';
+}
+
+void bench_reconnect(void)
+{
+    for (int i = 0; i < 10 && !strstr(bench.trace, "connect\n"); i++) /* the back-off */
+        bench_until(tide_session_deadline(bench.s));
+    tide_session_connected(bench.s, bench.now);
+    bench_pump();
+    say_welcome();
+    say_joined();
+}
+
+int bench_barrier(uint32_t channel, uint64_t round, uint32_t flags)
+{
+    struct tide_barrier b = {round, flags, tide_job_check(job_id)};
+    uint8_t bytes[TIDE_BARRIER_BYTES];
+    tide_barrier_encode(&b, bytes);
+    int rc = tide_session_barrier(bench.s, 1, channel, bytes, bench.now);
+    bench_pump();
+    return rc;
+}
+
+int bench_ack(uint32_t task, uint64_t round)
+{
+    struct tide_artifact_view file = {.size = 10, .digest_low = 1, .digest_high = 2};
+    struct tide_session_ack ack = {.attempt = tide_session_attempt(bench.s),
+                                   .round = round,
+                                   .task = task,
+                                   .artifacts = &file,
+                                   .n_artifacts = 1};
+    int rc = tide_session_ack(bench.s, &ack, bench.now);
+    bench_pump();
+    return rc;
+}

@@ -1,0 +1,55 @@
+/* A session under test: a made-up daemon speaks to it in one call per message, and everything that
+ * it says or asks for is written into a trace, one line each.
+ *
+ * The job has a source `a` (task 0, no channel) and `b` (task 1, two channels); this worker hosts
+ * both. */
+#ifndef TESTS_CLIENT_SESSION_H
+#define TESTS_CLIENT_SESSION_H
+
+#include "client/session.h"
+#include "proto/frame.h"
+
+#define JOB_ID "0123456789abcdef"
+
+struct bench {
+    struct tide_session *s;
+    uint64_t now; /* us */
+    char trace[65536];
+    struct tide_bytes last_join;         /* as sent last; owned */
+    uint8_t barrier[TIDE_BARRIER_BYTES]; /* of the last FORWARD */
+};
+
+extern struct bench bench;
+
+void bench_open(void);  /* a new session, not connected */
+void bench_close(void); /* frees it, after its own check */
+void bench_pump(void);  /* takes all deliveries into the trace */
+/* Lets the time come, ticking at every deadline on the way, and pumps. */
+void bench_until(uint64_t us);
+void bench_say(Tide__ToWorker__MsgCase which, void *message); /* feeds one message, and pumps */
+
+/* The daemon's messages. */
+void say_welcome(void);
+void say_joined(void); /* lease 3 s, heartbeat 1 s, orphan limit 0.5 s, progress 0.4 s */
+void say_alive(uint64_t sequence);
+void say_start(uint64_t attempt);
+void say_start_message(const Tide__Start *m);
+void start_init(Tide__Start *m, Tide__Token *token, uint64_t attempt);
+void say_run(uint64_t attempt);
+void say_resumed(uint64_t attempt);
+void say_trigger(uint64_t attempt, uint64_t round);
+void say_complete(uint64_t attempt, uint64_t round, bool commits);
+void say_ended(uint64_t attempt, uint64_t round, uint32_t first, uint32_t count);
+void say_abort(uint64_t attempt, uint64_t round);
+void say_rewind(uint64_t attempt);
+void say_refused(Tide__RefusedCode code);
+
+/* From nothing to a running attempt 1; the trace is empty then. */
+void bench_run(void);
+/* The connection breaks and is there again, up to the answer to Join; the trace is kept. */
+void bench_reconnect(void);
+/* A barrier of this job on a channel of task 1. */
+int bench_barrier(uint32_t channel, uint64_t round, uint32_t flags);
+int bench_ack(uint32_t task, uint64_t round);
+
+#endif
