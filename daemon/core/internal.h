@@ -306,7 +306,7 @@ struct job {
     uint32_t n_begun;
     bool deleting; /* one deletion is with the lanes */
 
-    struct timer start_timer, grace_timer, restore_timer, trigger_timer, deadline_timer,
+    struct timer end_timer, start_timer, grace_timer, restore_timer, trigger_timer, deadline_timer,
         lease_timer, clean_timer;
     Tide__Gauges gauges; /* path is owned by a snapshot or static */
 };
@@ -400,6 +400,7 @@ void job_move(struct job *job, enum tide_job_state to);
 void job_finish(struct core *c, struct job *job); /* STOPPING and nothing owed: end it */
 void job_fail(struct core *c, struct job *job, const char *cause);
 void job_ended_stored(struct core *c, struct job *job);
+void job_end_not_stored(struct core *c, struct job *job);
 uint64_t job_lowest_pending(const struct job *job);
 const struct snapshot *job_latest_checkpoint(const struct job *job);
 struct snapshot *job_snapshot(const struct job *job, uint64_t round);

@@ -341,6 +341,34 @@ void job_hold(struct core *c, struct job *job, const char *cause)
     core_log(c, LEVEL_ERROR, "job %s is HELD: %s", job->name, cause);
 }
 
+static void store_end(struct core *c, struct job *job)
+{
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    if (job->attempt_open) {
+        struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_END, job->id);
+        core_assert(r != NULL);
+        r->attempt_end.attempt = job->attempt;
+        r->attempt_end.wall = c->wall;
+        r->attempt_end.reason = tide_commit_bytes(commit, VIEW("the job has ended"));
+    }
+    job_record_state(c, commit, job, job->end_asked);
+    ask_commit(c, commit, ASKED_ENDED, job, 0);
+}
+
+static void end_again(struct core *c, void *arg)
+{
+    store_end(c, arg);
+}
+
+void job_end_not_stored(struct core *c, struct job *job)
+{
+    core_log(c, LEVEL_ERROR, "job %s: its end as %s could not be stored; trying again", job->name,
+             tide_job_state_name(job->end_asked));
+    job->end_timer = (struct timer){.fire = end_again, .arg = job};
+    timer_set(c, &job->end_timer, c->now + 1000 * MS);
+}
+
 static void end(struct core *c, struct job *job, enum tide_job_state state)
 {
     if (job->end_asked) return;
@@ -351,17 +379,7 @@ static void end(struct core *c, struct job *job, enum tide_job_state state)
     timer_clear(c, &job->start_timer);
     const struct snapshot *last = job_latest_checkpoint(job);
     job->ended_snapshot = last ? last->round : 0;
-    struct tide_commit *commit = tide_commit_new(true);
-    core_assert(commit != NULL);
-    if (job->attempt_open) {
-        struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_END, job->id);
-        core_assert(r != NULL);
-        r->attempt_end.attempt = job->attempt;
-        r->attempt_end.wall = c->wall;
-        r->attempt_end.reason = tide_commit_bytes(commit, VIEW("the job has ended"));
-    }
-    job_record_state(c, commit, job, state);
-    ask_commit(c, commit, ASKED_ENDED, job, 0);
+    store_end(c, job);
 }
 
 /* In STOPPING: once nothing is owed any more the job may end. */

@@ -118,7 +118,10 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_DELETE: clean_answer(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_DELETE_ATTEMPT: break; /* a directory that stays is seen by the next sweep */
     case ASKED_ENDED:
-        if (ev->outcome == TIDE_STORED) job_ended_stored(c, job);
+        if (ev->outcome == TIDE_STORED)
+            job_ended_stored(c, job);
+        else
+            job_end_not_stored(c, job);
         break;
     case ASKED_HELD: break;
     case ASKED_FLUSH: c->flushing = false; break;

@@ -311,11 +311,12 @@ void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d
          set_count(&st->seen), n, set_count(&covered));
 }
 
-void check_publish(struct sim *s, struct task *t, struct part *p, uint64_t round)
+void check_publish(struct sim *s, struct task *t, struct part *p, const struct tide_delivery *d)
 {
     must(s, p->task == t->number, "%s publishes a part of %s", task_name(s, t->number), task_name(s, p->task));
-    must(s, t->attempt == s->store.attempts, "%s of attempt %" PRIu64 " publishes in attempt %" PRIu64,
-         task_name(s, t->number), t->attempt, s->store.attempts);
+    uint64_t round = d->round;
+    must(s, d->attempt == s->store.attempts, "%s of attempt %" PRIu64 " publishes in attempt %" PRIu64,
+         task_name(s, t->number), d->attempt, s->store.attempts);
     must(s, p->state != PART_DROPPED, "%s publishes part %u, which was dropped", task_name(s, t->number), p->id);
     must(s, p->round <= round, "%s publishes part %u of round %" PRIu64 " for round %" PRIu64, task_name(s, t->number), p->id,
          p->round, round);

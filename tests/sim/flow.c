@@ -481,13 +481,13 @@ void flow_complete(struct sim *s, struct task *t, const struct tide_delivery *d)
         for (size_t i = 0; i + 4 <= d->handle.len; i += 4) {
             struct part *p = part_find(s, tide_get_u32(d->handle.data + i));
             must(s, p, "%s gets a commit handle that nobody made", task_name(s, t->number));
-            check_publish(s, t, p, d->round);
+            check_publish(s, t, p, d);
         }
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < t->n_pending; i++) {
         if (t->pending[i].round <= d->round && !d->has_handle)
-            check_publish(s, t, t->pending[i].part, d->round);
+            check_publish(s, t, t->pending[i].part, d);
         else
             t->pending[kept++] = t->pending[i];
     }

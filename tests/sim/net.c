@@ -149,7 +149,7 @@ static struct conn *conn_new(struct sim *s, struct proc *p)
 static void connected(struct sim *s, void *arg, uint64_t x)
 {
     struct proc *p = arg;
-    if (!p->alive || p->over || p->conn || proc_frozen(s, p, connected, arg, x)) return;
+    if (!p->alive || p->over || p->conn || x != p->connects || proc_frozen(s, p, connected, arg, x)) return;
     if (!s->daemon.up || s->now < p->dark_until) {
         tide_session_disconnected(p->session, proc_now(s, p));
     } else {
@@ -164,7 +164,7 @@ void net_connect(struct sim *s, struct proc *p)
 {
     uint64_t takes = between(s, 100, 2 * MS);
     if (s->now < p->dark_until) takes = between(s, 10 * MS, 100 * MS);
-    sim_at(s, s->now + takes, connected, p, 0);
+    sim_at(s, s->now + takes, connected, p, ++p->connects);
 }
 
 struct conn *net_admin(struct sim *s)

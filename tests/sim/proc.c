@@ -139,11 +139,10 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
         if (p->conn) net_to_daemon(s, p->conn, d->bytes);
         break;
     case TIDE_DO_CLOSE:
-        if (p->conn) {
-            net_close_by_worker(s, p->conn);
-            p->conn = NULL;
-            tide_session_disconnected(p->session, now);
-        }
+        if (p->conn) net_close_by_worker(s, p->conn);
+        p->conn = NULL;
+        p->connects++; /* one that is being opened is not wanted any more */
+        tide_session_disconnected(p->session, now);
         break;
     case TIDE_DO_FENCED:
         p->fenced = true;

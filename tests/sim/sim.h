@@ -162,7 +162,7 @@ struct proc {
     bool pumping, fenced;
     struct task *task[TASKS_MAX];
     uint64_t last_tick;
-    uint32_t idle_ticks, pumps;
+    uint32_t idle_ticks, pumps, connects;
     bool told_rewind; /* the daemon has said something that may end its attempt */
 };
 
@@ -475,7 +475,7 @@ void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round
                  struct part *const *parts, uint32_t n_parts);
 void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d);
 void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d, const struct state *st);
-void check_publish(struct sim *s, struct task *t, struct part *p, uint64_t round);
+void check_publish(struct sim *s, struct task *t, struct part *p, const struct tide_delivery *d);
 void check_crashed(struct sim *s);
 void check_not_durable(struct sim *s, const struct tide_commit *c); /* refused, or no space */
 void check_tick(struct sim *s); /* now and then: deadlines */
