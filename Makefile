@@ -174,9 +174,9 @@ $(SIM_OK): $B/tests/sim/seeds-%.ok: $(SIM)
 	$(call run,$(SIM) --jobs 1 --first $* --seeds $(or $(SIM_SEEDS),5000))
 
 PURE_OK := $B/tests/pure.ok
-$(PURE_OK): tests/pure.sh $(CORE) $(PURE) $(LIB) $B/libtidemark.a $B/libtidemark.so
+$(PURE_OK): tests/pure.sh $(CORE) $(PURE) $R $P $B/libtidemark.a $B/libtidemark.so
 	@mkdir -p $(@D)
-	$(call run,bash tests/pure.sh $B '$(CORE) $(PURE)')
+	$(call run,bash tests/pure.sh $B '$(CORE) $(PURE) $R $P')
 
 # make check AREAS="proto core" runs the tests of these folders alone.
 ALL_OK := $(TESTS:=.ok) $(SCRIPTS:=.ok) $(FUZZ:=.ok) $(SIM_OK)
