@@ -10,10 +10,13 @@
  * What fails it: a wrong count; a process that ends by itself; a round that should abort and does
  * not; a recovery, or the whole, that takes too long; a savepoint that cannot be taken or verified.
  */
+#include <arpa/inet.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,6 +91,17 @@ static bool port_known(void)
     if (port == 0) return false;
     snprintf(address, sizeof address, "127.0.0.1:%u", port);
     return true;
+}
+
+/* It may have been killed a moment ago. */
+static bool daemon_listens(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    a.sin_port = htons((uint16_t)atoi(strchr(address, ':') + 1));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool yes = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+    if (fd >= 0) close(fd);
+    return yes;
 }
 
 static void still_in_time(void)
@@ -253,6 +267,7 @@ static void verify_savepoint(void)
     char number[24];
     snprintf(number, sizeof number, "%" PRIu64, savepoint);
     const char *argv[] = {bin_tool, "snapshot", "verify", number, "--connect", address, NULL};
+    if (!pump(daemon_listens, PATIENCE_MS)) fail("tidemarkd does not listen");
     if (pump_child(spawn_command(argv, in_work("verify.out")), PATIENCE_MS) != 0)
         fail("tidemark snapshot verify %s: see verify.out", number);
 }
