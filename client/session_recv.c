@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client/session_impl.h"
+#include "proto/plant.h"
 
 static void broken(struct tide_session *s, const char *what, uint64_t now_us)
 {
@@ -272,6 +273,12 @@ static void on_start(struct tide_session *s, struct tide_bytes part, uint64_t no
     if (s->link != LINK_JOINED || s->rewinding) {
         tide_joiner_release(&s->joiner);
         broken(s, "Start before Joined", now_us);
+        return;
+    }
+    if (now_us >= s->lease_until_us && !PLANTED(NO_LEASE)) { /* it lay unread: another has its place, perhaps */
+        tide_joiner_release(&s->joiner);
+        tide_session_note(s, "Start came when the lease was over; joining again");
+        tide_session_close(s, now_us);
         return;
     }
     if (s->attempt) { /* the repeat of the one that we have is harmless */

@@ -258,7 +258,11 @@ void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d
     const struct round *r;
     uint64_t stamp;
     switch (d->type) {
-    case TIDE_DO_RESTORE: p->told_rewind = false; break;
+    case TIDE_DO_RESTORE:
+        p->told_rewind = false;
+        must(s, tide_session_token(p->session, proc_now(s, p), &stamp) == 0, "%s is to restore without a lease",
+             task_name(s, d->task));
+        break;
     case TIDE_DO_REWIND:
         must(s, p->told_rewind, "w%u/%u rewinds, and nobody told it to", p->slot, p->pid);
         break;

@@ -240,6 +240,7 @@ void proc_start(struct sim *s, void *arg, uint64_t slot)
 void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish)
 {
     if (!p->alive) return;
+    s->daemon.resume = false;
     note(s, "w%u/%u: dies: %s%s", p->slot, p->pid, why, vanish ? ", without a word to its peers" : "");
     s->stats->worker_crashes++;
     p->alive = false;
