@@ -84,6 +84,7 @@ static const char *const op_name[] = {"?", "mkdir", "write _metadata", "publish 
 static void answer(struct sim *s, struct file_job *j, int rc)
 {
     note(s, "files: %s %s: %d", op_name[j->op], j->path, rc);
+    if (rc && j->op == FILE_META_PUBLISH) s->files.unpublished = true;
     daemon_feed(s, (struct event){.type = EV_FILE, .tag = j->tag, .rc = rc, .text = rc ? "a planted fault" : NULL});
 }
 

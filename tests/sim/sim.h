@@ -282,6 +282,7 @@ struct file_job {
 struct files {
     struct directory *directories;
     struct file_job *jobs;
+    bool unpublished; /* a _metadata could not be put in place */
     uint64_t slow_until, failing_until, full_until, deaf_until;
 };
 
