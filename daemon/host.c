@@ -87,6 +87,7 @@ struct host {
     uint64_t turn_us; /* when this turn's first event came; 0: none yet */
     uint64_t lag[LAG_BUCKETS];
     uint64_t started_wall;
+    uint64_t resident, resident_at_ms;
     uint64_t asker; /* the session whose WaitOperation is being fed; 0: none */
     bool unknown;   /* ... and the core does not know the operation */
 };
@@ -181,14 +182,19 @@ static void host_feed(struct host *h, struct event *ev)
 
 /* ---- admins: what the core does not answer */
 
-static uint64_t resident_bytes(void)
+/* Looked up at most once in a while: who asks for the status all the time gets it cheaply. */
+static uint64_t resident_bytes(struct host *h)
 {
     unsigned long long total = 0, resident = 0;
+    uint64_t now = uv_now(&h->loop);
+    if (h->resident && now - h->resident_at_ms < 100) return h->resident;
     FILE *f = fopen("/proc/self/statm", "re");
     if (!f) return 0;
     int n = fscanf(f, "%llu %llu", &total, &resident);
     (void)fclose(f);
-    return n == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    h->resident = n == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    h->resident_at_ms = now;
+    return h->resident;
 }
 
 static void put_lag(const struct host *h, Tide__LagBucket *buckets, Tide__LagBucket **list,
@@ -219,7 +225,7 @@ static void answer_status(struct host *h, uint64_t session, uint64_t id)
     status.refused += server_refused(h->server);
     status.commits = store_thread_flushes(h->commits);
     status.store_queue = store_thread_waiting(h->commits);
-    status.rss_bytes = resident_bytes();
+    status.rss_bytes = resident_bytes(h);
     put_lag(h, buckets, list, &status);
     response.result_case = TIDE__RESPONSE__RESULT_STATUS;
     response.status = &status;

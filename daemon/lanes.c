@@ -352,7 +352,10 @@ static bool join_all(struct lane *l, const struct timespec *until)
         uv_mutex_lock(&l->all->lock);
         bool there = w->state != ABSENT;
         uv_mutex_unlock(&l->all->lock);
-        if (there && pthread_timedjoin_np(w->thread, NULL, until)) all_ended = false;
+        if (there && pthread_timedjoin_np(w->thread, NULL, until)) {
+            (void)pthread_detach(w->thread);
+            all_ended = false;
+        }
     }
     return all_ended;
 }

@@ -46,3 +46,20 @@ uint64_t clock_wall_us(void)
 {
     return clock_us(CLOCK_REALTIME);
 }
+
+#if defined(__SANITIZE_THREAD__)
+#define THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER 1
+#endif
+#endif
+#ifdef THREAD_SANITIZER
+/* libuv closes descriptors by the bare system call, which the sanitizer does not see: it takes the
+ * next use of the number by another thread for a race with the epoll_ctl() before. */
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "race:epoll_ctl\n";
+}
+#endif

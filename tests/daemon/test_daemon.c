@@ -32,7 +32,8 @@ static void daemon_stop(void)
     child_kill(&daemon_, SIGTERM);
     ck_assert(peer_closes(w.fd, 10000));
     script_close(&w);
-    ck_assert_int_eq(child_wait(&daemon_), 0);
+    int code = child_wait(&daemon_);
+    ck_assert_msg(code == 0, "it ended with %d and said: %s", code, daemon_.said);
     ck_assert_msg(strstr(daemon_.said, "info  stopped\n") != NULL, "%s", daemon_.said);
 }
 

@@ -272,18 +272,17 @@ START_TEST(a_peer_that_does_not_read)
     m.id = 1;
     for (int i = 0; i < 1000; i++)
         tide_frame_put(&b, &m.base);
-    int fd = admin_connect(in.port), small = 4096;
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    int fd = admin_connect(in.port);
     for (int i = 0; i < 400; i++) /* ends early when it is cut off */
         if (send(fd, b.data, b.len, MSG_NOSIGNAL) < 0) break;
     tide_buf_release(&b);
     int other = admin_connect(in.port);
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 3000; i++) {
         Tide__Response *answer = admin_status(other);
         uint32_t connections = answer->status->connections;
         tide__response__free_unpacked(answer, NULL);
         if (connections == 1) break;
-        ck_assert_int_lt(i, 499);
+        ck_assert_int_lt(i, 2999);
         (void)usleep(10000);
     }
     (void)close(other);
