@@ -385,6 +385,12 @@ static bool not_yet(struct sim *s, const char *why)
 static bool effects_done(struct sim *s)
 {
     for (const struct d_snapshot *d = s->store.snapshots; d; d = d->next) {
+        if (d->kind != TIDE_SAVEPOINT || s->files.unpublished) continue; /* that waits for a restart */
+        struct directory *dir = files_find(s, (const char *)d->directory.data, d->directory.len);
+        must(s, dir && dir->exists, "savepoint %" PRIu64 " is retained, its directory is gone", d->round);
+        if (!dir->published) return not_yet(s, "a savepoint's _metadata is not in its place");
+    }
+    for (const struct d_snapshot *d = s->store.snapshots; d; d = d->next) {
         const struct round *r = check_round(s, d->round);
         if (d->kind == TIDE_SAVEPOINT) continue;
         for (uint32_t t = 0; t < s->flow.tasks; t++) {
@@ -414,12 +420,6 @@ bool check_lively(struct sim *s)
 
 void check_end(struct sim *s)
 {
-    for (const struct d_snapshot *d = s->store.snapshots; d; d = d->next) {
-        struct directory *dir = files_find(s, (const char *)d->directory.data, d->directory.len);
-        if (d->kind == TIDE_SAVEPOINT && s->daemon.up && !s->files.unpublished) /* that waits for a restart */
-            must(s, dir && dir->exists && dir->published, "savepoint %" PRIu64 " is retained, its _metadata is not there",
-                 d->round);
-    }
     if (s->store.state != TIDE_JOB_FINISHED) return;
     s->stats->finished++;
     for (const struct d_owed *o = s->store.owed; o; o = o->next)

@@ -171,6 +171,7 @@ void daemon_crash(struct sim *s, const char *why, bool vanish)
     if (!d->up) return;
     note(s, "daemon: dies: %s%s", why, vanish ? ", without a word to its peers" : "");
     check_crashed(s);
+    if (vanish) d->resume = false; /* its peers find out too late, perhaps */
     s->stats->daemon_crashes++;
     actions_clear(&d->todo);
     core_free(d->core);
