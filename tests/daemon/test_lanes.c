@@ -156,6 +156,8 @@ END_TEST
 START_TEST(late_results_are_dropped)
 {
     struct job *j = submit("/a", 50000, TIDE_EIO, true); /* does not look at stop */
+    while (atomic_load(&running) < 1)
+        (void)usleep(500);
     wait_for(1);
     ck_assert_int_eq(results[0], TIDE_ETIMEDOUT);
     ck_assert_str_eq(whys[0], "took longer than 0.1 s");
