@@ -149,6 +149,7 @@ static void sent_rewind(struct sim *s, struct tide_bytes content)
     snprintf(why, sizeof why, "%.*s", (int)m->reason.len, (const char *)m->reason.data);
     tide__rewind__free_unpacked(m, NULL);
     note(s, "daemon: Rewind of attempt %" PRIu64 ": %s", number, why);
+    check_attempt(s, number)->rewound = true;
     must(s, !(s->daemon.resume && number == s->daemon.resume_attempt),
          "attempt %" PRIu64 " is rewound (%s), and all of it were there to go on", number, why);
 }
@@ -346,6 +347,7 @@ void check_crashed(struct sim *s)
                 s->now >= s->lag_until;
     d->resume_attempt = number;
     struct attempt *a = check_attempt(s, number);
+    d->resume = d->resume && !a->rewound;
     for (uint32_t t = 0; d->resume && t < s->flow.tasks; t++) {
         bool there = false;
         for (struct proc *p = s->procs; p; p = p->next)

@@ -173,6 +173,7 @@ struct attempt {
     uint64_t number, external, incarnation;
     struct pipe pipe[CHANNELS_MAX];
     bool row; /* durable */
+    bool rewound; /* somebody was told so */
     uint32_t restored; /* tasks that have restored */
     uint32_t member_pid[TASKS_MAX];
     uint64_t member_start[TASKS_MAX];
