@@ -349,6 +349,16 @@ static void job_text(const Tide__JobDetail *d, const struct tide_graph *g)
     }
 }
 
+/* By their first task: workers come and go, the order in which they are shown stays. */
+static int by_task(const void *a, const void *b)
+{
+    const Tide__WorkerInfo *x = *(Tide__WorkerInfo *const *)a, *y = *(Tide__WorkerInfo *const *)b;
+    uint32_t first_x = x->n_tasks ? x->tasks[0]->first : UINT32_MAX;
+    uint32_t first_y = y->n_tasks ? y->tasks[0]->first : UINT32_MAX;
+    if (first_x != first_y) return first_x < first_y ? -1 : 1;
+    return tide_bytes_compare(text_view(x->name), text_view(y->name));
+}
+
 int job_show(struct cli *c)
 {
     Tide__Request request = TIDE__REQUEST__INIT;
@@ -365,6 +375,7 @@ int job_show(struct cli *c)
     if (!d->summary) return cli_fail(c, "protocol", "the daemon's answer about the job is empty");
     /* Names the tasks; without it they are shown by number. */
     if (d->spec && tide_graph_new(d->spec, &graph, why)) graph = NULL;
+    if (d->n_workers) qsort(d->workers, d->n_workers, sizeof *d->workers, by_task);
     if (c->options.json)
         rc = job_json(c, d, graph);
     else

@@ -307,10 +307,7 @@ static enum rpc_rc refused(struct rpc *r, const Tide__Refused *refusal)
     bool secret = refusal->code == TIDE__REFUSED_CODE__REFUSED_SECRET;
     r->busy = refusal->code == TIDE__REFUSED_CODE__REFUSED_BUSY;
     (void)fail(r, RPC_REFUSED, "%s refuses: %.400s%s", r->peer,
-               *reason ? reason : "without a reason",
-               !secret          ? ""
-               : r->secret_file ? "; check --secret-file"
-                                : "; give it by --secret-file");
+               *reason ? reason : "without a reason", secret ? " (--secret-file)" : "");
     free(reason);
     return RPC_REFUSED;
 }

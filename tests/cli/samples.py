@@ -64,10 +64,10 @@ def open_round(n=18):
 def job_detail():
     return admin.JobDetail(
         summary=summary(), spec=spec(), missing=ranges((2, 1)), ended=ranges((3, 1)),
-        workers=[admin.WorkerInfo(name=b"w1", endpoint=b"10.0.0.1:9000", state=b"present",
-                                  tasks=ranges((0, 2)), lease_left_ms=9500),
-                 admin.WorkerInfo(name=b"w2", endpoint=b"10.0.0.2:9000", state=b"away",
-                                  tasks=ranges((3, 1)), lease_left_ms=1200)],
+        workers=[admin.WorkerInfo(name=b"w2", endpoint=b"10.0.0.2:9000", state=b"away",
+                                  tasks=ranges((3, 1)), lease_left_ms=1200),
+                 admin.WorkerInfo(name=b"w1", endpoint=b"10.0.0.1:9000", state=b"present",
+                                  tasks=ranges((0, 2)), lease_left_ms=9500)],
         open=[open_round()], waiting_for=b"a worker for sink/0", gauges=gauges())
 
 

@@ -50,10 +50,10 @@ class Failures(Case):
         r = run("jobs", "--json", env=environment(TIDEMARK_CONNECT=self.fake.address(), TIDEMARK_SECRET_FILE=path))
         self.assertEqual(check_json(r.stdout), {"jobs": []})
         peer = self.fake.address()
-        self.failure("refused", peer + " refuses: the secret is missing or wrong; give it by --secret-file", "jobs")
+        self.failure("refused", peer + " refuses: the secret is missing or wrong (--secret-file)", "jobs")
         with open(path, "w") as out:
             out.write("wrong\n")
-        self.failure("refused", peer + " refuses: the secret is missing or wrong; check --secret-file",
+        self.failure("refused", peer + " refuses: the secret is missing or wrong (--secret-file)",
                      "jobs", "--secret-file", path)
         os.chmod(path, 0o604)
         self.failure("setup", "the secret in %s can be read by everyone: chmod o-rwx it" % path,
