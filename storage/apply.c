@@ -23,8 +23,8 @@
 #include "storage/manifest.h"
 #include "storage/store.h"
 
-#define PURGE_LATER                                                                                \
-    65536 /* a deleted snapshot's manifest up to this goes at once, a larger one when idle */
+#define ONE_PART 65536u /* a manifest up to this is one row, its bytes copied once more */
+#define PURGE_LATER 65536u /* of a deleted snapshot: beyond this it goes when idle */
 
 enum query {
     Q_BEGIN,
@@ -51,6 +51,7 @@ enum query {
     Q_MANIFEST,
     Q_LINEAGE,
     Q_DELETING,
+    Q_PARTS,
     Q_DELETED,
     Q_PURGE,
     Q_PURGED,
@@ -145,11 +146,11 @@ static const struct {
                    NULL},
     [Q_DELETING] = {"UPDATE snapshot SET state = 'deleting', deleting_wall = ?2 WHERE round = ?1",
                     "there is no such snapshot"},
-    [Q_DELETED] = {"UPDATE snapshot SET state = 'deleted', deleted_wall = ?2,"
-                   " manifest_parts = iif(manifest_bytes > ?3, manifest_parts, 0) WHERE round = ?1"
-                   " RETURNING manifest_parts",
-                   NULL},
-    [Q_PURGE] = {"DELETE FROM manifest WHERE snapshot = ?1", NULL},
+    [Q_PARTS] = {"SELECT manifest_parts, manifest_bytes FROM snapshot WHERE round = ?1", NULL},
+    [Q_DELETED] = {"UPDATE snapshot SET state = 'deleted', deleted_wall = ?2, manifest_parts = ?3 "
+                   "WHERE round = ?1",
+                   "there is no such snapshot"},
+    [Q_PURGE] = {"DELETE FROM manifest WHERE snapshot = ?1 AND part = ?2", NULL},
     [Q_PURGED] = {"UPDATE snapshot SET manifest_parts = 0 WHERE round = ?1", NULL},
     [Q_UNPURGED] =
         {"SELECT round FROM snapshot WHERE state = 'deleted' AND manifest_parts > 0 LIMIT 1", NULL},
@@ -365,21 +366,23 @@ static void apply_round(struct txn *t, const struct tide_record *r)
     }
 }
 
-/* The manifest's image in parts: what is before the acks, then the chunks as they are. The digest
- * that ends the image stays in the snapshot's row. */
-static void apply_manifest(struct txn *t, const struct tide_record *r)
+/* The manifest's image in parts: what is before the acks, with them if that is little, otherwise
+ * the chunks as they are. The digest that ends the image stays in the snapshot's row. */
+static void apply_manifest(struct txn *t, const struct tide_record *r, bool one)
 {
     struct tide_buf front;
-    uint64_t acks = 0;
-    tide_buf_init(&front, TIDE_MANIFEST_HEAD_MAX + 64);
-    for (uint32_t i = 0; i < r->snapshot.n_chunks; i++)
+    uint64_t acks = 0, round = r->snapshot.round;
+    uint32_t n = r->snapshot.n_chunks;
+    tide_buf_init(&front, TIDE_MANIFEST_HEAD_MAX + ONE_PART + 64);
+    for (uint32_t i = 0; i < n; i++)
         acks += r->snapshot.chunks[i].len;
     tide_manifest_put_front(&front, r->snapshot.head, acks);
+    for (uint32_t i = 0; i < n && one; i++)
+        tide_buf_put(&front, r->snapshot.chunks[i].data, r->snapshot.chunks[i].len);
     if (front.rc) fail(t, SQLITE_NOMEM, "no memory for the head of a manifest");
-    RUN(t, Q_MANIFEST, NUM(r->snapshot.round), NUM(0),
-        BLOB(((struct tide_bytes){front.data, front.len})));
-    for (uint32_t i = 0; !t->rc && i < r->snapshot.n_chunks; i++)
-        RUN(t, Q_MANIFEST, NUM(r->snapshot.round), NUM(i + 1), BLOB(r->snapshot.chunks[i]));
+    RUN(t, Q_MANIFEST, NUM(round), NUM(0), BLOB(((struct tide_bytes){front.data, front.len})));
+    for (uint32_t i = 0; i < n && !one && !t->rc; i++)
+        RUN(t, Q_MANIFEST, NUM(round), NUM(i + 1), BLOB(r->snapshot.chunks[i]));
     tide_buf_release(&front);
 }
 
@@ -395,17 +398,36 @@ static void apply_snapshot(struct txn *t, const struct tide_record *r)
     }
     tide_manifest_digest(r->snapshot.head, r->snapshot.chunks, r->snapshot.n_chunks, digest,
                          &bytes);
+    bool one = bytes <= ONE_PART;
     RUN(t, Q_SNAPSHOT, job, NUM(r->snapshot.round), NUM(r->snapshot.incarnation),
         NUM(r->snapshot.attempt), NAME(tide_kind_name(r->snapshot.kind)),
         TEXT(r->snapshot.directory), OPT_TEXT(r->snapshot.label), NUM(r->snapshot.begun_wall),
         NUM(r->snapshot.completed_wall), NUM(r->snapshot.tasks), NUM(r->snapshot.artifacts),
         NUM(r->snapshot.bytes), OPT_BLOB(r->snapshot.ended), NUM(bytes),
-        NUM((uint64_t)r->snapshot.n_chunks + 1),
+        NUM(one ? 1 : (uint64_t)r->snapshot.n_chunks + 1),
         BLOB(((struct tide_bytes){digest, sizeof digest})));
-    apply_manifest(t, r);
+    apply_manifest(t, r, one);
     if (r->snapshot.parent)
         RUN(t, Q_LINEAGE, job, NUM(r->snapshot.round), NUM(r->snapshot.attempt),
             NUM(r->snapshot.parent));
+}
+
+static uint64_t parts_of(struct txn *t, uint64_t round, uint64_t *ret_bytes)
+{
+    const struct tide_value values[] = {NUM(round)};
+    sqlite3_stmt *st = step(t, Q_PARTS, values, 1);
+    uint64_t parts = st ? tide_db_num(st, 0) : 0;
+    *ret_bytes = st ? tide_db_num(st, 1) : 0;
+    if (st) sqlite3_reset(st);
+    return parts;
+}
+
+/* Row by row: for a DELETE of several SQLite would first collect their keys in a table in memory.
+ */
+static void purge(struct txn *t, uint64_t round, uint64_t parts)
+{
+    for (uint64_t i = 0; i < parts && !t->rc; i++)
+        RUN(t, Q_PURGE, NUM(round), NUM(i));
 }
 
 static void apply_snapshot_state(struct txn *t, const struct tide_record *r)
@@ -416,19 +438,13 @@ static void apply_snapshot_state(struct txn *t, const struct tide_record *r)
     case TIDE_DELETED: break;
     default: fail(t, SQLITE_CONSTRAINT, "a snapshot moves to deleting or deleted only"); return;
     }
-    const struct tide_value values[] = {NUM(round), NUM(r->snapshot_state.wall), NUM(PURGE_LATER)};
-    sqlite3_stmt *st = step(t, Q_DELETED, values, 3);
-    if (!st) {
-        fail(t, SQLITE_CONSTRAINT, "there is no such snapshot");
-        return;
-    }
-    uint64_t parts = tide_db_num(st, 0);
-    if (sqlite3_step(st) != SQLITE_DONE) fail(t, SQLITE_ERROR, "%.180s", sqlite3_errmsg(t->s->db));
-    sqlite3_reset(st);
-    if (parts)
+    uint64_t bytes, parts = parts_of(t, round, &bytes);
+    bool later = bytes > PURGE_LATER;
+    RUN(t, Q_DELETED, NUM(round), NUM(r->snapshot_state.wall), NUM(later ? parts : 0));
+    if (later)
         t->s->unpurged = true;
     else
-        RUN(t, Q_PURGE, NUM(round));
+        purge(t, round, parts);
 }
 
 static void apply_operation(struct txn *t, const struct tide_record *r, struct tide_value job)
@@ -579,9 +595,9 @@ int tide_apply_purge(struct tide_store *s)
     begin(&t, s);
     sqlite3_stmt *st = step(&t, Q_UNPURGED, NULL, 0);
     if (st) {
-        uint64_t round = tide_db_num(st, 0);
+        uint64_t bytes, round = tide_db_num(st, 0);
         sqlite3_reset(st);
-        RUN(&t, Q_PURGE, NUM(round));
+        purge(&t, round, parts_of(&t, round, &bytes));
         RUN(&t, Q_PURGED, NUM(round));
     } else if (!t.rc) {
         s->unpurged = false;

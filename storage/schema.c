@@ -3,7 +3,9 @@
  *
  * The conventions: numbers of attempts are the job's, those of rounds the store's; a snapshot's
  * number is its round's. *_wall are us since 1970 (UTC), *_us durations in us. NULL means absent.
- * What people read is TEXT; the views at the end are for them. */
+ * What people read is TEXT; the views at the end are for them. CHECKs of what a round writes spell
+ * their OR out: for an IN of three or more SQLite builds a table in memory at every statement,
+ * which costs more than the statement. */
 #include "storage/db.h"
 
 static const char *const migrations[] = {
@@ -72,10 +74,10 @@ static const char *const migrations[] = {
     "  job INTEGER NOT NULL REFERENCES job,"
     "  incarnation INTEGER REFERENCES incarnation,"
     "  attempt INTEGER,"
-    "  kind TEXT NOT NULL CHECK (kind IN ('checkpoint', 'savepoint')),"
+    "  kind TEXT NOT NULL CHECK (kind = 'checkpoint' OR kind = 'savepoint'),"
     "  operation INTEGER," /* NULL: periodic */
-    "  state TEXT NOT NULL CHECK (state IN ('begun', 'complete', 'aborted')),"
-    "  swept INTEGER NOT NULL DEFAULT 0 CHECK (swept IN (0, 1)),"
+    "  state TEXT NOT NULL CHECK (state = 'begun' OR state = 'complete' OR state = 'aborted'),"
+    "  swept INTEGER NOT NULL DEFAULT 0 CHECK (swept = 0 OR swept = 1),"
     "  directory TEXT,"
     "  begun_wall INTEGER NOT NULL,"
     "  ended_wall INTEGER,"
@@ -114,9 +116,9 @@ static const char *const migrations[] = {
     "  job INTEGER NOT NULL REFERENCES job,"
     "  incarnation INTEGER NOT NULL REFERENCES incarnation,"
     "  attempt INTEGER NOT NULL,"
-    "  kind TEXT NOT NULL CHECK (kind IN ('checkpoint', 'savepoint')),"
-    "  state TEXT NOT NULL CHECK (state IN ('retained', 'deleting', 'deleted')),"
-    "  owner TEXT NOT NULL CHECK (owner IN ('system', 'user')),"
+    "  kind TEXT NOT NULL CHECK (kind = 'checkpoint' OR kind = 'savepoint'),"
+    "  state TEXT NOT NULL CHECK (state = 'retained' OR state = 'deleting' OR state = 'deleted'),"
+    "  owner TEXT NOT NULL CHECK (owner = 'system' OR owner = 'user'),"
     "  directory TEXT NOT NULL,"
     "  label TEXT,"
     "  begun_wall INTEGER NOT NULL,"
@@ -164,7 +166,7 @@ static const char *const migrations[] = {
     "CREATE TABLE lineage ("
     "  snapshot INTEGER NOT NULL REFERENCES snapshot,"
     "  parent INTEGER NOT NULL REFERENCES snapshot,"
-    "  relation TEXT NOT NULL CHECK (relation IN ('restored-from', 'follows')),"
+    "  relation TEXT NOT NULL CHECK (relation = 'restored-from' OR relation = 'follows'),"
     "  PRIMARY KEY (snapshot, parent),"
     "  CHECK (parent < snapshot)"
     ") STRICT, WITHOUT ROWID;"
@@ -182,8 +184,9 @@ static const char *const migrations[] = {
     "CREATE TABLE operation ("
     "  id INTEGER PRIMARY KEY CHECK (id > 0),"
     "  job INTEGER NOT NULL REFERENCES job,"
-    "  kind TEXT NOT NULL CHECK (kind IN ('checkpoint', 'savepoint')),"
-    "  state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed')),"
+    "  kind TEXT NOT NULL CHECK (kind = 'checkpoint' OR kind = 'savepoint'),"
+    "  state TEXT NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'done'"
+    " OR state = 'failed'),"
     "  key BLOB," /* chosen by the client */
     "  snapshot INTEGER,"
     "  target TEXT,"
@@ -192,7 +195,7 @@ static const char *const migrations[] = {
     "  label TEXT,"
     "  begun_wall INTEGER NOT NULL,"
     "  ended_wall INTEGER,"
-    "  CHECK ((state IN ('done', 'failed')) = (ended_wall IS NOT NULL))"
+    "  CHECK ((state = 'done' OR state = 'failed') = (ended_wall IS NOT NULL))"
     ") STRICT;"
     "CREATE INDEX operation_open ON operation (job, id) WHERE ended_wall IS NULL;"
     "CREATE INDEX operation_keyed ON operation (job, id) WHERE key IS NOT NULL;"

@@ -126,6 +126,8 @@ static int settle_file(struct tide_store *s, bool fresh, char why[static 512])
     sqlite3_stmt *st = NULL;
     int rc = SQLITE_OK;
     bool wal = false;
+    char cache[64];
+    sqlite3_snprintf(sizeof cache, cache, "PRAGMA cache_size = %d", TIDE_DB_CACHE_PAGES);
     if (fresh)
         rc = sqlite3_exec(s->db, "PRAGMA page_size = 16384; PRAGMA auto_vacuum = NONE", NULL, NULL,
                           NULL);
@@ -134,6 +136,7 @@ static int settle_file(struct tide_store *s, bool fresh, char why[static 512])
         wal = tide_bytes_equal(tide_db_bytes(st, 0), tide_bytes_of("wal"));
     if (st) rc = sqlite3_finalize(st);
     if (!rc) rc = sqlite3_wal_autocheckpoint(s->db, 0);
+    if (!rc) rc = sqlite3_exec(s->db, cache, NULL, NULL, NULL);
     if (rc) return failed(s, rc, "cannot be opened", why);
     if (wal) return 0;
     snprintf(why, 512,
