@@ -2,7 +2,9 @@
 # The demo: counts the words of real text with the wordcount example while its workers and the daemon are killed
 # with -9, and compares the result with coreutils, byte for byte. Called by `make demo`.
 #
-#   [B=build] [BYTES=200M] [SEED=n] [KEEP=1] tests/demo.sh
+#   [B=build] [BYTES=200M] [SEED=n] [TIMES=1] [KEEP=1] tests/demo.sh
+#
+# TIMES: how often the plan of kills, freezes and so on is gone through.
 #
 # Needs in $B: tidemarkd, tidemark, client/examples/wordcount/wordcount. Its driver, tests/demo/*.c, is compiled
 # into $B/demo here if make has not done so. Needs no Python. Everything is below $B/demo and removed after a
@@ -52,7 +54,7 @@ for ((i = 0; i < times; i++)); do cat "$work/text"; done | head -c "$bytes" >"$w
 [ "$(stat -c %s "$work/input")" = "$bytes" ] || failed "no room for $bytes bytes in $work"
 
 echo "demo: BYTES=$BYTES SEED=$SEED: $bytes bytes of licences and copyright files ($size bytes, $times times)"
-"$driver" "$build" "$work" "$work/input" "$SEED" &
+"$driver" "$build" "$work" "$work/input" "$SEED" "${TIMES:-1}" &
 driver_pid=$!
 wait "$driver_pid"
 code=$?

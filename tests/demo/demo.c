@@ -1,7 +1,7 @@
 /* The demo: a job counts the words of a text while its processes are killed, and the count is
  * right.
  *
- *   demo BUILD WORK INPUT SEED     (tests/demo.sh makes the input and calls this)
+ *   demo BUILD WORK INPUT SEED TIMES     (tests/demo.sh makes the input and calls this)
  *
  * The usual way: start tidemarkd and seven workers; do everything of the plan, in the seed's order,
  * each once the job runs and a round has completed; let the sources run at full speed, with a last
@@ -37,11 +37,12 @@ static enum deed plan[] = {ONE_WORKER, ONE_WORKER, ONE_WORKER, TWO_WORKERS, THE_
 #define DEEDS (int)(sizeof plan / sizeof *plan)
 
 static const char *build;
+static int times; /* that the plan is gone through */
 static char address[64], bin_daemon[4096], bin_tool[4096], bin_wordcount[4096];
 static char listen_flag[64], rate_flag[32];
 static uint64_t random_state, old_attempt, old_completed, old_aborted, savepoint;
 static int worker_kills, daemon_kills, freezes, declines;
-static int64_t recoveries[64]; /* ms */
+static int64_t recoveries[1024]; /* ms */
 static int n_recoveries;
 
 static uint32_t draw(uint32_t below)
@@ -106,7 +107,7 @@ static bool daemon_listens(void)
 
 static void still_in_time(void)
 {
-    if (now_ms() > TOTAL_MS) fail("it takes longer than %d s", TOTAL_MS / 1000);
+    if (now_ms() > TOTAL_MS * times) fail("it takes longer than %d s", TOTAL_MS * times / 1000);
     if (watch.finished && workers_gone()) fail("the input was used up before the plan was done");
 }
 
@@ -146,7 +147,7 @@ static void start_workers(const char *input, uint64_t bytes)
                         {"counter 0", "counter", "0"},
                         {"counter 1", "counter", "1"},
                         {"sink", "sink", "0"}};
-    snprintf(rate_flag, sizeof rate_flag, "%" PRIu64, bytes / PACED_S + 1);
+    snprintf(rate_flag, sizeof rate_flag, "%" PRIu64, bytes / (uint64_t)(PACED_S * times) + 1);
     for (int i = 0; i < WORKERS; i++) {
         struct proc *p = &procs[i];
         const char *argv[] = {bin_wordcount, kinds[i].stage, "--index",    kinds[i].index,
@@ -184,7 +185,7 @@ static void kill_one(int i)
 
 static void note_recovery(int64_t since)
 {
-    if (n_recoveries < 64) recoveries[n_recoveries++] = since;
+    if (n_recoveries < 1024) recoveries[n_recoveries++] = since;
 }
 
 static void wait_recovered(int64_t killed_at)
@@ -336,7 +337,7 @@ static void full_speed(void)
 
 static void wait_end(void)
 {
-    if (!pump(workers_gone, TOTAL_MS - (int)now_ms())) fail("the job does not end");
+    if (!pump(workers_gone, TOTAL_MS * times - (int)now_ms())) fail("the job does not end");
     for (int i = 0; i < WORKERS; i++)
         if (procs[i].code != 0) fail("%s ended with code %d", procs[i].name, procs[i].code);
     tell("the input is used up, the last round (%" PRIu64 ") complete, the job FINISHED",
@@ -351,7 +352,7 @@ static void compare(pid_t reference)
         fail("the published parts do not add up: see the end of %s", in_work("counted"));
     tell("%" PRIu64 " parts were published; waiting for coreutils to count the same text",
          watch.parts);
-    int code = pump_child(reference, TOTAL_MS - (int)now_ms());
+    int code = pump_child(reference, TOTAL_MS * times - (int)now_ms());
     if (code != 0) fail("tr | sort | uniq -c has not ended well (%d)", code);
     if (pump_child(spawn_command(cmp, in_work("cmp.out")), PATIENCE_MS) != 0)
         fail("the count differs from that of coreutils: diff %s %s", in_work("expected"),
@@ -400,11 +401,13 @@ static void on_signal(int number)
 int main(int argc, char **argv)
 {
     struct stat st;
-    if (argc != 5) {
-        fprintf(stderr, "usage: demo BUILD WORK INPUT SEED\n");
+    if (argc != 6) {
+        fprintf(stderr, "usage: demo BUILD WORK INPUT SEED TIMES\n");
         return 2;
     }
     build = argv[1], work_dir = argv[2];
+    times = atoi(argv[5]);
+    if (times < 1 || times > 1000) times = 1;
     random_state = strtoull(argv[4], NULL, 10) * 2654435761u + 1;
     for (int i = 0; i < PROCS; i++)
         procs[i].out = -1;
@@ -421,7 +424,8 @@ int main(int argc, char **argv)
     pid_t reference = start_reference(argv[3]);
     start_daemon();
     start_workers(argv[3], (uint64_t)st.st_size);
-    do_plan();
+    for (int i = 0; i < times; i++)
+        do_plan();
     full_speed();
     wait_end();
     compare(reference);

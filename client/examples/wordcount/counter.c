@@ -162,6 +162,13 @@ static int counter_restore(struct worker *w, void *self, const struct tide_resto
     return rc;
 }
 
+static void counter_free(void *self)
+{
+    struct counter *s = self;
+    words_free(&s->words);
+    free(s);
+}
+
 void counter_stage(const struct options *o, struct stage *stage)
 {
     struct counter *s = must_alloc(sizeof *s);
@@ -179,5 +186,6 @@ void counter_stage(const struct options *o, struct stage *stage)
         .flush = counter_flush,
         .snapshot = counter_snapshot,
         .drop = counter_drop,
+        .free = counter_free,
     };
 }

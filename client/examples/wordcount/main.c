@@ -176,5 +176,7 @@ int main(int argc, char **argv)
     sigaction(SIGUSR1, &action, NULL);
     sigaction(SIGUSR2, &action, NULL);
     choose_stage(argv[optind], &o, &stage);
-    return worker_run(&o, &stage);
+    int code = worker_run(&o, &stage);
+    stage.free(stage.self);
+    return code;
 }

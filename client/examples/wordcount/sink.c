@@ -192,6 +192,15 @@ static int sink_restore(struct worker *w, void *self, const struct tide_restore 
     return 0;
 }
 
+static void sink_free(void *self)
+{
+    struct sink *s = self;
+    if (s->file >= 0) close(s->file);
+    close(s->dir);
+    free(s->buf);
+    free(s);
+}
+
 void sink_stage(const struct options *o, struct stage *stage)
 {
     struct sink *s = must_alloc(sizeof *s);
@@ -211,5 +220,6 @@ void sink_stage(const struct options *o, struct stage *stage)
         .snapshot = sink_snapshot,
         .complete = sink_complete,
         .drop = sink_drop,
+        .free = sink_free,
     };
 }

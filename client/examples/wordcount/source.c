@@ -101,6 +101,13 @@ static int source_snapshot(struct worker *w, void *self, struct tide_snapshot *s
     return tide_snapshot_write(snapshot, state, sizeof state);
 }
 
+static void source_free(void *self)
+{
+    struct source *s = self;
+    input_file_close(&s->input);
+    free(s);
+}
+
 void source_stage(const struct options *o, struct stage *stage)
 {
     struct source *s = must_alloc(sizeof *s);
@@ -115,5 +122,6 @@ void source_stage(const struct options *o, struct stage *stage)
         .restore = source_restore,
         .produce = source_produce,
         .snapshot = source_snapshot,
+        .free = source_free,
     };
 }

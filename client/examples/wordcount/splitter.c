@@ -91,6 +91,13 @@ static int splitter_restore(struct worker *w, void *self, const struct tide_rest
     return 0;
 }
 
+static void splitter_free(void *self)
+{
+    struct splitter *s = self;
+    words_free(&s->words);
+    free(s);
+}
+
 void splitter_stage(const struct options *o, struct stage *stage)
 {
     struct splitter *s = must_alloc(sizeof *s);
@@ -106,5 +113,6 @@ void splitter_stage(const struct options *o, struct stage *stage)
         .data = splitter_data,
         .flush = splitter_flush,
         .drop = splitter_drop,
+        .free = splitter_free,
     };
 }

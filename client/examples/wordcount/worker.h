@@ -50,6 +50,7 @@ struct stage {
     int (*complete)(struct worker *w, void *self, uint64_t round, const void *handle, size_t len);
     /* Forget everything: the attempt is over. */
     void (*drop)(struct worker *w, void *self);
+    void (*free)(void *self);
 };
 
 /* Runs the stage until the job has ended. The exit code. */
@@ -68,7 +69,7 @@ int state_load(const struct tide_restore *r, const struct tide_state *s, uint8_t
 extern volatile sig_atomic_t decline_next; /* SIGUSR1: the next snapshot is declined */
 extern volatile sig_atomic_t full_speed;   /* SIGUSR2: --rate is forgotten */
 
-/* Each fills in the stage; the state lives as long as the process. */
+/* Each makes the state of its stage and fills in the rest. */
 void source_stage(const struct options *o, struct stage *stage);
 void splitter_stage(const struct options *o, struct stage *stage);
 void counter_stage(const struct options *o, struct stage *stage);
