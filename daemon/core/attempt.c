@@ -490,6 +490,7 @@ static void grace_over(struct core *c, void *arg)
     struct job *job = arg;
     char names[200] = "";
     size_t at = 0;
+    if (c->shutting_down) return;
     for (struct worker *w = job->workers; w; w = w->next)
         if (w->standing == STANDS_HOLDING && (!w->back || !w->session) &&
             at + w->name.len + 3 < sizeof names)
@@ -507,6 +508,7 @@ static void restore_late(struct core *c, void *arg)
     char names[300] = "";
     size_t at = 0;
     uint32_t left = 0;
+    if (c->shutting_down) return;
     for (uint32_t t = 0; t < job->graph->tasks; t++) {
         uint32_t subtask;
         if (bits_get(&job->restored, t)) continue;
@@ -534,6 +536,7 @@ static void restore_late(struct core *c, void *arg)
 static void lease_over(struct core *c, void *arg)
 {
     struct job *job = arg;
+    if (c->shutting_down) return; /* the next daemon renews them all */
     for (struct worker *w = job->workers, *next; w; w = next) {
         next = w->next;
         if ((w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) &&

@@ -50,7 +50,7 @@ struct event {
     enum event_type type;
     uint64_t now_us;  /* CLOCK_BOOTTIME */
     uint64_t wall_us; /* CLOCK_REALTIME */
-    uint64_t session; /* chosen by the host, never used twice, at least 1 */
+    uint64_t session; /* chosen by the host, at least 1; a later connection has a higher one */
     Tide__PeerKind kind;
     struct tide_bytes bytes;
     uint64_t tag;

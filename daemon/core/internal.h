@@ -155,6 +155,7 @@ struct worker {
     struct worker *next, *prev; /* in job->workers */
     enum standing standing;
     uint64_t session; /* 0: away */
+    uint64_t newest_session; /* that it ever joined on; they rise */
     struct tide_bytes name, endpoint, boot_id;
     uint32_t pid;
     uint64_t start_time;

@@ -366,8 +366,16 @@ static void take_over(struct worker *w, struct session *s, const Tide__Join *m)
     for (size_t i = 0; i < m->n_open; i++)
         w->open_rounds[i] = m->open[i]->round;
     w->told_complete = m->told_complete;
-    w->session = s->id;
+    w->session = w->newest_session = s->id;
     s->worker = w;
+}
+
+/* A Join that lay in an older connection of a process that has joined on a newer one since. */
+static bool overtaken(const struct job *job, const struct session *s, const Tide__Join *m)
+{
+    for (const struct worker *w = job->workers; w; w = w->next)
+        if (w->newest_session > s->id && same_process(w, m)) return true;
+    return false;
 }
 
 /* Detaches whatever connection the worker had before. */
@@ -535,7 +543,9 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
         free(cause);
         return;
     }
-    if (job->state == TIDE_JOB_HELD)
+    if (overtaken(job, s, m))
+        act_close(c, s->id);
+    else if (job->state == TIDE_JOB_HELD)
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_HELD, "job %s is held: %s", job->name,
                      job->cause ? job->cause : "");
     else if (m->token)

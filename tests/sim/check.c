@@ -407,6 +407,14 @@ static bool effects_done(struct sim *s)
 /* Done: the job is finished and everybody gone, or a checkpoint that began after the last fault has had its effects. */
 bool check_lively(struct sim *s)
 {
+    static const char stop_failed[] = "the last snapshot is good, the stop failed";
+    if (s->store.state == TIDE_JOB_HELD) {
+        bool known = s->store.cause.len > sizeof stop_failed &&
+                     !memcmp(s->store.cause.data, stop_failed, sizeof stop_failed - 1);
+        must(s, known, "the job is HELD: %.*s", (int)s->store.cause.len, (const char *)s->store.cause.data);
+        s->stats->held++;
+        return true;
+    }
     if (!s->calm) return false;
     if (s->flow.finite || s->store.state == TIDE_JOB_FINISHED) {
         for (struct proc *p = s->procs; p; p = p->next)

@@ -241,8 +241,8 @@ void check_durable(struct sim *s, const struct tide_commit *c)
             if (r->round.complete) break;
             s->stats->aborted++;
             s->stats->abort_codes[(unsigned)r->round.code % 16]++;
-            must(s, r->round.code != TIDE__ABORT_CODE__ABORT_DEADLINE || !r->round.acked ||
-                        r->round.acked == r->round.tasks || r->round.holders_total > 0,
+            must(s, r->round.code != TIDE__ABORT_CODE__ABORT_DEADLINE || r->round.kind == TIDE_SAVEPOINT ||
+                        r->round.holders_total > 0,
                  "round %" PRIu64 " missed its deadline and nobody is named", r->round.number);
             break;
         default: break;

@@ -176,8 +176,8 @@ static void print_stats(const struct sim_stats *t)
     printf("sim: %" PRIu64 " attempts, %" PRIu64 " daemon deaths, %" PRIu64 " worker deaths, %" PRIu64 " resumed, %" PRIu64
            " fenced, %" PRIu64 " acks refused by the library, %" PRIu64 " directories deleted\n",
            t->attempts, t->daemon_crashes, t->worker_crashes, t->resumed, t->fenced, t->refused_acks, t->deleted);
-    printf("sim: %" PRIu64 " parts published, %" PRIu64 " dropped by a restore, %" PRIu64 " jobs finished\n", t->published,
-           t->parts_dropped, t->finished);
+    printf("sim: %" PRIu64 " parts published, %" PRIu64 " dropped by a restore, %" PRIu64 " jobs finished, %" PRIu64 " held\n", t->published,
+           t->parts_dropped, t->finished, t->held);
 }
 
 static int many(uint64_t first, uint64_t seeds, unsigned jobs)

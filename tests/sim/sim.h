@@ -308,7 +308,7 @@ struct daemon {
 /* ---- all of it */
 
 struct sim_stats {
-    uint64_t histories, finished, rounds, complete, aborted, daemon_crashes, worker_crashes, attempts, resumed,
+    uint64_t histories, finished, held, rounds, complete, aborted, daemon_crashes, worker_crashes, attempts, resumed,
         fenced, deleted, savepoints, published, parts_dropped, refused_acks, events, steps, deliver;
     uint64_t abort_codes[16];
 };
