@@ -25,15 +25,16 @@
 #define INTERVAL_MS 400
 #define DEADLINE_MS 1500
 #define FREEZE_MS 2500 /* beyond the deadline, well below the lease */
-#define LEASE_MS "6000"
+#define LEASE_MS "5000"
 #define PATIENCE_MS 30000 /* for anything that should take a second */
 #define TOTAL_MS 175000
 #define PACED_S 60 /* the whole input would take this long until the plan is done */
 #define SOURCES 2  /* the first workers */
 
-enum deed { ONE_WORKER, TWO_WORKERS, THE_DAEMON, BOTH, DECLINE, FREEZE, SAVEPOINT };
-static enum deed plan[] = {ONE_WORKER, ONE_WORKER, ONE_WORKER, TWO_WORKERS, THE_DAEMON, THE_DAEMON,
-                           BOTH,       DECLINE,    DECLINE,    FREEZE,      SAVEPOINT};
+enum deed { ONE_WORKER, TWO_WORKERS, THE_DAEMON, BOTH, WILD, DECLINE, FREEZE, REPLACE, SAVEPOINT };
+static enum deed plan[] = {ONE_WORKER, ONE_WORKER, ONE_WORKER, TWO_WORKERS, THE_DAEMON,
+                           THE_DAEMON, BOTH,       WILD,       DECLINE,     DECLINE,
+                           FREEZE,     REPLACE,    SAVEPOINT};
 #define DEEDS (int)(sizeof plan / sizeof *plan)
 
 static const char *build;
@@ -41,7 +42,7 @@ static int times; /* that the plan is gone through */
 static char address[64], bin_daemon[4096], bin_tool[4096], bin_wordcount[4096];
 static char listen_flag[64], rate_flag[32];
 static uint64_t random_state, old_attempt, old_completed, old_aborted, savepoint;
-static int worker_kills, daemon_kills, freezes, declines;
+static int worker_kills, daemon_kills, freezes, declines, n_replaced;
 static int64_t recoveries[1024]; /* ms */
 static int n_recoveries;
 
@@ -80,6 +81,16 @@ static bool workers_gone(void)
     for (int i = 0; i < WORKERS; i++)
         if (procs[i].pid) return false;
     return true;
+}
+
+static bool zombie_gone(void)
+{
+    return procs[ZOMBIE].pid == 0;
+}
+
+static bool zombie_knows(void)
+{
+    return watch.zombie_fenced && watch.zombie_rewound;
 }
 
 static bool port_known(void)
@@ -234,6 +245,56 @@ static void do_both(void)
     wait_recovered(at);
 }
 
+/* One after the other, without waiting for anything. */
+static void do_wild(void)
+{
+    int n = 3 + (int)draw(3);
+    int64_t at = 0;
+    for (int i = 0; i < n; i++) {
+        if (i > 0) (void)pump(NULL, (int)draw(250));
+        old_completed = watch.completed;
+        at = now_ms();
+        kill_one((int)draw(WORKERS + 1));
+    }
+    if (!pump(round_completed, PATIENCE_MS))
+        fail("no round has completed for %d s", PATIENCE_MS / 1000);
+    tell("   -> attempt %" PRIu64 "; round %" PRIu64 " completes after %.2f s", watch.attempt,
+         watch.last_complete, (double)(watch.completed_at - at) / 1000);
+    note_recovery(watch.completed_at - at);
+}
+
+/* A worker that stands still for longer than its lease and is replaced meanwhile. When it goes on
+ * it believes that it is still the one, until the daemon tells it. */
+static void do_replace(void)
+{
+    struct proc *p = &procs[draw(WORKERS)], *z = &procs[ZOMBIE];
+    tell("%s (pid %d) is frozen, and another process started in its place", p->name, (int)p->pid);
+    kill(p->pid, SIGSTOP);
+    FILE *log = z->log;
+    *z = *p;
+    z->log = log;
+    z->keep = false;
+    z->killed = true;
+    snprintf(z->name, sizeof z->name, "zombie");
+    watch.zombie_fenced = watch.zombie_rewound = false;
+    old_attempt = watch.attempt;
+    int64_t at = now_ms();
+    spawn(p);
+    if (!pump(attempt_is_new, PATIENCE_MS)) fail("%s is not replaced", p->name);
+    tell("   -> waited for the lease of the old one; attempt %" PRIu64 " runs after %.2f s",
+         watch.attempt, (double)(watch.ran_at - at) / 1000);
+    wait_steady();
+    kill(z->pid, SIGCONT);
+    tell("the old %s goes on", p->name);
+    if (!pump(zombie_knows, PATIENCE_MS))
+        fail("the old %s does not notice: see zombie.log", p->name);
+    tell("   -> it sees by itself that its lease is over, and drops all it has; kill -9");
+    kill(z->pid, SIGKILL);
+    if (!pump(zombie_gone, PATIENCE_MS)) fail("the old %s does not die", p->name);
+    worker_kills++;
+    n_replaced++;
+}
+
 static void do_decline(void)
 {
     struct proc *p = &procs[SOURCES + (int)draw(WORKERS - SOURCES)];
@@ -312,6 +373,8 @@ static void do_plan(void)
         case TWO_WORKERS: do_workers(2); break;
         case THE_DAEMON: do_daemon(); break;
         case BOTH: do_both(); break;
+        case WILD: do_wild(); break;
+        case REPLACE: do_replace(); break;
         case DECLINE: do_decline(); break;
         case FREEZE: do_freeze(); break;
         case SAVEPOINT: do_savepoint(); break;

@@ -10,8 +10,9 @@
 #include <sys/types.h>
 
 #define WORKERS 7
-#define DAEMON WORKERS /* its number among the processes */
-#define PROCS (WORKERS + 1)
+#define DAEMON WORKERS       /* its number among the processes */
+#define ZOMBIE (WORKERS + 1) /* a worker that was replaced while it was frozen */
+#define PROCS (WORKERS + 2)
 #define ARGS_MAX 40
 
 struct proc {
@@ -53,8 +54,9 @@ struct watch {
     uint64_t parts;   /* published */
     uint64_t aborted; /* rounds that aborted without the attempt's end, each counted once */
     uint64_t last_aborted;
-    int64_t ran_at, completed_at; /* ms */
-    uint32_t finished;            /* workers that have put out all their data */
+    int64_t ran_at, completed_at;       /* ms */
+    bool zombie_fenced, zombie_rewound; /* the replaced worker has noticed; was told to drop all */
+    uint32_t finished;                  /* workers that have put out all their data */
 };
 extern struct watch watch;
 void watch_line(struct proc *p, const char *line);

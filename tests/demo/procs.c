@@ -82,16 +82,20 @@ static _Noreturn void become(const char *const argv[], int out, int err, pid_t p
     _exit(127);
 }
 
+static void open_log(struct proc *p)
+{
+    char path[4096];
+    if (p->log) return;
+    snprintf(path, sizeof path, "%s/%s.log", work_dir, p->name);
+    p->log = fopen(path, "we");
+    if (!p->log) fail("cannot write %s: %s", path, strerror(errno));
+}
+
 void spawn(struct proc *p)
 {
     int fds[2];
     pid_t self = getpid();
-    if (!p->log) {
-        char path[4096];
-        snprintf(path, sizeof path, "%s/%s.log", work_dir, p->name);
-        p->log = fopen(path, "we");
-        if (!p->log) fail("cannot write %s: %s", path, strerror(errno));
-    }
+    open_log(p);
     if (pipe2(fds, O_CLOEXEC)) fail("no pipe: %s", strerror(errno));
     p->pid = fork();
     if (p->pid < 0) fail("cannot fork: %s", strerror(errno));
@@ -132,6 +136,7 @@ pid_t spawn_command(const char *const argv[], const char *output)
 static void take_line(struct proc *p)
 {
     p->line[p->len] = '\0';
+    open_log(p);
     fprintf(p->log, "%8.3f %s\n", (double)now_ms() / 1000, p->line);
     fflush(p->log);
     watch_line(p, p->line);
@@ -162,6 +167,7 @@ static void proc_ended(struct proc *p, int status)
     close(p->out);
     p->out = -1;
     p->pid = 0;
+    open_log(p);
     fprintf(p->log, "%8.3f ---- ended: %s %d\n", (double)now_ms() / 1000,
             p->code >= 256 ? "signal" : "exit code", p->code % 256);
     fflush(p->log);

@@ -30,7 +30,7 @@ static void worker_runs(int worker, uint64_t attempt)
 
 void watch_started(const struct proc *p)
 {
-    if (p - procs != DAEMON) runs[p - procs] = 0;
+    if (p - procs < WORKERS) runs[p - procs] = 0;
 }
 
 void watch_line(struct proc *p, const char *line)
@@ -39,7 +39,11 @@ void watch_line(struct proc *p, const char *line)
     unsigned parts;
     int worker = (int)(p - procs);
     const char *said = strstr(line, ": "); /* behind who speaks */
-    if (worker == DAEMON || !said) return;
+    if (worker == ZOMBIE) {
+        if (strstr(line, "the lease is over")) watch.zombie_fenced = true;
+        if (strstr(line, ": rewind: ")) watch.zombie_rewound = true;
+    }
+    if (worker >= WORKERS || !said) return;
     said += 2;
     if (sscanf(said, "restored attempt %" SCNu64 " from snapshot %" SCNu64, &a, &b) == 2) {
         restored_from[worker] = b;
