@@ -375,7 +375,7 @@ int job_show(struct cli *c)
     if (!d->summary) return cli_fail(c, "protocol", "the daemon's answer about the job is empty");
     /* Names the tasks; without it they are shown by number. */
     if (d->spec && tide_graph_new(d->spec, &graph, why)) graph = NULL;
-    if (d->n_workers) qsort(d->workers, d->n_workers, sizeof *d->workers, by_task);
+    if (d->n_workers) qsort(d->workers, d->n_workers, sizeof d->workers[0], by_task);
     if (c->options.json)
         rc = job_json(c, d, graph);
     else

@@ -158,7 +158,7 @@ static int end_away(struct waiting *w)
 }
 
 /* A call whose repetition is harmless: goes on over broken connections. `answer_us` is what the
- * daemon may take. DONE and *ret, or the exit code after it was told why. */
+ * daemon may take. DONE and *ret, or, *ret untouched, the exit code after it was told why. */
 static int persist(struct waiting *w, Tide__Request *request, uint64_t answer_us,
                    const Tide__Operation **ret)
 {
@@ -267,7 +267,7 @@ static int wait_until_ended(struct waiting *w)
 {
     Tide__Request request = TIDE__REQUEST__INIT;
     Tide__WaitOperation call = TIDE__WAIT_OPERATION__INIT;
-    const Tide__Operation *o;
+    const Tide__Operation *o = NULL;
     struct cli *c = w->cli;
     request.call_case = TIDE__REQUEST__CALL_WAIT;
     request.wait = &call;
@@ -277,8 +277,9 @@ static int wait_until_ended(struct waiting *w)
         if (now >= c->deadline) return end_timeout(w);
         uint64_t slice = earlier(w->bar ? SLICE_BAR_US : SLICE_US, c->deadline - now);
         call.timeout_ms = (uint32_t)(slice / 1000 + 1);
+        o = NULL;
         int rc = persist(w, &request, slice + ANSWER_US, &o);
-        if (rc) return rc;
+        if (!o) return rc;
         if (has_ended(o)) return conclude(w, o);
         call.seen_progress = w->bar ? o->progress : 0;
         bar_draw(w, o);
@@ -323,13 +324,13 @@ static int choose_key(struct cli *c, char out[static 40])
 /* Triggers and, unless detached, waits. */
 static int trigger(struct waiting *w, Tide__Request *request)
 {
-    const Tide__Operation *o;
+    const Tide__Operation *o = NULL;
     struct cli *c = w->cli;
     catch_signals();
     w->begun = rpc_now();
     w->bar = text_terminal_width(stderr) > 0 && !c->options.detach;
     int rc = persist(w, request, ANSWER_US, &o);
-    if (rc) return rc;
+    if (!o) return rc;
     w->operation = o->id;
     if (!c->options.detach) return has_ended(o) ? conclude(w, o) : wait_until_ended(w);
     if (c->options.json)

@@ -63,16 +63,17 @@ void rpc_close(struct rpc *r)
     tide_arena_release(&r->arena);
 }
 
-__attribute__((format(printf, 3, 4))) static enum rpc_rc fail(struct rpc *r, enum rpc_rc rc,
-                                                              const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void give_up(struct rpc *r, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     vsnprintf(r->why, sizeof r->why, format, args);
     va_end(args);
     hang_up(r);
-    return rc;
 }
+
+/* Says why, hangs up, and is the code. */
+#define fail(r, rc, ...) (give_up(r, __VA_ARGS__), (rc))
 
 /* ---- where the daemon is */
 
@@ -249,9 +250,11 @@ static enum rpc_rc send_request(struct rpc *r, const Tide__Request *q, uint64_t 
     struct tide_buf frame;
     tide_buf_init(&frame, TIDE_FRAME_MAX);
     tide_frame_put(&frame, &q->base);
-    enum rpc_rc rc =
-        frame.rc ? fail(r, RPC_SETUP, "the request is too large: %s", tide_strerror(frame.rc))
-                 : send_all(r, (struct tide_bytes){frame.data, frame.len}, deadline);
+    enum rpc_rc rc = RPC_OK;
+    if (frame.rc)
+        rc = fail(r, RPC_SETUP, "the request is too large: %s", tide_strerror(frame.rc));
+    else
+        rc = send_all(r, (struct tide_bytes){frame.data, frame.len}, deadline);
     tide_buf_release(&frame);
     return rc;
 }

@@ -307,7 +307,7 @@ static void print_note(FILE *out, const char *lines)
 void table_print(const struct table *t, FILE *out, size_t limit)
 {
     size_t width[16];
-    if (t->n_columns > sizeof width / sizeof *width) return;
+    if (t->n_columns == 0 || t->n_columns > sizeof width / sizeof *width) return;
     for (size_t c = 0; c < t->n_columns; c++)
         width[c] = text_width(t->titles[c]);
     for (size_t i = 0; i < t->n_cells; i++) {
