@@ -6,8 +6,9 @@
  *   and:                           call tide_session_tick() at tide_session_deadline()
  *
  * It keeps the lease (counted from when the heartbeat that was answered was *sent*), reconnects
- * with back-off and jitter, repeats what is unanswered, and fences itself: once the lease is over no ack, confirm or token
- * leaves and no trigger, complete or commit is delivered until Resumed, Fenced or Rewind settles it. */
+ * with back-off and jitter, repeats what is unanswered, and fences itself: once the lease is over
+ * no ack, confirm or token leaves and no trigger, complete or commit is delivered until Resumed,
+ * Fenced or Rewind settles it. */
 #ifndef TIDE_SESSION_H
 #define TIDE_SESSION_H
 
@@ -21,26 +22,28 @@
 struct tide_session;
 
 struct tide_session_config {
-    const Tide__JobSpec *spec;      /* borrowed for the call; checked */
-    struct tide_bytes worker;       /* name */
+    const Tide__JobSpec *spec; /* borrowed for the call; checked */
+    struct tide_bytes worker;  /* name */
     struct tide_bytes endpoint;
     struct tide_bytes secret;
     struct tide_bytes software;
-    struct tide_bytes boot_id;      /* host identity, see Host */
+    struct tide_bytes boot_id; /* host identity, see Host */
     uint32_t pid;
     uint64_t start_time;
-    uint64_t seed;                  /* for back-off and jitter */
+    uint64_t seed;                               /* for back-off and jitter */
     uint64_t reconnect_min_us, reconnect_max_us; /* 0: 50 ms and 5 s */
-    uint32_t ack_batch;             /* acks per frame at most; 0: 64 */
-    uint64_t ack_delay_us;          /* longest that an ack waits for company; 0: 500 */
+    uint32_t ack_batch;                          /* acks per frame at most; 0: 64 */
+    uint64_t ack_delay_us;                       /* longest that an ack waits for company; 0: 500 */
 };
 
 /* 0, TIDE_EINVAL (spec, names: why says what), TIDE_ENOMEM. */
-int tide_session_new(const struct tide_session_config *c, struct tide_session **ret, char why[static 256]);
+int tide_session_new(const struct tide_session_config *c, struct tide_session **ret,
+                     char why[static 256]);
 void tide_session_free(struct tide_session *s);
-/* Adds a task before the first connect. channels: number of its input channels. The returned number is the
- * task's in the graph, or TIDE_ENOTFOUND, TIDE_EEXIST, TIDE_ENOMEM, TIDE_ESTATE. */
-int64_t tide_session_add_task(struct tide_session *s, struct tide_bytes uid, uint32_t subtask, uint32_t channels);
+/* Adds a task before the first connect. channels: number of its input channels. The returned number
+ * is the task's in the graph, or TIDE_ENOTFOUND, TIDE_EEXIST, TIDE_ENOMEM, TIDE_ESTATE. */
+int64_t tide_session_add_task(struct tide_session *s, struct tide_bytes uid, uint32_t subtask,
+                              uint32_t channels);
 const struct tide_graph *tide_session_graph(const struct tide_session *s);
 
 /* ---- from the connection */
@@ -49,13 +52,16 @@ void tide_session_disconnected(struct tide_session *s, uint64_t now_us);
 void tide_session_frame(struct tide_session *s, struct tide_bytes frame, uint64_t now_us);
 void tide_session_tick(struct tide_session *s, uint64_t now_us);
 
-/* ---- from the application; tasks by their number in the graph. FENCED where a call speaks for a task
- * whose lease is over; ESTALE when the attempt or round is over. */
-int tide_session_restored(struct tide_session *s, uint32_t task, int rc, struct tide_bytes reason, uint64_t now_us);
+/* ---- from the application; tasks by their number in the graph. FENCED where a call speaks for a
+ * task whose lease is over; ESTALE when the attempt or round is over. */
+int tide_session_restored(struct tide_session *s, uint32_t task, int rc, struct tide_bytes reason,
+                          uint64_t now_us);
 int tide_session_barrier(struct tide_session *s, uint32_t task, uint32_t channel,
                          const uint8_t barrier[static TIDE_BARRIER_BYTES], uint64_t now_us);
-int tide_session_channel_end(struct tide_session *s, uint32_t task, uint32_t channel, uint64_t now_us);
-/* A task's input channels, if they differ from what was given at birth; before it answers restored. */
+int tide_session_channel_end(struct tide_session *s, uint32_t task, uint32_t channel,
+                             uint64_t now_us);
+/* A task's input channels, if they differ from what was given at birth; before it answers restored.
+ */
 int tide_session_channels(struct tide_session *s, uint32_t task, uint32_t channels);
 struct tide_session_ack {
     uint64_t attempt, round;
@@ -66,15 +72,17 @@ struct tide_session_ack {
     struct tide_bytes handle;
 };
 int tide_session_ack(struct tide_session *s, const struct tide_session_ack *ack, uint64_t now_us);
-int tide_session_decline(struct tide_session *s, uint64_t attempt, uint64_t round, uint32_t task, struct tide_bytes reason,
-                         uint32_t retry_after_ms, uint64_t now_us);
+int tide_session_decline(struct tide_session *s, uint64_t attempt, uint64_t round, uint32_t task,
+                         struct tide_bytes reason, uint32_t retry_after_ms, uint64_t now_us);
 /* The task is uploading: bytes so far, for progress reports. */
-int tide_session_progress(struct tide_session *s, uint32_t task, uint64_t round, uint64_t bytes, uint64_t now_us);
+int tide_session_progress(struct tide_session *s, uint32_t task, uint64_t round, uint64_t bytes,
+                          uint64_t now_us);
 int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us);
 /* Carried out what the completion of `round` asked of this task. */
 int tide_session_confirm(struct tide_session *s, uint32_t task, uint64_t round, uint64_t now_us);
 /* It could not be carried out now: COMPLETE is delivered again later, with a back-off. */
-int tide_session_commit_failed(struct tide_session *s, uint32_t task, uint64_t round, uint64_t now_us);
+int tide_session_commit_failed(struct tide_session *s, uint32_t task, uint64_t round,
+                               uint64_t now_us);
 /* The task has dropped what it had, after REWIND; when all have, the session joins anew. */
 int tide_session_rewound(struct tide_session *s, uint32_t task, uint64_t now_us);
 /* Answer to CHECK_HOLDER. */
@@ -88,22 +96,26 @@ enum tide_delivery_type {
     TIDE_DO_CLOSE,       /* close the connection; answer with _disconnected */
     TIDE_DO_RESTORE,     /* task: restore what `restore` says; answer with _restored */
     TIDE_DO_RUN,         /* task: go */
-    TIDE_DO_TRIGGER,     /* task (no open input): a round begins; FORWARD and SNAPSHOT follow at once */
-    TIDE_DO_BLOCK, TIDE_DO_UNBLOCK, /* task, channel */
-    TIDE_DO_FORWARD,     /* task: put `barrier` (may be a cancel marker) into every output */
-    TIDE_DO_SNAPSHOT,    /* task, round, directory: snapshot; answer with _ack or _decline */
-    TIDE_DO_COMPLETE,    /* task, round, handle (if has_handle: owed from before a restore): publish up to round; answer with _confirm */
-    TIDE_DO_ABORT,       /* task, round: what was written for it will not be used; undo nothing outside */
-    TIDE_DO_ENDED,       /* task: its end is durable, it may end */
-    TIDE_DO_REWIND,      /* task: drop everything; answer with _rewound */
-    TIDE_DO_FENCED,      /* all: the lease is over (text); computing goes on, speaking to the outside waits */
-    TIDE_DO_UNFENCED,    /* all: it was renewed in the same attempt */
-    TIDE_DO_STOP,        /* all: the job has ended (text: outcome); the session is over */
-    TIDE_DO_REFUSED,     /* text: the daemon refuses this worker for good (rc says which); the session is over */
-    TIDE_DO_CHECK_HOLDER,/* is the process (pid, start_time) gone on this host? answer with _holder */
-    TIDE_DO_NOTE         /* text for the application's log: connection lost, parked, reconnecting ... */
+    TIDE_DO_TRIGGER, /* task (no open input): a round begins; FORWARD and SNAPSHOT follow at once */
+    TIDE_DO_BLOCK,
+    TIDE_DO_UNBLOCK,  /* task, channel */
+    TIDE_DO_FORWARD,  /* task: put `barrier` (may be a cancel marker) into every output */
+    TIDE_DO_SNAPSHOT, /* task, round, directory: snapshot; answer with _ack or _decline */
+    TIDE_DO_COMPLETE, /* task, round, handle (if has_handle: owed from before a restore): publish up
+                         to round; answer with _confirm */
+    TIDE_DO_ABORT, /* task, round: what was written for it will not be used; undo nothing outside */
+    TIDE_DO_ENDED, /* task: its end is durable, it may end */
+    TIDE_DO_REWIND,   /* task: drop everything; answer with _rewound */
+    TIDE_DO_FENCED,   /* all: the lease is over (text); computing goes on, speaking to the outside
+                         waits */
+    TIDE_DO_UNFENCED, /* all: it was renewed in the same attempt */
+    TIDE_DO_STOP,     /* all: the job has ended (text: outcome); the session is over */
+    TIDE_DO_REFUSED,  /* text: the daemon refuses this worker for good (rc says which); the session
+                         is over */
+    TIDE_DO_CHECK_HOLDER, /* is the process (pid, start_time) gone on this host? answer with _holder
+                           */
+    TIDE_DO_NOTE /* text for the application's log: connection lost, parked, reconnecting ... */
 };
-struct tide_restore_artifact { struct tide_artifact_view view; };
 struct tide_delivery {
     enum tide_delivery_type type;
     uint32_t task, channel;
@@ -111,18 +123,18 @@ struct tide_delivery {
     struct tide_bytes bytes, directory, text, handle;
     bool directory_exists, has_handle, savepoint;
     uint8_t barrier[TIDE_BARRIER_BYTES];
-    const Tide__Start *start;            /* RESTORE: whole message, view until rewind or stop */
-    const Tide__TaskRestore *restore;    /* RESTORE: NULL when there is nothing for this task */
-    bool task_ended;                     /* RESTORE: it had ended in that snapshot */
+    const Tide__Start *start;         /* RESTORE: whole message, view until rewind or stop */
+    const Tide__TaskRestore *restore; /* RESTORE: NULL when there is nothing for this task */
+    bool task_ended;                  /* RESTORE: it had ended in that snapshot */
     uint32_t pid;
     uint64_t start_time;
     int rc;
 };
-/* What a delivery's views point to lives until the next call of this (bytes of SEND: until the next call that
- * feeds the session; start and restore: as above). */
+/* What a delivery's views point to lives until the next call of this (bytes of SEND: until the next
+ * call that feeds the session; start and restore: as above). */
 bool tide_session_next(struct tide_session *s, struct tide_delivery *ret);
-/* Only SEND, CLOSE and CONNECT, which tide_session_next() also returns, before anything else: for a thread that keeps
- * the connection while the application is busy with a delivery. */
+/* Only SEND, CLOSE and CONNECT, which tide_session_next() also returns, before anything else: for a
+ * thread that keeps the connection while the application is busy with a delivery. */
 bool tide_session_next_io(struct tide_session *s, struct tide_delivery *ret);
 bool tide_session_waits(const struct tide_session *s); /* deliveries wait for the application */
 /* The end of a turn: acks, confirms and ends that wait for company leave now. */
@@ -131,12 +143,13 @@ void tide_session_flush(struct tide_session *s, uint64_t now_us);
 int tide_session_failed(const struct tide_session *s, const char **ret_why);
 uint64_t tide_session_deadline(const struct tide_session *s); /* UINT64_MAX: never */
 
-/* Whether the lease is held now; the number to stamp on writes to the outside. 0, TIDE_EFENCED, TIDE_ESTATE. */
+/* Whether the lease is held now; the number to stamp on writes to the outside. 0, TIDE_EFENCED,
+ * TIDE_ESTATE. */
 int tide_session_token(const struct tide_session *s, uint64_t now_us, uint64_t *ret_external);
-/* The next Heartbeat frame, for a helper thread: the lease then counts from now_us. Appends to out. */
+/* A heartbeat now, for a helper thread; the lease will count from now_us. */
 void tide_session_heartbeat(struct tide_session *s, uint64_t now_us);
 uint64_t tide_session_heartbeat_us(const struct tide_session *s); /* between two heartbeats */
-uint64_t tide_session_attempt(const struct tide_session *s); /* 0: none */
+uint64_t tide_session_attempt(const struct tide_session *s);      /* 0: none */
 /* Names a broken invariant, or NULL. For tests and the simulator. */
 const char *tide_session_check(const struct tide_session *s);
 

@@ -275,7 +275,8 @@ static void on_start(struct tide_session *s, struct tide_bytes part, uint64_t no
         broken(s, "Start before Joined", now_us);
         return;
     }
-    if (now_us >= s->lease_until_us && !PLANTED(NO_LEASE)) { /* it lay unread: another has its place, perhaps */
+    if (now_us >= s->lease_until_us &&
+        !PLANTED(NO_LEASE)) { /* it lay unread: another has its place, perhaps */
         tide_joiner_release(&s->joiner);
         tide_session_note(s, "Start came when the lease was over; joining again");
         tide_session_close(s, now_us);

@@ -366,7 +366,8 @@ int tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason, uint
     }
     pthread_mutex_unlock(&w->lock);
     if (!kept) release(s);
-    bool own = atomic_load(&w->dispatching_shared) && pthread_equal(atomic_load(&w->owner), pthread_self());
+    bool own = atomic_load(&w->dispatching_shared) &&
+               pthread_equal(atomic_load(&w->owner), pthread_self());
     if (!own) tide_worker_kick(w);
     return result;
 }

@@ -102,7 +102,8 @@ int tide_task_finished(struct tide_task *t)
 
 static void wake(struct tide_worker *w)
 {
-    bool own = atomic_load(&w->dispatching_shared) && pthread_equal(atomic_load(&w->owner), pthread_self());
+    bool own = atomic_load(&w->dispatching_shared) &&
+               pthread_equal(atomic_load(&w->owner), pthread_self());
     if (!own) tide_worker_kick(w);
 }
 

@@ -10,12 +10,27 @@
  *     while (tide_worker_wait(worker, 1000) == 0) nothing;        or, in a loop of one's own:
  *       poll(tide_worker_fd(worker)), then tide_worker_process(worker)
  *
- * Callbacks run on the thread that calls tide_worker_process() or tide_worker_wait(), never on
- * another. One thread per worker handle, except where a function says "any thread".
+ * Callbacks run on the thread that calls tide_worker_process(), tide_worker_wait(),
+ * tide_task_barrier(), tide_task_channel_end() or tide_task_finished(), one at a time, never on
+ * another and never inside each other: what a callback causes is delivered after it has returned.
+ * One thread per worker handle, except where a function says "any thread". A callback may call
+ * everything here but tide_worker_process(), tide_worker_wait() (TIDE_ESTATE) and
+ * tide_worker_free().
  *
- * All functions return 0 or a negative code (tide_strerror); tide_worker_error() has a sentence. None exits, aborts,
- * prints, or blocks without a deadline. TIDE_EBUG: an assertion of the library failed, the
- * handle is dead; free it, report it. The rules follow Apache Flink 2.0's where docs/ does not say otherwise. */
+ * The life of a task: restore, run, then rounds; finished and ended when its input ends; rewind,
+ * and again from restore, whenever the attempt is over; stop when the job is. A round: trigger
+ * (source) or barriers, forward, snapshot; later complete or abort. When the job has done its work
+ * but commits are still owed, a worker that starts then gets complete, with handles, and stop, and
+ * nothing else.
+ *
+ * Each end of a data channel reads what a peer's `forward` was given and hands it to
+ * tide_task_barrier(): barriers, cancel markers and the end of the channel look alike to the
+ * program.
+ *
+ * All functions return 0 or a negative code (tide_strerror); tide_worker_error() has a sentence.
+ * None exits, aborts, prints, or blocks without a deadline. TIDE_EBUG: an assertion of the library
+ * failed, the handle is dead; free it, report it. The rules follow Apache Flink 2.0's where docs/
+ * does not say otherwise. */
 #ifndef TIDEMARK_H
 #define TIDEMARK_H
 
@@ -47,19 +62,21 @@ enum tide_pattern {
     TIDE_POINTWISE = 2   /* task i feeds task i; equal parallelism */
 };
 
-/* 0 takes the daemon's default; docs/guide.md lists them. All in ms, but for retained and attempts_max. */
+/* 0 takes the daemon's default; docs/guide.md lists them. All in ms, but for retained and
+ * attempts_max. */
 struct tide_checkpointing {
-    uint32_t interval_ms, min_pause_ms, deadline_ms, retained, restore_deadline_ms, lease_ms, heartbeat_ms,
-        grace_ms, orphan_limit_ms, progress_ms, attempts_max;
+    uint32_t interval_ms, min_pause_ms, deadline_ms, retained, restore_deadline_ms, lease_ms,
+        heartbeat_ms, grace_ms, orphan_limit_ms, progress_ms, attempts_max;
 };
 
-/* A spec is built, then given to tide_worker_new(), which copies it. The first failure sticks and is
- * returned there, so the calls in between need no check. */
+/* A spec is built, then given to tide_worker_new(), which copies it. The first failure sticks and
+ * is returned there, so the calls in between need no check. */
 TIDE_API int tide_spec_new(const char *job, struct tide_spec **ret);
 TIDE_API void tide_spec_free(struct tide_spec *spec); /* NULL is fine */
 TIDE_API int tide_spec_operator(struct tide_spec *spec, const char *uid, uint32_t parallelism,
                                 uint32_t max_parallelism /* 0: the default */);
-TIDE_API int tide_spec_edge(struct tide_spec *spec, const char *from, const char *to, enum tide_pattern pattern);
+TIDE_API int tide_spec_edge(struct tide_spec *spec, const char *from, const char *to,
+                            enum tide_pattern pattern);
 TIDE_API int tide_spec_checkpointing(struct tide_spec *spec, const struct tide_checkpointing *c);
 
 /* ---- the worker */
@@ -70,129 +87,170 @@ struct tide_worker_config {
     const char *secret_file; /* NULL: none; must not be readable by others */
     const char *name;        /* this worker's name, stable across its restarts */
     const char *endpoint;    /* what peers need to reach it, opaque; NULL: empty */
-    uint32_t inline_max;     /* artifacts up to this many bytes travel inside the ack; 0: 4,096; at most 1 MiB */
-    bool no_helper_thread;   /* true: heartbeats only from _process(): call it at least each heartbeat interval */
-    void (*log)(const char *text, void *user); /* notes for the program's log, on the calling thread; NULL: none */
+    /* Artifacts up to this many bytes travel inside the ack; 0: 4,096; at most 1 MiB. */
+    uint32_t inline_max;
+    /* True: heartbeats only from process(): call it at least each heartbeat interval. */
+    bool no_helper_thread;
+    /* Notes for the program's log, on the thread that calls process; NULL: none. */
+    void (*log)(const char *text, void *user);
     void *user;
 };
 
-/* 0 and *ret; TIDE_EINVAL (what is wrong in why), TIDE_EIO, TIDE_ENOMEM. Connects later, in process. */
-TIDE_API int tide_worker_new(const struct tide_worker_config *config, struct tide_worker **ret, char why[256]);
-/* Leaves, if it still can without waiting, and frees the handle with its tasks. NULL is fine. */
+/* 0 and *ret; TIDE_EINVAL (what is wrong in why), TIDE_EIO, TIDE_ENOMEM. Connects later, in
+ * process; but a name in the address is looked up now, once. */
+TIDE_API int tide_worker_new(const struct tide_worker_config *config, struct tide_worker **ret,
+                             char why[256]);
+/* Leaves, if it still can without waiting, and frees the handle with its tasks. NULL is fine. No
+ * other thread may be at the handle any more, and no snapshot may be without its
+ * tide_snapshot_done(). */
 TIDE_API void tide_worker_free(struct tide_worker *w);
 
-/* Readable when tide_worker_process() has something to do: timers, the connection and acks from other
- * threads included. Never changes during the handle's life. */
+/* Readable when tide_worker_process() has something to do: timers, the connection and acks from
+ * other threads included. Never changes during the handle's life. */
 TIDE_API int tide_worker_fd(const struct tide_worker *w);
 /* Does what there is to do, calling callbacks; does not block. 0; TIDE_EENDED when the job has
- * ended (all `stop` callbacks were called); TIDE_EREFUSED when the daemon refuses this worker for good;
- * TIDE_EBUG. Anything else is handled inside (a lost connection is retried). */
+ * ended (all `stop` callbacks were called); TIDE_EREFUSED when the daemon refuses this worker for
+ * good; TIDE_EBUG. Anything else is handled inside (a lost connection is retried). */
 TIDE_API int tide_worker_process(struct tide_worker *w);
 /* Waits at most timeout_ms for something to do, then does it. The same codes. */
 TIDE_API int tide_worker_wait(struct tide_worker *w, int timeout_ms);
 /* A sentence about the last failure; valid until the next call. Never NULL. */
 TIDE_API const char *tide_worker_error(const struct tide_worker *w);
-/* The number to stamp on writes to the outside: rises with every attempt, in the whole store. TIDE_EFENCED once the
- * lease is over (then do not write), TIDE_ESTATE without an attempt. Any thread. */
+/* The number to stamp on writes to the outside: rises with every attempt, in the whole store.
+ * TIDE_EFENCED once the lease is over (then do not write), TIDE_ESTATE without an attempt. Any
+ * thread. */
 TIDE_API int tide_worker_token(struct tide_worker *w, uint64_t *ret_number);
-TIDE_API uint64_t tide_worker_attempt(const struct tide_worker *w); /* 0: none */
-TIDE_API const char *tide_worker_job_id(const struct tide_worker *w); /* 32 hex digits, "" before Start; put (job, attempt) first on data connections */
-/* Peers of the attempt: where the task runs. Valid until the next rewind. TIDE_ENOTFOUND, TIDE_ESTATE. */
-TIDE_API int tide_worker_endpoint(const struct tide_worker *w, const char *uid, uint32_t subtask, const char **ret_endpoint);
+/* The attempt that the tasks are in: from restore to rewind; 0: none. */
+TIDE_API uint64_t tide_worker_attempt(const struct tide_worker *w);
+/* 32 hex digits, "" before the first restore; put (job, attempt) first on data connections. */
+TIDE_API const char *tide_worker_job_id(const struct tide_worker *w);
+/* Peers of the attempt: where the task runs. Valid until the next rewind. TIDE_ENOTFOUND,
+ * TIDE_ESTATE. */
+TIDE_API int tide_worker_endpoint(const struct tide_worker *w, const char *uid, uint32_t subtask,
+                                  const char **ret_endpoint);
 
 /* ---- tasks */
 
 /* What a task restores from; everything in it is valid during the callback. */
 struct tide_state {
-    const char *name;        /* as given to tide_snapshot_artifact(), "" otherwise */
-    uint64_t size;           /* bytes */
+    const char *name; /* as given to tide_snapshot_artifact(), "" otherwise */
+    uint64_t size;    /* bytes */
     uint32_t key_group_first, key_group_count; /* count 0: not keyed */
     /* private: */
     const void *handle;
 };
 struct tide_restore {
-    uint64_t snapshot;       /* round that it comes from; 0: start afresh */
+    uint64_t snapshot; /* round that it comes from; 0: start afresh */
     uint64_t attempt;
-    bool ended;              /* the task had reached its end: only forward barriers; no input will be read */
+    bool ended; /* the task had reached its end: only forward barriers; no input will be read */
     const struct tide_state *states;
     uint32_t n_states;
 };
 
-/* Every callback but restore and snapshot may be NULL. Those that return int: 0 is done; TIDE_EAGAIN where it says so;
- * anything else is a failure, for which the library says to the daemon what `tide_task_fail_reason` last got, or the code's text. */
+/* Every callback but restore and snapshot may be NULL. Those that return int: 0 is done;
+ * TIDE_EAGAIN where it says so; anything else is a failure, for which the library says to the
+ * daemon what `tide_task_fail_reason` last got, or the code's text. */
 struct tide_callbacks {
     /* Take the state, open channels. TIDE_EAGAIN: tide_task_restored() follows, from any thread. */
     int (*restore)(struct tide_task *t, const struct tide_restore *r, void *user);
-    /* Every task of the job has restored: process. */
+    /* Every task of the job has restored: process. A task that was restored as ended is told as
+     * well; forward with the end of the channel follows, for its outputs. */
     void (*run)(struct tide_task *t, void *user);
-    /* For a task without an open input: a round begins. 0: forward and snapshot follow now. TIDE_EAGAIN: they follow
-     * when the program calls tide_task_triggered(), any thread. NULL: as 0. */
+    /* For a task without an open input: a round begins. 0: forward and snapshot follow now.
+     * TIDE_EAGAIN: they follow when the program calls tide_task_triggered(), any thread. NULL: as
+     * 0. */
     int (*trigger)(struct tide_task *t, uint64_t round, void *user);
-    /* Stop, or go on, reading an input channel. What was read before and not yet processed stays unprocessed. */
+    /* Stop, or go on, reading an input channel. What was read before and not yet processed stays
+     * unprocessed. */
     void (*block)(struct tide_task *t, uint32_t channel, bool blocked, void *user);
-    /* Put these 16 bytes into every output channel, now, behind what was sent before. */
+    /* Put these 16 bytes into every output channel, now, behind what was sent before and before
+     * anything else. Comes before the snapshot of the same round. */
     void (*forward)(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_SIZE], void *user);
-    /* Write the state as of now: tide_snapshot_write() and friends. 0: written, the library acks. TIDE_EAGAIN:
-     * tide_snapshot_done() follows, from any thread; the task goes on meanwhile. Other: declines the round. */
+    /* Write the state as of now: tide_snapshot_write() and friends. 0: written, the library acks.
+     * TIDE_EAGAIN: tide_snapshot_done() follows, from any thread; the task goes on meanwhile.
+     * Other: declines the round. */
     int (*snapshot)(struct tide_task *t, struct tide_snapshot *s, void *user);
-    /* The round is durable: publish what was pre-committed up to it. handle: NULL, or (after a restore) the commit
-     * handle that is owed since before. Must be idempotent. 0: the library confirms. TIDE_EAGAIN: tide_task_confirm()
-     * follows. Other: asked again later. */
-    int (*complete)(struct tide_task *t, uint64_t round, const void *handle, size_t handle_len, void *user);
-    /* The round came to nothing. What was pre-committed for it stays pending: the next complete covers it. */
+    /* The round is durable: publish what was pre-committed up to it. handle: NULL, or (after a
+     * restore) the commit handle that is owed since before. Must be idempotent. 0: the library
+     * confirms. TIDE_EAGAIN: tide_task_confirm() follows. Other: asked again later, with a
+     * back-off. NULL: as 0. */
+    int (*complete)(struct tide_task *t, uint64_t round, const void *handle, size_t handle_len,
+                    void *user);
+    /* The round came to nothing. What was pre-committed for it stays pending: the next complete
+     * covers it. */
     void (*abort)(struct tide_task *t, uint64_t round, void *user);
-    /* The end that tide_task_finished() told is durable: close the outputs and end. */
+    /* The end that tide_task_finished() told is durable, and what the round published is confirmed;
+     * forward has been given the end of the channel. Close the outputs; nothing but rewind and
+     * stop comes after. */
     void (*ended)(struct tide_task *t, void *user);
-    /* The attempt is over: close channels, drop all state; restore will be called again. */
+    /* The attempt is over: close channels, drop all state; restore will be called again, and only
+     * that discards what was pre-committed after its snapshot. Ends `fenced` as well. */
     void (*rewind)(struct tide_task *t, const char *reason, void *user);
     /* The job has ended. */
     void (*stop)(struct tide_task *t, const char *outcome, void *user);
-    /* The lease is over (true), or was renewed in time (false): what speaks to the outside waits. */
+    /* The lease is over (true), or was renewed in time (false): what speaks to the outside waits.
+     */
     void (*fenced)(struct tide_task *t, bool fenced, void *user);
 };
 
 /* Adds a task before the first process(). channels: its input channels, numbered from 0 by the
  * program. The task lives as long as the worker. */
-TIDE_API int tide_worker_add_task(struct tide_worker *w, const char *uid, uint32_t subtask, uint32_t channels,
-                                  const struct tide_callbacks *callbacks, void *user, struct tide_task **ret);
+TIDE_API int tide_worker_add_task(struct tide_worker *w, const char *uid, uint32_t subtask,
+                                  uint32_t channels, const struct tide_callbacks *callbacks,
+                                  void *user, struct tide_task **ret);
 TIDE_API uint32_t tide_task_subtask(const struct tide_task *t);
 TIDE_API struct tide_worker *tide_task_worker(const struct tide_task *t);
 
-/* A barrier was read from an input channel (any 16 bytes that a peer's forward was given). May call block,
- * forward, snapshot before it returns. TIDE_EPROTO: not a barrier of this job. TIDE_ESTATE: no attempt. */
-TIDE_API int tide_task_barrier(struct tide_task *t, uint32_t channel, const uint8_t barrier[TIDE_BARRIER_SIZE]);
-/* The channel has ended in good order (its peer was told `ended`, or sent nothing more by agreement). */
+/* A barrier was read from an input channel (any 16 bytes that a peer's forward was given). May call
+ * block, forward, snapshot before it returns (called from a callback: after that one has returned).
+ * TIDE_EPROTO: not a barrier of this job. TIDE_ESTATE: no attempt. */
+TIDE_API int tide_task_barrier(struct tide_task *t, uint32_t channel,
+                               const uint8_t barrier[TIDE_BARRIER_SIZE]);
+/* The channel has ended in good order (its peer was told `ended`, or sent nothing more by
+ * agreement). */
 TIDE_API int tide_task_channel_end(struct tide_task *t, uint32_t channel);
-/* The task has reached the end of its input. It goes on taking part in rounds until `ended`. */
+/* The task has reached the end of its input. It goes on taking part in rounds until `ended`. While
+ * the lease is over it is kept and told later. TIDE_ESTATE: before run. */
 TIDE_API int tide_task_finished(struct tide_task *t);
-TIDE_API int tide_task_restored(struct tide_task *t, int rc, const char *reason); /* any thread */
-TIDE_API int tide_task_triggered(struct tide_task *t, uint64_t round);            /* any thread */
-TIDE_API int tide_task_confirm(struct tide_task *t, uint64_t round);              /* any thread */
+/* What follows a callback that answered TIDE_EAGAIN; any thread. TIDE_ESTALE: too late, the attempt
+ * or the round is over. TIDE_EFENCED (confirm): the commit will be asked for again. */
+TIDE_API int tide_task_restored(struct tide_task *t, int rc, const char *reason);
+TIDE_API int tide_task_triggered(struct tide_task *t, uint64_t round);
+TIDE_API int tide_task_confirm(struct tide_task *t, uint64_t round);
 /* Why the callback that is about to fail fails; copied. */
 TIDE_API void tide_task_fail_reason(struct tide_task *t, const char *reason);
 
-/* Reading restored state: the bytes are digested on the way; TIDE_ECORRUPT at the end when they differ. */
+/* Reading restored state: the bytes are digested on the way; TIDE_ECORRUPT at the end when they
+ * differ. */
 struct tide_state_reader;
-TIDE_API int tide_state_open(const struct tide_restore *r, const struct tide_state *s, struct tide_state_reader **ret);
-/* At most n bytes; *ret_n 0 at the end, which is where a wrong digest shows. */
+TIDE_API int tide_state_open(const struct tide_restore *r, const struct tide_state *s,
+                             struct tide_state_reader **ret);
+/* At most n bytes; *ret_n 0 at the end. A wrong digest shows with the last byte: TIDE_ECORRUPT
+ * instead of it, and *ret_n 0. Believe nothing before the end was reached. */
 TIDE_API int tide_state_read(struct tide_state_reader *r, void *buf, size_t n, size_t *ret_n);
 TIDE_API void tide_state_close(struct tide_state_reader *r);
 
-/* Writing a snapshot, in the snapshot callback or, after TIDE_EAGAIN, on any one thread at a time until
- * tide_snapshot_done(). Failures stick: checking once, at done, is enough. */
+/* Writing a snapshot, in the snapshot callback or, after TIDE_EAGAIN, on any one thread at a time
+ * until tide_snapshot_done(). Failures stick: checking once, at done, is enough. */
 TIDE_API uint64_t tide_snapshot_round(const struct tide_snapshot *s);
 TIDE_API bool tide_snapshot_is_savepoint(const struct tide_snapshot *s);
 /* Begins a further artifact; without it everything goes into one. */
-TIDE_API int tide_snapshot_artifact(struct tide_snapshot *s, const char *name, uint32_t key_group_first, uint32_t key_group_count);
+TIDE_API int tide_snapshot_artifact(struct tide_snapshot *s, const char *name,
+                                    uint32_t key_group_first, uint32_t key_group_count);
 TIDE_API int tide_snapshot_write(struct tide_snapshot *s, const void *data, size_t n);
 /* Opaque bytes, at most 64 KiB, that come back in `complete` after a restore: what to publish. */
 TIDE_API int tide_snapshot_handle(struct tide_snapshot *s, const void *data, size_t n);
-/* Ends it: 0 syncs and acks, anything else declines (reason may be NULL; retry_after_ms 0: no wish). Frees s. Any thread. */
-TIDE_API int tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason, uint32_t retry_after_ms);
+/* Ends it: 0 syncs and acks, anything else declines (reason may be NULL; retry_after_ms 0: no
+ * wish). Takes s, whatever it answers: 0; what failed in writing (the round was declined);
+ * TIDE_ESTALE when the round is over; TIDE_EFENCED when the lease is: then the ack is kept, and
+ * made when the lease is back. Waits for the disk, not for the daemon. Any thread. */
+TIDE_API int tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason,
+                                uint32_t retry_after_ms);
 
 /* ---- key groups (rules as Flink 2.0's, on XXH3-64) */
 TIDE_API uint32_t tide_key_group(const void *key, size_t len, uint32_t max_parallelism);
-TIDE_API uint32_t tide_key_group_owner(uint32_t key_group, uint32_t parallelism, uint32_t max_parallelism);
+TIDE_API uint32_t tide_key_group_owner(uint32_t key_group, uint32_t parallelism,
+                                       uint32_t max_parallelism);
 TIDE_API void tide_key_group_range(uint32_t subtask, uint32_t parallelism, uint32_t max_parallelism,
                                    uint32_t *ret_first, uint32_t *ret_count);
 TIDE_API uint32_t tide_max_parallelism_default(uint32_t parallelism);

@@ -161,7 +161,6 @@ static void deliver_all(struct tide_worker *w)
         pthread_mutex_unlock(&w->lock);
         tide_deliver(w, &d);
         pthread_mutex_lock(&w->lock);
-        w->seen_us = tide_now_us();
     }
 }
 
@@ -215,7 +214,6 @@ int tide_worker_process(struct tide_worker *w)
     deliver_all(w);
     w->armed_us = UINT64_MAX; /* it was drained */
     tide_connect_arm(w);
-    w->seen_us = tide_now_us();
     int rc = how_it_stands(w);
     pthread_mutex_unlock(&w->lock);
     set_dispatching(w, false);

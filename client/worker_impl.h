@@ -66,7 +66,7 @@ struct tide_worker {
     uint64_t connect_deadline_us, armed_us;
     struct tide_decoder decoder;
     struct tide_buf out;          /* what the kernel has not taken yet */
-    uint64_t seen_us;             /* when the program's thread was last here */
+    uint64_t seen_us;             /* when the program's thread last moved bytes */
     struct tide_snapshot *fenced; /* done, but not acked: the lease is over */
 
     /* the program's thread alone */
