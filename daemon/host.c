@@ -653,6 +653,29 @@ static int write_port(struct host *h, char why[static CONFIG_WHY])
     return 0;
 }
 
+/* Everything is there: the core hears of its start, then peers may come. */
+static int start_core(struct host *h, const struct tide_catalog *catalog,
+                      char why[static CONFIG_WHY])
+{
+    const struct config *c = h->config;
+    struct hello_config hello = {.store_id = h->store_id,
+                                 .incarnation = h->incarnation,
+                                 .nonce = h->nonce,
+                                 .secret = {c->secret, c->secret_len}};
+    server_welcome_with(h->server, &hello);
+    open_core(h, catalog);
+    host_feed(h, &(struct event){.type = EV_START});
+    int code = server_listen(h->server);
+    if (code) return fail(TIDE_EIO, why, "[daemon] listen: %s: %s", c->listen, uv_strerror(code));
+    int rc = write_port(h, why);
+    if (rc) return rc;
+    log_line(LEVEL_INFO,
+             "tidemarkd " TIDE_VERSION " ready: port %u, data %s, incarnation %" PRIu64 ", %" PRIu32
+             " jobs",
+             (unsigned)server_port(h->server), c->data, h->incarnation, catalog->n_jobs);
+    return 0;
+}
+
 static int begin(struct host *h, char why[static CONFIG_WHY])
 {
     const struct config *c = h->config;
@@ -669,23 +692,7 @@ static int begin(struct host *h, char why[static CONFIG_WHY])
     if (rc == 0) rc = make_directory(c->savepoints, "savepoints", why);
     if (rc == 0) rc = open_handles(h, why);
     if (rc == 0) rc = open_parts(h, why);
-    if (rc == 0) {
-        struct hello_config hello = {.store_id = h->store_id,
-                                     .incarnation = h->incarnation,
-                                     .nonce = h->nonce,
-                                     .secret = {c->secret, c->secret_len}};
-        server_welcome_with(h->server, &hello);
-        open_core(h, catalog);
-        host_feed(h, &(struct event){.type = EV_START});
-        int code = server_listen(h->server);
-        if (code) rc = fail(TIDE_EIO, why, "[daemon] listen: %s: %s", c->listen, uv_strerror(code));
-    }
-    if (rc == 0) rc = write_port(h, why);
-    if (rc == 0)
-        log_line(LEVEL_INFO,
-                 "tidemarkd " TIDE_VERSION " ready: port %u, data %s, incarnation %" PRIu64
-                 ", %" PRIu32 " jobs",
-                 (unsigned)server_port(h->server), c->data, h->incarnation, catalog->n_jobs);
+    if (rc == 0 && catalog) rc = start_core(h, catalog, why);
     tide_catalog_free(catalog);
     return rc;
 }

@@ -77,7 +77,8 @@ void log_line(enum log_level level, const char *format, ...)
     size_t len = head + (size_t)n;
     if (len > sizeof line - 2) {
         len = sizeof line - 2;
-        memcpy(line + len - 3, "...", 3);
+        for (size_t i = len - 3; i < len; i++)
+            line[i] = '.';
     }
     for (size_t i = head; i < len; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) line[i] = '?';

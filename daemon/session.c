@@ -60,9 +60,14 @@ struct list {
     uint64_t limit_us;
 };
 
+/* A broadcast whose end somebody wants to know. */
 struct tell {
     uint64_t tag;
-    size_t left;
+    size_t left; /* writes that are queued */
+};
+
+struct slot {
+    struct session *session;
 };
 
 struct write {
@@ -83,7 +88,7 @@ struct server {
     uv_timer_t drain;
     unsigned handles;
     bool draining, closed;
-    struct session **slots;
+    struct slot *slots;
     uint32_t *free_slots;
     uint32_t n_slots, n_free, connections;
     uint64_t sequence, refused;
@@ -103,7 +108,7 @@ static void on_sweep(uv_timer_t *timer);
 static struct session *session_find(const struct server *v, uint64_t id)
 {
     uint32_t slot = (uint32_t)(id & (SLOTS_MAX - 1));
-    struct session *s = slot < v->n_slots ? v->slots[slot] : NULL;
+    struct session *s = slot < v->n_slots ? v->slots[slot].session : NULL;
     return s && s->id == id ? s : NULL;
 }
 
@@ -114,20 +119,20 @@ static void slot_take(struct server *v, struct session *s)
         v->slots = must_grow(v->slots, n * sizeof *v->slots);
         v->free_slots = must_grow(v->free_slots, n * sizeof *v->free_slots);
         for (uint32_t i = n; i-- > v->n_slots;) {
-            v->slots[i] = NULL;
+            v->slots[i].session = NULL;
             v->free_slots[v->n_free++] = i;
         }
         v->n_slots = n;
     }
     uint32_t slot = v->free_slots[--v->n_free];
     s->id = ++v->sequence << SLOT_BITS | slot;
-    v->slots[slot] = s;
+    v->slots[slot].session = s;
 }
 
 static void slot_drop(struct server *v, const struct session *s)
 {
     uint32_t slot = (uint32_t)(s->id & (SLOTS_MAX - 1));
-    v->slots[slot] = NULL;
+    v->slots[slot].session = NULL;
     v->free_slots[v->n_free++] = slot;
 }
 
@@ -361,7 +366,6 @@ static void write_queued(struct session *s, struct blob *blob, size_t from, stru
     size_t large = rest > v->o.output_queue / 2 ? rest : 0;
     if (!fits(s, rest, large)) {
         doom(s, "does not read what is sent to it ([limits] output-queue)", true);
-        tell_one(v, tell);
         return;
     }
     struct write *w = must_alloc(sizeof *w);
@@ -371,35 +375,28 @@ static void write_queued(struct session *s, struct blob *blob, size_t from, stru
     int rc = uv_write(&w->request, (uv_stream_t *)&s->tcp, &buf, 1, on_written);
     if (rc == 0) {
         s->large += large;
+        if (tell) tell->left++;
         return;
     }
     blob_unref(blob);
     free(w);
     doom(s, uv_strerror(rc), true);
-    tell_one(v, tell);
 }
 
 static void write_blob(struct session *s, struct blob *blob, struct tell *tell)
 {
     size_t done = 0;
-    if (blob->len == 0) {
-        tell_one(s->server, tell);
-        return;
-    }
+    if (blob->len == 0) return;
     if (uv_stream_get_write_queue_size((uv_stream_t *)&s->tcp) == 0) {
         uv_buf_t buf = {.base = (char *)blob->data, .len = blob->len};
         int n = uv_try_write((uv_stream_t *)&s->tcp, &buf, 1);
         if (n < 0 && n != UV_EAGAIN) {
             doom(s, uv_strerror(n), true);
-            tell_one(s->server, tell);
             return;
         }
         if (n > 0) done = (size_t)n;
     }
-    if (done < blob->len)
-        write_queued(s, blob, done, tell);
-    else
-        tell_one(s->server, tell);
+    if (done < blob->len) write_queued(s, blob, done, tell);
 }
 
 void server_send(struct server *v, const uint64_t *ids, size_t n, struct blob *blob, bool tell,
@@ -408,14 +405,11 @@ void server_send(struct server *v, const uint64_t *ids, size_t n, struct blob *b
     struct tell *t = NULL;
     if (tell) {
         t = must_alloc(sizeof *t);
-        *t = (struct tell){.tag = tag, .left = n + 1};
+        *t = (struct tell){.tag = tag, .left = 1}; /* ourselves, until all are served */
     }
     for (size_t i = 0; i < n; i++) {
         struct session *s = session_find(v, ids[i]);
-        if (s && s->state == OPEN)
-            write_blob(s, blob, t);
-        else
-            tell_one(v, t);
+        if (s && s->state == OPEN) write_blob(s, blob, t);
     }
     tell_one(v, t);
 }
@@ -719,7 +713,7 @@ void server_drain(struct server *v, uint64_t limit_us)
 {
     server_stop_listening(v);
     for (uint32_t i = 0; i < v->n_slots; i++)
-        if (v->slots[i]) session_finish(v->slots[i], "the daemon shuts down");
+        if (v->slots[i].session) session_finish(v->slots[i].session, "the daemon shuts down");
     v->draining = true;
     (void)uv_timer_start(&v->drain, on_drain_limit, v->connections ? limit_us / 1000 : 0, 0);
 }
@@ -729,7 +723,7 @@ void server_close(struct server *v)
     if (!v || v->closed) return;
     v->closed = true;
     for (uint32_t i = 0; i < v->n_slots; i++)
-        if (v->slots[i]) session_close(v->slots[i], "the daemon stops");
+        if (v->slots[i].session) session_close(v->slots[i].session, "the daemon stops");
     server_stop_listening(v);
     uv_close((uv_handle_t *)&v->sweep, on_server_closed);
     uv_close((uv_handle_t *)&v->soon, on_server_closed);
