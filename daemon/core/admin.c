@@ -147,6 +147,14 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
                  (const char *)wish->target.data);
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
+    size_t root = strlen(c->config.state_root);
+    if (wish->target.len >= root && memcmp(wish->target.data, c->config.state_root, root) == 0 &&
+        (wish->target.len == root || wish->target.data[root] == '/')) {
+        snprintf(why, 300,
+                 "the target lies in the directory of checkpoints, %s, which the daemon cleans",
+                 c->config.state_root);
+        return TIDE__ERROR_CODE__ERROR_INVALID;
+    }
     if (wish->kind == TIDE_SAVEPOINT && !wish->target.len && !c->config.savepoint_root) {
         snprintf(why, 300, "no target is given and none is configured ([daemon] savepoints)");
         return TIDE__ERROR_CODE__ERROR_INVALID;

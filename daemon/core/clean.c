@@ -77,6 +77,7 @@ static void record(struct core *c, struct job *job, struct trash *t)
     r->round.directory = tide_commit_bytes(commit, t->facts.directory);
     r->round.reason = tide_commit_bytes(commit, t->facts.reason);
     core_assert(commit->rc == 0);
+    if (!r->round.ended_wall) r->round.ended_wall = t->facts.ended_wall = c->wall;
     t->recording = true;
     ask_commit(c, commit, ASKED_ABORTED, job, t->round);
 }

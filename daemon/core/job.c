@@ -241,7 +241,7 @@ static void load_rounds(struct core *c, struct job *job, const struct tide_catal
         struct tide_record_round r = from->rounds[i].round;
         if (!from->rounds[i].ended) { /* ended in the store at the start event */
             r.complete = false;
-            r.ended_wall = r.begun_wall;
+            r.ended_wall = 0; /* of that event */
             r.tasks = job->graph->tasks;
             r.code = TIDE__ABORT_CODE__ABORT_RESTARTED;
             r.reason = VIEW("the daemon restarted");
