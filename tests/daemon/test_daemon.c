@@ -231,6 +231,26 @@ START_TEST(a_new_worker_restores)
 }
 END_TEST
 
+/* The daemon stands still for longer than the lease, while the worker's words pile up in its
+ * receive buffer: it reads them all before it declares anyone lost. */
+START_TEST(frozen_for_longer_than_the_lease)
+{
+    w.lease_ms = 3000;
+    w.interval_ms = 500;
+    (void)script_begin(&w);
+    uint64_t attempt = w.token->attempt, round = script_round(&w);
+    child_kill(&daemon_, SIGSTOP);
+    for (uint64_t i = 1; i <= 8; i++) {
+        script_heartbeat(&w, i);
+        (void)usleep(500000);
+    }
+    child_kill(&daemon_, SIGCONT);
+    ck_assert_uint_gt(script_round(&w), round);
+    ck_assert_uint_eq(w.token->attempt, attempt);
+    daemon_stop();
+}
+END_TEST
+
 /* ---- admins */
 
 static Tide__Response *call(int fd, Tide__Request__CallCase kind, void *content)
@@ -404,6 +424,7 @@ int main(void)
     tcase_add_test(t, killed_before_restored);
     tcase_add_test(t, killed_again_and_again);
     tcase_add_test(t, a_new_worker_restores);
+    tcase_add_test(t, frozen_for_longer_than_the_lease);
     tcase_add_test(t, a_savepoint);
     tcase_add_test(t, lists_and_verification);
     tcase_add_test(t, idle_cost);

@@ -223,8 +223,8 @@ START_TEST(a_store_that_hangs_is_reported)
     at_most = 1;
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert_int_eq(done, 0);
-    ck_assert_ptr_nonnull(
-        strstr(failure, "the store has not answered for 0.1 s ([store] timeout)"));
+    ck_assert_ptr_eq(strstr(failure, "the store has not answered for 0."), failure);
+    ck_assert_ptr_nonnull(strstr(failure, " s ([store] timeout)"));
     atomic_store(&store.gate, 1);
     stop();
     ck_assert_int_eq(done, 1);
