@@ -231,6 +231,7 @@ START_TEST(the_limit_of_connections)
                  "the limit of connections is reached ([limits] connections): try later");
     for (int i = 0; i < 3; i++)
         (void)close(fds[i]);
+    (void)usleep(500000); /* until the daemon has seen it, there is no room for another */
     stop(1);
 }
 END_TEST
