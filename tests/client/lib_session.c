@@ -484,3 +484,43 @@ int bench_ack(uint32_t task, uint64_t round)
     bench_pump();
     return rc;
 }
+
+/* ---- shortcuts */
+
+void flush(void)
+{
+    tide_session_flush(bench.s, bench.now);
+    bench_pump();
+}
+
+void cut(void)
+{
+    tide_session_disconnected(bench.s, bench.now);
+    bench_pump();
+}
+
+int confirm(uint32_t task, uint64_t round)
+{
+    int rc = tide_session_confirm(bench.s, task, round, bench.now);
+    bench_pump();
+    return rc;
+}
+
+void snapshot_both(uint64_t round)
+{
+    say_trigger(1, round);
+    ck_assert_int_eq(bench_barrier(0, round, 0), 0);
+    ck_assert_int_eq(bench_barrier(1, round, 0), 0);
+    bench.trace[0] = '\0';
+}
+
+void join_once(void)
+{
+    bench_open();
+    tide_session_tick(bench.s, bench.now);
+    bench_pump();
+    tide_session_connected(bench.s, bench.now);
+    bench_pump();
+    say_welcome();
+    bench.trace[0] = '\0';
+}

@@ -52,4 +52,12 @@ void bench_reconnect(void);
 int bench_barrier(uint32_t channel, uint64_t round, uint32_t flags);
 int bench_ack(uint32_t task, uint64_t round);
 
+/* Shortcuts that tests share. */
+void flush(void); /* the end of a turn */
+void cut(void);   /* the connection breaks */
+int confirm(uint32_t task, uint64_t round);
+void snapshot_both(
+    uint64_t round);  /* both tasks up to their snapshots of the round; empties the trace */
+void join_once(void); /* a new session, up to Join; empties the trace */
+
 #endif
