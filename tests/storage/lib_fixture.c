@@ -197,7 +197,7 @@ void add_snapshot(struct tide_commit *c, tide_id job, uint64_t round, uint64_t p
     r->snapshot.bytes = 1000;
     r->snapshot.artifacts = r->snapshot.tasks = tasks;
     r->snapshot.head = tide_commit_bytes(c, head);
-    r->snapshot.chunks = &c->chunks[at];
+    r->snapshot.chunks = tide_arena_copy(&c->arena, &c->chunks[at], 2 * sizeof *c->chunks);
     r->snapshot.n_chunks = 2;
     free((void *)(uintptr_t)head.data);
 }
