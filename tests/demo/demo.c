@@ -497,10 +497,10 @@ int main(int argc, char **argv)
     qsort(recoveries, (size_t)n_recoveries, sizeof *recoveries, by_size);
     printf(
         "demo: OK: %" PRIu64 " bytes; %" PRIu64 " rounds complete, %" PRIu64
-        " aborted without loss (%d declined, %d by deadline); %d kill -9 (%d workers, %d daemon); "
-        "recovery %.2f s median, %.2f s worst; %.0f s in all\n",
+        " aborted without loss (%d declined, %d past the deadline); %d kill -9 (%d workers, %d "
+        "daemon), %d replaced while frozen; recovery %.2f s median, %.2f s worst; %.0f s in all\n",
         (uint64_t)st.st_size, watch.completed, watch.aborted, declines, freezes,
-        worker_kills + daemon_kills, worker_kills, daemon_kills,
+        worker_kills + daemon_kills, worker_kills, daemon_kills, n_replaced,
         (double)recoveries[n_recoveries / 2] / 1000, (double)recoveries[n_recoveries - 1] / 1000,
         (double)now_ms() / 1000);
     return 0;
