@@ -267,7 +267,7 @@ bool tide_session_fence(struct tide_session *s, uint64_t now_us)
 int tide_session_token(const struct tide_session *s, uint64_t now_us, uint64_t *ret_external)
 {
     if (s->dead) return s->dead;
-    if (!s->attempt || s->rewinding) return TIDE_ESTATE;
+    if (!s->attempt || s->rewinding || s->link == LINK_OVER) return TIDE_ESTATE;
     if (!PLANTED(NO_LEASE) && (s->fenced || now_us >= s->lease_until_us)) return TIDE_EFENCED;
     *ret_external = s->start->token->external;
     return 0;
@@ -497,6 +497,7 @@ void tide_session_leave(struct tide_session *s, struct tide_bytes reason, uint64
     tide_session_enter(s);
     if (s->dead || s->link == LINK_OVER) return;
     if (!tide_session_fence(s, now_us)) tide_session_send_due(s);
+    tide_rounds_fenced(s); /* from here on others may take the tasks */
     if (s->link >= LINK_JOINING && s->link < LINK_CLOSING) tide_session_send_leave(s, reason);
     tide_session_end(s);
 }

@@ -285,7 +285,7 @@ void tide_rounds_complete(struct tide_session *s, const Tide__Complete *m, uint6
 
 static bool commits_now(const struct tide_session *s)
 {
-    if (!s->attempt || s->fenced || s->rewinding) return false;
+    if (!s->attempt || s->fenced || s->rewinding || s->link == LINK_OVER) return false;
     return s->deliver_only || s->phase == TIDE__WORKER_PHASE__PHASE_RUNNING;
 }
 

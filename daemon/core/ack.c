@@ -117,10 +117,10 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
     }
     bool stale =
         acks.attempt != w->attempt || w->attempt != job->attempt || w->standing != STANDS_HOLDING;
-    if (PLANTED(STALE_ACK) && r && acks.round == r->number) stale = false;
-    /* late, of an attempt or a round that is over: it changes nothing, the sender will hear or has
-     * heard */
-    if (stale || !r || acks.round != r->number || r->state != ROUND_COLLECTING) return;
+    bool late = !r || acks.round != r->number;
+    if (PLANTED(STALE_ACK) && r && acks.attempt < job->attempt) stale = late = false;
+    /* of an attempt or a round that is over: it changes nothing, the sender will hear or has heard */
+    if (stale || late || r->state != ROUND_COLLECTING) return;
     bool all = all_count(job, r, w, acks, &stranger);
     if (stranger >= 0) {
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,

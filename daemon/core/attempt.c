@@ -539,8 +539,7 @@ static void lease_over(struct core *c, void *arg)
     if (c->shutting_down) return; /* the next daemon renews them all */
     for (struct worker *w = job->workers, *next; w; w = next) {
         next = w->next;
-        if ((w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) &&
-            w->lease_until <= c->now) {
+        if (w->standing != STANDS_PARKED && w->lease_until <= c->now) {
             worker_lost(c, w,
                         w->standing == STANDS_REWINDING
                             ? "it did not drop its attempt before its lease was over"

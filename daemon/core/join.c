@@ -54,6 +54,8 @@ void worker_place(struct worker *w, enum standing standing)
             w->job->host[w->ranges[2 * i] + t] = w;
         }
     worker_stand(w, standing);
+    /* one that only waits is heard of as well: its host may be gone without a word */
+    if (standing == STANDS_READY) worker_renew(w->job->core, w);
 }
 
 void worker_release(struct core *c, struct worker *w)
@@ -115,9 +117,7 @@ void lease_arm(struct core *c, struct job *job)
     if (job->lease_timer.place)
         return; /* it fires at the earliest of them as of then, and looks again */
     for (struct worker *w = job->workers; w; w = w->next)
-        if ((w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) &&
-            w->lease_until < first)
-            first = w->lease_until;
+        if (w->standing != STANDS_PARKED && w->lease_until < first) first = w->lease_until;
     timer_set(c, &job->lease_timer, first);
 }
 

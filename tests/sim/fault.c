@@ -96,7 +96,12 @@ static void to_a_worker(struct sim *s, uint32_t kind)
     if (!p) return;
     s->daemon.resume = false;
     switch (kind) {
-    case CL_KILL: proc_kill(s, p, "killed", false); break;
+    case CL_KILL:
+        if (percent(s, 25) && s->now >= p->thaw_at && !p->over)
+            proc_leave(s, p);
+        else
+            proc_kill(s, p, "killed", false);
+        break;
     case CL_VANISH: proc_kill(s, p, "its host is gone", true); break;
     case CL_FREEZE: freeze(s); break;
     case CL_CUT:
@@ -190,9 +195,10 @@ void fault_calm(struct sim *s)
 
 void fault_plan(struct sim *s)
 {
-    uint32_t kinds = (uint32_t)between(s, 0, 6);
+    uint32_t kinds = (uint32_t)between(s, 0, 8);
+    bool longer = percent(s, 10);
     for (uint32_t i = 0; i < kinds; i++) s->climate |= 1u << below(s, 16);
-    s->faults_end = between(s, 300 * MS, 4 * SECOND);
+    s->faults_end = s->now + between(s, 300 * MS, longer ? 20 * SECOND : 5 * SECOND);
     sim_at(s, s->faults_end, calm, NULL, 0);
-    if (s->climate) sim_at(s, below(s, SECOND), next_fault, NULL, between(s, 50 * MS, 600 * MS));
+    if (s->climate) sim_at(s, s->now + below(s, SECOND), next_fault, NULL, between(s, 30 * MS, 600 * MS));
 }

@@ -72,6 +72,32 @@ static void holder(struct sim *s, struct proc *p, uint32_t pid, uint64_t start_t
     tide_session_holder(p->session, gone, proc_now(s, p));
 }
 
+/* Acks come again, from whatever attempt they are: duplicates change nothing, stale ones count nowhere. */
+static void say_again(struct sim *s, void *arg, uint64_t x)
+{
+    struct proc *p = arg;
+    if (!p->alive || p->over || proc_frozen(s, p, say_again, arg, x)) return;
+    if (!p->conn || !p->conn->joined) return;
+    note(s, "w%u/%u: says its last acks again", p->slot, p->pid);
+    net_to_daemon(s, p->conn, p->acks);
+}
+
+/* Looks at what the session sends: whether it joins, and its acks. */
+static void look_at(struct sim *s, struct proc *p, struct tide_bytes frames)
+{
+    while (frames.len > TIDE_FRAME_HEADER) {
+        struct tide_bytes content, body = {frames.data + TIDE_FRAME_HEADER, tide_get_u32(frames.data)};
+        uint32_t field = tide_frame_peek(body, &content);
+        if (field == 2) p->conn->joined = true;
+        if (field == 6 && p->hasty) {
+            p->acks = sim_bytes(s, (struct tide_bytes){frames.data, TIDE_FRAME_HEADER + body.len});
+            if (percent(s, 30)) sim_at(s, s->now + below(s, 600 * MS), say_again, p, 0);
+        }
+        frames.data += TIDE_FRAME_HEADER + body.len;
+        frames.len -= TIDE_FRAME_HEADER + body.len;
+    }
+}
+
 static void leave(struct sim *s, void *arg, uint64_t x)
 {
     struct proc *p = arg;
@@ -136,7 +162,9 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
     switch (d->type) {
     case TIDE_DO_CONNECT: net_connect(s, p); break;
     case TIDE_DO_SEND:
-        if (p->conn) net_to_daemon(s, p->conn, d->bytes);
+        if (!p->conn) break;
+        look_at(s, p, d->bytes);
+        net_to_daemon(s, p->conn, d->bytes);
         break;
     case TIDE_DO_CLOSE:
         if (p->conn) net_close_by_worker(s, p->conn);
@@ -215,6 +243,7 @@ void proc_start(struct sim *s, void *arg, uint64_t slot)
     struct proc *p = sim_alloc(s, sizeof *p), *old = s->current[slot];
     *p = (struct proc){.next = s->procs, .slot = (uint32_t)slot, .pid = ++s->next_pid, .alive = true, .timer_at = NEVER};
     p->start_time = 1000 + p->pid * 7;
+    p->hasty = percent(s, 15);
     p->clock = between(s, SECOND, 100 * (uint64_t)SECOND);
     /* on the same host, or elsewhere */
     if (old && percent(s, 60))
@@ -251,6 +280,16 @@ void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish)
     p->session = NULL;
     if (s->current[p->slot] == p && !s->job_over)
         sim_at(s, s->now + between(s, 5 * MS, s->calm || percent(s, 70) ? 50 * MS : 600 * MS), proc_start, NULL, p->slot);
+}
+
+/* Ends in good order: says so, and goes a little later. */
+void proc_leave(struct sim *s, struct proc *p)
+{
+    note(s, "w%u/%u: leaves", p->slot, p->pid);
+    tide_session_leave(p->session, tide_bytes_of("its host is to be restarted"), proc_now(s, p));
+    p->over = true;
+    proc_pump(s, p);
+    sim_at(s, s->now + below(s, 20 * MS), leave, p, 0);
 }
 
 void proc_freeze(struct sim *s, struct proc *p, uint64_t until)

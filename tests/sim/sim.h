@@ -144,7 +144,7 @@ struct conn {
     struct proc *proc;      /* NULL: an admin */
     bool open_d, open_w;    /* as each side sees it */
     bool hole_d, hole_w;    /* what is sent to the daemon (to the worker) vanishes */
-    bool welcomed;
+    bool welcomed, joined; /* joined: a Join was sent on it */
     uint64_t at_d, at_w;    /* when the last byte sent so far arrives */
 };
 
@@ -163,6 +163,8 @@ struct proc {
     struct task *task[TASKS_MAX];
     uint64_t last_tick;
     uint32_t idle_ticks, pumps, connects;
+    bool hasty;             /* says again, at odd moments, what it has acked; the protocol lets it */
+    struct tide_bytes acks; /* the frame that it said last */
     bool told_rewind; /* the daemon has said something that may end its attempt */
 };
 
@@ -438,6 +440,7 @@ void net_proc_gone(struct sim *s, struct proc *p, bool vanish);
 /* proc.c */
 void proc_start(struct sim *s, void *arg, uint64_t slot);
 void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish);
+void proc_leave(struct sim *s, struct proc *p);
 void proc_freeze(struct sim *s, struct proc *p, uint64_t until);
 void proc_pump(struct sim *s, struct proc *p);
 uint64_t proc_now(const struct sim *s, const struct proc *p);
