@@ -426,7 +426,9 @@ static void record_end(struct core *c, struct job *job, const char *reason)
         record_attempt_end(job, commit);
     }
     if (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING) {
-        job_record_state(c, commit, job, TIDE_JOB_WAITING);
+        /* a final round that is with the store has STOPPING in its commit: that must be the last word */
+        if (!job->round || !job->round->final)
+            job_record_state(c, commit, job, TIDE_JOB_WAITING);
         job_move(job, TIDE_JOB_WAITING);
     }
     core_assert(commit->rc == 0);

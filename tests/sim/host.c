@@ -181,6 +181,9 @@ void daemon_crash(struct sim *s, const char *why, bool vanish)
     net_daemon_gone(s, vanish);
     store_crash(s);
     files_crash(s);
+    /* what was flying may have become durable just now: the end of the attempt, or of the job */
+    d->resume = d->resume && d->resume_attempt == s->store.attempts && !s->store.last.ended &&
+                s->store.state == TIDE_JOB_RUNNING;
     uint64_t down = percent(s, 70) ? between(s, 5 * MS, 150 * MS) : between(s, 150 * MS, 3 * SECOND);
     if (s->calm) down = between(s, 5 * MS, 50 * MS);
     sim_at(s, s->now + down, daemon_start, NULL, 0);
