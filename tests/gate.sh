@@ -46,6 +46,9 @@ step_dist() { # the archive builds where autoconf is not
     rm -rf $to && mkdir -p $to && make_ dist >/dev/null && tar -xzf tidemark-*.tar.gz -C $to && rm -f tidemark-*.tar.gz &&
         make -C $to/tidemark-* --no-print-directory -j"$jobs" DEPS=no AUTOCONF=false all
 }
+step_plants() { # the simulator sees what it claims to see
+    bash tests/sim/plants.sh $root/plants
+}
 step_demo() {
     local seed
     for seed in 1 2; do make_ demo BYTES=10M SEED=$seed || return; done
@@ -53,7 +56,7 @@ step_demo() {
 
 rm -rf $root
 mkdir -p $root
-for step in ${STEPS:-lint clang asan tsan valgrind install dist demo}; do
+for step in ${STEPS:-lint clang asan tsan valgrind plants install dist demo}; do
     began=$SECONDS
     printf 'gate: %-9s' "$step"
     if (step_"$step") >$root/"$step".log 2>&1; then result=ok; else result=FAILED failed=1; fi
