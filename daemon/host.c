@@ -568,15 +568,16 @@ static int open_server(struct host *h, char why[static CONFIG_WHY])
 static int open_parts(struct host *h, char why[static CONFIG_WHY])
 {
     const struct config *c = h->config;
-    struct store_thread_options s = {.loop = &h->loop,
-                                     .store = h->store,
-                                     .commit = commit_list,
-                                     .maintain = maintain_store,
-                                     .ride_us = RIDE_US,
-                                     .timeout_us = c->store_timeout,
-                                     .user = h,
-                                     .done = on_stored,
-                                     .failed = on_store_failed};
+    struct store_thread_options s = {
+        .loop = &h->loop,
+        .store = h->store,
+        .commit = commit_list,
+        .maintain = maintain_store,
+        .ride_us = c->store_timeout / 2 < RIDE_US ? c->store_timeout / 2 : RIDE_US,
+        .timeout_us = c->store_timeout,
+        .user = h,
+        .done = on_stored,
+        .failed = on_store_failed};
     struct lanes_options l = {.loop = &h->loop,
                               .threads = (unsigned)c->lanes,
                               .queue = (unsigned)c->lane_queue,

@@ -1,7 +1,9 @@
 /* The store thread
  *
  * The usual way: the loop appends to `queue` and wakes the thread; the thread takes the whole
- * queue, commits it, appends it to `finished` and wakes the loop, which hands the outcomes on.
+ * queue, commits it, appends it to `finished` and wakes the loop, which hands the outcomes on. For
+ * a commit that nobody awaits the thread is not even woken, unless a timer of the loop finds that
+ * it has waited long enough.
  *
  * What can go wrong, and what we do:
  * - the store hangs             -> the limit's timer sees that the oldest commit is over it;
@@ -31,16 +33,16 @@ struct store_thread {
     struct store_thread_options o;
     pthread_t thread;
     uv_async_t wake;
-    uv_timer_t limit;
+    uv_timer_t limit, ride;
     unsigned handles;
     bool stopped, reported;
 
     uv_mutex_t lock; /* for what follows */
     uv_cond_t ready;
     struct list queue, finished;
-    uint32_t awaited;   /* of the queue */
-    uint64_t queued_us; /* when the queue's first came */
+    uint32_t awaited; /* of the queue */
     uint64_t flushes;
+    bool flush; /* riders have waited long enough */
     bool stop, broken;
 
     /* The thread's own. */
@@ -68,19 +70,6 @@ static uint64_t monotonic_us(void)
 
 /* ---- on the thread */
 
-/* How long the thread may sleep; 0: there is something to do. UINT64_MAX: until woken. */
-static uint64_t patience(const struct store_thread *t, uint64_t now)
-{
-    uint64_t wait = UINT64_MAX;
-    if (t->awaited || t->stop) return 0;
-    if (t->queue.first) {
-        uint64_t due = t->queued_us + t->o.ride_us;
-        wait = due > now ? due - now : 0;
-    }
-    if (t->dirty && wait > QUIET_US) wait = QUIET_US;
-    return wait;
-}
-
 static void finish(struct store_thread *t, struct list done, bool broken)
 {
     uv_mutex_lock(&t->lock);
@@ -100,20 +89,16 @@ static void maintain(struct store_thread *t)
 /* Waits for a group: an empty one means that the store is to be maintained. False: stop. */
 static bool take(struct store_thread *t, struct list *ret)
 {
+    bool quiet = false;
     uv_mutex_lock(&t->lock);
-    for (;;) {
-        uint64_t wait = patience(t, monotonic_us());
-        if (wait == 0) break;
-        if (wait == UINT64_MAX)
+    while (!t->awaited && !t->flush && !t->stop && !quiet)
+        if (t->dirty)
+            quiet = uv_cond_timedwait(&t->ready, &t->lock, QUIET_US * 1000) == UV_ETIMEDOUT;
+        else
             uv_cond_wait(&t->ready, &t->lock);
-        else if (uv_cond_timedwait(&t->ready, &t->lock, wait * 1000) == UV_ETIMEDOUT && t->dirty &&
-                 !t->awaited && wait == QUIET_US)
-            break;
-    }
-    bool ride_is_over = t->queue.first && monotonic_us() >= t->queued_us + t->o.ride_us;
-    bool group = t->awaited || t->stop || ride_is_over;
+    bool group = t->awaited || t->flush || t->stop;
     *ret = group ? t->queue : (struct list){0};
-    if (group) t->queue = (struct list){0}, t->awaited = 0;
+    if (group) t->queue = (struct list){0}, t->awaited = 0, t->flush = false;
     bool go_on = ret->first || !t->stop;
     uv_mutex_unlock(&t->lock);
     return go_on;
@@ -125,7 +110,7 @@ static void *run(void *arg)
     struct list group;
     while (take(t, &group)) {
         if (!group.first) {
-            maintain(t);
+            if (t->dirty) maintain(t);
             continue;
         }
         t->o.commit(t->o.store, group.first);
@@ -161,6 +146,16 @@ static void on_limit(uv_timer_t *timer)
     (void)uv_timer_start(&t->limit, on_limit, (t->o.timeout_us - age) / 1000 + 1, 0);
 }
 
+/* No awaited commit came that the riders could have gone with. */
+static void on_ride(uv_timer_t *timer)
+{
+    struct store_thread *t = timer->data;
+    uv_mutex_lock(&t->lock);
+    t->flush = t->queue.first != NULL;
+    uv_mutex_unlock(&t->lock);
+    uv_cond_signal(&t->ready);
+}
+
 static void deliver(struct store_thread *t)
 {
     uv_mutex_lock(&t->lock);
@@ -185,11 +180,11 @@ struct store_thread *store_thread_start(const struct store_thread_options *o)
     struct store_thread *t = must_alloc(sizeof *t);
     sigset_t all, before;
     t->o = *o;
-    t->wake.data = t->limit.data = t;
+    t->wake.data = t->limit.data = t->ride.data = t;
     if (uv_async_init(o->loop, &t->wake, on_wake) || uv_timer_init(o->loop, &t->limit) ||
-        uv_mutex_init(&t->lock) || uv_cond_init(&t->ready))
+        uv_timer_init(o->loop, &t->ride) || uv_mutex_init(&t->lock) || uv_cond_init(&t->ready))
         abort(); /* only a lack of descriptors at start can lead here */
-    t->handles = 2;
+    t->handles = 3;
     (void)sigfillset(&all); /* signals are the loop's */
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     if (pthread_create(&t->thread, NULL, run, t)) abort();
@@ -207,12 +202,13 @@ void store_thread_submit(struct store_thread *t, struct tide_commit *c)
             (void)uv_timer_start(&t->limit, on_limit, t->o.timeout_us / 1000 + 1, 0);
     }
     uv_mutex_lock(&t->lock);
-    bool wake = awaited || !t->queue.first;
-    if (!t->queue.first) t->queued_us = monotonic_us();
     append(&t->queue, c, c);
     if (awaited) t->awaited++;
     uv_mutex_unlock(&t->lock);
-    if (wake) uv_cond_signal(&t->ready);
+    if (awaited)
+        uv_cond_signal(&t->ready);
+    else if (!uv_is_active((uv_handle_t *)&t->ride))
+        (void)uv_timer_start(&t->ride, on_ride, t->o.ride_us / 1000 + 1, 0);
 }
 
 uint64_t store_thread_waiting(const struct store_thread *t)
@@ -253,5 +249,6 @@ bool store_thread_stop(struct store_thread *t)
     deliver(t);
     uv_close((uv_handle_t *)&t->wake, on_closed);
     uv_close((uv_handle_t *)&t->limit, on_closed);
+    uv_close((uv_handle_t *)&t->ride, on_closed);
     return true;
 }
