@@ -23,7 +23,7 @@
 #include "storage/manifest.h"
 #include "storage/store.h"
 
-#define ONE_PART 65536u /* a manifest up to this is one row, its bytes copied once more */
+#define ONE_PART 65536u    /* a manifest up to this is one row, its bytes copied once more */
 #define PURGE_LATER 65536u /* of a deleted snapshot: beyond this it goes when idle */
 
 enum query {
