@@ -53,7 +53,7 @@ static const struct key {
     {"limits", "hello-timeout", TIME, AT(hello_timeout), 100 * MS, 10 * MINUTE, 10 * S, NULL},
     {"limits", "idle-timeout", TIME, AT(idle_timeout), 1 * S, 24 * HOUR, 10 * MINUTE, NULL},
     {"store", "timeout", TIME, AT(store_timeout), 1 * S, 1 * HOUR, 30 * S, NULL},
-    {"store", "wal-prime", SIZE, AT(wal_prime), 0, 1 * G, 8 * M, NULL},
+    {"store", "wal-prime", SIZE, AT(wal_prime), 0, 512 * M, 8 * M, NULL},
     {"files", "lanes", COUNT, AT(lanes), 1, 64, 2, NULL},
     {"files", "queue", COUNT, AT(lane_queue), 1, 65536, 256, NULL},
     {"files", "timeout", TIME, AT(file_timeout), 100 * MS, 1 * HOUR, 60 * S, NULL},

@@ -135,6 +135,8 @@ void round_resolve(struct core *c, struct worker *w)
                 job->unsent_complete = s->round;
             else
                 send_complete_to(c, w, s->round, s->kind == TIDE_CHECKPOINT);
+        } else if (newest && newest->attempt == job->attempt && w->open_rounds[i] < newest->round) {
+            continue; /* complete and deleted since, for all we know: only a worker without open tasks can ask */
         } else {
             record_unknown(c, job, w->open_rounds[i]);
             round_send_abort(c, job, w->open_rounds[i], TIDE__ABORT_CODE__ABORT_RESTARTED,
