@@ -228,14 +228,6 @@ void check_handed(struct sim *s, const struct tide_commit *c)
     }
 }
 
-void check_not_durable(struct sim *s, const struct tide_commit *c)
-{
-    for (const struct tide_record *r = c->first; r; r = r->next) {
-        struct round *round = r->type == TIDE_REC_SNAPSHOT ? check_round(s, r->snapshot.round) : NULL;
-        if (round) round->handed = false;
-    }
-}
-
 /* ---- what workers do and hear */
 
 void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round, const struct state *st,

@@ -233,7 +233,7 @@ static void apply(struct sim *s, const struct tide_commit *c)
 /* ---- the thread */
 
 struct outcome {
-    uint64_t tag, life;
+    uint64_t tag, life, round; /* round: whose completion it was not; 0: none */
     enum tide_outcome outcome;
 };
 
@@ -241,6 +241,7 @@ static void tell(struct sim *s, void *arg, uint64_t x)
 {
     struct outcome *o = arg;
     if (!s->daemon.up || s->daemon.life != o->life || daemon_frozen(s, tell, arg, x)) return;
+    if (o->round) check_round(s, o->round)->handed = false;
     note(s, "store: commit %" PRIu64 " %s", o->tag,
          (const char *[]){"?", "stored", "refused", "no space", "unknown"}[o->outcome]);
     daemon_feed(s, (struct event){.type = EV_STORED,
@@ -291,12 +292,13 @@ static void land(struct sim *s, void *arg, uint64_t life)
         enum tide_outcome outcome = unknown ? TIDE_UNKNOWN : fate(s);
         if (outcome == TIDE_STORED || (unknown && durable))
             apply(s, c);
-        else
-            check_not_durable(s, c);
         if (!c->awaited && outcome == TIDE_NO_SPACE) st->dropped = true;
         if (c->awaited) {
             struct outcome *o = sim_alloc(s, sizeof *o);
-            *o = (struct outcome){c->tag, life, outcome};
+            uint64_t round = 0;
+            for (const struct tide_record *r = c->first; r && outcome == TIDE_NO_SPACE; r = r->next)
+                if (r->type == TIDE_REC_SNAPSHOT) round = r->snapshot.round;
+            *o = (struct outcome){c->tag, life, round, outcome};
             sim_at(s, s->now + below(s, MS), tell, o, 0);
         }
         tide_commit_free(c);
