@@ -302,19 +302,25 @@ bool channels_next(struct channels *c, struct frame *ret)
     return false;
 }
 
+/* The next frame is too long: refused from its header, before it meets memory. */
+static bool input_refused(struct channels *c, uint32_t i)
+{
+    const struct input *in = &c->inputs[i];
+    if (in->have < FRAME_HEAD || get_u32(in->data + in->start) <= FRAME_MAX) return false;
+    channels_refuse(c, i, "frame too long");
+    return true;
+}
+
 static void input_read(struct channels *c, uint32_t i)
 {
     struct input *in = &c->inputs[i];
+    if (input_refused(c, i)) return;
     if (in->start > 0) memmove(in->data, in->data + in->start, in->have);
     in->start = 0;
     size_t want = in->have + READ_SIZE;
     if (in->have >= FRAME_HEAD) { /* a frame longer than a read: make room for all of it */
-        uint32_t len = get_u32(in->data);
-        if (len > FRAME_MAX) { /* before it meets memory */
-            channels_refuse(c, i, "frame too long");
-            return;
-        }
-        if (FRAME_HEAD + (size_t)len > want) want = FRAME_HEAD + (size_t)len;
+        size_t frame = FRAME_HEAD + (size_t)get_u32(in->data);
+        if (frame > want) want = frame;
     }
     if (want > in->cap) {
         in->data = must_realloc(in->data, want);
@@ -328,6 +334,7 @@ static void input_read(struct channels *c, uint32_t i)
         return;
     }
     in->have += (size_t)n;
+    (void)input_refused(c, i);
 }
 
 /* ---- those who have not said hello */
