@@ -738,11 +738,11 @@ bool host_close(struct host *h)
 {
     char path[4096];
     if (!h) return true;
-    if (h->hung) return false;
     if (h->port_written) {
         port_path(h, "", path, sizeof path);
         (void)unlink(path);
     }
+    if (h->hung) return false;
     queries_free(h->queries);
     if (h->core) core_free(h->core);
     actions_release(&h->todo);

@@ -34,19 +34,40 @@ static bool all_here(const struct job *job)
     return true;
 }
 
-static void record_attempt_end(struct job *job, struct tide_commit *commit)
+static void record_attempt_end(const struct job *job, struct tide_commit *commit,
+                               const struct attempt_end *e)
 {
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_END, job->id);
     core_assert(r != NULL);
-    r->attempt_end.attempt = job->ended_attempt;
-    r->attempt_end.wall = job->ended_wall;
-    r->attempt_end.reason = tide_commit_bytes(commit, VIEW(job->ended_reason));
+    r->attempt_end.attempt = e->attempt;
+    r->attempt_end.wall = e->wall;
+    r->attempt_end.reason = tide_commit_bytes(commit, VIEW(e->reason));
+}
+
+/* The row of `attempt` is durable, and the ends before it with it; or it is not there, and cannot end. */
+static void settle_ends(struct job *job, uint64_t attempt, bool stored)
+{
+    for (struct attempt_end **at = &job->ends; *at;) {
+        struct attempt_end *e = *at;
+        if (stored ? e->attempt >= attempt : e->attempt != attempt) {
+            at = &e->next;
+            continue;
+        }
+        *at = e->next;
+        free(e->reason);
+        free(e);
+    }
+}
+
+void attempt_ends_free(struct job *job)
+{
+    settle_ends(job, UINT64_MAX, true);
 }
 
 static void record_attempt(struct core *c, struct job *job, struct tide_commit *commit)
 {
-    /* the end of the one before rode on some flush, or was lost with it */
-    if (job->ended_reason) record_attempt_end(job, commit);
+    for (const struct attempt_end *e = job->ends; e; e = e->next)
+        record_attempt_end(job, commit, e);
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT, job->id);
     struct tide_member *members =
         tide_arena_zalloc(&commit->arena, (job->n_workers + 1) * sizeof *members);
@@ -235,6 +256,7 @@ static void send_starts(struct core *c, struct job *job)
 void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome,
                     const char *text)
 {
+    settle_ends(job, attempt, outcome == TIDE_STORED);
     if (attempt != job->attempt || job->starting != START_STORING) return;
     if (outcome != TIDE_STORED) {
         job->attempt_refused = true; /* there is no row to end */
@@ -419,11 +441,10 @@ static void record_end(struct core *c, struct job *job, const char *reason)
     struct tide_commit *commit = tide_commit_new(false);
     core_assert(commit != NULL);
     if (!job->attempt_refused) {
-        free(job->ended_reason);
-        job->ended_reason = core_printf("%s", reason);
-        job->ended_attempt = job->attempt;
-        job->ended_wall = c->wall;
-        record_attempt_end(job, commit);
+        struct attempt_end *e = core_alloc(sizeof *e);
+        *e = (struct attempt_end){job->attempt, c->wall, core_printf("%s", reason), job->ends};
+        job->ends = e;
+        record_attempt_end(job, commit, e);
     }
     if (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING) {
         /* a final round that is with the store has STOPPING in its commit: that must be the last word */

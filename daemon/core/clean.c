@@ -82,6 +82,12 @@ static void record(struct core *c, struct job *job, struct trash *t)
     ask_commit(c, commit, ASKED_ABORTED, job, t->round);
 }
 
+void clean_leave(struct job *job, uint64_t round)
+{
+    for (struct trash *t = job->trash; t; t = t->next)
+        if (t->round == round && !t->snapshot) t->leave = true;
+}
+
 void clean_recorded(struct core *c, struct job *job, uint64_t round, enum tide_outcome outcome)
 {
     for (struct trash *t = job->trash; t; t = t->next) {
@@ -117,6 +123,11 @@ void clean_pump(struct core *c, struct job *job)
     }
     for (struct trash *t = job->deleting ? NULL : job->trash; t; t = t->next) {
         if (!eligible(job, t)) continue;
+        if (t->leave) { /* nothing of it lies anywhere */
+            t->busy = true;
+            clean_answer(c, job, t->round, 0, NULL);
+            return;
+        }
         if (t->not_before > c->now) {
             if (t->not_before < first) first = t->not_before;
             continue;

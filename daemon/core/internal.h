@@ -220,6 +220,7 @@ struct round {
     enum round_state state;
     struct operation *operation; /* NULL: periodic */
     char *directory;
+    bool directory_strange; /* it was there before: not this round's */
     bool begin_stored, directory_made; /* OPENING */
     bool final;                        /* every task has ended or holds its end */
     uint64_t begun_us, begun_wall, deadline_us;
@@ -249,11 +250,19 @@ struct trash {
     char *directory;
     uint64_t not_before;
     uint32_t tries;
+    bool leave; /* its directory was there before: another's */
     bool busy;
     struct trash *next;
 };
 
 enum start_step { START_NOT = 0, START_LOADING, START_STORING };
+
+/* How an attempt ended. The record rode on some flush, or was lost with it. */
+struct attempt_end {
+    uint64_t attempt, wall;
+    char *reason;
+    struct attempt_end *next;
+};
 
 struct job {
     struct core *core;
@@ -277,8 +286,7 @@ struct job {
     uint64_t attempt_incarnation, attempt_nonce, external, restored_from;
     char *directory; /* of the attempt */
     enum start_step starting;
-    uint64_t ended_attempt, ended_wall; /* the last one that has ended, and why: repeated in the next one's commit */
-    char *ended_reason;
+    struct attempt_end *ends; /* newest first: repeated in the next attempt's commit until that is stored */
     bool attempt_refused, attempt_stored, attempt_dir_made, run_asked;
     uint8_t *image; /* manifest to restore from, from its load to Start */
     size_t image_len;
@@ -409,6 +417,7 @@ struct snapshot *job_snapshot(const struct job *job, uint64_t round);
 /* ---- attempt.c */
 void attempt_try(struct core *c, struct job *job);
 void attempt_end(struct core *c, struct job *job, const char *reason);
+void attempt_ends_free(struct job *job);
 void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome,
                     const char *text);
 void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc, const char *text);
@@ -466,6 +475,8 @@ void clean_add_snapshot(struct core *c, struct job *job, const struct snapshot *
 /* What an aborted round left; the facts are copied. It is swept once its end is durable. */
 void clean_add_round(struct core *c, struct job *job, const struct tide_record_round *facts,
                      bool recorded, bool recording);
+/* The directory of that aborted round is not its own: it is not touched. */
+void clean_leave(struct job *job, uint64_t round);
 void clean_recorded(struct core *c, struct job *job, uint64_t round, enum tide_outcome outcome);
 void clean_pump(struct core *c, struct job *job);
 void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const char *text);

@@ -130,7 +130,7 @@ void job_free(struct job *job)
         job->strikes = o->next;
         free(o);
     }
-    free(job->ended_reason);
+    attempt_ends_free(job);
     free(job->image);
     bits_release(&job->restored);
     bits_release(&job->ending);

@@ -76,13 +76,10 @@ static void record_round(struct core *c, struct tide_commit *commit, struct job 
 static char *savepoint_directory(const struct core *c, const struct job *job,
                                  const struct operation *op, uint64_t number)
 {
-    char hex[7];
-    for (int i = 0; i < 3; i++)
-        snprintf(hex + 2 * i, 3, "%02x", job->id.b[i]);
-    if (op->target.len)
-        return core_printf("%.*s/savepoint-%s-%" PRIu64, (int)op->target.len,
-                           (const char *)op->target.data, hex, number);
-    return core_printf("%s/savepoint-%s-%" PRIu64, c->config.savepoint_root, hex, number);
+    struct tide_bytes target = op->target.len ? op->target : VIEW(c->config.savepoint_root);
+    const uint8_t *id = job->id.b;
+    return core_printf("%.*s/savepoint-%02x%02x%02x-%" PRIu64 "-%" PRIu64, (int)target.len,
+                       (const char *)target.data, id[0], id[1], id[2], c->incarnation, number);
 }
 
 void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op)
@@ -142,6 +139,7 @@ static void opened(struct core *c, struct job *job, const struct event *ev, bool
         return;
     }
     if (!stored && ev->rc) {
+        r->directory_strange = ev->rc == TIDE_EEXIST;
         char *why = core_printf("its directory could not be made: %s",
                                 ev->text ? ev->text : tide_strerror(ev->rc));
         round_abort(c, job,
@@ -467,6 +465,8 @@ void round_answer(struct core *c, struct job *job, const struct pending *p, cons
     switch (p->what) {
     case ASKED_ROUND_BEGIN:
     case ASKED_ROUND_DIR:
+        /* aborted before its directory was there: what is there is another's */
+        if (!r && p->what == ASKED_ROUND_DIR && ev->rc == TIDE_EEXIST) clean_leave(job, p->number);
         if (r && r->state == ROUND_OPENING) opened(c, job, ev, p->what == ASKED_ROUND_BEGIN);
         break;
     case ASKED_TRIGGER_SENT:
