@@ -236,7 +236,7 @@ static bool is_artifact(const char *name)
     return p && (*p == '\0' || strcmp(p, ".part") == 0);
 }
 
-/* r<digits>, or savepoint-<6 hex digits of the job's id>-<digits> */
+/* r<digits>, or savepoint-<6 hex digits of the job's id>-<incarnation>-<digits> */
 static bool is_round(const char *name)
 {
     static const char front[] = "savepoint-";
@@ -244,6 +244,7 @@ static bool is_round(const char *name)
     if (strncmp(name, front, sizeof front - 1) == 0) {
         p = name + sizeof front - 1;
         p = strspn(p, "0123456789abcdef") == 6 && p[6] == '-' ? digits(p + 7) : NULL;
+        if (p) p = *p == '-' ? digits(p + 1) : NULL;
     }
     return p && *p == '\0';
 }

@@ -1,7 +1,7 @@
 /* The bytes of snapshots in local directories: what the daemon does to them. Blocking; called on
  * file lanes. Every function returns 0 or a negative code, and a sentence that names the path in why.
  * Only names that the naming scheme knows are ever removed: t<digits>-<digits>[.part], _metadata,
- * _metadata.pending, r<digits>, savepoint-<6 hex digits>-<digits>, a<digits>-<digits>. Paths are absolute. */
+ * _metadata.pending, r<digits>, savepoint-<6 hex digits>-<digits>-<digits>, a<digits>-<digits>. Paths are absolute. */
 #ifndef TIDE_FILES_H
 #define TIDE_FILES_H
 

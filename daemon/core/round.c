@@ -520,6 +520,7 @@ static void record_abort(struct core *c, struct job *job, Tide__AbortCode code, 
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_ABORTED, job, r->number);
     clean_add_round(c, job, rec, false, true);
+    if (r->directory_strange) clean_leave(job, r->number);
 }
 
 void round_abort(struct core *c, struct job *job, Tide__AbortCode code, const char *reason)

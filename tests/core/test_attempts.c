@@ -75,7 +75,8 @@ START_TEST(parked_until_holder_is_gone)
     play_wait(&p, 1000);
     play_expect(&p, "");
     play_join(&p, 1, &job, &w1);
-    play_expect(&p, "to 1: joined\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n");
+    play_expect(&p,
+                "to 1: joined\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n");
     play_end(&p);
 }
 END_TEST
@@ -394,7 +395,8 @@ START_TEST(grace_is_over)
         &(struct join_options){.first = 2, .count = 1, .worker = "w2", .pid = 15, .boot = "new"});
     play_expect(&p, "to 11: joined\nto 13: parked behind w2\n");
     play_wait(&p, 1300);
-    play_expect(&p, "to 13: joined\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a2000-2\n");
+    play_expect(&p,
+                "to 13: joined\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a2000-2\n");
     play_end(&p);
 }
 END_TEST

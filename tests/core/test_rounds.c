@@ -239,19 +239,43 @@ START_TEST(savepoint_S95)
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 100: operation savepoint queued\ncommit: round-begin "
-                    "operation=running\nmkdir savepoint-c15c02-2\n");
+                    "operation=running\nmkdir savepoint-c15c02-1000-2\n");
     play_filed(&p, 0);
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: trigger savepoint 2\n");
     take_checkpoint(&p);
-    play_expect(&p, "write-metadata savepoint-c15c02-2\n");
+    play_expect(&p, "write-metadata savepoint-c15c02-1000-2\n");
     play_filed(&p, 0);
     play_expect(&p, "commit: round-end=complete snapshot operation=done\n");
     play_stored(&p, TIDE_STORED);
-    play_expect(&p, "publish savepoint-c15c02-2\nto 1: complete 2, commits nothing\n");
+    play_expect(&p, "publish savepoint-c15c02-1000-2\nto 1: complete 2, commits nothing\n");
     play_filed(&p, 0);
     play_savepoint(&p, 100, "k"); /* S238: the same key is the same operation */
     play_expect(&p, "to 100: operation savepoint done\n");
+    play_end(&p);
+}
+END_TEST
+
+/* A directory that was there before is another's: it is neither used nor swept. */
+START_TEST(savepoint_in_a_strange_directory)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    play_savepoint(&p, 100, "k");
+    play_stored(&p, TIDE_STORED);
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_filed(&p, TIDE_EEXIST);
+    ck_assert_ptr_nonnull(strstr(p.trace, "commit: round-end=aborted"));
+    play_wait(&p, 100);
+    take_checkpoint(&p);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: complete"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "ride: swept"));
+    ck_assert_ptr_null(strstr(p.trace, "delete savepoint"));
     play_end(&p);
 }
 END_TEST
@@ -355,5 +379,6 @@ END_TEST
 
 SUITE_MAIN("rounds", job_starts, acks_are_a_set_S49, next_replaces_S50, stray_acks_S52_S53,
            decline_aborts_S71, deadline_names_S74, committing_is_not_aborted, store_full_aborts,
-           unknown_outcome_stops, silent_store_stops, savepoint_S95, savepoint_refused_S176,
-           owed_until_confirmed, final_round, ended_counts_as_acked_S28)
+           unknown_outcome_stops, silent_store_stops, savepoint_S95,
+           savepoint_in_a_strange_directory, savepoint_refused_S176, owed_until_confirmed,
+           final_round, ended_counts_as_acked_S28)

@@ -94,17 +94,22 @@ END_TEST
 
 START_TEST(only_directories_of_the_scheme)
 {
-    static const char *const wrong[] = {
-        "r", "r7x", "x7", "savepoint-12345-1", "savepoint-12345g-1", "savepoint-123456-"};
+    static const char *const wrong[] = {"r",
+                                        "r7x",
+                                        "x7",
+                                        "savepoint-12345-1-1",
+                                        "savepoint-12345g-1-1",
+                                        "savepoint-123456-1-",
+                                        "savepoint-123456-1"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ck_assert_int_eq(tide_files_mkdir(in_dir(wrong[i]), why), 0);
         ck_assert_int_eq(tide_files_delete_round(in_dir(wrong[i]), why), TIDE_EINVAL);
         ck_assert_int_eq(tide_files_delete_attempt(in_dir(wrong[i]), why), TIDE_EINVAL);
         ck_assert(there(wrong[i]));
     }
-    ck_assert_int_eq(tide_files_mkdir(in_dir("savepoint-0a1b2c-12"), why), 0);
-    ck_assert_int_eq(tide_files_delete_round(in_dir("savepoint-0a1b2c-12"), why), 0);
-    ck_assert(!there("savepoint-0a1b2c-12"));
+    ck_assert_int_eq(tide_files_mkdir(in_dir("savepoint-0a1b2c-7-12"), why), 0);
+    ck_assert_int_eq(tide_files_delete_round(in_dir("savepoint-0a1b2c-7-12"), why), 0);
+    ck_assert(!there("savepoint-0a1b2c-7-12"));
     /* A link in a round's place leads nowhere; one in an artifact's place is removed, not followed.
      */
     ck_assert_int_eq(tide_files_mkdir(in_dir("r8"), why), 0);
