@@ -223,6 +223,26 @@ static void apply_record(struct sim *s, const struct tide_record *r)
     }
 }
 
+/* What the real store answers with refused: a row that is not there. */
+static bool refuses(struct sim *s, const struct tide_commit *c)
+{
+    uint64_t attempt = 0, ended = 0;
+    for (const struct tide_record *r = c->first; r; r = r->next) {
+        const struct d_round *round;
+        if (r->type == TIDE_REC_ATTEMPT) attempt = r->attempt.attempt;
+        if (r->type == TIDE_REC_ROUND_END) ended = r->round.number;
+        if (r->type == TIDE_REC_ATTEMPT_RUN || r->type == TIDE_REC_ATTEMPT_END) {
+            uint64_t n = r->type == TIDE_REC_ATTEMPT_RUN ? r->attempt_run.attempt : r->attempt_end.attempt;
+            if (n != attempt && !check_attempt(s, n)->row) return true;
+        }
+        if (r->type == TIDE_REC_ROUND_TIMES && !store_round(s, r->times.number) && r->times.number != ended) return true;
+        if (r->type != TIDE_REC_ROUND_SWEPT) continue;
+        round = store_round(s, r->swept.number);
+        if ((!round || !round->ended || round->r.complete) && r->swept.number != ended) return true;
+    }
+    return false;
+}
+
 static void apply(struct sim *s, const struct tide_commit *c)
 {
     must(s, c->rc == 0, "a commit with rc %d was handed to the store", c->rc);
@@ -289,14 +309,15 @@ static void land(struct sim *s, void *arg, uint64_t life)
         if (q->awaited) st->handed_at = s->now;
     for (; c; c = next) {
         next = c->next;
-        enum tide_outcome outcome = unknown ? TIDE_UNKNOWN : fate(s);
-        if (outcome == TIDE_STORED || (unknown && durable))
-            apply(s, c);
-        if (!c->awaited && outcome == TIDE_NO_SPACE) st->dropped = true;
+        bool refused = refuses(s, c);
+        enum tide_outcome outcome = refused ? TIDE_REFUSED : unknown ? TIDE_UNKNOWN : fate(s);
+        if (outcome == TIDE_STORED || (outcome == TIDE_UNKNOWN && durable)) apply(s, c);
+        if (!c->awaited && outcome != TIDE_STORED) st->dropped = true;
+        if (refused) note(s, "store: refuses a commit");
         if (c->awaited) {
             struct outcome *o = sim_alloc(s, sizeof *o);
             uint64_t round = 0;
-            for (const struct tide_record *r = c->first; r && outcome == TIDE_NO_SPACE; r = r->next)
+            for (const struct tide_record *r = c->first; r && (outcome == TIDE_NO_SPACE || refused); r = r->next)
                 if (r->type == TIDE_REC_SNAPSHOT) round = r->snapshot.round;
             *o = (struct outcome){c->tag, life, round, outcome};
             sim_at(s, s->now + below(s, MS), tell, o, 0);
@@ -324,7 +345,7 @@ void store_crash(struct sim *s)
     struct tide_commit *next;
     for (struct tide_commit *c = st->flying; c; c = next) {
         next = c->next;
-        if (durable) apply(s, c);
+        if (durable && !refuses(s, c)) apply(s, c);
         tide_commit_free(c);
     }
     for (struct tide_commit *c = st->queue; c; c = next) {
