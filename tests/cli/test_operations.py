@@ -209,7 +209,10 @@ class Operations(Case):
 
     def on_terminal(self, *args, columns=80):
         """Everything that the program writes to a terminal."""
-        master, slave = pty.openpty()
+        try:
+            master, slave = pty.openpty()
+        except OSError as e:  # a bare root without /dev/pts
+            self.skipTest("no terminals here: %s" % e)
         import fcntl
         import termios
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
