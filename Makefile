@@ -161,7 +161,7 @@ run = $(call Q,TEST  )timeout -k 5 $(or $(TIMEOUT),300) $(1) >$(@:.ok=.log) 2>&1
 $(TESTS:=.ok): %.ok: %
 	$(call run,$(RUN) $<)
 $(filter $B/tests/daemon/%,$(TESTS:=.ok)): $B/tidemarkd
-$(SCRIPTS:=.ok): $B/%.ok: %.sh $$(filter-out %.corpus,$$(wildcard $$(dir $$*)*)) $(PROGRAMS) $(LIBRARY) $(EXAMPLES) | .deps-check
+$(SCRIPTS:=.ok): $B/%.ok: %.sh docs/guide.md $$(filter-out %.corpus,$$(wildcard $$(dir $$*)*)) $(PROGRAMS) $(LIBRARY) $(EXAMPLES) | .deps-check
 	@mkdir -p $(@D)
 	$(call run,bash $< $B)
 $(FUZZ:=.ok): $B/%.ok: $B/% $$(wildcard $$*.corpus/*)
