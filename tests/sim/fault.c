@@ -1,4 +1,5 @@
-/* What goes wrong, and when. Each history knows a few kinds of faults only, so that some run deep. */
+/* What goes wrong, and when. Each history knows a few kinds of faults only, so that some run deep.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -7,7 +8,8 @@
 static struct proc *any_proc(struct sim *s)
 {
     uint32_t n = 0;
-    for (struct proc *p = s->procs; p; p = p->next) n += p->alive;
+    for (struct proc *p = s->procs; p; p = p->next)
+        n += p->alive;
     uint64_t at = below(s, n);
     for (struct proc *p = s->procs; p; p = p->next)
         if (p->alive && at-- == 0) return p;
@@ -28,7 +30,8 @@ static void freeze(struct sim *s)
     uint64_t lease = s->checkpointing.lease_ms * (uint64_t)MS;
     uint64_t takes = percent(s, 50) ? between(s, 20 * MS, lease) : between(s, lease, 3 * lease);
     proc_freeze(s, p, s->now + takes);
-    if (s->current[p->slot] == p && percent(s, 60)) sim_at(s, s->now + below(s, takes), proc_start, NULL, p->slot);
+    if (s->current[p->slot] == p && percent(s, 60))
+        sim_at(s, s->now + below(s, takes), proc_start, NULL, p->slot);
 }
 
 static void slow_store(struct sim *s)
@@ -41,7 +44,10 @@ static void slow_store(struct sim *s)
         s->store.full_until = until;
     else
         s->store.stuck_until = until;
-    note(s, "fault: the store is %s for %" PRIu64 " ms", kind < 5 ? "slow" : kind < 8 ? "full" : "stuck",
+    note(s, "fault: the store is %s for %" PRIu64 " ms",
+         kind < 5   ? "slow"
+         : kind < 8 ? "full"
+                    : "stuck",
          (until - s->now) / MS);
 }
 
@@ -49,7 +55,8 @@ static void bad_files(struct sim *s)
 {
     uint64_t until = s->now + between(s, 50 * MS, 1500 * MS);
     uint64_t kind = below(s, 4);
-    uint64_t *which[] = {&s->files.slow_until, &s->files.failing_until, &s->files.full_until, &s->files.deaf_until};
+    uint64_t *which[] = {&s->files.slow_until, &s->files.failing_until, &s->files.full_until,
+                         &s->files.deaf_until};
     *which[kind] = until;
     note(s, "fault: file lanes are %s for %" PRIu64 " ms",
          (const char *[]){"slow", "failing", "full", "deaf"}[kind], (until - s->now) / MS);
@@ -65,7 +72,8 @@ static void ask(struct sim *s)
     r.id = s->order + 1;
     char key[32];
     snprintf(key, sizeof key, "key%u", (unsigned)below(s, 100));
-    ProtobufCBinaryData job = {3, (uint8_t *)"job"}, who = {3, (uint8_t *)"sim"}, k = {strlen(key), (uint8_t *)key};
+    ProtobufCBinaryData job = {3, (uint8_t *)"job"}, who = {3, (uint8_t *)"sim"},
+                        k = {strlen(key), (uint8_t *)key};
     if (percent(s, 80)) {
         r.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
         r.savepoint = &savepoint;
@@ -97,6 +105,11 @@ static void to_a_worker(struct sim *s, uint32_t kind)
     s->daemon.resume = false;
     switch (kind) {
     case CL_KILL:
+        if (percent(s, 8)) { /* all at once */
+            for (struct proc *q = s->procs; q; q = q->next)
+                proc_kill(s, q, "the power is out", false);
+            break;
+        }
         if (percent(s, 25) && s->now >= p->thaw_at && !p->over)
             proc_leave(s, p);
         else
@@ -109,7 +122,8 @@ static void to_a_worker(struct sim *s, uint32_t kind)
         break;
     case CL_DARK:
         p->dark_until = s->now + between(s, 20 * MS, s->checkpointing.lease_ms * 2 * (uint64_t)MS);
-        note(s, "fault: w%u/%u cannot reach the daemon until %" PRIu64 " ms", p->slot, p->pid, p->dark_until / MS);
+        note(s, "fault: w%u/%u cannot reach the daemon until %" PRIu64 " ms", p->slot, p->pid,
+             p->dark_until / MS);
         if (p->conn) net_cut(s, p->conn, percent(s, 30), percent(s, 30));
         break;
     case CL_WEDGE:
@@ -124,9 +138,7 @@ static void strike(struct sim *s, uint32_t kind)
 {
     struct daemon *d = &s->daemon;
     switch (kind) {
-    case CL_CRASH:
-        d->doomed = d->up;
-        break;
+    case CL_CRASH: d->doomed = d->up; break;
     case CL_DOWN: daemon_shutdown(s); break;
     case CL_PAUSE:
         if (d->up && s->now >= d->thaw_at) {
@@ -149,7 +161,10 @@ static void strike(struct sim *s, uint32_t kind)
         s->lag_until = s->now + between(s, 50 * MS, 500 * MS);
         d->resume = false;
         break;
-    case CL_CLOCK: d->wall += percent(s, 50) ? between(s, 0, 1000 * (uint64_t)SECOND) : (uint64_t)0 - between(s, 0, 50 * (uint64_t)SECOND); break;
+    case CL_CLOCK:
+        d->wall += percent(s, 50) ? between(s, 0, 1000 * (uint64_t)SECOND)
+                                  : (uint64_t)0 - between(s, 0, 50 * (uint64_t)SECOND);
+        break;
     default: to_a_worker(s, kind); break;
     }
 }
@@ -159,7 +174,8 @@ static void next_fault(struct sim *s, void *arg, uint64_t x)
     (void)arg;
     if (s->now >= s->faults_end || s->job_over) return;
     uint32_t kind;
-    do kind = 1u << below(s, 16);
+    do
+        kind = 1u << below(s, 16);
     while (!(s->climate & kind));
     strike(s, kind);
     sim_at(s, s->now + between(s, 5 * MS, x), next_fault, arg, x);
@@ -178,7 +194,8 @@ void fault_calm(struct sim *s)
     note(s, "fault: no more");
     s->calm = true;
     s->calm_since = s->now;
-    s->give_up_at = s->now + 60 * (uint64_t)SECOND; /* a library waits 30 s for an answer to its Join */
+    s->give_up_at =
+        s->now + 60 * (uint64_t)SECOND; /* a library waits 30 s for an answer to its Join */
     s->daemon.doomed = false;
     s->store.slow_until = s->store.full_until = s->store.unknown_next = 0;
     s->files.slow_until = s->files.failing_until = s->files.full_until = s->files.deaf_until = 0;
@@ -190,15 +207,18 @@ void fault_calm(struct sim *s)
     }
     /* a zombie that was replaced is taken down in the end, as supervisors do */
     for (struct proc *p = s->procs; p; p = p->next)
-        if (p->alive && s->current[p->slot] != p && percent(s, 70)) proc_kill(s, p, "it was replaced", false);
+        if (p->alive && s->current[p->slot] != p && percent(s, 70))
+            proc_kill(s, p, "it was replaced", false);
 }
 
 void fault_plan(struct sim *s)
 {
     uint32_t kinds = (uint32_t)between(s, 0, 8);
     bool longer = percent(s, 10);
-    for (uint32_t i = 0; i < kinds; i++) s->climate |= 1u << below(s, 16);
+    for (uint32_t i = 0; i < kinds; i++)
+        s->climate |= 1u << below(s, 16);
     s->faults_end = s->now + between(s, 300 * MS, longer ? 20 * SECOND : 5 * SECOND);
     sim_at(s, s->faults_end, calm, NULL, 0);
-    if (s->climate) sim_at(s, s->now + below(s, SECOND), next_fault, NULL, between(s, 30 * MS, 600 * MS));
+    if (s->climate)
+        sim_at(s, s->now + below(s, SECOND), next_fault, NULL, between(s, 30 * MS, 600 * MS));
 }

@@ -1,7 +1,8 @@
 /* Fake file lanes, and the directories that they and the workers work on.
  *
- * The usual way: an operation is carried out after a while and answered. What can go wrong: slow, an error, no space, the
- * lane's limit passes (answered with TIMEDOUT, and carried out later or never), a crash (carried out or not, answered to nobody). */
+ * The usual way: an operation is carried out after a while and answered. What can go wrong: slow,
+ * an error, no space, the lane's limit passes (answered with TIMEDOUT, and carried out later or
+ * never), a crash (carried out or not, answered to nobody). */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -10,7 +11,8 @@
 static uint64_t path_hash(const char *path, size_t len)
 {
     uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < len; i++) h = (h ^ (uint8_t)path[i]) * 0x100000001b3u;
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ (uint8_t)path[i]) * 0x100000001b3u;
     return h;
 }
 
@@ -78,14 +80,16 @@ static int execute(struct sim *s, struct file_job *j)
     return TIDE_EINVAL;
 }
 
-static const char *const op_name[] = {"?", "mkdir", "write _metadata", "publish _metadata", "delete round",
-                                      "delete attempt"};
+static const char *const op_name[] = {
+    "?", "mkdir", "write _metadata", "publish _metadata", "delete round", "delete attempt"};
 
 static void answer(struct sim *s, struct file_job *j, int rc)
 {
     note(s, "files: %s %s: %d", op_name[j->op], j->path, rc);
     if (rc && j->op == FILE_META_PUBLISH) s->files.unpublished = true;
-    daemon_feed(s, (struct event){.type = EV_FILE, .tag = j->tag, .rc = rc, .text = rc ? "a planted fault" : NULL});
+    daemon_feed(
+        s, (struct event){
+               .type = EV_FILE, .tag = j->tag, .rc = rc, .text = rc ? "a planted fault" : NULL});
 }
 
 static void finish(struct sim *s, void *arg, uint64_t x)
@@ -149,14 +153,16 @@ void files_crash(struct sim *s)
 
 /* ---- what workers do */
 
-int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task, const struct state *st)
+int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task,
+                const struct state *st)
 {
     const char *path = (const char *)directory.data;
     struct directory *d = files_find(s, path, directory.len);
     if (!d || !d->exists) {
         if (exists) return TIDE_ENOTFOUND;
         size_t parent = directory.len;
-        while (parent && path[parent - 1] != '/') parent--;
+        while (parent && path[parent - 1] != '/')
+            parent--;
         must(s, parent, "a round's directory has no directory above it");
         struct directory *above = files_find(s, path, parent - 1);
         if (!above || !above->exists) return TIDE_ENOTFOUND;

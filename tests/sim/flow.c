@@ -1,9 +1,10 @@
 /* The dataflow of counters that the workers run, and the outside world of its sinks.
  *
- * Sources put out numbered records; whoever has an output passes each record on to one of them; sinks
- * collect. A task's state is what it has sent and received per channel, and, of sinks, every record
- * seen. With each snapshot a sink pre-commits a part (the records since its last one) in the outside
- * world, names all parts it has pending in its commit handle, and publishes them on complete. */
+ * Sources put out numbered records; whoever has an output passes each record on to one of them;
+ * sinks collect. A task's state is what it has sent and received per channel, and, of sinks, every
+ * record seen. With each snapshot a sink pre-commits a part (the records since its last one) in the
+ * outside world, names all parts it has pending in its commit handle, and publishes them on
+ * complete. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -27,21 +28,24 @@ bool set_overlap(const record_set *a, const record_set *b)
 {
     uint64_t both = 0;
     for (uint32_t i = 0; i < SOURCES_MAX; i++)
-        for (uint32_t w = 0; w < WORDS; w++) both |= a->word[i][w] & b->word[i][w];
+        for (uint32_t w = 0; w < WORDS; w++)
+            both |= a->word[i][w] & b->word[i][w];
     return both != 0;
 }
 
 void set_add(record_set *a, const record_set *b)
 {
     for (uint32_t i = 0; i < SOURCES_MAX; i++)
-        for (uint32_t w = 0; w < WORDS; w++) a->word[i][w] |= b->word[i][w];
+        for (uint32_t w = 0; w < WORDS; w++)
+            a->word[i][w] |= b->word[i][w];
 }
 
 uint32_t set_count(const record_set *r)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < SOURCES_MAX; i++)
-        for (uint32_t w = 0; w < WORDS; w++) n += (uint32_t)__builtin_popcountll(r->word[i][w]);
+        for (uint32_t w = 0; w < WORDS; w++)
+            n += (uint32_t)__builtin_popcountll(r->word[i][w]);
     return n;
 }
 
@@ -58,12 +62,14 @@ static void plan_tasks(struct flow *f)
     for (uint32_t left = f->n_ops, done = 0; left; left--) {
         uint32_t next = OPS_MAX;
         for (uint32_t o = 0; o < f->n_ops; o++)
-            if (!(done >> o & 1) && (next == OPS_MAX || strcmp(f->uid[o], f->uid[next]) < 0)) next = o;
+            if (!(done >> o & 1) && (next == OPS_MAX || strcmp(f->uid[o], f->uid[next]) < 0))
+                next = o;
         done |= 1u << next;
         first[next] = f->tasks;
         for (uint32_t i = 0; i < f->parallelism[next]; i++) {
             struct flow_task *t = &f->task[f->tasks++];
-            *t = (struct flow_task){.op = next, .subtask = i, .source = !fed[next], .sink = !feeds[next]};
+            *t = (struct flow_task){
+                .op = next, .subtask = i, .source = !fed[next], .sink = !feeds[next]};
             if (t->source) t->source_number = f->sources++;
         }
     }
@@ -94,7 +100,7 @@ void flow_plan(struct sim *s)
     if (f->n_ops == 3) {
         uint64_t shape = below(s, 10);
         f->edge[1][2] = true;
-        f->edge[0][1] = shape < 8;          /* 8 and 9: two sources */
+        f->edge[0][1] = shape < 8; /* 8 and 9: two sources */
         f->edge[0][2] = shape == 7 || shape > 7;
     }
     for (uint32_t a = 0; a < f->n_ops; a++)
@@ -138,14 +144,16 @@ static void put(struct sim *s, struct task *t, uint32_t channel, const struct it
 static void put_all(struct sim *s, struct task *t, const struct item *what)
 {
     const struct flow_task *f = &s->flow.task[t->number];
-    for (uint32_t o = 0; o < f->n_out; o++) put(s, t, f->out[o], what);
+    for (uint32_t o = 0; o < f->n_out; o++)
+        put(s, t, f->out[o], what);
 }
 
 static bool room(struct sim *s, const struct task *t)
 {
     const struct flow_task *f = &s->flow.task[t->number];
     for (uint32_t o = 0; o < f->n_out; o++)
-        if (t->in->pipe[f->out[o]].length >= PIPE_FULL && !t->in->pipe[f->out[o]].broken) return false;
+        if (t->in->pipe[f->out[o]].length >= PIPE_FULL && !t->in->pipe[f->out[o]].broken)
+            return false;
     return true;
 }
 
@@ -195,8 +203,8 @@ static void take_item(struct sim *s, struct task *t, uint32_t input, const struc
     case ITEM_END_OF_DATA: t->state.ends |= 1u << input; break;
     case ITEM_BARRIER: {
         int rc = tide_session_barrier(t->proc->session, t->number, input, i->barrier, now);
-        must(s, rc == 0, "%s: tide_session_barrier on channel %u: %s", task_name(s, t->number), input,
-             tide_strerror(rc));
+        must(s, rc == 0, "%s: tide_session_barrier on channel %u: %s", task_name(s, t->number),
+             input, tide_strerror(rc));
         proc_pump(s, t->proc);
         break;
     }
@@ -250,7 +258,8 @@ static void turn(struct sim *s, void *arg, uint64_t x)
         return;
     }
     bool more = true;
-    for (int i = 0; i < 4 && more && t->running; i++) more = read_one(s, t);
+    for (int i = 0; i < 4 && more && t->running; i++)
+        more = read_one(s, t);
     if (!t->running) return;
     emit(s, t);
     finish_if_done(s, t);
@@ -278,14 +287,17 @@ void flow_wake(struct sim *s, struct task *t, uint64_t when)
 static void answer_restored(struct sim *s, void *arg, uint64_t generation)
 {
     struct task *t = arg;
-    if (!t->proc->alive || t->generation != generation || proc_frozen(s, t->proc, answer_restored, arg, generation)) return;
+    if (!t->proc->alive || t->generation != generation ||
+        proc_frozen(s, t->proc, answer_restored, arg, generation))
+        return;
     bool fails = s->now < s->fail_restore_until && percent(s, 20);
     if (!fails) {
         t->restored = true;
         t->in->restored |= 1u << t->number;
     }
-    int rc = tide_session_restored(t->proc->session, t->number, fails ? TIDE_EIO : 0,
-                                   tide_bytes_of(fails ? "a planted fault" : ""), proc_now(s, t->proc));
+    int rc =
+        tide_session_restored(t->proc->session, t->number, fails ? TIDE_EIO : 0,
+                              tide_bytes_of(fails ? "a planted fault" : ""), proc_now(s, t->proc));
     note(s, "%s: restored, %d%s", task_name(s, t->number), rc, fails ? " (it failed)" : "");
     proc_pump(s, t->proc);
 }
@@ -304,7 +316,8 @@ static void read_state(struct sim *s, struct task *t, const struct tide_delivery
 {
     const Tide__Artifact *a = d->restore->n_artifacts ? d->restore->artifacts[0] : NULL;
     if (!a) return;
-    must(s, d->restore->n_artifacts == 1, "%s restores %zu artifacts", task_name(s, t->number), d->restore->n_artifacts);
+    must(s, d->restore->n_artifacts == 1, "%s restores %zu artifacts", task_name(s, t->number),
+         d->restore->n_artifacts);
     const struct state *from = NULL;
     if (a->place_case == TIDE__ARTIFACT__PLACE_INLINE && a->inline_.len == sizeof *from) {
         memcpy(&t->state, a->inline_.data, sizeof t->state);
@@ -312,8 +325,8 @@ static void read_state(struct sim *s, struct task *t, const struct tide_delivery
     }
     struct tide_bytes dir = {d->start->snapshot_directory.data, d->start->snapshot_directory.len};
     from = files_read(s, dir, t->number);
-    must(s, from, "%s restores from %.*s, and its file is not there", task_name(s, t->number), (int)dir.len,
-         (const char *)dir.data);
+    must(s, from, "%s restores from %.*s, and its file is not there", task_name(s, t->number),
+         (int)dir.len, (const char *)dir.data);
     t->state = *from;
 }
 
@@ -327,7 +340,8 @@ void flow_restore(struct sim *s, struct task *t, const struct tide_delivery *d)
     if (d->restore) read_state(s, t, d);
     check_restored(s, t, d, &t->state);
     t->ended = d->task_ended;
-    for (uint32_t i = 0; i < f->n_in; i++) t->in->pipe[f->in[i]].reader = t;
+    for (uint32_t i = 0; i < f->n_in; i++)
+        t->in->pipe[f->in[i]].reader = t;
     if (f->sink) drop_newer(s, t, d->start->snapshot);
     uint64_t takes = percent(s, 60) ? 0 : below(s, percent(s, 90) ? 20 * MS : 300 * MS);
     sim_at(s, s->now + takes, answer_restored, t, t->generation);
@@ -344,10 +358,13 @@ void flow_drop(struct sim *s, struct task *t)
 {
     const struct flow_task *f = &s->flow.task[t->number];
     if (t->in) {
-        for (uint32_t i = 0; i < f->n_in; i++) t->in->pipe[f->in[i]].broken = true;
-        for (uint32_t o = 0; o < f->n_out; o++) t->in->pipe[f->out[o]].broken = true;
+        for (uint32_t i = 0; i < f->n_in; i++)
+            t->in->pipe[f->in[i]].broken = true;
+        for (uint32_t o = 0; o < f->n_out; o++)
+            t->in->pipe[f->out[o]].broken = true;
     }
-    *t = (struct task){.proc = t->proc, .number = t->number, .turn_at = NEVER, .generation = t->generation + 1};
+    *t = (struct task){
+        .proc = t->proc, .number = t->number, .turn_at = NEVER, .generation = t->generation + 1};
 }
 
 /* ---- rounds */
@@ -386,19 +403,22 @@ static void uploaded(struct sim *s, void *arg, uint64_t x)
         return;
     }
     uint32_t handle[PENDING_MAX];
-    for (uint32_t i = 0; i < u->n_parts; i++) handle[i] = u->parts[i]->id;
-    struct tide_artifact_view a = {.size = sizeof u->state, .digest_low = u->round, .digest_high = t->number};
+    for (uint32_t i = 0; i < u->n_parts; i++)
+        handle[i] = u->parts[i]->id;
+    struct tide_artifact_view a = {
+        .size = sizeof u->state, .digest_low = u->round, .digest_high = t->number};
     if (u->inlined) {
         a.is_inline = true;
         a.inlined = (struct tide_bytes){(const uint8_t *)&u->state, sizeof u->state};
     }
-    struct tide_session_ack ack = {.attempt = u->attempt,
-                                   .round = u->round,
-                                   .task = t->number,
-                                   .artifacts = &a,
-                                   .n_artifacts = 1,
-                                   .has_handle = u->n_parts > 0,
-                                   .handle = {(const uint8_t *)handle, u->n_parts * sizeof handle[0]}};
+    struct tide_session_ack ack = {
+        .attempt = u->attempt,
+        .round = u->round,
+        .task = t->number,
+        .artifacts = &a,
+        .n_artifacts = 1,
+        .has_handle = u->n_parts > 0,
+        .handle = {(const uint8_t *)handle, u->n_parts * sizeof handle[0]}};
     rc = tide_session_ack(p->session, &ack, proc_now(s, p));
     if (rc)
         s->stats->refused_acks++;
@@ -412,9 +432,11 @@ static void pre_commit(struct sim *s, struct task *t, uint64_t round)
 {
     static const record_set nothing;
     if (!memcmp(&t->fresh, &nothing, sizeof nothing)) return;
-    must(s, t->n_pending < PENDING_MAX, "%s has %u parts pending", task_name(s, t->number), t->n_pending);
+    must(s, t->n_pending < PENDING_MAX, "%s has %u parts pending", task_name(s, t->number),
+         t->n_pending);
     struct part *p = sim_alloc(s, sizeof *p);
-    *p = (struct part){s->parts, s->n_parts++, t->number, t->attempt, round, PART_PENDING, t->fresh};
+    *p =
+        (struct part){s->parts, s->n_parts++, t->number, t->attempt, round, PART_PENDING, t->fresh};
     s->parts = p;
     t->fresh = nothing;
     t->pending[t->n_pending].part = p;
@@ -435,7 +457,8 @@ void flow_snapshot(struct sim *s, struct task *t, const struct tide_delivery *d)
                          .declines = s->now < s->decline_until && percent(s, 15),
                          .inlined = percent(s, s->inline_percent),
                          .n_parts = t->n_pending};
-    for (uint32_t i = 0; i < t->n_pending; i++) u->parts[i] = t->pending[i].part;
+    for (uint32_t i = 0; i < t->n_pending; i++)
+        u->parts[i] = t->pending[i].part;
     uint64_t takes = percent(s, 50) ? 0 : below(s, s->upload_max_ms * MS);
     if (takes == 0)
         uploaded(s, u, 0);
@@ -455,7 +478,8 @@ static void confirm(struct sim *s, void *arg, uint64_t x)
 {
     struct confirmation *c = arg;
     struct proc *p = c->task->proc;
-    if (!p->alive || c->task->generation != c->generation || proc_frozen(s, p, confirm, arg, x)) return;
+    if (!p->alive || c->task->generation != c->generation || proc_frozen(s, p, confirm, arg, x))
+        return;
     int rc = tide_session_confirm(p->session, c->task->number, c->round, proc_now(s, p));
     if (rc == TIDE_EFENCED && ++x < 100) { /* later, then */
         sim_at(s, s->now + 30 * MS, confirm, arg, x);

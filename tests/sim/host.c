@@ -123,7 +123,8 @@ void daemon_feed(struct sim *s, struct event ev)
 
 void daemon_hello(struct sim *s, struct conn *c, struct tide_bytes frame)
 {
-    struct hello_config config = {s->store.store_id, s->daemon.incarnation, s->daemon.nonce, {NULL, 0}};
+    struct hello_config config = {
+        s->store.store_id, s->daemon.incarnation, s->daemon.nonce, {NULL, 0}};
     struct tide_buf reply;
     Tide__PeerKind kind;
     char why[160];
@@ -184,7 +185,8 @@ void daemon_crash(struct sim *s, const char *why, bool vanish)
     /* what was flying may have become durable just now: the end of the attempt, or of the job */
     d->resume = d->resume && d->resume_attempt == s->store.attempts && !s->store.last.ended &&
                 s->store.state == TIDE_JOB_RUNNING;
-    uint64_t down = percent(s, 70) ? between(s, 5 * MS, 150 * MS) : between(s, 150 * MS, 3 * SECOND);
+    uint64_t down =
+        percent(s, 70) ? between(s, 5 * MS, 150 * MS) : between(s, 150 * MS, 3 * SECOND);
     if (s->calm) down = between(s, 5 * MS, 50 * MS);
     sim_at(s, s->now + down, daemon_start, NULL, 0);
 }
@@ -192,7 +194,7 @@ void daemon_crash(struct sim *s, const char *why, bool vanish)
 void daemon_shutdown(struct sim *s)
 {
     struct daemon *d = &s->daemon;
-    if (!d->up || d->asked_down) return;
+    if (!d->up || d->asked_down || s->now < d->thaw_at) return;
     d->asked_down = true;
     daemon_feed(s, (struct event){.type = EV_SHUTDOWN});
 }

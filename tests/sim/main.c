@@ -1,7 +1,8 @@
 /* sim [--seeds N] [--first S] [--seed S] [--trace] [--jobs N]
  *
- * Runs histories from seeds S, S + 1, ... in a few processes, prints how many, what happened in them, and for a
- * broken promise its seed, what was broken and how to repeat it. Exit code 1 then. */
+ * Runs histories from seeds S, S + 1, ... in a few processes, prints how many, what happened in
+ * them, and for a broken promise its seed, what was broken and how to repeat it. Exit code 1 then.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +62,8 @@ static void plan_spec(struct sim *s)
             tide__edge__init(e);
             e->from = s->spec.operators[a]->uid;
             e->to = s->spec.operators[b]->uid;
-            e->pattern = f->pointwise[a][b] ? TIDE__EDGE_PATTERN__EDGE_POINTWISE : TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+            e->pattern = f->pointwise[a][b] ? TIDE__EDGE_PATTERN__EDGE_POINTWISE
+                                            : TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
         }
 }
 
@@ -84,12 +86,15 @@ static void plan(struct sim *s)
     s->next_pid = 100;
     s->now = SECOND;
     sim_at(s, s->now + below(s, 100 * MS), daemon_start, NULL, 0);
-    for (uint32_t i = 0; i < s->slots; i++) sim_at(s, s->now + below(s, 100 * MS), proc_start, NULL, i);
+    for (uint32_t i = 0; i < s->slots; i++)
+        sim_at(s, s->now + below(s, 100 * MS), proc_start, NULL, i);
     sim_at(s, s->now, tick, NULL, 0);
     fault_plan(s);
-    note(s, "seed %" PRIu64 ": %u operators, %u tasks, %u channels, %u workers, %u records per source%s, faults %04x", s->seed,
-         s->flow.n_ops, s->flow.tasks, s->flow.channels, s->slots, s->flow.records, s->flow.finite ? "" : ", endless",
-         s->climate);
+    note(s,
+         "seed %" PRIu64
+         ": %u operators, %u tasks, %u channels, %u workers, %u records per source%s, faults %04x",
+         s->seed, s->flow.n_ops, s->flow.tasks, s->flow.channels, s->slots, s->flow.records,
+         s->flow.finite ? "" : ", endless", s->climate);
 }
 
 static void clean_up(struct sim *s)
@@ -112,7 +117,8 @@ static bool run(struct sim *s, uint64_t seed)
 {
     sim_reset(s, seed);
     actions_init(&s->daemon.todo);
-    if (setjmp(s->out)) return false; /* what the core and sessions hold is lost, the process ends soon */
+    if (setjmp(s->out))
+        return false; /* what the core and sessions hold is lost, the process ends soon */
     plan(s);
     uint64_t before = s->stats->events;
     while (!s->done && sim_step(s)) {
@@ -161,23 +167,30 @@ static void add_stats(struct sim_stats *to, const struct sim_stats *from)
 {
     const uint64_t *f = (const uint64_t *)from;
     uint64_t *t = (uint64_t *)to;
-    for (size_t i = 0; i < sizeof *to / sizeof *t; i++) t[i] += f[i];
+    for (size_t i = 0; i < sizeof *to / sizeof *t; i++)
+        t[i] += f[i];
 }
 
 static void print_stats(const struct sim_stats *t)
 {
-    printf("sim: %" PRIu64 " events, %" PRIu64 " steps of the core, %" PRIu64 " deliveries to workers\n", t->events, t->steps,
-           t->deliver);
+    printf("sim: %" PRIu64 " events, %" PRIu64 " steps of the core, %" PRIu64
+           " deliveries to workers\n",
+           t->events, t->steps, t->deliver);
     printf("sim: %" PRIu64 " rounds ended: %" PRIu64 " complete (%" PRIu64 " savepoints), %" PRIu64
-           " aborted (deadline %" PRIu64 ", declined %" PRIu64 ", worker lost %" PRIu64 ", no space %" PRIu64
-           ", storage %" PRIu64 ", restarted %" PRIu64 ", shutdown %" PRIu64 ", refused %" PRIu64 ")\n",
-           t->rounds, t->complete, t->savepoints, t->aborted, t->abort_codes[1], t->abort_codes[2], t->abort_codes[3],
-           t->abort_codes[4], t->abort_codes[5], t->abort_codes[6], t->abort_codes[7], t->abort_codes[8]);
-    printf("sim: %" PRIu64 " attempts, %" PRIu64 " daemon deaths, %" PRIu64 " worker deaths, %" PRIu64 " resumed, %" PRIu64
-           " fenced, %" PRIu64 " acks refused by the library, %" PRIu64 " directories deleted\n",
-           t->attempts, t->daemon_crashes, t->worker_crashes, t->resumed, t->fenced, t->refused_acks, t->deleted);
-    printf("sim: %" PRIu64 " parts published, %" PRIu64 " dropped by a restore, %" PRIu64 " jobs finished, %" PRIu64 " held\n", t->published,
-           t->parts_dropped, t->finished, t->held);
+           " aborted (deadline %" PRIu64 ", declined %" PRIu64 ", worker lost %" PRIu64
+           ", no space %" PRIu64 ", storage %" PRIu64 ", restarted %" PRIu64 ", shutdown %" PRIu64
+           ", refused %" PRIu64 ")\n",
+           t->rounds, t->complete, t->savepoints, t->aborted, t->abort_codes[1], t->abort_codes[2],
+           t->abort_codes[3], t->abort_codes[4], t->abort_codes[5], t->abort_codes[6],
+           t->abort_codes[7], t->abort_codes[8]);
+    printf("sim: %" PRIu64 " attempts, %" PRIu64 " daemon deaths, %" PRIu64
+           " worker deaths, %" PRIu64 " resumed, %" PRIu64 " fenced, %" PRIu64
+           " acks refused by the library, %" PRIu64 " directories deleted\n",
+           t->attempts, t->daemon_crashes, t->worker_crashes, t->resumed, t->fenced,
+           t->refused_acks, t->deleted);
+    printf("sim: %" PRIu64 " parts published, %" PRIu64 " dropped by a restore, %" PRIu64
+           " jobs finished, %" PRIu64 " held\n",
+           t->published, t->parts_dropped, t->finished, t->held);
 }
 
 static int many(uint64_t first, uint64_t seeds, unsigned jobs)
@@ -190,7 +203,7 @@ static int many(uint64_t first, uint64_t seeds, unsigned jobs)
         pid[i] = fork();
         if (pid[i] == 0) {
             work(first, seeds, jobs, i);
-            _exit(0);
+            exit(0);
         }
     }
     int failed = 0;
@@ -201,14 +214,16 @@ static int many(uint64_t first, uint64_t seeds, unsigned jobs)
         struct share_job *j = &shared->job[i];
         waitpid(pid[i], &status, 0);
         if (WIFSIGNALED(status) && !j->failed) {
-            snprintf(j->broken, sizeof j->broken, "the process was ended by signal %d (an assertion, or worse)",
+            snprintf(j->broken, sizeof j->broken,
+                     "the process was ended by signal %d (an assertion, or worse)",
                      WTERMSIG(status));
             j->failed = 1;
             shared->stop = true;
         }
         if (j->failed) {
-            printf("sim: seed %" PRIu64 ": BROKEN: %s\nsim: repeat it with: make sim SEED=%" PRIu64 " TRACE=1\n", j->seed,
-                   j->broken, j->seed);
+            printf("sim: seed %" PRIu64 ": BROKEN: %s\nsim: repeat it with: make sim SEED=%" PRIu64
+                   " TRACE=1\n",
+                   j->seed, j->broken, j->seed);
             failed = 1;
         }
         add_stats(&total, &j->stats);
@@ -222,9 +237,11 @@ static int many(uint64_t first, uint64_t seeds, unsigned jobs)
     clock_gettime(CLOCK_MONOTONIC, &b);
     double took = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
     print_stats(&total);
-    printf("sim: %s: %" PRIu64 " seeds from %" PRIu64 ", hash %016" PRIx64 ", longest is %" PRIu64 " (%" PRIu64
-           " events), %.1f s\n", failed ? "FAILED" : "OK", done, first, hash, most_seed, most, took);
-    if (!failed && done >= 1000 && (total.complete < done || total.aborted < done / 2 || total.finished < done / 10)) {
+    printf("sim: %s: %" PRIu64 " seeds from %" PRIu64 ", hash %016" PRIx64 ", longest is %" PRIu64
+           " (%" PRIu64 " events), %.1f s\n",
+           failed ? "FAILED" : "OK", done, first, hash, most_seed, most, took);
+    if (!failed && done >= 1000 &&
+        (total.complete < done || total.aborted < done / 2 || total.finished < done / 10)) {
         printf("sim: FAILED: too little happens in these histories to prove anything\n");
         failed = 1;
     }
@@ -239,8 +256,8 @@ static int one(uint64_t seed, bool trace)
     s.trace = trace;
     bool ok = run(&s, seed);
     if (!ok) printf("sim: seed %" PRIu64 ": BROKEN: %s\n", seed, s.broken);
-    printf("sim: seed %" PRIu64 ": %s, %" PRIu64 " events, hash %016" PRIx64 "\n", seed, ok ? "OK" : "FAILED", stats.events,
-           s.hash);
+    printf("sim: seed %" PRIu64 ": %s, %" PRIu64 " events, hash %016" PRIx64 "\n", seed,
+           ok ? "OK" : "FAILED", stats.events, s.hash);
     sim_release(&s);
     return !ok;
 }

@@ -1,7 +1,7 @@
 /* The network: one connection per worker process or admin, each direction in order, with delays.
  *
- * What can go wrong: a cut that both sides see, or one, or none (what is sent vanishes until a side finds out by
- * its heartbeats); a side that dies with or without a word from its kernel. */
+ * What can go wrong: a cut that both sides see, or one, or none (what is sent vanishes until a side
+ * finds out by its heartbeats); a side that dies with or without a word from its kernel. */
 #include <inttypes.h>
 
 #include "tests/sim/sim.h"
@@ -29,10 +29,12 @@ static bool daemon_side(const struct sim *s, const struct conn *c)
     return c->open_d && s->daemon.up && c->life == s->daemon.life;
 }
 
-static const char *const from_worker[] = {"?",       "Hello",   "Join",         "Heartbeat", "Restored",    "RestoreFailed", "AckBatch",
-                                          "Decline", "Barrier", "TaskFinished", "Confirm",   "HolderGone",  "Leave"};
-static const char *const to_worker[] = {"?",       "Welcome", "Refused",  "Joined", "Parked", "HeartbeatAck", "Start", "Run",
-                                        "Resumed", "Trigger", "Complete", "Abort",  "Rewind", "Fenced",       "Bye",   "Stop"};
+static const char *const from_worker[] = {
+    "?",       "Hello",   "Join",         "Heartbeat", "Restored",   "RestoreFailed", "AckBatch",
+    "Decline", "Barrier", "TaskFinished", "Confirm",   "HolderGone", "Leave"};
+static const char *const to_worker[] = {
+    "?",       "Welcome", "Refused",  "Joined", "Parked", "HeartbeatAck", "Start", "Run",
+    "Resumed", "Trigger", "Complete", "Abort",  "Rewind", "Fenced",       "Bye",   "Stop"};
 
 /* What arrives, in the trace; heartbeats would drown the rest. */
 static void note_frame(struct sim *s, const struct conn *c, struct tide_bytes frame, bool to_daemon)
@@ -72,7 +74,9 @@ static void closed_d(struct sim *s, void *arg, uint64_t x)
     c->open_d = false;
     if (!c->welcomed) return;
     note(s, "daemon: session %" PRIu64 " is gone", c->session);
-    daemon_feed(s, (struct event){.type = EV_CLOSED, .session = c->session, .text = "the connection was closed"});
+    daemon_feed(s, (struct event){.type = EV_CLOSED,
+                                  .session = c->session,
+                                  .text = "the connection was closed"});
 }
 
 /* ---- towards the worker */
@@ -96,6 +100,7 @@ static void closed_w(struct sim *s, void *arg, uint64_t x)
     if (s->admin == c) s->admin = NULL;
     if (!p || !p->alive || p->conn != c) return;
     p->conn = NULL;
+    p->cut_at = s->now;
     tide_session_disconnected(p->session, proc_now(s, p));
     proc_pump(s, p);
 }
@@ -110,7 +115,8 @@ static void send(struct sim *s, struct conn *c, struct tide_bytes frames, bool t
         size_t n = tide_get_u32(frames.data);
         must(s, n <= frames.len - TIDE_FRAME_HEADER, "a frame of %zu bytes is cut short", n);
         struct message *m = sim_alloc(s, sizeof *m);
-        *m = (struct message){c, sim_bytes(s, (struct tide_bytes){frames.data + TIDE_FRAME_HEADER, n})};
+        *m = (struct message){
+            c, sim_bytes(s, (struct tide_bytes){frames.data + TIDE_FRAME_HEADER, n})};
         uint64_t at = s->now + delay(s);
         if (at < *last) at = *last;
         *last = at;
@@ -149,7 +155,8 @@ static struct conn *conn_new(struct sim *s, struct proc *p)
 static void connected(struct sim *s, void *arg, uint64_t x)
 {
     struct proc *p = arg;
-    if (!p->alive || p->over || p->conn || x != p->connects || proc_frozen(s, p, connected, arg, x)) return;
+    if (!p->alive || p->over || p->conn || x != p->connects || proc_frozen(s, p, connected, arg, x))
+        return;
     if (!s->daemon.up || s->now < p->dark_until) {
         tide_session_disconnected(p->session, proc_now(s, p));
     } else {
@@ -211,8 +218,8 @@ void net_close_by_worker(struct sim *s, struct conn *c)
 
 void net_cut(struct sim *s, struct conn *c, bool daemon_sees, bool worker_sees)
 {
-    note(s, "net: session %" PRIu64 " is cut%s%s", c->session, daemon_sees ? ", the daemon sees it" : "",
-         worker_sees ? ", the worker sees it" : "");
+    note(s, "net: session %" PRIu64 " is cut%s%s", c->session,
+         daemon_sees ? ", the daemon sees it" : "", worker_sees ? ", the worker sees it" : "");
     c->hole_d = c->hole_w = true;
     if (daemon_sees) sim_at(s, s->now + delay(s), closed_d, c, 0);
     if (worker_sees) sim_at(s, s->now + delay(s), closed_w, c, 0);

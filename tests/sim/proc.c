@@ -1,5 +1,5 @@
-/* Worker processes: each hosts the shipped session, carries out its deliveries, and runs the tasks of its slot.
- * A supervisor starts one process per slot, and another when that one has died. */
+/* Worker processes: each hosts the shipped session, carries out its deliveries, and runs the tasks
+ * of its slot. A supervisor starts one process per slot, and another when that one has died. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -49,7 +49,8 @@ static void timer(struct sim *s, void *arg, uint64_t x)
         /* a timer that does not move time on, again and again, is a loop that never rests */
         p->idle_ticks = s->now == p->last_tick ? p->idle_ticks + 1 : 0;
         p->last_tick = s->now;
-        must(s, p->idle_ticks < 200, "w%u/%u: its session wants the same moment again and again", p->slot, p->pid);
+        must(s, p->idle_ticks < 200, "w%u/%u: its session wants the same moment again and again",
+             p->slot, p->pid);
         tide_session_tick(p->session, proc_now(s, p));
     }
     proc_pump(s, p);
@@ -58,7 +59,9 @@ static void timer(struct sim *s, void *arg, uint64_t x)
 static void rewound(struct sim *s, void *arg, uint64_t generation)
 {
     struct task *t = arg;
-    if (!t->proc->alive || t->generation != generation || proc_frozen(s, t->proc, rewound, arg, generation)) return;
+    if (!t->proc->alive || t->generation != generation ||
+        proc_frozen(s, t->proc, rewound, arg, generation))
+        return;
     tide_session_rewound(t->proc->session, t->number, proc_now(s, t->proc));
     proc_pump(s, t->proc);
 }
@@ -67,30 +70,34 @@ static void holder(struct sim *s, struct proc *p, uint32_t pid, uint64_t start_t
 {
     bool gone = true;
     for (struct proc *q = s->procs; q; q = q->next)
-        if (q->alive && q->pid == pid && q->start_time == start_time && !strcmp(q->boot, p->boot)) gone = false;
+        if (q->alive && q->pid == pid && q->start_time == start_time && !strcmp(q->boot, p->boot))
+            gone = false;
     note(s, "w%u/%u: the holder with pid %u is %s", p->slot, p->pid, pid, gone ? "gone" : "there");
     tide_session_holder(p->session, gone, proc_now(s, p));
 }
 
-/* Acks come again, from whatever attempt they are: duplicates change nothing, stale ones count nowhere. */
+/* Acks come again, from whatever attempt they are: duplicates change nothing, stale ones count
+ * nowhere. */
 static void say_again(struct sim *s, void *arg, uint64_t x)
 {
     struct proc *p = arg;
     if (!p->alive || p->over || proc_frozen(s, p, say_again, arg, x)) return;
     if (!p->conn || !p->conn->joined) return;
-    note(s, "w%u/%u: says its last acks again", p->slot, p->pid);
-    net_to_daemon(s, p->conn, p->acks);
+    note(s, "w%u/%u: says something again", p->slot, p->pid);
+    net_to_daemon(s, p->conn, p->word);
 }
 
-/* Looks at what the session sends: whether it joins, and its acks. */
+/* Looks at what the session sends: whether it joins, and what may be said again. */
 static void look_at(struct sim *s, struct proc *p, struct tide_bytes frames)
 {
     while (frames.len > TIDE_FRAME_HEADER) {
-        struct tide_bytes content, body = {frames.data + TIDE_FRAME_HEADER, tide_get_u32(frames.data)};
+        struct tide_bytes content,
+            body = {frames.data + TIDE_FRAME_HEADER, tide_get_u32(frames.data)};
         uint32_t field = tide_frame_peek(body, &content);
         if (field == 2) p->conn->joined = true;
-        if (field == 6 && p->hasty) {
-            p->acks = sim_bytes(s, (struct tide_bytes){frames.data, TIDE_FRAME_HEADER + body.len});
+        bool acks = field == 6, other = field >= 4 && field <= 10 && percent(s, 15);
+        if (p->hasty && (acks || other)) {
+            p->word = sim_bytes(s, (struct tide_bytes){frames.data, TIDE_FRAME_HEADER + body.len});
             if (percent(s, 30)) sim_at(s, s->now + below(s, 600 * MS), say_again, p, 0);
         }
         frames.data += TIDE_FRAME_HEADER + body.len;
@@ -121,7 +128,10 @@ static void to_task(struct sim *s, struct proc *p, const struct tide_delivery *d
     case TIDE_DO_RESTORE: flow_restore(s, t, d); break;
     case TIDE_DO_RUN: flow_run(s, t); break;
     case TIDE_DO_TRIGGER: break;
-    case TIDE_DO_BLOCK: t->blocked |= 1u << d->channel; break;
+    case TIDE_DO_BLOCK:
+        if (!t->blocked) t->blocked_since = s->now;
+        t->blocked |= 1u << d->channel;
+        break;
     case TIDE_DO_UNBLOCK:
         t->blocked &= ~(1u << d->channel);
         flow_wake(s, t, s->now);
@@ -140,9 +150,9 @@ static void to_task(struct sim *s, struct proc *p, const struct tide_delivery *d
 }
 
 static const char *const delivery_name[] = {
-    "?",        "connect",  "send", "close",  "restore", "run",      "trigger", "block",   "unblock",      "forward",
-    "snapshot", "complete", "abort", "ended", "rewind",  "fenced",   "unfenced", "stop",   "refused",      "check holder",
-    "note"};
+    "?",      "connect", "send",     "close",    "restore",  "run",          "trigger",
+    "block",  "unblock", "forward",  "snapshot", "complete", "abort",        "ended",
+    "rewind", "fenced",  "unfenced", "stop",     "refused",  "check holder", "note"};
 
 static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery *d)
 {
@@ -154,10 +164,11 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
             note(s, "w%u/%u: %s %.*s", p->slot, p->pid, delivery_name[d->type], (int)d->text.len,
                  d->text.len ? (const char *)d->text.data : "");
         else if (d->type == TIDE_DO_BLOCK || d->type == TIDE_DO_UNBLOCK)
-            note(s, "w%u/%u: %s %s channel %u", p->slot, p->pid, task_name(s, d->task), delivery_name[d->type], d->channel);
+            note(s, "w%u/%u: %s %s channel %u", p->slot, p->pid, task_name(s, d->task),
+                 delivery_name[d->type], d->channel);
         else
-            note(s, "w%u/%u: %s %s %" PRIu64 "%s", p->slot, p->pid, task_name(s, d->task), delivery_name[d->type],
-                 d->round, d->has_handle ? ", owed" : "");
+            note(s, "w%u/%u: %s %s %" PRIu64 "%s", p->slot, p->pid, task_name(s, d->task),
+                 delivery_name[d->type], d->round, d->has_handle ? ", owed" : "");
     }
     switch (d->type) {
     case TIDE_DO_CONNECT: net_connect(s, p); break;
@@ -168,6 +179,7 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
         break;
     case TIDE_DO_CLOSE:
         if (p->conn) net_close_by_worker(s, p->conn);
+        if (p->conn) p->cut_at = s->now;
         p->conn = NULL;
         p->connects++; /* one that is being opened is not wanted any more */
         tide_session_disconnected(p->session, now);
@@ -208,7 +220,8 @@ void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame)
     if (!p->alive) return;
     uint32_t field = tide_frame_peek(frame, &content);
     /* Start, Rewind, Fenced, Stop: words after which an attempt may end */
-    if (field == 6 || field == 12 || field == 13 || field == 15 || field == 2) p->told_rewind = true;
+    if (field == 6 || field == 12 || field == 13 || field == 15 || field == 2)
+        p->told_rewind = true;
     tide_session_frame(p->session, frame, proc_now(s, p));
     proc_pump(s, p);
 }
@@ -239,9 +252,15 @@ static void session_open(struct sim *s, struct proc *p)
 void proc_start(struct sim *s, void *arg, uint64_t slot)
 {
     (void)arg;
-    if (s->job_over || (s->current[slot] && s->current[slot]->alive && s->now >= s->current[slot]->thaw_at)) return;
+    if (s->job_over ||
+        (s->current[slot] && s->current[slot]->alive && s->now >= s->current[slot]->thaw_at))
+        return;
     struct proc *p = sim_alloc(s, sizeof *p), *old = s->current[slot];
-    *p = (struct proc){.next = s->procs, .slot = (uint32_t)slot, .pid = ++s->next_pid, .alive = true, .timer_at = NEVER};
+    *p = (struct proc){.next = s->procs,
+                       .slot = (uint32_t)slot,
+                       .pid = ++s->next_pid,
+                       .alive = true,
+                       .timer_at = NEVER};
     p->start_time = 1000 + p->pid * 7;
     p->hasty = percent(s, 15);
     p->clock = between(s, SECOND, 100 * (uint64_t)SECOND);
@@ -257,7 +276,8 @@ void proc_start(struct sim *s, void *arg, uint64_t slot)
     for (uint32_t i = 0; i < s->flow.tasks; i++) {
         if (s->slot_of[i] != slot) continue;
         const struct flow_task *f = &s->flow.task[i];
-        int64_t n = tide_session_add_task(p->session, tide_bytes_of(s->flow.uid[f->op]), f->subtask, f->n_in);
+        int64_t n = tide_session_add_task(p->session, tide_bytes_of(s->flow.uid[f->op]), f->subtask,
+                                          f->n_in);
         must(s, n == (int64_t)i, "task %s has number %d instead of %u", task_name(s, i), (int)n, i);
         struct task *t = p->task[i] = sim_alloc(s, sizeof *t);
         *t = (struct task){.proc = p, .number = i, .turn_at = NEVER};
@@ -270,7 +290,8 @@ void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish)
 {
     if (!p->alive) return;
     s->daemon.resume = false;
-    note(s, "w%u/%u: dies: %s%s", p->slot, p->pid, why, vanish ? ", without a word to its peers" : "");
+    note(s, "w%u/%u: dies: %s%s", p->slot, p->pid, why,
+         vanish ? ", without a word to its peers" : "");
     s->stats->worker_crashes++;
     p->alive = false;
     for (uint32_t i = 0; i < TASKS_MAX; i++)
@@ -279,7 +300,8 @@ void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish)
     tide_session_free(p->session);
     p->session = NULL;
     if (s->current[p->slot] == p && !s->job_over)
-        sim_at(s, s->now + between(s, 5 * MS, s->calm || percent(s, 70) ? 50 * MS : 600 * MS), proc_start, NULL, p->slot);
+        sim_at(s, s->now + between(s, 5 * MS, s->calm || percent(s, 70) ? 50 * MS : 600 * MS),
+               proc_start, NULL, p->slot);
 }
 
 /* Ends in good order: says so, and goes a little later. */

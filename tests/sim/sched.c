@@ -103,7 +103,8 @@ static void push(struct sim *s, struct event_entry e)
         if (!s->heap) abort();
     }
     uint32_t i = s->heap_n++;
-    for (; i && sooner(&e, &s->heap[(i - 1) / 2]); i = (i - 1) / 2) s->heap[i] = s->heap[(i - 1) / 2];
+    for (; i && sooner(&e, &s->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        s->heap[i] = s->heap[(i - 1) / 2];
     s->heap[i] = e;
 }
 
@@ -144,7 +145,8 @@ bool sim_step(struct sim *s)
 
 static void mix(struct sim *s, const char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++) s->hash = (s->hash ^ (uint8_t)p[i]) * 0x100000001b3u;
+    for (size_t i = 0; i < n; i++)
+        s->hash = (s->hash ^ (uint8_t)p[i]) * 0x100000001b3u;
 }
 
 void note(struct sim *s, const char *format, ...)
@@ -187,7 +189,11 @@ void sim_reset(struct sim *s, uint64_t seed)
         pool = next;
     }
     if (pool) pool->used = 0;
-    struct sim keep = {.heap = s->heap, .heap_cap = s->heap_cap, .pool = pool, .trace = s->trace, .stats = s->stats};
+    struct sim keep = {.heap = s->heap,
+                       .heap_cap = s->heap_cap,
+                       .pool = pool,
+                       .trace = s->trace,
+                       .stats = s->stats};
     *s = keep;
     s->seed = seed;
     s->hash = 0xcbf29ce484222325u;

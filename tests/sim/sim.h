@@ -133,7 +133,8 @@ struct task { /* one task in one process */
     uint32_t blocked; /* inputs, by the task's own numbers */
     bool told_finished;
     uint64_t wedged_until, next_record, turn_at;
-    uint32_t generation; /* rises with every restore and rewind: late uploads see it */
+    uint64_t blocked_since; /* when the first of its inputs was blocked */
+    uint32_t generation;    /* rises with every restore and rewind: late uploads see it */
 };
 
 /* ---- processes and connections */
@@ -144,7 +145,7 @@ struct conn {
     struct proc *proc;      /* NULL: an admin */
     bool open_d, open_w;    /* as each side sees it */
     bool hole_d, hole_w;    /* what is sent to the daemon (to the worker) vanishes */
-    bool welcomed, joined; /* joined: a Join was sent on it */
+    bool welcomed, joined;  /* joined: a Join was sent on it */
     uint64_t at_d, at_w;    /* when the last byte sent so far arrives */
 };
 
@@ -153,9 +154,10 @@ struct proc {
     uint32_t slot, pid;
     uint64_t start_time;
     char boot[16];
-    bool alive, over; /* over: told to stop, or refused for good */
+    bool alive, over;             /* over: told to stop, or refused for good */
     uint64_t thaw_at, dark_until; /* dark: cannot reach the daemon */
-    uint64_t clock; /* its clock is that much ahead of ours */
+    uint64_t cut_at;              /* when it last lost its connection */
+    uint64_t clock;               /* its clock is that much ahead of ours */
     struct tide_session *session;
     struct conn *conn;
     uint64_t timer_at;
@@ -163,9 +165,9 @@ struct proc {
     struct task *task[TASKS_MAX];
     uint64_t last_tick;
     uint32_t idle_ticks, pumps, connects;
-    bool hasty;             /* says again, at odd moments, what it has acked; the protocol lets it */
-    struct tide_bytes acks; /* the frame that it said last */
-    bool told_rewind; /* the daemon has said something that may end its attempt */
+    bool hasty;             /* says again, at odd moments, what it has said; the protocol lets it */
+    struct tide_bytes word; /* the frame that it may say again */
+    bool told_rewind;       /* the daemon has said something that may end its attempt */
 };
 
 /* ---- the history, as the checker keeps it */
@@ -174,8 +176,8 @@ struct attempt {
     struct attempt *next;
     uint64_t number, external, incarnation;
     struct pipe pipe[CHANNELS_MAX];
-    bool row; /* durable */
-    bool rewound; /* somebody was told so */
+    bool row;          /* durable */
+    bool rewound;      /* somebody was told so */
     uint32_t restored; /* tasks that have restored */
     uint32_t member_pid[TASKS_MAX];
     uint64_t member_start[TASKS_MAX];
@@ -218,7 +220,7 @@ struct d_snapshot {
     struct tide_bytes directory, ended, head, *chunks;
     uint32_t n_chunks;
     uint64_t durable_at;
-    uint32_t ended_mask; /* tasks ended once it is restored */
+    uint32_t ended_mask;          /* tasks ended once it is restored */
     struct state task[TASKS_MAX]; /* what its artifacts say, or the end of a task that had ended */
 };
 struct d_owed {
@@ -299,19 +301,20 @@ struct daemon {
     uint64_t clock, wall; /* ahead of ours */
     uint64_t next_session, timer_at, thaw_at, started_at;
     uint64_t incarnation, nonce;
-    bool doomed;      /* crashes at one of the next action boundaries */
-    bool silent;      /* an outcome was unknown: not a word any more */
-    bool asked_down;  /* SIGTERM */
+    bool doomed;     /* crashes at one of the next action boundaries */
+    bool silent;     /* an outcome was unknown: not a word any more */
+    bool asked_down; /* SIGTERM */
     uint32_t steps;
-    bool resume;      /* the attempt of before the crash must go on */
+    bool resume; /* the attempt of before the crash must go on */
     uint64_t resume_attempt;
 };
 
 /* ---- all of it */
 
 struct sim_stats {
-    uint64_t histories, finished, held, rounds, complete, aborted, daemon_crashes, worker_crashes, attempts, resumed,
-        fenced, deleted, savepoints, published, parts_dropped, refused_acks, events, steps, deliver;
+    uint64_t histories, finished, held, rounds, complete, aborted, daemon_crashes, worker_crashes,
+        attempts, resumed, fenced, deleted, savepoints, published, parts_dropped, refused_acks,
+        events, steps, deliver;
     uint64_t abort_codes[16];
 };
 
@@ -355,6 +358,7 @@ struct sim {
     struct part *parts;
     uint32_t n_parts;
     record_set published;
+    uint64_t last_effect[TASKS_MAX]; /* round for which each task last published something new */
     uint64_t newest_published, calm_since, lag_until, wake_stuck;
     uint64_t fail_restore_until, decline_until;
     struct conn *admin;
@@ -362,22 +366,22 @@ struct sim {
 };
 
 enum climate {
-    CL_KILL = 1 << 0,      /* workers are killed */
-    CL_VANISH = 1 << 1,    /* workers vanish with their host: nobody gets a FIN */
-    CL_FREEZE = 1 << 2,    /* workers stand still, and may be replaced meanwhile */
-    CL_CUT = 1 << 3,       /* connections are cut, noticed by both sides or by one */
-    CL_DARK = 1 << 4,      /* a worker cannot reach the daemon for a while */
-    CL_CRASH = 1 << 5,     /* the daemon crashes at an action boundary */
-    CL_DOWN = 1 << 6,      /* the daemon is shut down in good order */
-    CL_PAUSE = 1 << 7,     /* the daemon stands still */
-    CL_STORE = 1 << 8,     /* the store is slow, full, or does not answer */
-    CL_UNKNOWN = 1 << 9,   /* an outcome is unknown */
-    CL_FILES = 1 << 10,    /* file lanes are slow or fail */
-    CL_WEDGE = 1 << 11,    /* a task does not read */
-    CL_DECLINE = 1 << 12,  /* tasks decline, restores fail */
-    CL_ADMIN = 1 << 13,    /* savepoints and checkpoints by hand */
-    CL_LAG = 1 << 14,      /* the network is slow at times */
-    CL_CLOCK = 1 << 15,    /* the wall clock jumps */
+    CL_KILL = 1 << 0,     /* workers are killed */
+    CL_VANISH = 1 << 1,   /* workers vanish with their host: nobody gets a FIN */
+    CL_FREEZE = 1 << 2,   /* workers stand still, and may be replaced meanwhile */
+    CL_CUT = 1 << 3,      /* connections are cut, noticed by both sides or by one */
+    CL_DARK = 1 << 4,     /* a worker cannot reach the daemon for a while */
+    CL_CRASH = 1 << 5,    /* the daemon crashes at an action boundary */
+    CL_DOWN = 1 << 6,     /* the daemon is shut down in good order */
+    CL_PAUSE = 1 << 7,    /* the daemon stands still */
+    CL_STORE = 1 << 8,    /* the store is slow, full, or does not answer */
+    CL_UNKNOWN = 1 << 9,  /* an outcome is unknown */
+    CL_FILES = 1 << 10,   /* file lanes are slow or fail */
+    CL_WEDGE = 1 << 11,   /* a task does not read */
+    CL_DECLINE = 1 << 12, /* tasks decline, restores fail */
+    CL_ADMIN = 1 << 13,   /* savepoints and checkpoints by hand */
+    CL_LAG = 1 << 14,     /* the network is slow at times */
+    CL_CLOCK = 1 << 15,   /* the wall clock jumps */
     CL_ALL = (1 << 16) - 1
 };
 
@@ -387,7 +391,8 @@ uint64_t below(struct sim *s, uint64_t n);                    /* 0 to n - 1 */
 uint64_t between(struct sim *s, uint64_t low, uint64_t high); /* both included */
 bool percent(struct sim *s, uint32_t p);
 void sim_at(struct sim *s, uint64_t when, sim_fn *fn, void *arg, uint64_t x);
-void sim_at_late(struct sim *s, uint64_t when, sim_fn *fn, void *arg, uint64_t x); /* after all else of that time */
+void sim_at_late(struct sim *s, uint64_t when, sim_fn *fn, void *arg,
+                 uint64_t x); /* after all else of that time */
 bool sim_step(struct sim *s);
 void *sim_alloc(struct sim *s, size_t size); /* zeroed, lives as long as the history */
 char *sim_text(struct sim *s, const char *text);
@@ -406,7 +411,8 @@ void daemon_start(struct sim *s, void *arg, uint64_t x);
 void daemon_crash(struct sim *s, const char *why, bool vanish);
 void daemon_feed(struct sim *s, struct event ev);
 void daemon_shutdown(struct sim *s);
-bool daemon_frozen(struct sim *s, sim_fn *fn, void *arg, uint64_t x); /* true: put off until it thaws */
+bool daemon_frozen(struct sim *s, sim_fn *fn, void *arg,
+                   uint64_t x); /* true: put off until it thaws */
 void daemon_hello(struct sim *s, struct conn *c, struct tide_bytes frame);
 
 /* store.c */
@@ -421,7 +427,8 @@ struct d_round *store_round(struct sim *s, uint64_t round);
 /* files.c */
 void files_do(struct sim *s, enum file_op op, const char *path, uint64_t tag);
 void files_crash(struct sim *s);
-int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task, const struct state *st);
+int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task,
+                const struct state *st);
 const struct state *files_read(struct sim *s, struct tide_bytes directory, uint32_t task);
 struct directory *files_find(struct sim *s, const char *path, size_t len);
 
@@ -476,13 +483,14 @@ void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *session
 void check_handed(struct sim *s, const struct tide_commit *c);
 void check_durable(struct sim *s, const struct tide_commit *c);
 void check_file(struct sim *s, enum file_op op, const char *path, bool executing);
-void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round, const struct state *st,
-                 struct part *const *parts, uint32_t n_parts);
+void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round,
+                 const struct state *st, struct part *const *parts, uint32_t n_parts);
 void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d);
-void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d, const struct state *st);
+void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d,
+                    const struct state *st);
 void check_publish(struct sim *s, struct task *t, struct part *p, const struct tide_delivery *d);
 void check_crashed(struct sim *s);
-void check_tick(struct sim *s); /* now and then: deadlines */
+void check_tick(struct sim *s);                         /* now and then: deadlines */
 bool check_owed(struct sim *s, const struct d_owed *o); /* not struck, and not published either */
 bool check_lively(struct sim *s);
 void check_end(struct sim *s);

@@ -1,10 +1,12 @@
 /* The fake store: a model in memory of what is durable, and a thread that takes its time.
  *
  * The usual way: commits queue up; an awaited one makes the thread take all that is queued, as one
- * group with one flush; when it is over each commit is durable as a whole, and whoever awaits one is told.
+ * group with one flush; when it is over each commit is durable as a whole, and whoever awaits one
+ * is told.
  *
- * What can go wrong: slow; full (that commit changes nothing); refused; an I/O error (every outcome of the group is unknown,
- * and the group durable or not); no answer at all; a crash (what was queued is lost, what was flying is durable or not). */
+ * What can go wrong: slow; full (that commit changes nothing); refused; an I/O error (every outcome
+ * of the group is unknown, and the group durable or not); no answer at all; a crash (what was
+ * queued is lost, what was flying is durable or not). */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -14,7 +16,8 @@ void store_init(struct sim *s)
 {
     struct store *st = &s->store;
     st->queue_end = &st->queue;
-    for (size_t i = 0; i < sizeof st->store_id.b; i++) st->store_id.b[i] = (uint8_t)rnd(s);
+    for (size_t i = 0; i < sizeof st->store_id.b; i++)
+        st->store_id.b[i] = (uint8_t)rnd(s);
 }
 
 struct d_snapshot *store_snapshot(struct sim *s, uint64_t round)
@@ -31,18 +34,22 @@ struct d_round *store_round(struct sim *s, uint64_t round)
     return NULL;
 }
 
-/* ---- applying one record; a record that the real store would refuse is a broken promise of the core */
+/* ---- applying one record; a record that the real store would refuse is a broken promise of the
+ * core */
 
 static struct d_round *round_row(struct sim *s, const struct tide_record *r)
 {
     struct d_round *d = store_round(s, r->round.number);
     if (d) {
-        must(s, r->type == TIDE_REC_ROUND_END, "round %" PRIu64 " begins twice in the store", r->round.number);
-        must(s, !d->ended || (!d->r.complete && !r->round.complete), "round %" PRIu64 " gets a second end in the store",
+        must(s, r->type == TIDE_REC_ROUND_END, "round %" PRIu64 " begins twice in the store",
              r->round.number);
-        must(s, d->r.attempt == r->round.attempt, "round %" PRIu64 " changes its attempt", r->round.number);
+        must(s, !d->ended || (!d->r.complete && !r->round.complete),
+             "round %" PRIu64 " gets a second end in the store", r->round.number);
+        must(s, d->r.attempt == r->round.attempt, "round %" PRIu64 " changes its attempt",
+             r->round.number);
         d->swept = false;
-        if (d->ended) return d; /* aborted again, since a worker still names it: the first reason stays */
+        if (d->ended)
+            return d; /* aborted again, since a worker still names it: the first reason stays */
     } else {
         d = sim_alloc(s, sizeof *d);
         d->next = s->store.rounds;
@@ -77,19 +84,22 @@ static void apply_snapshot(struct sim *s, const struct tide_record *r)
                              .n_chunks = r->snapshot.n_chunks,
                              .durable_at = s->now};
     d->chunks = sim_alloc(s, (d->n_chunks + 1) * sizeof *d->chunks);
-    for (uint32_t i = 0; i < d->n_chunks; i++) d->chunks[i] = sim_bytes(s, r->snapshot.chunks[i]);
+    for (uint32_t i = 0; i < d->n_chunks; i++)
+        d->chunks[i] = sim_bytes(s, r->snapshot.chunks[i]);
     s->store.snapshots = d;
 }
 
 static void apply_attempt(struct sim *s, const struct tide_record *r)
 {
     struct store *st = &s->store;
-    must(s, r->attempt.attempt > st->attempts, "attempt %" PRIu64 " was issued before (highest: %" PRIu64 ")",
-         r->attempt.attempt, st->attempts);
+    must(s, r->attempt.attempt > st->attempts,
+         "attempt %" PRIu64 " was issued before (highest: %" PRIu64 ")", r->attempt.attempt,
+         st->attempts);
     must(s, r->attempt.external > st->external, "external number %" PRIu64 " is not above %" PRIu64,
          r->attempt.external, st->external);
-    must(s, st->attempts == 0 || st->last.ended || st->dropped, "attempt %" PRIu64 " begins before %" PRIu64 " has ended",
-         r->attempt.attempt, st->attempts);
+    must(s, st->attempts == 0 || st->last.ended || st->dropped,
+         "attempt %" PRIu64 " begins before %" PRIu64 " has ended", r->attempt.attempt,
+         st->attempts);
     struct tide_catalog_attempt a = {.attempt = r->attempt.attempt,
                                      .incarnation = r->attempt.incarnation,
                                      .external = r->attempt.external,
@@ -117,17 +127,19 @@ static void apply_attempt(struct sim *s, const struct tide_record *r)
 static void apply_snapshot_state(struct sim *s, const struct tide_record *r)
 {
     struct d_snapshot *d = store_snapshot(s, r->snapshot_state.round);
-    must(s, d, "snapshot %" PRIu64 " changes its state and does not exist", r->snapshot_state.round);
-    must(s, r->snapshot_state.state == d->state + 1u, "snapshot %" PRIu64 " goes from %s to %s", d->round,
-         tide_snapshot_state_name(d->state), tide_snapshot_state_name(r->snapshot_state.state));
+    must(s, d, "snapshot %" PRIu64 " changes its state and does not exist",
+         r->snapshot_state.round);
+    must(s, r->snapshot_state.state == d->state + 1u, "snapshot %" PRIu64 " goes from %s to %s",
+         d->round, tide_snapshot_state_name(d->state),
+         tide_snapshot_state_name(r->snapshot_state.state));
     d->state = r->snapshot_state.state;
 }
 
 static void apply_owed(struct sim *s, const struct tide_record *r)
 {
     struct d_owed *o = sim_alloc(s, sizeof *o);
-    *o = (struct d_owed){s->store.owed, r->owed.round, sim_bytes(s, r->owed.uid), sim_bytes(s, r->owed.handle),
-                         r->owed.subtask};
+    *o = (struct d_owed){s->store.owed, r->owed.round, sim_bytes(s, r->owed.uid),
+                         sim_bytes(s, r->owed.handle), r->owed.subtask};
     s->store.owed = o;
 }
 
@@ -146,7 +158,8 @@ static void apply_strike(struct sim *s, const struct tide_record *r)
 static void apply_operation(struct sim *s, const struct tide_record *r)
 {
     struct d_operation *d = s->store.operations;
-    while (d && d->o.id != r->operation.id) d = d->next;
+    while (d && d->o.id != r->operation.id)
+        d = d->next;
     if (!d) {
         d = sim_alloc(s, sizeof *d);
         d->next = s->store.operations;
@@ -179,8 +192,9 @@ static void apply_job(struct sim *s, const struct tide_record *r)
         st->created_wall = r->job_new.created_wall;
         break;
     case TIDE_REC_JOB_STATE:
-        must(s, !tide_job_ended(st->state) || r->job_state.state == st->state, "the job has ended as %s and becomes %s",
-             tide_job_state_name(st->state), tide_job_state_name(r->job_state.state));
+        must(s, !tide_job_ended(st->state) || r->job_state.state == st->state,
+             "the job has ended as %s and becomes %s", tide_job_state_name(st->state),
+             tide_job_state_name(r->job_state.state));
         st->state = r->job_state.state;
         st->cause = sim_bytes(s, r->job_state.cause);
         if (r->job_state.snapshot) st->ended_snapshot = r->job_state.snapshot;
@@ -232,10 +246,13 @@ static bool refuses(struct sim *s, const struct tide_commit *c)
         if (r->type == TIDE_REC_ATTEMPT) attempt = r->attempt.attempt;
         if (r->type == TIDE_REC_ROUND_END) ended = r->round.number;
         if (r->type == TIDE_REC_ATTEMPT_RUN || r->type == TIDE_REC_ATTEMPT_END) {
-            uint64_t n = r->type == TIDE_REC_ATTEMPT_RUN ? r->attempt_run.attempt : r->attempt_end.attempt;
+            uint64_t n =
+                r->type == TIDE_REC_ATTEMPT_RUN ? r->attempt_run.attempt : r->attempt_end.attempt;
             if (n != attempt && !check_attempt(s, n)->row) return true;
         }
-        if (r->type == TIDE_REC_ROUND_TIMES && !store_round(s, r->times.number) && r->times.number != ended) return true;
+        if (r->type == TIDE_REC_ROUND_TIMES && !store_round(s, r->times.number) &&
+            r->times.number != ended)
+            return true;
         if (r->type != TIDE_REC_ROUND_SWEPT) continue;
         round = store_round(s, r->swept.number);
         if ((!round || !round->ended || round->r.complete) && r->swept.number != ended) return true;
@@ -246,7 +263,8 @@ static bool refuses(struct sim *s, const struct tide_commit *c)
 static void apply(struct sim *s, const struct tide_commit *c)
 {
     must(s, c->rc == 0, "a commit with rc %d was handed to the store", c->rc);
-    for (const struct tide_record *r = c->first; r; r = r->next) apply_record(s, r);
+    for (const struct tide_record *r = c->first; r; r = r->next)
+        apply_record(s, r);
     check_durable(s, c);
 }
 
@@ -276,7 +294,8 @@ static void take_off(struct sim *s)
 {
     struct store *st = &s->store;
     bool awaited = false;
-    for (struct tide_commit *c = st->queue; c; c = c->next) awaited = awaited || c->awaited;
+    for (struct tide_commit *c = st->queue; c; c = c->next)
+        awaited = awaited || c->awaited;
     if (st->busy || !awaited) return;
     st->busy = true;
     st->flying = st->queue;
@@ -290,7 +309,8 @@ static void take_off(struct sim *s)
 
 static enum tide_outcome fate(struct sim *s)
 {
-    if (s->now < s->store.full_until && percent(s, 70)) return TIDE_NO_SPACE;
+    if (s->now < s->store.full_until && percent(s, 70))
+        return percent(s, 90) ? TIDE_NO_SPACE : TIDE_REFUSED;
     return TIDE_STORED;
 }
 
@@ -317,7 +337,8 @@ static void land(struct sim *s, void *arg, uint64_t life)
         if (c->awaited) {
             struct outcome *o = sim_alloc(s, sizeof *o);
             uint64_t round = 0;
-            for (const struct tide_record *r = c->first; r && (outcome == TIDE_NO_SPACE || refused); r = r->next)
+            for (const struct tide_record *r = c->first;
+                 r && (outcome == TIDE_NO_SPACE || outcome == TIDE_REFUSED); r = r->next)
                 if (r->type == TIDE_REC_SNAPSHOT) round = r->snapshot.round;
             *o = (struct outcome){c->tag, life, round, outcome};
             sim_at(s, s->now + below(s, MS), tell, o, 0);
@@ -375,7 +396,8 @@ static void loaded(struct sim *s, void *arg, uint64_t x)
     tide_buf_init(&image, 1u << 20);
     if (!l->rc) tide_manifest_put(&image, d->head, d->chunks, d->n_chunks);
     note(s, "store: manifest of %" PRIu64 ": %d", l->round, l->rc);
-    struct event ev = {.type = EV_MANIFEST, .tag = l->tag, .rc = l->rc, .bytes = {image.data, image.len}};
+    struct event ev = {
+        .type = EV_MANIFEST, .tag = l->tag, .rc = l->rc, .bytes = {image.data, image.len}};
     if (l->rc) ev.text = "a planted fault";
     /* the bytes are borrowed for the call; in a jump out they belong to the history */
     struct tide_bytes copy = sim_bytes(s, ev.bytes);
@@ -407,30 +429,38 @@ static void catalog_job(struct sim *s, struct tide_catalog_job *j)
                                    .attempts = st->attempts,
                                    .last = st->last};
     uint32_t n = 0;
-    for (struct d_snapshot *d = st->snapshots; d; d = d->next) n += d->state != TIDE_DELETED;
+    for (struct d_snapshot *d = st->snapshots; d; d = d->next)
+        n += d->state != TIDE_DELETED;
     j->snapshots = sim_alloc(s, (n + 1) * sizeof *j->snapshots);
     j->n_snapshots = n;
     for (struct d_snapshot *d = st->snapshots; d; d = d->next) {
         if (d->state == TIDE_DELETED) continue;
         struct tide_catalog_snapshot *c = &j->snapshots[--n];
-        *c = (struct tide_catalog_snapshot){d->round, d->incarnation, d->attempt, d->parent, d->completed_wall,
-                                            d->begun_wall, d->bytes, d->kind, d->state, d->directory, d->ended, 0};
-        for (struct d_owed *o = st->owed; o; o = o->next) c->owed += o->round == d->round;
+        *c = (struct tide_catalog_snapshot){
+            d->round, d->incarnation, d->attempt, d->parent,    d->completed_wall, d->begun_wall,
+            d->bytes, d->kind,        d->state,   d->directory, d->ended,          0};
+        for (struct d_owed *o = st->owed; o; o = o->next)
+            c->owed += o->round == d->round;
     }
-    for (struct d_owed *o = st->owed; o; o = o->next) j->n_owed++;
+    for (struct d_owed *o = st->owed; o; o = o->next)
+        j->n_owed++;
     j->owed = sim_alloc(s, (j->n_owed + 1) * sizeof *j->owed);
     n = j->n_owed;
     for (struct d_owed *o = st->owed; o; o = o->next)
         j->owed[--n] = (struct tide_catalog_owed){o->round, o->uid, o->handle, o->subtask};
-    for (struct d_round *r = st->rounds; r; r = r->next) j->n_rounds += !r->ended || (!r->r.complete && !r->swept);
+    for (struct d_round *r = st->rounds; r; r = r->next)
+        j->n_rounds += !r->ended || (!r->r.complete && !r->swept);
     j->rounds = sim_alloc(s, (j->n_rounds + 1) * sizeof *j->rounds);
     n = j->n_rounds;
     for (struct d_round *r = st->rounds; r; r = r->next)
-        if (!r->ended || (!r->r.complete && !r->swept)) j->rounds[--n] = (struct tide_catalog_round){r->r, r->ended};
-    for (struct d_operation *o = st->operations; o; o = o->next) j->n_operations++;
+        if (!r->ended || (!r->r.complete && !r->swept))
+            j->rounds[--n] = (struct tide_catalog_round){r->r, r->ended};
+    for (struct d_operation *o = st->operations; o; o = o->next)
+        j->n_operations++;
     j->operations = sim_alloc(s, (j->n_operations + 1) * sizeof *j->operations);
     n = j->n_operations;
-    for (struct d_operation *o = st->operations; o; o = o->next) j->operations[--n] = o->o;
+    for (struct d_operation *o = st->operations; o; o = o->next)
+        j->operations[--n] = o->o;
 }
 
 struct tide_catalog *store_catalog(struct sim *s, struct tide_catalog *c)
@@ -450,7 +480,8 @@ struct tide_catalog *store_catalog(struct sim *s, struct tide_catalog *c)
                                .n_incarnations = st->n_incarnations};
     c->incarnations = sim_alloc(s, st->n_incarnations * sizeof *c->incarnations);
     for (uint32_t i = 0; i < st->n_incarnations; i++)
-        c->incarnations[i] = (struct tide_catalog_incarnation){st->incarnations[i].number, st->incarnations[i].nonce};
+        c->incarnations[i] = (struct tide_catalog_incarnation){st->incarnations[i].number,
+                                                               st->incarnations[i].nonce};
     c->jobs = sim_alloc(s, sizeof *c->jobs);
     if (st->job) catalog_job(s, &c->jobs[c->n_jobs++]);
     return c;
