@@ -418,7 +418,7 @@ void check_tick(struct sim *s)
 {
     for (const struct proc *p = s->procs; p; p = p->next)
         for (uint32_t i = 0; p->alive && !p->over && s->now >= p->thaw_at && i < s->flow.tasks; i++)
-            if (p->task[i] && p->task[i]->running && p->task[i]->blocked)
+            if (p->task[i] && p->task[i]->running && p->task[i]->blocked && !p->task[i]->ended)
                 check_standing(s, p, p->task[i]);
     struct daemon *d = &s->daemon;
     uint64_t since = d->thaw_at > d->started_at ? d->thaw_at : d->started_at;

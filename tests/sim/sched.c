@@ -165,7 +165,7 @@ void note(struct sim *s, const char *format, ...)
     if ((size_t)n > sizeof line - 2) n = sizeof line - 2;
     line[n++] = '\n';
     mix(s, line, (size_t)n);
-    fwrite(line, 1, (size_t)n, stdout);
+    if (!s->quiet) fwrite(line, 1, (size_t)n, stdout);
 }
 
 void broken(struct sim *s, const char *format, ...)
@@ -193,6 +193,7 @@ void sim_reset(struct sim *s, uint64_t seed)
                        .heap_cap = s->heap_cap,
                        .pool = pool,
                        .trace = s->trace,
+                       .quiet = s->quiet,
                        .stats = s->stats};
     *s = keep;
     s->seed = seed;

@@ -327,7 +327,7 @@ struct event_entry {
 
 struct sim {
     uint64_t seed, now, rng[4], order, hash;
-    bool trace;
+    bool trace, quiet; /* quiet: the trace is hashed, not printed */
     struct event_entry *heap;
     uint32_t heap_n, heap_cap;
     struct pool_block *pool;
