@@ -297,7 +297,7 @@ static void do_replace(void)
 
 static void do_decline(void)
 {
-    struct proc *p = &procs[SOURCES + (int)draw(WORKERS - SOURCES)];
+    struct proc *p = &procs[draw(WORKERS - 1)]; /* not the sink: it is to have acked */
     old_aborted = watch.aborted;
     tell("%s is told to decline the next round", p->name);
     kill(p->pid, SIGUSR1);

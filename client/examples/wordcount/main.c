@@ -36,7 +36,7 @@ static const char usage[] =
     "  --index I          which of its stage it is, from 0 [0]\n"
     "  --host ADDRESS     IPv4 address to listen on for the other processes [127.0.0.1]\n"
     "  --rate BYTES       of all sources together, a second [0: as fast as it goes]\n"
-    "signals: SIGUSR1 declines the next snapshot, SIGUSR2 forgets --rate\n";
+    "signals: SIGUSR1 declines the next snapshot, after a moment, SIGUSR2 forgets --rate\n";
 
 enum option_id {
     OPT_CONNECT = 1,

@@ -11,8 +11,8 @@
 #include "worker.h"
 
 #define STATE_LEN 16 /* offset, size of the file */
-#define PACE_MS 50   /* with --rate: about this long from block to block */
-#define BLOCK_MIN 4096u
+#define PACE_MS 2    /* with --rate: about this long from block to block */
+#define BLOCK_MIN 256u
 
 struct source {
     struct input_file input;

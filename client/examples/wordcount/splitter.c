@@ -1,6 +1,6 @@
 /* Splitter: finds the words of each block and sends (word, how often) to the counter that owns the
- * word's key group. Counts of several blocks are sent together; since everything held back is sent
- * in front of each barrier, there is no state to snapshot.
+ * word's key group. While more blocks are waiting, their counts are sent together; since everything
+ * held back is sent in front of each barrier, there is no state to snapshot.
  *
  *   counts: any number of: 4 bytes how often, 4 bytes length, both little-endian, then the word */
 #include <stdlib.h>
@@ -111,6 +111,7 @@ void splitter_stage(const struct options *o, struct stage *stage)
         .self = s,
         .restore = splitter_restore,
         .data = splitter_data,
+        .idle = splitter_flush,
         .flush = splitter_flush,
         .drop = splitter_drop,
         .free = splitter_free,

@@ -22,6 +22,7 @@
 
 #define FRAMES_PER_TURN 32 /* then the daemon is listened to again */
 #define CUT_MAX_MS 60000
+#define DECLINE_AFTER_MS 100
 #define STATE_MAX ((uint64_t)4 << 30)
 
 struct worker {
@@ -32,9 +33,11 @@ struct worker {
     struct channels *channels;
     uint32_t inputs_with_data; /* inputs that have not said NO_MORE */
     bool no_more[PARALLELISM_MAX];
-    bool running;  /* between run and rewind */
-    bool finished; /* no more data comes from us */
-    bool ended;    /* and that is durable */
+    bool running;               /* between run and rewind */
+    bool finished;              /* no more data comes from us */
+    bool ended;                 /* and that is durable */
+    struct tide_snapshot *late; /* to be declined at decline_at; NULL: none */
+    int64_t decline_at;
     int exit_code;
 };
 
@@ -102,14 +105,25 @@ static void on_forward(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_S
     channels_put_all(w->channels, FRAME_BARRIER, barrier, TIDE_BARRIER_SIZE);
 }
 
+/* SIGUSR1: as a task would that writes its snapshot in the background, and fails. Until it says so,
+ * the tasks behind it have long taken theirs. */
+static void decline_late(struct worker *w, bool now)
+{
+    if (!w->late || (!now && now_ms() < w->decline_at)) return;
+    say("declining round %llu", (unsigned long long)tide_snapshot_round(w->late));
+    (void)tide_snapshot_done(w->late, TIDE_EIO, "told to decline by SIGUSR1", 0);
+    w->late = NULL;
+}
+
 static int on_snapshot(struct tide_task *t, struct tide_snapshot *s, void *user)
 {
     struct worker *w = user;
-    if (decline_next) {
+    (void)t;
+    if (decline_next && !w->late) {
         decline_next = 0;
-        say("declining round %llu", (unsigned long long)tide_snapshot_round(s));
-        tide_task_fail_reason(t, "told to decline by SIGUSR1");
-        return TIDE_ESTATE;
+        w->late = s;
+        w->decline_at = now_ms() + DECLINE_AFTER_MS;
+        return TIDE_EAGAIN;
     }
     return w->stage.snapshot ? w->stage.snapshot(w, w->stage.self, s) : 0;
 }
@@ -141,6 +155,7 @@ static void on_rewind(struct tide_task *t, const char *reason, void *user)
     struct worker *w = user;
     (void)t;
     say("rewind: %s", reason ? reason : "no reason given");
+    decline_late(w, true);
     channels_drop(w->channels);
     w->running = false;
     if (w->stage.drop) w->stage.drop(w, w->stage.self);
@@ -236,7 +251,10 @@ static int work(struct worker *w)
     for (int i = 0; i < FRAMES_PER_TURN; i++) {
         /* Barriers pass a full output as well, but only in their place behind the data. */
         if (channels_any_full(w->channels) && !w->ended) return -1;
-        if (!channels_next(w->channels, &f)) return -1;
+        if (!channels_next(w->channels, &f)) {
+            if (w->stage.idle) w->stage.idle(w, w->stage.self);
+            return -1;
+        }
         take_frame(w, &f);
         if (!w->running) return -1;
     }
@@ -250,6 +268,8 @@ static int worker_loop(struct worker *w)
     int fd = tide_worker_fd(w->tide);
     for (;;) {
         int sleep_ms = work(w);
+        decline_late(w, false);
+        if (w->late && (sleep_ms < 0 || sleep_ms > 10)) sleep_ms = 10;
         int64_t cut = channels_cut(w->channels);
         if (cut && !w->ended) {
             if (now_ms() - cut > CUT_MAX_MS) die("a data connection was cut and no rewind came");
@@ -316,6 +336,7 @@ int worker_run(const struct options *o, const struct stage *stage)
     if (rc) die("cannot host %s %u: %s", stage->uid, o->index, tide_strerror(rc));
 
     int code = worker_loop(&w);
+    decline_late(&w, true);
     tide_worker_free(w.tide);
     channels_free(w.channels);
     return code;

@@ -43,6 +43,8 @@ struct stage {
     int (*produce)(struct worker *w, void *self);
     /* One data frame. Called only while no output is full. */
     void (*data)(struct worker *w, void *self, const struct frame *f);
+    /* Nothing has arrived that could be worked on. */
+    void (*idle)(struct worker *w, void *self);
     /* Put out what belongs in front of a barrier, or of the end of data. */
     void (*flush)(struct worker *w, void *self);
     int (*snapshot)(struct worker *w, void *self, struct tide_snapshot *s);
