@@ -7,7 +7,7 @@ root=build/gate
 jobs=$(nproc)
 summary=() failed=0
 
-make_() { make --no-print-directory -j"$jobs" "$@"; }
+make_() { make --no-print-directory -k -j"$jobs" "$@"; }
 
 step_clang() {
     make_ check B=$root/clang CC=clang WERROR=-Werror SIM_SEEDS=500
@@ -18,7 +18,7 @@ step_asan() {
 }
 step_tsan() { # the areas that start threads
     TSAN_OPTIONS=halt_on_error=1 CK_TIMEOUT_MULTIPLIER=10 setarch -R \
-        make --no-print-directory -j"$jobs" check B=$root/tsan SAN=thread TIMEOUT=600 \
+        make --no-print-directory -k -j"$jobs" check B=$root/tsan SAN=thread TIMEOUT=600 \
         AREAS="storage client daemon"
 }
 step_valgrind() {
@@ -54,14 +54,14 @@ step_demo() {
     for seed in 1 2; do make_ demo BYTES=10M SEED=$seed || return; done
 }
 
-rm -rf $root
+[ -n "${STEPS:-}" ] || rm -rf $root
 mkdir -p $root
 for step in ${STEPS:-lint clang asan tsan valgrind plants install dist demo}; do
     began=$SECONDS
     printf 'gate: %-9s' "$step"
     if (step_"$step") >$root/"$step".log 2>&1; then result=ok; else result=FAILED failed=1; fi
     printf '%s, %d s\n' "$result" $((SECONDS - began))
-    [ $result = ok ] || tail -n 60 $root/"$step".log
+    [ $result = ok ] || grep -vE '^  (CC|LINK|PROTOC|TEST|AR) ' $root/"$step".log | tail -n 60
     summary+=("$(printf '  %-9s %-7s %4d s  %s' "$step" $result $((SECONDS - began)) \
         "$(grep -hE ': all passed$|^lint: clean|demo: OK' $root/"$step".log | tail -n 1)")")
 done

@@ -38,9 +38,7 @@ defined=$(nm --defined-only -g $objects | awk 'NF == 3 {print $3}' | sort -u)
 for object in $objects; do
     extra=''
     case $object in "$build"/daemon/core/*) extra=$core_only ;; esac
-    # Sanitizers, coverage and valgrind add imports of their own: they are not ours.
-    imports=$(nm -u "$object" | awk '{print $2}' |
-        grep -Ev '^(__(asan|ubsan|tsan|sanitizer|gcov|llvm)_|_GLOBAL_OFFSET_TABLE_)' || true)
+    imports=$(nm -u "$object" | awk '$2 != "_GLOBAL_OFFSET_TABLE_" {print $2}')
     while read -r symbol; do
         [ -z "$symbol" ] && continue
         grep -qxF -- "$symbol" <<<"$defined" && continue
