@@ -137,6 +137,15 @@ static void sent_complete(struct sim *s, struct tide_bytes content)
     must(s, r && store_snapshot(s, number),
          "Complete of round %" PRIu64 " is sent, and its row is not durable", number);
     must(s, !r->told_abort, "round %" PRIu64 " is told complete after it was told aborted", number);
+    /* what is owed from before the attempt has its effects before those of the attempt */
+    for (const struct d_owed *o = s->store.owed;
+         store_snapshot(s, number)->kind == TIDE_CHECKPOINT && o; o = o->next)
+        must(s,
+             o->round > check_attempt(s, s->store.attempts)->restored_from || o->round == number ||
+                 !check_owed(s, o),
+             "Complete of round %" PRIu64 " is sent while round %" PRIu64
+             " is owed from before the attempt",
+             number, o->round);
     if (!r->told_complete) note(s, "daemon: Complete of round %" PRIu64, number);
     r->told_complete = true;
 }
@@ -371,28 +380,32 @@ void check_publish(struct sim *s, struct task *t, struct part *p, const struct t
 
 /* ---- crash and return */
 
-/* The attempt goes on after the crash if nothing else goes wrong: all of its workers compute and
- * hold it. */
-void check_crashed(struct sim *s)
+/* The attempt must go on whatever happens to the daemon, if nothing else goes wrong: all of its
+ * workers compute and hold it, and can be reached. */
+void check_steady(struct sim *s)
 {
     struct daemon *d = &s->daemon;
-    for (struct round *r = s->rounds; r; r = r->next)
-        if (r->life == d->life) r->over = true;
     uint64_t number = s->store.attempts;
-    d->resume = number && s->store.last.running && !s->store.last.ended &&
-                s->store.state == TIDE_JOB_RUNNING && s->now >= s->lag_until;
-    d->resume_attempt = number;
     struct attempt *a = check_attempt(s, number);
-    d->resume = d->resume && !a->rewound;
+    d->resume_attempt = number;
+    d->resume = number && s->store.last.running && !s->store.last.ended && !a->rewound &&
+                s->store.state == TIDE_JOB_RUNNING && s->now >= s->lag_until;
     for (uint32_t t = 0; d->resume && t < s->flow.tasks; t++) {
         bool there = false;
         for (struct proc *p = s->procs; p; p = p->next)
-            there = there || (p->alive && s->now >= p->thaw_at && s->now >= p->dark_until &&
-                              p->pid == a->member_pid[t] && p->conn && p->conn->open_w &&
-                              !p->conn->hole_w && !p->conn->hole_d && p->task[t] &&
-                              p->task[t]->running && p->task[t]->attempt == number);
+            there = there || (p->alive && !p->over && s->now >= p->thaw_at &&
+                              s->now >= p->dark_until && p->pid == a->member_pid[t] && p->conn &&
+                              p->conn->open_w && !p->conn->hole_w && !p->conn->hole_d &&
+                              p->task[t] && p->task[t]->running && p->task[t]->attempt == number);
         d->resume = there;
     }
+}
+
+void check_crashed(struct sim *s)
+{
+    for (struct round *r = s->rounds; r; r = r->next)
+        if (r->life == s->daemon.life) r->over = true;
+    check_steady(s);
 }
 
 /* ---- now and then */

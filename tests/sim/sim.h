@@ -489,6 +489,7 @@ void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d
 void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d,
                     const struct state *st);
 void check_publish(struct sim *s, struct task *t, struct part *p, const struct tide_delivery *d);
+void check_steady(struct sim *s); /* the daemon is about to be away */
 void check_crashed(struct sim *s);
 void check_tick(struct sim *s);                         /* now and then: deadlines */
 bool check_owed(struct sim *s, const struct d_owed *o); /* not struck, and not published either */
