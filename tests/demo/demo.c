@@ -11,6 +11,7 @@
  * not; a recovery, or the whole, that takes too long; a savepoint that cannot be taken or verified.
  */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -29,12 +30,24 @@
 #define PATIENCE_MS 30000 /* for anything that should take a second */
 #define TOTAL_MS 175000
 #define PACED_S 60 /* the whole input would take this long until the plan is done */
-#define SOURCES 2  /* the first workers */
+#define SINK (WORKERS - 1)
+#define SOURCES 2 /* the first workers */
 
-enum deed { ONE_WORKER, TWO_WORKERS, THE_DAEMON, BOTH, WILD, DECLINE, FREEZE, REPLACE, SAVEPOINT };
-static enum deed plan[] = {ONE_WORKER, ONE_WORKER, ONE_WORKER, TWO_WORKERS, THE_DAEMON,
-                           THE_DAEMON, BOTH,       WILD,       DECLINE,     DECLINE,
-                           FREEZE,     REPLACE,    SAVEPOINT};
+enum deed {
+    ONE_WORKER,
+    TWO_WORKERS,
+    THE_DAEMON,
+    BOTH,
+    WILD,
+    DECLINE,
+    FREEZE,
+    REPLACE,
+    LAST_MOMENT,
+    SAVEPOINT
+};
+static enum deed plan[] = {ONE_WORKER, ONE_WORKER, ONE_WORKER,  TWO_WORKERS, THE_DAEMON,
+                           THE_DAEMON, BOTH,       WILD,        DECLINE,     DECLINE,
+                           FREEZE,     REPLACE,    LAST_MOMENT, SAVEPOINT};
 #define DEEDS (int)(sizeof plan / sizeof *plan)
 
 static const char *build;
@@ -324,6 +337,25 @@ static void do_freeze(void)
          watch.attempt == attempt ? "; nobody had to go back" : "");
 }
 
+/* The round is durable, the sink has been told, and dies before it has renamed anything. */
+static void do_last_moment(void)
+{
+    struct proc *p = &procs[SINK];
+    uint64_t owed = watch.owed;
+    int64_t at = now_ms();
+    old_attempt = watch.attempt;
+    tell("the sink is to kill itself between the next snapshot and its publishing");
+    p->killed = true;
+    kill(p->pid, SIGUSR2);
+    worker_kills++;
+    if (!pump(attempt_is_new, PATIENCE_MS))
+        fail("the job does not run again after %d s", PATIENCE_MS / 1000);
+    wait_steady();
+    if (watch.owed == owed) fail("nothing was owed though the sink had not published");
+    tell("   -> attempt %" PRIu64 " was handed what was owed, and runs; %.2f s", watch.attempt,
+         (double)(watch.ran_at - at) / 1000);
+}
+
 static void verify_savepoint(void)
 {
     char number[24];
@@ -375,6 +407,7 @@ static void do_plan(void)
         case BOTH: do_both(); break;
         case WILD: do_wild(); break;
         case REPLACE: do_replace(); break;
+        case LAST_MOMENT: do_last_moment(); break;
         case DECLINE: do_decline(); break;
         case FREEZE: do_freeze(); break;
         case SAVEPOINT: do_savepoint(); break;
@@ -407,6 +440,19 @@ static void wait_end(void)
          watch.last_complete);
 }
 
+/* Parts that are being written, or wait to be published. */
+static int leftovers(void)
+{
+    const struct dirent *e;
+    int n = 0;
+    DIR *d = opendir(in_work("parts"));
+    if (!d) return 1;
+    while ((e = readdir(d)))
+        if (e->d_name[0] != '.' && strncmp(e->d_name, "part-", 5) != 0) n++;
+    closedir(d);
+    return n;
+}
+
 static void compare(pid_t reference)
 {
     const char *sum[] = {bin_wordcount, "sum", in_work("parts"), NULL};
@@ -420,6 +466,7 @@ static void compare(pid_t reference)
     if (pump_child(spawn_command(cmp, in_work("cmp.out")), PATIENCE_MS) != 0)
         fail("the count differs from that of coreutils: diff %s %s", in_work("expected"),
              in_work("counted"));
+    if (leftovers()) fail("there are parts that were neither published nor dropped");
     tell("   -> the same, byte for byte");
 }
 

@@ -52,6 +52,7 @@ struct watch {
     uint64_t completed; /* rounds whose completion the sink has carried out */
     uint64_t last_complete;
     uint64_t parts;   /* published */
+    uint64_t owed;    /* of them, because a commit handle named them */
     uint64_t aborted; /* rounds that aborted without the attempt's end, each counted once */
     uint64_t last_aborted;
     int64_t ran_at, completed_at;       /* ms */

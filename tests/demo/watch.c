@@ -56,7 +56,9 @@ void watch_line(struct proc *p, const char *line)
         if (a > watch.last_complete) watch.last_complete = a;
         watch.parts += parts;
         watch.completed_at = now_ms();
-        if (strstr(said, "owed")) tell("   -> published what round %" PRIu64 " still owed", a);
+        if (strstr(said, "owed")) watch.owed += parts;
+        if (strstr(said, "owed") && parts)
+            tell("   -> published what round %" PRIu64 " still owed", a);
     } else if (strcmp(said, "finished") == 0) {
         watch.finished++;
     }

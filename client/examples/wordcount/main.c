@@ -36,7 +36,8 @@ static const char usage[] =
     "  --index I          which of its stage it is, from 0 [0]\n"
     "  --host ADDRESS     IPv4 address to listen on for the other processes [127.0.0.1]\n"
     "  --rate BYTES       of all sources together, a second [0: as fast as it goes]\n"
-    "signals: SIGUSR1 declines the next snapshot, after a moment, SIGUSR2 forgets --rate\n";
+    "signals: SIGUSR1 declines the next snapshot, after a moment; SIGUSR2 lets a source forget\n"
+    "--rate, and a sink kill itself when it should publish next\n";
 
 enum option_id {
     OPT_CONNECT = 1,
@@ -123,7 +124,7 @@ static void take_option(struct options *o, int id, const char *name, const char 
 static void on_signal(int signal)
 {
     if (signal == SIGUSR1) decline_next = 1;
-    if (signal == SIGUSR2) full_speed = 1;
+    if (signal == SIGUSR2) full_speed = die_next = 1;
 }
 
 /* Finds the stage by its name, checks what it needs, and fills it in. */

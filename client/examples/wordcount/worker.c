@@ -43,6 +43,7 @@ struct worker {
 
 volatile sig_atomic_t decline_next;
 volatile sig_atomic_t full_speed;
+volatile sig_atomic_t die_next;
 
 struct channels *worker_channels(struct worker *w)
 {

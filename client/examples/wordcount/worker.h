@@ -69,7 +69,8 @@ int state_load(const struct tide_restore *r, const struct tide_state *s, uint8_t
 
 /* Set by signals, for those who want to see what happens then. */
 extern volatile sig_atomic_t decline_next; /* SIGUSR1: the next snapshot is declined */
-extern volatile sig_atomic_t full_speed;   /* SIGUSR2: --rate is forgotten */
+extern volatile sig_atomic_t full_speed;   /* SIGUSR2 to a source: --rate is forgotten */
+extern volatile sig_atomic_t die_next;     /* SIGUSR2 to a sink: it dies before it publishes */
 
 /* Each makes the state of its stage and fills in the rest. */
 void source_stage(const struct options *o, struct stage *stage);
