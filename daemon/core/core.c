@@ -11,7 +11,8 @@
 
 #include "daemon/core/internal.h"
 
-#define GAP_US (1000 * MS) /* later than this for a timer: the loop stood still */
+#define GAP_MIN_US                                                                                 \
+    (50 * MS) /* a timer that is later than this and than a heartbeat: the loop stood still */
 
 uint64_t core_random(struct core *c)
 {
@@ -253,14 +254,16 @@ static void begin_shutdown(struct core *c)
     ask_commit(c, flush, ASKED_FLUSH, NULL, 0);
 }
 
-static void stood_still(struct core *c)
+static void stood_still(struct core *c, uint64_t gap)
 {
-    core_log(c, LEVEL_WARN,
-             "the loop stood still for more than %" PRIu64 " ms: all leases count as renewed",
-             (c->now - c->deadline_told) / MS);
-    for (struct job *job = c->jobs; job; job = job->next)
+    for (struct job *job = c->jobs; job; job = job->next) {
+        if (gap <= job->graph->checkpointing.heartbeat_ms * MS) continue;
+        core_log(c, LEVEL_WARN,
+                 "job %s: the loop stood still for %" PRIu64 " ms: leases count as renewed",
+                 job->name, gap / MS);
         for (struct worker *w = job->workers; w; w = w->next)
             if (w->standing != STANDS_REWINDING) worker_renew(c, w);
+    }
 }
 
 void core_step(struct core *c, const struct event *ev, struct actions *todo)
@@ -270,7 +273,8 @@ void core_step(struct core *c, const struct event *ev, struct actions *todo)
     c->now = ev->now_us;
     c->wall = ev->wall_us;
     core_assert(c->started || ev->type == EV_START);
-    if (c->deadline_told != NEVER && c->now > c->deadline_told + GAP_US) stood_still(c);
+    if (c->deadline_told != NEVER && c->now > c->deadline_told + GAP_MIN_US)
+        stood_still(c, c->now - c->deadline_told);
     switch (ev->type) {
     case EV_START: start(c); break;
     case EV_OPEN: opened(c, ev); break;

@@ -63,6 +63,9 @@ static void sent_start(struct sim *s, struct tide_bytes content, const uint64_t 
     must(s, m && m->token, "a Start that cannot be parsed, or without token");
     uint64_t number = m->token->attempt, external = m->token->external, snapshot = m->snapshot;
     bool deliver_only = m->deliver_only;
+    struct directory *dir = files_find(s, (const char *)m->directory.data, m->directory.len);
+    must(s, deliver_only || (dir && dir->exists),
+         "Start of attempt %" PRIu64 " is sent before its directory is made", number);
     tide__start__free_unpacked(m, NULL);
     tide__part__free_unpacked(part, NULL);
     struct attempt *a = check_attempt(s, number);
@@ -215,7 +218,11 @@ void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *session
         switch (tide_frame_peek(body, &content)) {
         case 3: sent_joined(s, content); break;
         case 6: sent_start(s, content, sessions, n); break;
-        case 7: sent_run(s, content); break;
+        case 7:
+            sent_run(s, content);
+            for (uint32_t i = 0; i < n; i++)
+                if (net_find(s, sessions[i])) net_find(s, sessions[i])->running = true;
+            break;
         case 8: s->stats->resumed++; break;
         case 9: sent_trigger(s, content); break;
         case 10: sent_complete(s, content); break;
@@ -382,7 +389,7 @@ void check_publish(struct sim *s, struct task *t, struct part *p, const struct t
 
 /* The attempt must go on whatever happens to the daemon, if nothing else goes wrong: all of its
  * workers compute and hold it, and can be reached. */
-void check_steady(struct sim *s)
+void check_steady(struct sim *s, bool attached)
 {
     struct daemon *d = &s->daemon;
     uint64_t number = s->store.attempts;
@@ -393,10 +400,11 @@ void check_steady(struct sim *s)
     for (uint32_t t = 0; d->resume && t < s->flow.tasks; t++) {
         bool there = false;
         for (struct proc *p = s->procs; p; p = p->next)
-            there = there || (p->alive && !p->over && s->now >= p->thaw_at &&
-                              s->now >= p->dark_until && p->pid == a->member_pid[t] && p->conn &&
-                              p->conn->open_w && !p->conn->hole_w && !p->conn->hole_d &&
-                              p->task[t] && p->task[t]->running && p->task[t]->attempt == number);
+            there = there ||
+                    (p->alive && !p->over && s->now >= p->thaw_at && s->now >= p->dark_until &&
+                     p->pid == a->member_pid[t] && p->conn && p->conn->open_w && !p->conn->hole_w &&
+                     !p->conn->hole_d && p->task[t] && p->task[t]->running &&
+                     p->task[t]->attempt == number && (!attached || p->conn->running));
         d->resume = there;
     }
 }
@@ -405,7 +413,7 @@ void check_crashed(struct sim *s)
 {
     for (struct round *r = s->rounds; r; r = r->next)
         if (r->life == s->daemon.life) r->over = true;
-    check_steady(s);
+    check_steady(s, false);
 }
 
 /* ---- now and then */

@@ -143,7 +143,7 @@ static void strike(struct sim *s, uint32_t kind)
     case CL_PAUSE:
         if (d->up && s->now >= d->thaw_at) {
             d->thaw_at = s->now + between(s, 20 * MS, 2500 * MS);
-            check_steady(s);
+            check_steady(s, true);
             note(s, "fault: the daemon stands still until %" PRIu64 " ms", d->thaw_at / MS);
         }
         break;

@@ -145,8 +145,9 @@ struct conn {
     struct proc *proc;      /* NULL: an admin */
     bool open_d, open_w;    /* as each side sees it */
     bool hole_d, hole_w;    /* what is sent to the daemon (to the worker) vanishes */
-    bool welcomed, joined;  /* joined: a Join was sent on it */
-    uint64_t at_d, at_w;    /* when the last byte sent so far arrives */
+    bool welcomed, joined,
+        running;         /* joined: a Join was sent on it; running: a Run was sent back */
+    uint64_t at_d, at_w; /* when the last byte sent so far arrives */
 };
 
 struct proc {
@@ -489,7 +490,7 @@ void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d
 void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d,
                     const struct state *st);
 void check_publish(struct sim *s, struct task *t, struct part *p, const struct tide_delivery *d);
-void check_steady(struct sim *s); /* the daemon is about to be away */
+void check_steady(struct sim *s, bool attached); /* the daemon is about to be away */
 void check_crashed(struct sim *s);
 void check_tick(struct sim *s);                         /* now and then: deadlines */
 bool check_owed(struct sim *s, const struct d_owed *o); /* not struck, and not published either */
