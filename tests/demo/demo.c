@@ -318,6 +318,9 @@ static void do_decline(void)
     if (!pump(round_aborted, PATIENCE_MS)) fail("no round was aborted though %s declined", p->name);
     tell("   -> round %" PRIu64 " aborted; what the sink had written for it waits for the next",
          watch.last_aborted);
+    if (declines % 2) return;
+    tell("and now, before there is a next one:"); /* what the sink had written is dropped */
+    do_workers(1);
 }
 
 static void do_freeze(void)
