@@ -96,9 +96,9 @@ static void look_at(struct sim *s, struct proc *p, struct tide_bytes frames)
         uint32_t field = tide_frame_peek(body, &content);
         if (field == 2) p->conn->joined = true;
         bool acks = field == 6, other = field >= 4 && field <= 10 && percent(s, 15);
-        if (p->hasty && (acks || other)) {
+        if (p->hasty && (acks || other) && (!p->word.len || percent(s, 40))) {
             p->word = sim_bytes(s, (struct tide_bytes){frames.data, TIDE_FRAME_HEADER + body.len});
-            if (percent(s, 30)) sim_at(s, s->now + below(s, 600 * MS), say_again, p, 0);
+            if (percent(s, 60)) sim_at(s, s->now + below(s, 1500 * MS), say_again, p, 0);
         }
         frames.data += TIDE_FRAME_HEADER + body.len;
         frames.len -= TIDE_FRAME_HEADER + body.len;
@@ -262,7 +262,7 @@ void proc_start(struct sim *s, void *arg, uint64_t slot)
                        .alive = true,
                        .timer_at = NEVER};
     p->start_time = 1000 + p->pid * 7;
-    p->hasty = percent(s, 15);
+    p->hasty = percent(s, 25);
     p->clock = between(s, SECOND, 100 * (uint64_t)SECOND);
     /* on the same host, or elsewhere */
     if (old && percent(s, 60))
