@@ -234,6 +234,11 @@ static int many(uint64_t first, uint64_t seeds, unsigned jobs)
         int status;
         struct share_job *j = &shared->job[i];
         waitpid(pid[i], &status, 0);
+        if (WIFEXITED(status) && WEXITSTATUS(status) && !j->failed) {
+            snprintf(j->broken, sizeof j->broken,
+                     "the process ended with %d (a sanitizer's finding?)", WEXITSTATUS(status));
+            j->failed = 1;
+        }
         if (WIFSIGNALED(status) && !j->failed) {
             snprintf(j->broken, sizeof j->broken,
                      "the process was ended by signal %d (an assertion, or worse)",
