@@ -381,6 +381,7 @@ static void complete(struct core *c, struct job *job)
     } else if (op) {
         op->state = TIDE_OP_DONE;
         op->ended_wall = c->wall;
+        free((void *)(uintptr_t)op->location.data);
         op->location = core_copy(VIEW(r->directory));
         operation_changed(c, job, op);
     }
@@ -426,6 +427,7 @@ static void published(struct core *c, struct job *job, const struct pending *p,
         if (ev->rc == 0 && s) {
             op->state = TIDE_OP_DONE;
             op->ended_wall = c->wall;
+            free((void *)(uintptr_t)op->location.data);
             op->location = core_copy(VIEW(s->directory));
             operation_changed(c, job, op);
             return;
