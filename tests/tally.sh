@@ -1,6 +1,6 @@
 #!/bin/sh
 # tally.sh BUILD [AREA...]: counts the tests that have passed in a build folder and fails if fewer
-# ran than tests/ lists. A gate that runs nothing must not look like one that passes.
+# ran than tests/ lists (what SKIP names is left out, and said). A gate that runs nothing must not look like one that passes.
 set -eu
 build=$1
 shift
@@ -14,6 +14,9 @@ miss() {
 for area; do
     for source in tests/"$area"/test_*.c; do
         [ -e "$source" ] || continue
+        case " ${SKIP:-} " in *" $area/$(basename "$source" .c) "*)
+            echo "tally: $source left out" && continue ;;
+        esac
         name=$build/${source%.c}
         listed=$(grep -c '^START_TEST(' "$source" || true)
         ran=$(sed -n 's/^100%: Checks: \([0-9]*\), Failures: 0, Errors: 0$/\1/p' "$name.log" 2>/dev/null |
