@@ -33,7 +33,8 @@ static int source_restore(struct worker *w, void *self, const struct tide_restor
     s->at = first;
     s->started = now_ms();
     s->sent = 0;
-    if (r->snapshot == 0) return 0;
+    if (r->ended) s->at = s->end; /* nothing was kept of it: there is nothing left to do */
+    if (r->ended || r->snapshot == 0) return 0;
 
     uint8_t *state;
     if (r->n_states != 1 || r->states[0].size != STATE_LEN) return TIDE_ECORRUPT;
