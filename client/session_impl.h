@@ -89,6 +89,7 @@ struct stask {
     struct tide_align *align;
     const Tide__TaskRestore *restore; /* view into start */
     bool restored, rewinding;
+    bool restore_due; /* its RESTORE was taken back when the lease was over */
     bool finished; /* holds its end */
     bool ended;    /* was released from it */
     bool finish_due, confirm_due;
@@ -192,6 +193,7 @@ void tide_session_detach(struct tide_session *s, uint64_t since_us);
 bool tide_session_fence(struct tide_session *s, uint64_t now_us);
 void tide_session_lease(struct tide_session *s, uint64_t sent_us);
 struct stask *tide_session_task(struct tide_session *s, uint32_t number, uint32_t *ret_index);
+void tide_session_push_restore(struct tide_session *s, struct stask *t);
 void tide_session_rewind(struct tide_session *s, struct tide_bytes reason, uint64_t now_us);
 static inline uint64_t tide_min(uint64_t a, uint64_t b)
 {

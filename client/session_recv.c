@@ -229,6 +229,19 @@ static void set_ended(struct stask *t, uint64_t round)
     t->ended = t->finished = true;
 }
 
+void tide_session_push_restore(struct tide_session *s, struct stask *t)
+{
+    struct tide_delivery d = {.type = TIDE_DO_RESTORE,
+                              .task = t->number,
+                              .attempt = s->attempt,
+                              .round = s->start->snapshot,
+                              .start = s->start,
+                              .restore = t->restore,
+                              .task_ended = t->ended};
+    t->restore_due = false;
+    tide_session_push(s, &d, NULL);
+}
+
 static void begin_attempt(struct tide_session *s, uint64_t now_us)
 {
     Tide__Start *m = s->start;
@@ -251,14 +264,7 @@ static void begin_attempt(struct tide_session *s, uint64_t now_us)
             tide_rounds_commit_next(s, t, now_us);
             continue;
         }
-        struct tide_delivery d = {.type = TIDE_DO_RESTORE,
-                                  .task = t->number,
-                                  .attempt = s->attempt,
-                                  .round = m->snapshot,
-                                  .start = m,
-                                  .restore = t->restore,
-                                  .task_ended = t->ended};
-        tide_session_push(s, &d, NULL);
+        tide_session_push_restore(s, t);
     }
 }
 
@@ -348,6 +354,8 @@ static void on_resumed(struct tide_session *s, const Tide__Resumed *m, uint64_t 
         struct tide_delivery d = {.type = TIDE_DO_UNFENCED, .attempt = s->attempt};
         tide_session_push(s, &d, NULL);
     }
+    for (uint32_t i = 0; i < s->n_tasks; i++)
+        if (s->tasks[i].restore_due) tide_session_push_restore(s, &s->tasks[i]);
     tide_rounds_lowest(s, m->lowest_pending);
     tide_session_repeat(s);
     tide_rounds_commit_all(s, now_us);

@@ -376,6 +376,9 @@ static bool speaks_outside(struct tide_session *s, struct tide_delivery *d)
 {
     if (d->type == TIDE_DO_COMPLETE) return true;
     uint32_t index;
+    struct stask *t = d->type == TIDE_DO_RESTORE ? tide_session_task(s, d->task, NULL) : NULL;
+    if (t) t->restore_due = true; /* it may drop what is outside: delivered after Resumed */
+    if (t) return true;
     if (d->type != TIDE_DO_TRIGGER || !tide_session_task(s, d->task, &index)) return false;
     decline(s, index, d->round, tide_bytes_of("the lease was over before the round could begin"),
             0);

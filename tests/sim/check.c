@@ -311,7 +311,9 @@ void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d
              d->round);
         must(s, !r->told_abort, "%s hears complete of round %" PRIu64 ", which was aborted",
              task_name(s, d->task), d->round);
-        must(s, tide_session_token(p->session, proc_now(s, p), &stamp) == 0,
+        must(s,
+             tide_session_token(p->session, proc_now(s, p), &stamp) == 0 ||
+                 tide_job_ended(s->store.state),
              "%s hears complete without a lease", task_name(s, d->task));
         break;
     case TIDE_DO_ABORT:
@@ -400,11 +402,12 @@ void check_steady(struct sim *s, bool attached)
     for (uint32_t t = 0; d->resume && t < s->flow.tasks; t++) {
         bool there = false;
         for (struct proc *p = s->procs; p; p = p->next)
-            there = there ||
-                    (p->alive && !p->over && s->now >= p->thaw_at && s->now >= p->dark_until &&
-                     p->pid == a->member_pid[t] && p->conn && p->conn->open_w && !p->conn->hole_w &&
-                     !p->conn->hole_d && p->task[t] && p->task[t]->running &&
-                     p->task[t]->attempt == number && (!attached || p->conn->running));
+            there =
+                there || (p->alive && !p->over && s->now >= p->thaw_at && s->now >= p->busy_until &&
+                          s->now >= p->dark_until && p->pid == a->member_pid[t] && p->conn &&
+                          p->conn->open_w && !p->conn->hole_w && !p->conn->hole_d && p->task[t] &&
+                          p->task[t]->running && p->task[t]->attempt == number &&
+                          (!attached || p->conn->running));
         d->resume = there;
     }
 }
@@ -425,6 +428,7 @@ static void check_standing(struct sim *s, const struct proc *p, const struct tas
     uint64_t from = t->blocked_since, orphan = cp->orphan_limit_ms * (uint64_t)MS;
     if (from < p->thaw_at) from = p->thaw_at;
     if (from < t->wedged_until) from = t->wedged_until;
+    if (from < p->busy_until) from = p->busy_until;
     /* without a trigger it learns by its heartbeats that it is cut off */
     uint64_t most = (cp->deadline_ms + cp->lease_ms / 2 + cp->heartbeat_ms) * (uint64_t)MS + orphan;
     must(s, s->now <= from + most + STANDING_SLACK,
@@ -438,7 +442,9 @@ static void check_standing(struct sim *s, const struct proc *p, const struct tas
 void check_tick(struct sim *s)
 {
     for (const struct proc *p = s->procs; p; p = p->next)
-        for (uint32_t i = 0; p->alive && !p->over && s->now >= p->thaw_at && i < s->flow.tasks; i++)
+        for (uint32_t i = 0; p->alive && !p->over && s->now >= p->thaw_at &&
+                             s->now >= p->busy_until && i < s->flow.tasks;
+             i++)
             if (p->task[i] && p->task[i]->running && p->task[i]->blocked && !p->task[i]->ended)
                 check_standing(s, p, p->task[i]);
     struct daemon *d = &s->daemon;

@@ -249,8 +249,10 @@ static void turn(struct sim *s, void *arg, uint64_t x)
     if (!t->proc->alive || x != t->turn_at) return;
     t->turn_at = NEVER;
     if (!t->running) return;
-    if (s->now < t->proc->thaw_at) {
-        flow_wake(s, t, t->proc->thaw_at);
+    if (t->proc->away || s->now < t->proc->thaw_at) {
+        uint64_t until = t->proc->away ? t->proc->busy_until : s->now;
+        if (until < t->proc->thaw_at) until = t->proc->thaw_at;
+        flow_wake(s, t, (until > s->now ? until : s->now) + 1);
         return;
     }
     if (s->now < t->wedged_until) {
@@ -258,9 +260,13 @@ static void turn(struct sim *s, void *arg, uint64_t x)
         return;
     }
     bool more = true;
-    for (int i = 0; i < 4 && more && t->running; i++)
+    for (int i = 0; i < 4 && more && t->running && !t->proc->away; i++)
         more = read_one(s, t);
     if (!t->running) return;
+    if (t->proc->away) { /* a callback came of it that has not returned yet */
+        flow_wake(s, t, t->proc->busy_until + 1);
+        return;
+    }
     emit(s, t);
     finish_if_done(s, t);
     const struct flow_task *f = &s->flow.task[t->number];
@@ -288,7 +294,7 @@ static void answer_restored(struct sim *s, void *arg, uint64_t generation)
 {
     struct task *t = arg;
     if (!t->proc->alive || t->generation != generation ||
-        proc_frozen(s, t->proc, answer_restored, arg, generation))
+        proc_busy(s, t->proc, answer_restored, arg, generation))
         return;
     bool fails = s->now < s->fail_restore_until && percent(s, 20);
     if (!fails) {
@@ -392,7 +398,7 @@ static void uploaded(struct sim *s, void *arg, uint64_t x)
     struct upload *u = arg;
     struct task *t = u->task;
     struct proc *p = t->proc;
-    if (!p->alive || t->generation != u->generation || proc_frozen(s, p, uploaded, arg, x)) return;
+    if (!p->alive || t->generation != u->generation || proc_busy(s, p, uploaded, arg, x)) return;
     int rc = u->declines ? TIDE_EIO : 0;
     if (!rc && !u->inlined) rc = files_write(s, u->directory, u->exists, t->number, &u->state);
     if (rc) {
@@ -478,7 +484,7 @@ static void confirm(struct sim *s, void *arg, uint64_t x)
 {
     struct confirmation *c = arg;
     struct proc *p = c->task->proc;
-    if (!p->alive || c->task->generation != c->generation || proc_frozen(s, p, confirm, arg, x))
+    if (!p->alive || c->task->generation != c->generation || proc_busy(s, p, confirm, arg, x))
         return;
     int rc = tide_session_confirm(p->session, c->task->number, c->round, proc_now(s, p));
     if (rc == TIDE_EFENCED && ++x < 100) { /* later, then */

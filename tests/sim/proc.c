@@ -19,6 +19,14 @@ bool proc_frozen(struct sim *s, struct proc *p, sim_fn *fn, void *arg, uint64_t 
     return true;
 }
 
+bool proc_busy(struct sim *s, struct proc *p, sim_fn *fn, void *arg, uint64_t x)
+{
+    if (!p->away) return proc_frozen(s, p, fn, arg, x);
+    uint64_t until = p->busy_until > p->thaw_at ? p->busy_until : p->thaw_at;
+    sim_at(s, (until > s->now ? until : s->now) + 1, fn, arg, x); /* deliveries come first */
+    return true;
+}
+
 const char *task_name(struct sim *s, uint32_t task)
 {
     static char name[4][32];
@@ -60,7 +68,7 @@ static void rewound(struct sim *s, void *arg, uint64_t generation)
 {
     struct task *t = arg;
     if (!t->proc->alive || t->generation != generation ||
-        proc_frozen(s, t->proc, rewound, arg, generation))
+        proc_busy(s, t->proc, rewound, arg, generation))
         return;
     tide_session_rewound(t->proc->session, t->number, proc_now(s, t->proc));
     proc_pump(s, t->proc);
@@ -197,14 +205,37 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
     }
 }
 
+/* The program is back from a callback: it lets the session have the time before it goes on. */
+static void back(struct sim *s, void *arg, uint64_t x)
+{
+    struct proc *p = arg;
+    if (!p->alive || x != p->busy_until || proc_frozen(s, p, back, arg, x)) return;
+    p->away = false;
+    tide_session_tick(p->session, proc_now(s, p));
+    proc_pump(s, p);
+}
+
+static void stay_away(struct sim *s, struct proc *p)
+{
+    p->away = true;
+    p->busy_until = s->now + between(s, MS, s->checkpointing.lease_ms * 3 * (uint64_t)MS / 2);
+    note(s, "w%u/%u: in a callback until %" PRIu64 " ms", p->slot, p->pid, p->busy_until / MS);
+    s->daemon.resume = false; /* it may miss deadlines */
+    sim_at(s, p->busy_until, back, p, p->busy_until);
+}
+
 void proc_pump(struct sim *s, struct proc *p)
 {
     struct tide_delivery d;
     if (p->pumping || !p->alive) return;
     p->pumping = true;
-    for (int i = 0; tide_session_next(p->session, &d); i++) {
+    for (int i = 0;
+         !p->away ? tide_session_next(p->session, &d) : tide_session_next_io(p->session, &d); i++) {
         must(s, i < 10000, "w%u/%u: the session's deliveries do not end", p->slot, p->pid);
         carry_out(s, p, &d);
+        bool long_one =
+            d.type >= TIDE_DO_RESTORE && d.type <= TIDE_DO_REWIND && s->climate & CL_WEDGE;
+        if (long_one && !s->calm && below(s, 400) == 0) stay_away(s, p);
     }
     p->pumping = false;
     if (++p->pumps % 64 == 0) {

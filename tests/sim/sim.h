@@ -158,11 +158,12 @@ struct proc {
     bool alive, over;             /* over: told to stop, or refused for good */
     uint64_t thaw_at, dark_until; /* dark: cannot reach the daemon */
     uint64_t cut_at;              /* when it last lost its connection */
-    uint64_t clock;               /* its clock is that much ahead of ours */
+    uint64_t busy_until; /* in a callback: a helper thread keeps the connection, deliveries wait */
+    uint64_t clock;      /* its clock is that much ahead of ours */
     struct tide_session *session;
     struct conn *conn;
     uint64_t timer_at;
-    bool pumping, fenced;
+    bool pumping, fenced, away; /* away: in a callback that takes long */
     struct task *task[TASKS_MAX];
     uint64_t last_tick;
     uint32_t idle_ticks, pumps, connects;
@@ -452,6 +453,8 @@ void proc_leave(struct sim *s, struct proc *p);
 void proc_freeze(struct sim *s, struct proc *p, uint64_t until);
 void proc_pump(struct sim *s, struct proc *p);
 uint64_t proc_now(const struct sim *s, const struct proc *p);
+bool proc_busy(struct sim *s, struct proc *p, sim_fn *fn, void *arg,
+               uint64_t x); /* frozen, or in a callback */
 bool proc_frozen(struct sim *s, struct proc *p, sim_fn *fn, void *arg, uint64_t x);
 void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame);
 const char *task_name(struct sim *s, uint32_t task);
