@@ -304,7 +304,8 @@ struct job {
     uint64_t last_complete; /* highest round of the job that is complete, of either kind */
     uint64_t known_upto;    /* highest round of which the store had a row at the start */
     uint64_t times_round, times_commit_us; /* until notify_us is known too */
-    uint64_t unsent_complete;              /* waits for commits owed from before the attempt */
+    uint64_t unsent_complete;              /* this round's completion and all behind it wait for
+                                              commits owed from before the attempt */
     struct snapshot *snapshots;
     struct owed *owed;
     struct owed *strikes; /* confirmed; repeated in the next round's commit, since a ride may be lost */

@@ -53,6 +53,22 @@ static void fill_complete(struct core *c, struct job *job, uint64_t round, bool 
     m->lowest_pending = job_lowest_pending(job);
 }
 
+static void withhold(struct job *job, uint64_t round)
+{
+    if (!job->unsent_complete || round < job->unsent_complete) job->unsent_complete = round;
+}
+
+/* Nothing is owed from before the attempt any more: tells all completions that have waited. */
+static void release(struct core *c, struct job *job)
+{
+    uint64_t from = job->unsent_complete;
+    if (!from || owed_from_before(job)) return;
+    job->unsent_complete = 0;
+    if (!job->attempt_open) return;
+    for (const struct snapshot *s = job->snapshots; s; s = s->next)
+        if (s->round >= from && s->attempt == job->attempt) round_send_complete(c, job, s->round);
+}
+
 void round_send_complete(struct core *c, struct job *job, uint64_t round)
 {
     const struct snapshot *s = job_snapshot(job, round);
@@ -60,9 +76,10 @@ void round_send_complete(struct core *c, struct job *job, uint64_t round)
     Tide__ToWorker message = TIDE__TO_WORKER__INIT;
     bool commits =
         PLANTED(TELL_EARLY) ? !s || s->kind == TIDE_CHECKPOINT : s && s->kind == TIDE_CHECKPOINT;
-    /* what is owed from before the attempt comes first: effects happen in order of rounds */
-    if (commits && owed_from_before(job)) {
-        job->unsent_complete = round;
+    /* what is owed from before the attempt comes first: effects happen in order of rounds, and a
+     * worker's confirm covers all rounds before it, so nothing overtakes a completion that waits */
+    if (job->unsent_complete || (commits && owed_from_before(job))) {
+        withhold(job, round);
         return;
     }
     fill_complete(c, job, round, commits, &m);
@@ -126,17 +143,18 @@ void round_resolve(struct core *c, struct worker *w)
 {
     struct job *job = w->job;
     const struct snapshot *newest = job_latest_checkpoint(job);
-    bool hold = owed_from_before(job);
+    bool hold = job->unsent_complete || owed_from_before(job);
     for (uint32_t i = 0; i < w->n_open; i++) {
         const struct snapshot *s = job_snapshot(job, w->open_rounds[i]);
         if (job->round && job->round->number == w->open_rounds[i]) continue;
         if (s && s->attempt == job->attempt) {
-            if (s->kind == TIDE_CHECKPOINT && hold)
-                job->unsent_complete = s->round;
+            if (hold)
+                withhold(job, s->round);
             else
                 send_complete_to(c, w, s->round, s->kind == TIDE_CHECKPOINT);
         } else if (newest && newest->attempt == job->attempt && w->open_rounds[i] < newest->round) {
-            continue; /* complete and deleted since, for all we know: only a worker without open tasks can ask */
+            continue; /* complete and deleted since, for all we know: only a worker without open
+                         tasks can ask */
         } else {
             record_unknown(c, job, w->open_rounds[i]);
             round_send_abort(c, job, w->open_rounds[i], TIDE__ABORT_CODE__ABORT_RESTARTED,
@@ -146,7 +164,7 @@ void round_resolve(struct core *c, struct worker *w)
     w->n_open = 0;
     if (newest && newest->attempt == job->attempt && newest->round > w->told_complete) {
         if (hold)
-            job->unsent_complete = newest->round;
+            withhold(job, newest->round);
         else
             send_complete_to(c, w, newest->round, true);
     }
@@ -199,11 +217,7 @@ void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m)
     }
     if (!commit) return;
     ride_commit(c, commit);
-    if (job->unsent_complete && !owed_from_before(job)) {
-        uint64_t round = job->unsent_complete;
-        job->unsent_complete = 0;
-        if (job->attempt_open) round_send_complete(c, job, round);
-    }
+    release(c, job);
     job_finish(c, job);
 }
 

@@ -329,6 +329,43 @@ START_TEST(owed_until_confirmed)
 }
 END_TEST
 
+/* A completion that waits for what is owed from before is not overtaken, not even by a savepoint's:
+ * its confirm would speak for the checkpoint too. */
+START_TEST(no_completion_overtakes_another)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    play_ack(&p, 1, 1, p.round, 0);
+    play_ack(&p, 1, 1, p.round, 1);
+    play_ack_handle(&p, 1, 2, "part-1");
+    play_close(&p, 1);
+    play_stored(&p, TIDE_STORED);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &job, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
+    play_wait(&p, 0);
+    play_settle(&p);
+    play_restored(&p, 2, 0, 3);
+    play_settle(&p);
+    play_wait(&p, 100);
+    for (uint32_t t = 0; t < 3; t++)
+        play_ack(&p, 2, 2, p.round, t);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    play_savepoint(&p, 100, "k");
+    play_settle(&p);
+    for (uint32_t t = 0; t < 3; t++)
+        play_ack(&p, 2, 2, p.round, t);
+    play_settle(&p);
+    ck_assert_ptr_null(strstr(p.trace, "to 2: complete"));
+    play_forget(&p);
+    play_confirm(&p, 2, 1, 2, 1);
+    play_expect(&p, "ride: strike\nto 2: complete 2\nto 2: complete 4, commits nothing\n");
+    play_end(&p);
+}
+END_TEST
+
 /* All tasks at their end: the final round starts at once, moves the job to STOPPING, and FINISHED
  * follows what is owed. */
 START_TEST(final_round)
@@ -380,5 +417,5 @@ END_TEST
 SUITE_MAIN("rounds", job_starts, acks_are_a_set_S49, next_replaces_S50, stray_acks_S52_S53,
            decline_aborts_S71, deadline_names_S74, committing_is_not_aborted, store_full_aborts,
            unknown_outcome_stops, silent_store_stops, savepoint_S95,
-           savepoint_in_a_strange_directory, savepoint_refused_S176, owed_until_confirmed,
-           final_round, ended_counts_as_acked_S28)
+           savepoint_in_a_strange_directory, no_completion_overtakes_another,
+           savepoint_refused_S176, owed_until_confirmed, final_round, ended_counts_as_acked_S28)
