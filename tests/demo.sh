@@ -25,7 +25,7 @@ for program in tidemarkd tidemark client/examples/wordcount/wordcount; do
     [ -x "$B/$program" ] || failed "$B/$program is missing: run make"
 done
 bytes=$(numfmt --from=iec "$BYTES" 2>/dev/null) || failed "BYTES=$BYTES: must be a number, with K, M or G"
-[ "$bytes" -gt 0 ] || failed "BYTES=$BYTES: must be more than 0"
+[ "$bytes" -ge 1048576 ] || failed "BYTES=$BYTES: less than 1M is counted before it can be killed in the middle"
 [[ $SEED =~ ^[0-9]{1,18}$ ]] || failed "SEED=$SEED: must be a number"
 
 mkdir -p "$B/demo" || exit 1
