@@ -429,6 +429,7 @@ static void do_plan(void)
 static void full_speed(void)
 {
     wait_steady();
+    old_finished = watch.finished;
     tell("the sources may run as fast as they can");
     for (int i = 0; i < SOURCES; i++) {
         for (int k = 0; procs[i].argv[k]; k++) /* also for one that is started again */
@@ -438,7 +439,6 @@ static void full_speed(void)
     (void)pump(NULL, (int)draw(400));
     kill_one((int)draw(WORKERS));
     if (draw(2)) kill_one(DAEMON);
-    old_finished = watch.finished;
     if (!pump(one_finished, PATIENCE_MS)) fail("no source comes to its end");
     (void)pump(NULL, (int)draw(100)); /* some have ended for good by now, others have not */
     kill_one((int)draw(WORKERS));
