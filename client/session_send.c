@@ -192,7 +192,8 @@ void tide_session_send_join(struct tide_session *s, uint64_t now_us)
     bool open = s->n_tasks == 0;
     for (uint32_t i = 0; i < s->n_tasks; i++)
         open = open || !s->tasks[i].ended;
-    if (!open) tide_rounds_clear(s); /* no task takes part: how those rounds ended is nothing to us */
+    if (!open)
+        tide_rounds_clear(s); /* no task takes part: how those rounds ended is nothing to us */
     scratch_init(&arena);
     host.boot_id = tide_pb(s->boot_id);
     host.pid = s->pid;

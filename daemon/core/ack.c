@@ -119,7 +119,8 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
         acks.attempt != w->attempt || w->attempt != job->attempt || w->standing != STANDS_HOLDING;
     bool late = !r || acks.round != r->number;
     if (PLANTED(STALE_ACK) && r && acks.attempt < job->attempt) stale = late = false;
-    /* of an attempt or a round that is over: it changes nothing, the sender will hear or has heard */
+    /* of an attempt or a round that is over: it changes nothing, the sender will hear or has heard
+     */
     if (stale || late || r->state != ROUND_COLLECTING) return;
     bool all = all_count(job, r, w, acks, &stranger);
     if (stranger >= 0) {

@@ -44,7 +44,8 @@ static void record_attempt_end(const struct job *job, struct tide_commit *commit
     r->attempt_end.reason = tide_commit_bytes(commit, VIEW(e->reason));
 }
 
-/* The row of `attempt` is durable, and the ends before it with it; or it is not there, and cannot end. */
+/* The row of `attempt` is durable, and the ends before it with it; or it is not there, and cannot
+ * end. */
 static void settle_ends(struct job *job, uint64_t attempt, bool stored)
 {
     for (struct attempt_end **at = &job->ends; *at;) {
@@ -447,9 +448,9 @@ static void record_end(struct core *c, struct job *job, const char *reason)
         record_attempt_end(job, commit, e);
     }
     if (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING) {
-        /* a final round that is with the store has STOPPING in its commit: that must be the last word */
-        if (!job->round || !job->round->final)
-            job_record_state(c, commit, job, TIDE_JOB_WAITING);
+        /* a final round that is with the store has STOPPING in its commit: that must be the last
+         * word */
+        if (!job->round || !job->round->final) job_record_state(c, commit, job, TIDE_JOB_WAITING);
         job_move(job, TIDE_JOB_WAITING);
     }
     core_assert(commit->rc == 0);

@@ -150,11 +150,13 @@ void job_forget(struct core *c, struct job *job, const char *why)
     while (job->workers) {
         struct session *s = map_get(&c->sessions, job->workers->session);
         if (s)
-            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY, "job %s could not be stored: %s", job->name, why);
+            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY, "job %s could not be stored: %s",
+                         job->name, why);
         worker_release(c, job->workers);
     }
     timer_clear(c, &job->lease_timer);
-    while (*at != job) at = &(*at)->next;
+    while (*at != job)
+        at = &(*at)->next;
     *at = job->next;
     if (c->jobs_end == &job->next) c->jobs_end = at;
     c->n_jobs--;

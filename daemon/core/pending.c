@@ -96,7 +96,8 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
             break;
         }
         job->durable = true;
-        if (job->graph->checkpointing.lease_ms * MS > c->lease_us) c->lease_us = job->graph->checkpointing.lease_ms * MS;
+        if (job->graph->checkpointing.lease_ms * MS > c->lease_us)
+            c->lease_us = job->graph->checkpointing.lease_ms * MS;
         job_tell_joined(c, job);
         attempt_try(c, job);
         break;
@@ -112,9 +113,7 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_PUBLISH:
     case ASKED_TRIGGER_SENT:
     case ASKED_COMPLETE_SENT: round_answer(c, job, p, ev); break;
-    case ASKED_ABORTED:
-        clean_recorded(c, job, p->number, ev->outcome);
-        break;
+    case ASKED_ABORTED: clean_recorded(c, job, p->number, ev->outcome); break;
     case ASKED_DELETE: clean_answer(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_DELETE_ATTEMPT: break; /* a directory that stays is seen by the next sweep */
     case ASKED_ENDED:

@@ -349,7 +349,8 @@ static void keep_snapshot(struct core *c, struct job *job)
 static void forget_strikes(struct job *job, const struct owed *upto)
 {
     struct owed **at = &job->strikes;
-    while (upto && *at != upto) at = &(*at)->next;
+    while (upto && *at != upto)
+        at = &(*at)->next;
     while (upto && *at) {
         struct owed *o = *at;
         *at = o->next;

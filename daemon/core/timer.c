@@ -31,7 +31,9 @@ void timer_set(struct core *c, struct timer *timer, uint64_t at)
     struct timers *t = &c->timers;
     timer_clear(c, timer);
     if (at == NEVER) return;
-    timer->at = at < c->now ? c->now : at; /* a time in the past must not look like a loop that stood still */
+    timer->at = at < c->now
+                    ? c->now
+                    : at; /* a time in the past must not look like a loop that stood still */
     t->heap = core_grow(t->heap, t->n + 1, &t->cap, sizeof *t->heap); /* place 0 is not used */
     put(t, ++t->n, timer);
     sift_up(t, t->n);
