@@ -271,12 +271,31 @@ static void learn_attempt(struct sim *s, const struct tide_record *r)
         must(s, a->member[t], "attempt %" PRIu64 " begins without %s", a->number, task_name(s, t));
 }
 
+/* With a new checkpoint go all that the job does not keep, but for those from which commits are
+ * owed. */
+static void check_kept(struct sim *s)
+{
+    uint32_t kept = 0;
+    for (const struct d_snapshot *d = s->store.snapshots; d; d = d->next) {
+        bool owed = d->kind != TIDE_CHECKPOINT || d->state != TIDE_RETAINED;
+        for (const struct d_owed *o = s->store.owed; o && !owed; o = o->next)
+            owed = o->round == d->round;
+        kept += !owed;
+    }
+    must(s, kept <= s->checkpointing.retained, "%u checkpoints are retained, the job keeps %u",
+         kept, s->checkpointing.retained);
+}
+
 void check_durable(struct sim *s, const struct tide_commit *c)
 {
+    bool newest = false;
     for (const struct tide_record *r = c->first; r; r = r->next) {
         switch (r->type) {
         case TIDE_REC_ATTEMPT: learn_attempt(s, r); break;
-        case TIDE_REC_SNAPSHOT: check_snapshot(s, r->snapshot.round); break;
+        case TIDE_REC_SNAPSHOT:
+            check_snapshot(s, r->snapshot.round);
+            newest = newest || r->snapshot.kind == TIDE_CHECKPOINT;
+            break;
         case TIDE_REC_ROUND_END:
             s->stats->rounds++;
             must(s, r->round.complete == (store_snapshot(s, r->round.number) != NULL),
@@ -294,6 +313,7 @@ void check_durable(struct sim *s, const struct tide_commit *c)
         }
     }
     check_retention(s);
+    if (newest) check_kept(s);
 }
 
 /* ---- files */
