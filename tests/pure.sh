@@ -17,7 +17,7 @@ fail() {
 }
 
 allowed='
-memchr memcmp memcpy memmove memset memmem
+memchr memcmp bcmp memcpy memmove memset memmem
 strchr strcmp strlen strncmp strncpy strnlen strrchr strstr strspn strcspn stpcpy
 snprintf vsnprintf qsort bsearch strtoul strtoull
 malloc calloc realloc free
