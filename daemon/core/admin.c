@@ -148,7 +148,8 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
     size_t root = strlen(c->config.state_root);
-    if (wish->target.len >= root && memcmp(wish->target.data, c->config.state_root, root) == 0 &&
+    if (wish->target.len && wish->target.len >= root &&
+        memcmp(wish->target.data, c->config.state_root, root) == 0 &&
         (wish->target.len == root || wish->target.data[root] == '/')) {
         snprintf(why, 300,
                  "the target lies in the directory of checkpoints, %s, which the daemon cleans",
