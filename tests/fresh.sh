@@ -44,7 +44,7 @@ if [ "${FRESH_INSIDE:-}" != yes ]; then
 
     mkdir "$root/tidemark"
     if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-        git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -T - -c
+        git ls-files -z | tar --null --ignore-failed-read -T - -c
     else
         tar --exclude=./build --exclude=./config.mk --exclude=./.deps -c .
     fi | tar -C "$root/tidemark" -x
