@@ -90,8 +90,8 @@ struct stask {
     const Tide__TaskRestore *restore; /* view into start */
     bool restored, rewinding;
     bool restore_due; /* its RESTORE was taken back when the lease was over */
-    bool finished; /* holds its end */
-    bool ended;    /* was released from it */
+    bool finished;    /* holds its end */
+    bool ended;       /* was released from it */
     bool finish_due, confirm_due;
     uint64_t end_at; /* the completion of this round releases it */
     /* Commits, in order of rounds: first those owed from before, then this attempt's. */

@@ -1,7 +1,8 @@
 /* The bytes of snapshots in local directories: what the daemon does to them. Blocking; called on
- * file lanes. Every function returns 0 or a negative code, and a sentence that names the path in why.
- * Only names that the naming scheme knows are ever removed: t<digits>-<digits>[.part], _metadata,
- * _metadata.pending, r<digits>, savepoint-<6 hex digits>-<digits>-<digits>, a<digits>-<digits>. Paths are absolute. */
+ * file lanes. Every function returns 0 or a negative code, and a sentence that names the path in
+ * why. Only names that the naming scheme knows are ever removed: t<digits>-<digits>[.part],
+ * _metadata, _metadata.pending, r<digits>, savepoint-<6 hex digits>-<digits>-<digits>,
+ * a<digits>-<digits>. Paths are absolute. */
 #ifndef TIDE_FILES_H
 #define TIDE_FILES_H
 
@@ -26,8 +27,8 @@ int tide_files_metadata_read(const char *directory, struct tide_buf *ret, char w
 int tide_files_delete_round(const char *directory, char why[static 256]);
 /* Removes an attempt's directory if it is empty; fine if it is missing or not empty. */
 int tide_files_delete_attempt(const char *directory, char why[static 256]);
-/* Reads every artifact of the manifest below directory and compares size and digest. `stop` is polled: true ends
- * it with TIDE_ECLOSED. *ret is malloc'ed by protobuf-c. */
+/* Reads every artifact of the manifest below directory and compares size and digest. `stop` is
+ * polled: true ends it with TIDE_ECLOSED. *ret is malloc'ed by protobuf-c. */
 int tide_files_verify(const char *directory, struct tide_bytes image, const volatile int *stop,
                       Tide__VerifyResult **ret, char why[static 256]);
 

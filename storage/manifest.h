@@ -23,8 +23,8 @@
 #define TIDE_MANIFEST_HEAD_MAX ((size_t)32 << 20)
 
 /* Appends the whole image to out. */
-void tide_manifest_put(struct tide_buf *out, struct tide_bytes head, const struct tide_bytes *chunks,
-                       size_t n_chunks);
+void tide_manifest_put(struct tide_buf *out, struct tide_bytes head,
+                       const struct tide_bytes *chunks, size_t n_chunks);
 
 /* Appends what is before the acks only: acks_len is the length of all chunks. */
 void tide_manifest_put_front(struct tide_buf *out, struct tide_bytes head, uint64_t acks_len);
@@ -40,14 +40,18 @@ struct tide_manifest {
     struct tide_bytes image; /* borrowed from the caller of open */
 };
 
-/* Checks magic, version, lengths, digest, that every batch is well formed and of this round, and that each task
- * stands in it once. The image is borrowed until close. 0, TIDE_EVERSION, TIDE_ECORRUPT, TIDE_ENOMEM; why
- * says what is wrong and where. */
+/* Checks magic, version, lengths, digest, that every batch is well formed and of this round, and
+ * that each task stands in it once. The image is borrowed until close. 0, TIDE_EVERSION,
+ * TIDE_ECORRUPT, TIDE_ENOMEM; why says what is wrong and where. */
 int tide_manifest_open(struct tide_manifest *m, struct tide_bytes image, char why[static 256]);
 void tide_manifest_close(struct tide_manifest *m);
 
 /* Walks all acks, batch by batch, in stored order. Start with a zeroed walk; false at the end. */
-struct tide_manifest_walk { size_t at; struct tide_acks acks; bool open; };
+struct tide_manifest_walk {
+    size_t at;
+    struct tide_acks acks;
+    bool open;
+};
 bool tide_manifest_next(const struct tide_manifest *m, struct tide_manifest_walk *w,
                         struct tide_ack_view *ret);
 

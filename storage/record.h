@@ -7,11 +7,20 @@
 #include "proto/arena.h"
 #include "proto/bytes.h"
 
-typedef struct { uint8_t b[16]; } tide_id; /* of a store or a job */
+typedef struct {
+    uint8_t b[16];
+} tide_id; /* of a store or a job */
 
 enum tide_job_state {
-    TIDE_JOB_WAITING = 1, TIDE_JOB_RESTORING, TIDE_JOB_RUNNING, TIDE_JOB_STOPPING, TIDE_JOB_HELD,
-    TIDE_JOB_SUSPENDED, TIDE_JOB_FINISHED, TIDE_JOB_CANCELLED, TIDE_JOB_FAILED
+    TIDE_JOB_WAITING = 1,
+    TIDE_JOB_RESTORING,
+    TIDE_JOB_RUNNING,
+    TIDE_JOB_STOPPING,
+    TIDE_JOB_HELD,
+    TIDE_JOB_SUSPENDED,
+    TIDE_JOB_FINISHED,
+    TIDE_JOB_CANCELLED,
+    TIDE_JOB_FAILED
 };
 enum tide_kind { TIDE_CHECKPOINT = 1, TIDE_SAVEPOINT = 2 }; /* as Tide__RoundKind */
 enum tide_snapshot_state { TIDE_RETAINED = 1, TIDE_DELETING, TIDE_DELETED };
@@ -19,18 +28,22 @@ enum tide_operation_state { TIDE_OP_QUEUED = 1, TIDE_OP_RUNNING, TIDE_OP_DONE, T
 
 /* Upper-case names as people see them; "?" for a number outside. */
 const char *tide_job_state_name(enum tide_job_state s);
-const char *tide_kind_name(enum tide_kind k);            /* checkpoint, savepoint */
+const char *tide_kind_name(enum tide_kind k);                     /* checkpoint, savepoint */
 const char *tide_snapshot_state_name(enum tide_snapshot_state s); /* retained, deleting, deleted */
-const char *tide_operation_state_name(enum tide_operation_state s); /* queued, running, done, failed */
-static inline bool tide_job_ended(enum tide_job_state s) { return s >= TIDE_JOB_SUSPENDED; }
+const char *
+tide_operation_state_name(enum tide_operation_state s); /* queued, running, done, failed */
+static inline bool tide_job_ended(enum tide_job_state s)
+{
+    return s >= TIDE_JOB_SUSPENDED;
+}
 
 enum tide_record_type {
-    TIDE_REC_RESERVE = 1,    /* ids up to and including `upto` may be issued */
-    TIDE_REC_LEASE,          /* a lease of this length may be granted */
-    TIDE_REC_JOB,            /* a new job with its graph */
+    TIDE_REC_RESERVE = 1, /* ids up to and including `upto` may be issued */
+    TIDE_REC_LEASE,       /* a lease of this length may be granted */
+    TIDE_REC_JOB,         /* a new job with its graph */
     TIDE_REC_JOB_STATE,
-    TIDE_REC_ATTEMPT,        /* a new attempt, before its first Start */
-    TIDE_REC_ATTEMPT_RUN,    /* all tasks have restored */
+    TIDE_REC_ATTEMPT,     /* a new attempt, before its first Start */
+    TIDE_REC_ATTEMPT_RUN, /* all tasks have restored */
     TIDE_REC_ATTEMPT_END,
     TIDE_REC_ROUND_BEGIN,
     TIDE_REC_ROUND_END,      /* complete or aborted; also writes what ROUND_BEGIN would have */
@@ -64,59 +77,100 @@ struct tide_record {
     struct tide_record *next;
     tide_id job;
     union {
-        struct { uint64_t upto; } reserve;
-        struct { uint64_t lease_us; } lease;
-        struct { struct tide_bytes name, spec, fingerprint; uint64_t created_wall; } job_new;
-        struct { enum tide_job_state state; struct tide_bytes cause; uint64_t snapshot; uint64_t wall; } job_state;
+        struct {
+            uint64_t upto;
+        } reserve;
+        struct {
+            uint64_t lease_us;
+        } lease;
+        struct {
+            struct tide_bytes name, spec, fingerprint;
+            uint64_t created_wall;
+        } job_new;
+        struct {
+            enum tide_job_state state;
+            struct tide_bytes cause;
+            uint64_t snapshot;
+            uint64_t wall;
+        } job_state;
         struct {
             uint64_t attempt, incarnation, external, restored_from, begun_wall;
             struct tide_bytes directory;
-            const struct tide_member *members; uint32_t n_members;
+            const struct tide_member *members;
+            uint32_t n_members;
         } attempt;
-        struct { uint64_t attempt, wall; } attempt_run;
-        struct { uint64_t attempt, wall; struct tide_bytes reason; } attempt_end;
+        struct {
+            uint64_t attempt, wall;
+        } attempt_run;
+        struct {
+            uint64_t attempt, wall;
+            struct tide_bytes reason;
+        } attempt_end;
         struct tide_record_round {
             uint64_t number, incarnation, attempt, operation; /* operation 0: periodic */
             enum tide_kind kind;
             struct tide_bytes directory;
             uint64_t begun_wall, ended_wall;
-            bool complete;               /* the rest: ROUND_END only */
-            int code;                    /* Tide__AbortCode when aborted */
+            bool complete; /* the rest: ROUND_END only */
+            int code;      /* Tide__AbortCode when aborted */
             struct tide_bytes reason;
             uint32_t tasks, acked;
             uint64_t trigger_us, acks_us, bytes;
-            const struct tide_holder *holders; uint32_t n_holders; /* the first hundred */
+            const struct tide_holder *holders;
+            uint32_t n_holders; /* the first hundred */
             uint32_t holders_total;
         } round;
-        struct { uint64_t number, commit_us, notify_us; } times;
-        struct { uint64_t number; } swept;
+        struct {
+            uint64_t number, commit_us, notify_us;
+        } times;
+        struct {
+            uint64_t number;
+        } swept;
         struct {
             uint64_t round, incarnation, attempt, parent;
             enum tide_kind kind;
             struct tide_bytes directory, label;
             uint64_t begun_wall, completed_wall, bytes, artifacts;
             uint32_t tasks;
-            struct tide_bytes ended;     /* ranges (first, count) as pairs of u32 LE: tasks ended once it is restored */
-            struct tide_bytes head;      /* the packed ManifestHead */
-            const struct tide_bytes *chunks; uint32_t n_chunks; /* acks, see manifest.h */
+            struct tide_bytes ended; /* ranges (first, count) as pairs of u32 LE: tasks ended once
+                                        it is restored */
+            struct tide_bytes head;  /* the packed ManifestHead */
+            const struct tide_bytes *chunks;
+            uint32_t n_chunks; /* acks, see manifest.h */
         } snapshot;
-        struct { uint64_t round; enum tide_snapshot_state state; uint64_t wall; } snapshot_state;
-        struct { uint64_t round; struct tide_bytes uid, handle; uint32_t subtask; } owed;
-        struct { uint64_t upto; struct tide_bytes uid; uint32_t subtask; } strike;
+        struct {
+            uint64_t round;
+            enum tide_snapshot_state state;
+            uint64_t wall;
+        } snapshot_state;
+        struct {
+            uint64_t round;
+            struct tide_bytes uid, handle;
+            uint32_t subtask;
+        } owed;
+        struct {
+            uint64_t upto;
+            struct tide_bytes uid;
+            uint32_t subtask;
+        } strike;
         struct {
             uint64_t id, snapshot, begun_wall, ended_wall;
             enum tide_kind kind;
             enum tide_operation_state state;
             struct tide_bytes key, target, location, error, label;
         } operation;
-        struct { struct tide_bytes who, what, detail; uint64_t wall; } audit;
+        struct {
+            struct tide_bytes who, what, detail;
+            uint64_t wall;
+        } audit;
     };
 };
 
 /* How a commit ended. A store that says anything but these has a bug. */
 enum tide_outcome {
     TIDE_STORED = 1, /* durable */
-    TIDE_REFUSED,    /* another incarnation owns the store, or a constraint forbids it: nothing was changed */
+    TIDE_REFUSED,    /* another incarnation owns the store, or a constraint forbids it: nothing was
+                        changed */
     TIDE_NO_SPACE,   /* no room on the disk, or no memory: nothing was changed */
     TIDE_UNKNOWN     /* an I/O error: stop without a word to anyone */
 };
@@ -128,13 +182,13 @@ struct tide_commit {
     struct tide_record *first, *last;
     struct tide_bytes *chunks; /* malloc'ed array; each data malloc'ed: owned */
     uint32_t n_chunks;
-    uint64_t tag;       /* the core's, comes back with the outcome */
-    bool awaited;       /* false: rides on whichever flush comes next, nobody is told */
+    uint64_t tag; /* the core's, comes back with the outcome */
+    bool awaited; /* false: rides on whichever flush comes next, nobody is told */
     int rc;
     struct tide_commit *next; /* for whoever queues commits */
     enum tide_outcome outcome;
-    bool fenced;        /* refused since another incarnation owns the store: stop */
-    char error[200];    /* outcome other than stored: what went wrong */
+    bool fenced;     /* refused since another incarnation owns the store: stop */
+    char error[200]; /* outcome other than stored: what went wrong */
 };
 
 struct tide_commit *tide_commit_new(bool awaited); /* NULL: no memory */

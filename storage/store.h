@@ -1,8 +1,8 @@
 /* The store: what Tidemark keeps, in one SQLite database. This file is all that the rest sees.
  *
  * Order of calls: tide_store_open(), tide_store_load() once, then tide_store_commit() and
- * tide_store_maintain() from one thread, tide_store_close(). Readers have connections of their own and may be
- * used from another thread each. No SQL outside storage/. */
+ * tide_store_maintain() from one thread, tide_store_close(). Readers have connections of their own
+ * and may be used from another thread each. No SQL outside storage/. */
 #ifndef TIDE_STORE_H
 #define TIDE_STORE_H
 
@@ -12,20 +12,21 @@
 struct tide_store;
 
 struct tide_store_options {
-    const char *directory;   /* the data directory; the database is tidemark.db in it */
-    uint64_t now_wall;       /* us since 1970: lower bound for the incarnation's and external numbers */
-    uint64_t nonce;          /* 64 random bits for the new incarnation */
-    uint8_t new_store_id[16];/* random: the store's id if it does not exist yet */
-    uint64_t wal_prime;      /* bytes to which the WAL is primed; 0: not */
+    const char *directory; /* the data directory; the database is tidemark.db in it */
+    uint64_t now_wall; /* us since 1970: lower bound for the incarnation's and external numbers */
+    uint64_t nonce;    /* 64 random bits for the new incarnation */
+    uint8_t new_store_id[16];    /* random: the store's id if it does not exist yet */
+    uint64_t wal_prime;          /* bytes to which the WAL is primed; 0: not */
     void *(*alloc_fail)(size_t); /* reserved for tests: NULL */
 };
 
 /* Opens or creates the database, exclusively (a lock file in the directory), and in this order:
- * migrates it, checks its integrity, rewrites and syncs every page (wal_checkpoint(TRUNCATE)), primes the
- * WAL, mints this start's incarnation and makes it durable. 0 and *ret, or
- * TIDE_EBUSY (another daemon has the directory), TIDE_EVERSION (written by a newer version),
- * TIDE_ECORRUPT, TIDE_ENOSPC, TIDE_EIO, TIDE_ENOMEM; why is a sentence for people that names the file. */
-int tide_store_open(const struct tide_store_options *o, struct tide_store **ret, char why[static 512]);
+ * migrates it, checks its integrity, rewrites and syncs every page (wal_checkpoint(TRUNCATE)),
+ * primes the WAL, mints this start's incarnation and makes it durable. 0 and *ret, or TIDE_EBUSY
+ * (another daemon has the directory), TIDE_EVERSION (written by a newer version), TIDE_ECORRUPT,
+ * TIDE_ENOSPC, TIDE_EIO, TIDE_ENOMEM; why is a sentence for people that names the file. */
+int tide_store_open(const struct tide_store_options *o, struct tide_store **ret,
+                    char why[static 512]);
 void tide_store_close(struct tide_store *s); /* NULL is fine */
 
 /* What the core needs to know at start. All memory is in one arena. */
@@ -65,25 +66,27 @@ struct tide_catalog_job {
     enum tide_job_state state;
     uint64_t created_wall;
     uint64_t ended_snapshot;
-    uint64_t attempts;       /* highest attempt number ever */
-    struct tide_catalog_attempt last; /* attempts 0: zeroed */
+    uint64_t attempts;                       /* highest attempt number ever */
+    struct tide_catalog_attempt last;        /* attempts 0: zeroed */
     struct tide_catalog_snapshot *snapshots; /* retained and deleting, ascending by round */
     uint32_t n_snapshots;
-    struct tide_catalog_owed *owed;          /* ascending by round */
+    struct tide_catalog_owed *owed; /* ascending by round */
     uint32_t n_owed;
-    struct tide_catalog_round *rounds;       /* ascending */
+    struct tide_catalog_round *rounds; /* ascending */
     uint32_t n_rounds;
     struct tide_catalog_operation *operations;
     uint32_t n_operations;
 };
-struct tide_catalog_incarnation { uint64_t number, nonce; };
+struct tide_catalog_incarnation {
+    uint64_t number, nonce;
+};
 struct tide_catalog {
     struct tide_arena arena;
     tide_id store_id;
-    uint64_t incarnation, nonce;  /* of this start */
-    uint64_t reserved;            /* highest id ever reserved: new ids start above */
-    uint64_t external;            /* highest external number ever minted */
-    uint64_t lease_us;            /* longest lease ever granted; 0: none */
+    uint64_t incarnation, nonce; /* of this start */
+    uint64_t reserved;           /* highest id ever reserved: new ids start above */
+    uint64_t external;           /* highest external number ever minted */
+    uint64_t lease_us;           /* longest lease ever granted; 0: none */
     struct tide_catalog_incarnation *incarnations; /* all, ascending */
     uint32_t n_incarnations;
     struct tide_catalog_job *jobs;
@@ -92,24 +95,27 @@ struct tide_catalog {
 int tide_store_load(struct tide_store *s, struct tide_catalog **ret, char why[static 512]);
 void tide_catalog_free(struct tide_catalog *c);
 
-/* Commits the list, in order, as one transaction with one flush, and sets the outcome of each. If the group
- * fails other than by I/O it is rolled back and each commit is tried alone. */
+/* Commits the list, in order, as one transaction with one flush, and sets the outcome of each. If
+ * the group fails other than by I/O it is rolled back and each commit is tried alone. */
 void tide_store_commit(struct tide_store *s, struct tide_commit *list);
-/* When idle: frees the manifest of one deleted snapshot, if there is one, and writes the WAL back into the
- * database once it is half full, so that commits keep overwriting blocks. A commit does so itself when the WAL
- * has reached 64 MiB. Returns 0 or TIDE_EIO (stop). */
+/* When idle: frees the manifest of one deleted snapshot, if there is one, and writes the WAL back
+ * into the database once it is half full, so that commits keep overwriting blocks. A commit does so
+ * itself when the WAL has reached 64 MiB. Returns 0 or TIDE_EIO (stop). */
 int tide_store_maintain(struct tide_store *s);
 
-/* Readers. Each call answers one request of an admin out of the database; the result is malloc'ed by
- * protobuf-c (free with tide__response__free_unpacked(r, NULL)) and has no id yet. Errors come
+/* Readers. Each call answers one request of an admin out of the database; the result is malloc'ed
+ * by protobuf-c (free with tide__response__free_unpacked(r, NULL)) and has no id yet. Errors come
  * as Response.error. NULL: no memory. `stop`, polled now and then, interrupts. */
 struct tide_reader;
 int tide_reader_open(const char *directory, struct tide_reader **ret, char why[static 512]);
 void tide_reader_close(struct tide_reader *r);
-/* Answers snapshots, snapshot, lineage, rounds and wait (for operations that the core does not know any more). */
+/* Answers snapshots, snapshot, lineage, rounds and wait (for operations that the core does not know
+ * any more). */
 Tide__Response *tide_reader_answer(struct tide_reader *r, const Tide__Request *request);
-/* The manifest image of a snapshot, its digest compared; ret's maximum bounds it (a zeroed ret: 16 GiB). 0, TIDE_ENOTFOUND, TIDE_ECORRUPT, TIDE_EIO, TIDE_ENOMEM. */
-int tide_reader_manifest(struct tide_reader *r, uint64_t round, struct tide_buf *ret, char why[static 256]);
+/* The manifest image of a snapshot, its digest compared; ret's maximum bounds it (a zeroed ret: 16
+ * GiB). 0, TIDE_ENOTFOUND, TIDE_ECORRUPT, TIDE_EIO, TIDE_ENOMEM. */
+int tide_reader_manifest(struct tide_reader *r, uint64_t round, struct tide_buf *ret,
+                         char why[static 256]);
 /* May be called from another thread: makes the call under way fail soon. */
 void tide_reader_interrupt(struct tide_reader *r);
 

@@ -154,7 +154,7 @@ struct worker {
     struct job *job;
     struct worker *next, *prev; /* in job->workers */
     enum standing standing;
-    uint64_t session; /* 0: away */
+    uint64_t session;        /* 0: away */
     uint64_t newest_session; /* that it ever joined on; they rise */
     struct tide_bytes name, endpoint, boot_id;
     uint32_t pid;
@@ -220,7 +220,7 @@ struct round {
     enum round_state state;
     struct operation *operation; /* NULL: periodic */
     char *directory;
-    bool directory_strange; /* it was there before: not this round's */
+    bool directory_strange;            /* it was there before: not this round's */
     bool begin_stored, directory_made; /* OPENING */
     bool final;                        /* every task has ended or holds its end */
     uint64_t begun_us, begun_wall, deadline_us;
@@ -234,9 +234,9 @@ struct round {
     size_t chunks_cap, bytes_held;
     uint64_t bytes, artifacts;
     struct owed *handles, **handles_end;
-    const struct owed *strikes;  /* the first of job->strikes that its commit repeats */
-    uint32_t planted_count;    /* see proto/plant.h: what a wrong coordinator would go by */
-    struct progress *progress; /* ascending by task */
+    const struct owed *strikes; /* the first of job->strikes that its commit repeats */
+    uint32_t planted_count;     /* see proto/plant.h: what a wrong coordinator would go by */
+    struct progress *progress;  /* ascending by task */
     size_t n_progress, progress_cap;
 };
 
@@ -286,7 +286,8 @@ struct job {
     uint64_t attempt_incarnation, attempt_nonce, external, restored_from;
     char *directory; /* of the attempt */
     enum start_step starting;
-    struct attempt_end *ends; /* newest first: repeated in the next attempt's commit until that is stored */
+    struct attempt_end
+        *ends; /* newest first: repeated in the next attempt's commit until that is stored */
     bool attempt_refused, attempt_stored, attempt_dir_made, run_asked;
     uint8_t *image; /* manifest to restore from, from its load to Start */
     size_t image_len;
@@ -308,7 +309,8 @@ struct job {
                                               commits owed from before the attempt */
     struct snapshot *snapshots;
     struct owed *owed;
-    struct owed *strikes; /* confirmed; repeated in the next round's commit, since a ride may be lost */
+    struct owed
+        *strikes; /* confirmed; repeated in the next round's commit, since a ride may be lost */
     struct operation *operations;
     struct trash *trash;
     struct tide_record_round
@@ -338,7 +340,7 @@ struct core {
     uint64_t rng;
     uint64_t now, wall, deadline_told;
     struct actions *todo; /* during a step */
-    uint64_t first_id;           /* of this daemon's life: rounds from here on it knows itself */
+    uint64_t first_id;    /* of this daemon's life: rounds from here on it knows itself */
     uint64_t next_id, reserved;
     bool reserving;
     uint64_t external, lease_us;
@@ -362,7 +364,7 @@ struct core {
 uint64_t core_random(struct core *c);
 uint64_t core_random_below(struct core *c, uint64_t bound); /* 0 when bound is 0 */
 void core_reserve_ids(struct core *c);
-uint64_t core_new_id(struct core *c);                       /* 0: none is reserved at the moment */
+uint64_t core_new_id(struct core *c); /* 0: none is reserved at the moment */
 void core_stop(struct core *c, int exit_code, const char *why);
 void core_log(struct core *c, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
