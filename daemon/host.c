@@ -608,7 +608,6 @@ static void open_core(struct host *h, const struct tide_catalog *catalog)
     struct core_config o = {.state_root = c->state,
                             .savepoint_root = c->savepoints,
                             .store_timeout_us = c->store_timeout,
-                            .file_timeout_us = c->file_timeout,
                             .jobs_max = (uint32_t)c->jobs,
                             .workers_max = (uint32_t)c->workers,
                             .software = "tidemarkd " TIDE_VERSION};

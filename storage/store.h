@@ -15,9 +15,8 @@ struct tide_store_options {
     const char *directory; /* the data directory; the database is tidemark.db in it */
     uint64_t now_wall; /* us since 1970: lower bound for the incarnation's and external numbers */
     uint64_t nonce;    /* 64 random bits for the new incarnation */
-    uint8_t new_store_id[16];    /* random: the store's id if it does not exist yet */
-    uint64_t wal_prime;          /* bytes to which the WAL is primed; 0: not */
-    void *(*alloc_fail)(size_t); /* reserved for tests: NULL */
+    uint8_t new_store_id[16]; /* random: the store's id if it does not exist yet */
+    uint64_t wal_prime;       /* bytes to which the WAL is primed; 0: not */
 };
 
 /* Opens or creates the database, exclusively (a lock file in the directory), and in this order:

@@ -24,7 +24,7 @@ static void keep(struct round *r, struct tide_bytes batch)
     r->bytes_held += batch.len + 4;
 }
 
-static void count(struct core *c, struct round *r, const struct tide_ack_view *ack)
+static void count(struct round *r, const struct tide_ack_view *ack)
 {
     r->bytes += ack->bytes;
     r->artifacts += ack->artifacts;
@@ -33,7 +33,6 @@ static void count(struct core *c, struct round *r, const struct tide_ack_view *a
     *o = (struct owed){r->number, ack->task, core_copy(ack->handle), NULL};
     *r->handles_end = o;
     r->handles_end = &o->next;
-    (void)c;
 }
 
 static void add_again(struct tide_ack_builder *again, const struct tide_ack_view *ack)
@@ -53,8 +52,7 @@ static void add_again(struct tide_ack_builder *again, const struct tide_ack_view
 }
 
 /* Some entries do not count: keep the others, in a batch of their own. */
-static void keep_some(struct core *c, struct round *r, struct tide_acks *acks,
-                      const struct job *job)
+static void keep_some(struct round *r, struct tide_acks *acks, const struct job *job)
 {
     struct tide_ack_builder again;
     struct tide_ack_view ack;
@@ -68,7 +66,7 @@ static void keep_some(struct core *c, struct round *r, struct tide_acks *acks,
             if (bits_get(&r->acked, ack.task)) continue;
         }
         if (!bits_put(&r->acked, ack.task)) continue;
-        count(c, r, &ack);
+        count(r, &ack);
         add_again(&again, &ack);
     }
     if (again.entries) {
@@ -132,14 +130,14 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
     if (all) {
         while (tide_acks_next(&acks, &ack)) {
             bits_put(&r->acked, ack.task);
-            count(c, r, &ack);
+            count(r, &ack);
             r->planted_count++;
         }
         keep(r, body);
     } else {
-        keep_some(c, r, &again, job);
+        keep_some(r, &again, job);
     }
-    if (r->operation) operation_changed(c, job, r->operation);
+    if (r->operation) operation_changed(c, r->operation);
     if (r->bytes_held > ROUND_BYTES_MAX)
         round_abort(
             c, job, TIDE__ABORT_CODE__ABORT_NO_SPACE,

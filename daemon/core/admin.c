@@ -210,7 +210,7 @@ static void trigger(struct core *c, uint64_t session, uint64_t request, const st
                              .label = core_copy(wish->label)};
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
-    operation_record(c, commit, job, op);
+    operation_record(commit, job, op);
     record_audit(c, commit, job, wish->who, op);
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_OPERATION, job, id);
@@ -230,7 +230,7 @@ void admin_operation_stored(struct core *c, struct job *job, uint64_t operation,
         return;
     }
     op->durable = true;
-    operation_changed(c, job, op);
+    operation_changed(c, op);
     trigger_pump(c, job);
 }
 
@@ -457,7 +457,7 @@ static void show_round(struct core *c, struct job *job, Tide__JobDetail *m)
     info->job = PB(VIEW(job->name));
     info->operation = r->operation ? r->operation->id : 0;
     struct tide_holder *holders;
-    uint32_t total, n = round_holders(c, job, &c->out, &holders, &total);
+    uint32_t total, n = round_holders(job, &c->out, &holders, &total);
     info->held_by_count = total;
     info->held_by = tide_arena_alloc(&c->out, (n + 1) * sizeof *info->held_by);
     core_assert(info->held_by != NULL);

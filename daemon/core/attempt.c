@@ -242,7 +242,6 @@ static void send_starts(struct core *c, struct job *job)
     }
     drop_image(job);
     job->starting = START_NOT;
-    job->restore_wall = c->wall;
     for (struct worker *w = job->workers; w; w = w->next)
         if (w->standing == STANDS_HOLDING) {
             w->started = true;

@@ -21,7 +21,7 @@ static void add(struct job *job, struct trash *t)
     *end = t;
 }
 
-void clean_add_snapshot(struct core *c, struct job *job, const struct snapshot *s)
+void clean_add_snapshot(struct job *job, const struct snapshot *s)
 {
     struct trash *t = core_alloc(sizeof *t);
     *t = (struct trash){.round = s->round,
@@ -29,11 +29,10 @@ void clean_add_snapshot(struct core *c, struct job *job, const struct snapshot *
                         .snapshot = true,
                         .directory = core_printf("%s", s->directory)};
     add(job, t);
-    (void)c;
 }
 
-void clean_add_round(struct core *c, struct job *job, const struct tide_record_round *facts,
-                     bool recorded, bool recording)
+void clean_add_round(struct job *job, const struct tide_record_round *facts, bool recorded,
+                     bool recording)
 {
     struct trash *t = core_alloc(sizeof *t);
     *t = (struct trash){.round = facts->number,
@@ -47,7 +46,6 @@ void clean_add_round(struct core *c, struct job *job, const struct tide_record_r
     t->facts.holders = NULL;
     t->facts.n_holders = 0;
     add(job, t);
-    (void)c;
 }
 
 static void free_trash(struct trash *t)
@@ -216,10 +214,9 @@ static bool is_owed(const struct job *job, uint64_t round)
     return false;
 }
 
-uint64_t clean_subsume(struct core *c, struct job *job, struct tide_commit *commit, uint64_t newest)
+void clean_subsume(struct core *c, struct job *job, struct tide_commit *commit)
 {
     uint32_t kept = 1, most = job->graph->checkpointing.retained, n = 0;
-    uint64_t highest = 0;
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
         n += s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED;
     for (struct snapshot *s = job->snapshots; s; s = s->next) {
@@ -233,23 +230,20 @@ uint64_t clean_subsume(struct core *c, struct job *job, struct tide_commit *comm
         r->snapshot_state.state = TIDE_DELETING;
         r->snapshot_state.wall = c->wall;
         s->subsuming = true;
-        highest = s->round;
         if (PLANTED(DELETE_EARLY)) {
-            clean_add_snapshot(c, job, s);
+            clean_add_snapshot(job, s);
             clean_pump(c, job);
         }
     }
-    (void)newest;
-    return highest;
 }
 
-void clean_subsumed(struct core *c, struct job *job)
+void clean_subsumed(struct job *job)
 {
     for (struct snapshot *s = job->snapshots; s; s = s->next) {
         if (!s->subsuming) continue;
         s->subsuming = false;
         s->state = TIDE_DELETING;
-        if (!PLANTED(DELETE_EARLY)) clean_add_snapshot(c, job, s);
+        if (!PLANTED(DELETE_EARLY)) clean_add_snapshot(job, s);
     }
 }
 

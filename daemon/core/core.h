@@ -23,10 +23,9 @@
 struct core;
 
 struct core_config {
-    const char *state_root;     /* absolute: attempts' directories are made below it */
-    const char *savepoint_root; /* absolute: default target of savepoints; NULL: none */
-    uint64_t store_timeout_us;  /* a commit that takes longer stops the daemon */
-    uint64_t file_timeout_us; /* limit of one file operation (for messages; the lanes enforce it) */
+    const char *state_root;         /* absolute: attempts' directories are made below it */
+    const char *savepoint_root;     /* absolute: default target of savepoints; NULL: none */
+    uint64_t store_timeout_us;      /* a commit that takes longer stops the daemon */
     uint32_t jobs_max, workers_max; /* refused beyond */
     const char *software;           /* "tidemarkd 0.1.0" */
 };

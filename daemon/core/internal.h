@@ -294,7 +294,6 @@ struct job {
     struct bits restored;
     uint32_t failed_attempts; /* in a row, without a completed round */
     uint64_t not_before;      /* back-off of the next attempt */
-    uint64_t restore_wall;
 
     /* tasks that reached the end of their input */
     struct bits ending, ended;
@@ -441,9 +440,8 @@ void trigger_pump(struct core *c, struct job *job);    /* begin whatever may beg
 void trigger_running(struct core *c, struct job *job); /* the job has come to RUNNING */
 void trigger_init(struct job *job);
 struct operation *operation_find(struct job *job, uint64_t id);
-void operation_changed(struct core *c, struct job *job, struct operation *op);
-void operation_record(struct core *c, struct tide_commit *commit, struct job *job,
-                      const struct operation *op);
+void operation_changed(struct core *c, struct operation *op);
+void operation_record(struct tide_commit *commit, struct job *job, const struct operation *op);
 void operation_fail(struct core *c, struct job *job, struct operation *op,
                     struct tide_commit *commit, const char *error);
 
@@ -455,7 +453,7 @@ void round_abort(struct core *c, struct job *job, Tide__AbortCode code, const ch
 void round_all_acked(struct core *c, struct job *job);
 void round_answer(struct core *c, struct job *job, const struct pending *p, const struct event *ev);
 void round_decline(struct core *c, struct worker *w, const Tide__Decline *m);
-void round_progress(struct core *c, struct worker *w, const Tide__Barrier *m);
+void round_progress(struct worker *w, const Tide__Barrier *m);
 void round_init(struct job *job);
 void round_free(struct core *c, struct job *job);
 void round_resolve(struct core *c, struct worker *w); /* tell it how its open rounds ended */
@@ -467,27 +465,26 @@ void round_send_abort(struct core *c, struct job *job, uint64_t round, Tide__Abo
                       const char *reason, uint64_t session);
 void round_send_complete(struct core *c, struct job *job, uint64_t round);
 bool round_holds(const struct round *r); /* its commit is with the store */
-uint32_t round_holders(struct core *c, struct job *job, struct tide_arena *arena,
-                       struct tide_holder **ret, uint32_t *ret_total);
+uint32_t round_holders(struct job *job, struct tide_arena *arena, struct tide_holder **ret,
+                       uint32_t *ret_total);
 
 /* ---- ack.c */
 void ack_batch(struct core *c, struct session *s, struct tide_bytes body);
 
 /* ---- clean.c */
-void clean_add_snapshot(struct core *c, struct job *job, const struct snapshot *s);
+void clean_add_snapshot(struct job *job, const struct snapshot *s);
 /* What an aborted round left; the facts are copied. It is swept once its end is durable. */
-void clean_add_round(struct core *c, struct job *job, const struct tide_record_round *facts,
-                     bool recorded, bool recording);
+void clean_add_round(struct job *job, const struct tide_record_round *facts, bool recorded,
+                     bool recording);
 /* The directory of that aborted round is not its own: it is not touched. */
 void clean_leave(struct job *job, uint64_t round);
 void clean_recorded(struct core *c, struct job *job, uint64_t round, enum tide_outcome outcome);
 void clean_pump(struct core *c, struct job *job);
 void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const char *text);
 void clean_init(struct job *job);
-/* Marks what the new checkpoint puts out of use, in the commit; returns the highest such round. */
-uint64_t clean_subsume(struct core *c, struct job *job, struct tide_commit *commit,
-                       uint64_t newest);
-void clean_subsumed(struct core *c, struct job *job); /* that commit is stored */
+/* Marks what the new checkpoint puts out of use, in its commit. */
+void clean_subsume(struct core *c, struct job *job, struct tide_commit *commit);
+void clean_subsumed(struct job *job); /* that commit is stored */
 void clean_free(struct job *job);
 uint64_t clean_backlog(const struct core *c);
 

@@ -165,7 +165,7 @@ void job_forget(struct core *c, struct job *job, const char *why)
 
 /* ---- from the store */
 
-static void load_snapshots(struct core *c, struct job *job, const struct tide_catalog_job *from)
+static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
 {
     struct snapshot **end = &job->snapshots;
     for (uint32_t i = 0; i < from->n_snapshots; i++) {
@@ -185,7 +185,7 @@ static void load_snapshots(struct core *c, struct job *job, const struct tide_ca
         end = &s->next;
         if (f->round > job->last_complete) job->last_complete = f->round;
         if (f->round > job->known_upto) job->known_upto = f->round;
-        if (s->state == TIDE_DELETING) clean_add_snapshot(c, job, s);
+        if (s->state == TIDE_DELETING) clean_add_snapshot(job, s);
         job->gauges.last_completed_checkpoint_id = (int64_t)s->round;
         job->gauges.last_checkpoint_completed_timestamp = (int64_t)(s->completed_wall / MS);
         job->gauges.last_checkpoint_size = job->gauges.last_checkpoint_full_size =
@@ -237,7 +237,7 @@ static void load_owed(struct job *job, const struct tide_catalog_job *from)
     }
 }
 
-static void load_rounds(struct core *c, struct job *job, const struct tide_catalog_job *from)
+static void load_rounds(struct job *job, const struct tide_catalog_job *from)
 {
     for (uint32_t i = 0; i < from->n_rounds; i++) {
         struct tide_record_round r = from->rounds[i].round;
@@ -248,7 +248,7 @@ static void load_rounds(struct core *c, struct job *job, const struct tide_catal
             r.code = TIDE__ABORT_CODE__ABORT_RESTARTED;
             r.reason = VIEW("the daemon restarted");
         }
-        clean_add_round(c, job, &r, from->rounds[i].ended, false);
+        clean_add_round(job, &r, from->rounds[i].ended, false);
         if (r.number > job->known_upto) job->known_upto = r.number;
     }
 }
@@ -310,9 +310,9 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
     job->ended_snapshot = from->ended_snapshot;
     job->attempt = from->attempts;
     if (from->cause.len) job->cause = core_text(from->cause);
-    load_snapshots(c, job, from);
+    load_snapshots(job, from);
     load_owed(job, from);
-    load_rounds(c, job, from);
+    load_rounds(job, from);
     load_operations(job, from);
     load_ended(job);
     if (!tide_job_ended(job->state) && job->state != TIDE_JOB_HELD) load_attempt(job, &from->last);

@@ -134,7 +134,7 @@ static void record_unknown(struct core *c, struct job *job, uint64_t round)
         .code = TIDE__ABORT_CODE__ABORT_RESTARTED,
         .reason = VIEW("the daemon restarted"),
         .tasks = job->graph->tasks};
-    clean_add_round(c, job, &facts, false, false);
+    clean_add_round(job, &facts, false, false);
     clean_pump(c, job);
     free(directory);
 }
@@ -232,7 +232,7 @@ void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange 
     trigger_pump(c, job);
 }
 
-void round_progress(struct core *c, struct worker *w, const Tide__Barrier *m)
+void round_progress(struct worker *w, const Tide__Barrier *m)
 {
     struct job *job = w->job;
     struct round *r = job->round;
@@ -260,7 +260,6 @@ void round_progress(struct core *c, struct worker *w, const Tide__Barrier *m)
         r->progress[low] =
             (struct progress){p->task, p->phase, p->channels_missing, p->channel_first, p->bytes};
     }
-    (void)c;
 }
 
 /* ---- who holds a round */
@@ -290,8 +289,8 @@ static struct tide_bytes phase_words(const struct round *r, const struct worker 
     return text ? VIEW(text) : VIEW("unknown");
 }
 
-uint32_t round_holders(struct core *c, struct job *job, struct tide_arena *arena,
-                       struct tide_holder **ret, uint32_t *ret_total)
+uint32_t round_holders(struct job *job, struct tide_arena *arena, struct tide_holder **ret,
+                       uint32_t *ret_total)
 {
     struct round *r = job->round;
     uint32_t n = 0;
@@ -308,6 +307,5 @@ uint32_t round_holders(struct core *c, struct job *job, struct tide_arena *arena
         if (job->host[t]) h->worker = tide_arena_bytes(arena, job->host[t]->name);
         h->phase = phase_words(r, job->host[t], t, arena);
     }
-    (void)c;
     return n;
 }

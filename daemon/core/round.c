@@ -115,7 +115,7 @@ void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct op
     if (op) {
         op->state = TIDE_OP_RUNNING;
         op->snapshot = number;
-        operation_record(c, commit, job, op);
+        operation_record(commit, job, op);
     }
     core_assert(commit->rc == 0);
     if (kind == TIDE_SAVEPOINT) {
@@ -125,7 +125,7 @@ void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct op
         ride_commit(c, commit);
         round_trigger(c, job, 0);
     }
-    if (op) operation_changed(c, job, op);
+    if (op) operation_changed(c, op);
 }
 
 static void opened(struct core *c, struct job *job, const struct event *ev, bool stored)
@@ -153,7 +153,7 @@ static void opened(struct core *c, struct job *job, const struct event *ev, bool
     if (!r->begin_stored || !r->directory_made) return;
     round_move(r, ROUND_COLLECTING);
     round_trigger(c, job, 0);
-    operation_changed(c, job, r->operation);
+    operation_changed(c, r->operation);
 }
 
 /* ---- completing */
@@ -267,18 +267,18 @@ static void hand_over(struct core *c, struct job *job)
         record_strike(job, commit, o);
         r->strikes = r->strikes ? r->strikes : o;
     }
-    if (r->kind == TIDE_CHECKPOINT) clean_subsume(c, job, commit, r->number);
+    if (r->kind == TIDE_CHECKPOINT) clean_subsume(c, job, commit);
     if (r->operation) {
         struct operation done = *r->operation;
         done.state = TIDE_OP_DONE;
         done.location = VIEW(r->directory);
         done.ended_wall = c->wall;
-        operation_record(c, commit, job, &done);
+        operation_record(commit, job, &done);
     }
     if (r->final && r->kind == TIDE_CHECKPOINT) job_record_state(c, commit, job, TIDE_JOB_STOPPING);
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_ROUND_COMMIT, job, r->number);
-    if (r->operation) operation_changed(c, job, r->operation);
+    if (r->operation) operation_changed(c, r->operation);
     if (PLANTED(TELL_EARLY)) round_send_complete(c, job, r->number);
 }
 
@@ -298,7 +298,7 @@ void round_all_acked(struct core *c, struct job *job)
     ask_file(c, FILE_META_WRITE, r->directory, ASKED_METADATA, job, r->number);
     struct action *x = &c->todo->items[c->todo->n - 1];
     x->image = tide_buf_take(&image, &x->image_len);
-    if (r->operation) operation_changed(c, job, r->operation);
+    if (r->operation) operation_changed(c, r->operation);
 }
 
 static void gauges_complete(struct core *c, struct job *job, const struct snapshot *s)
@@ -384,12 +384,12 @@ static void complete(struct core *c, struct job *job)
         op->ended_wall = c->wall;
         free((void *)(uintptr_t)op->location.data);
         op->location = core_copy(VIEW(r->directory));
-        operation_changed(c, job, op);
+        operation_changed(c, op);
     }
     core_log(c, LEVEL_DEBUG, "job %s: %s %" PRIu64 " is complete, %" PRIu64 " bytes", job->name,
              tide_kind_name(r->kind), number, r->bytes);
     round_free(c, job);
-    if (checkpoint) clean_subsumed(c, job);
+    if (checkpoint) clean_subsumed(job);
     if (here && !PLANTED(TELL_EARLY)) round_send_complete(c, job, number);
     clean_pump(c, job);
     if (stopping) job_finish(c, job);
@@ -430,7 +430,7 @@ static void published(struct core *c, struct job *job, const struct pending *p,
             op->ended_wall = c->wall;
             free((void *)(uintptr_t)op->location.data);
             op->location = core_copy(VIEW(s->directory));
-            operation_changed(c, job, op);
+            operation_changed(c, op);
             return;
         }
         char *why = core_printf(
@@ -513,7 +513,7 @@ static void record_abort(struct core *c, struct job *job, Tide__AbortCode code, 
     rec->trigger_us = r->triggered_us ? r->triggered_us - r->begun_us : 0;
     rec->bytes = r->bytes;
     struct tide_holder *holders;
-    rec->n_holders = round_holders(c, job, &commit->arena, &holders, &rec->holders_total);
+    rec->n_holders = round_holders(job, &commit->arena, &holders, &rec->holders_total);
     rec->holders = holders;
     if (r->operation) {
         char *why = core_printf("round %" PRIu64 " aborted: %s", r->number, reason);
@@ -522,7 +522,7 @@ static void record_abort(struct core *c, struct job *job, Tide__AbortCode code, 
     }
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_ABORTED, job, r->number);
-    clean_add_round(c, job, rec, false, true);
+    clean_add_round(job, rec, false, true);
     if (r->directory_strange) clean_leave(job, r->number);
 }
 
@@ -551,7 +551,7 @@ static void deadline(struct core *c, void *arg)
     struct round *r = job->round;
     if (!r || round_holds(r)) return;
     struct tide_holder *holders;
-    uint32_t total, n = round_holders(c, job, &c->out, &holders, &total);
+    uint32_t total, n = round_holders(job, &c->out, &holders, &total);
     char names[300] = "";
     size_t at = 0;
     for (uint32_t i = 0; i < n && i < 3; i++)

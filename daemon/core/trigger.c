@@ -82,15 +82,13 @@ struct operation *operation_find(struct job *job, uint64_t id)
     return NULL;
 }
 
-void operation_changed(struct core *c, struct job *job, struct operation *op)
+void operation_changed(struct core *c, struct operation *op)
 {
-    (void)job;
     op->progress++;
     admin_progress(c, op);
 }
 
-void operation_record(struct core *c, struct tide_commit *commit, struct job *job,
-                      const struct operation *op)
+void operation_record(struct tide_commit *commit, struct job *job, const struct operation *op)
 {
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_OPERATION, job->id);
     core_assert(r != NULL);
@@ -106,7 +104,6 @@ void operation_record(struct core *c, struct tide_commit *commit, struct job *jo
     r->operation.error = tide_commit_bytes(commit, op->error);
     r->operation.label = tide_commit_bytes(commit, op->label);
     core_assert(commit->rc == 0);
-    (void)c;
 }
 
 void operation_fail(struct core *c, struct job *job, struct operation *op,
@@ -117,12 +114,12 @@ void operation_fail(struct core *c, struct job *job, struct operation *op,
     free((void *)(uintptr_t)op->error.data);
     op->error = core_copy(VIEW(error));
     if (commit) {
-        operation_record(c, commit, job, op);
+        operation_record(commit, job, op);
     } else {
         commit = tide_commit_new(false);
         core_assert(commit != NULL);
-        operation_record(c, commit, job, op);
+        operation_record(commit, job, op);
         ride_commit(c, commit);
     }
-    operation_changed(c, job, op);
+    operation_changed(c, op);
 }

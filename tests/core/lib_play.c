@@ -238,7 +238,6 @@ static void step(struct play *p, struct event ev)
 static const struct core_config config = {.state_root = "/state",
                                           .savepoint_root = "/savepoints",
                                           .store_timeout_us = 30000000,
-                                          .file_timeout_us = 30000000,
                                           .jobs_max = 100,
                                           .workers_max = 1000,
                                           .software = "test"};

@@ -108,7 +108,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct core_config config = {.state_root = "/state",
                                        .savepoint_root = "/savepoints",
                                        .store_timeout_us = 30000000,
-                                       .file_timeout_us = 30000000,
                                        .jobs_max = 4,
                                        .workers_max = 8,
                                        .software = "fuzz"};

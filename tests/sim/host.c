@@ -157,7 +157,6 @@ void daemon_start(struct sim *s, void *arg, uint64_t x)
     struct core_config config = {.state_root = "/state",
                                  .savepoint_root = "/savepoints",
                                  .store_timeout_us = STORE_TIMEOUT,
-                                 .file_timeout_us = 500 * MS,
                                  .jobs_max = 10,
                                  .workers_max = 100,
                                  .software = "simulated"};
