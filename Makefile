@@ -121,7 +121,13 @@ $B/include/tidemark.h: client/tidemark.h proto/err.h
 $B/libtidemark.map: $B/include/tidemark.h
 	$(call Q,MAP   )$(CC) -E -P -x c $< | grep -o '\<tide_[a-z0-9_]*(' | sort -u | \
 	  { echo 'TIDEMARK_0 {'; echo '  global:'; sed 's/.$$/;/; s/^/    /'; echo '  local: *;'; echo '};'; } >$@
-$B/tidemark.pc: client/tidemark.pc.in config.mk
+# Where things go may be given as late as `make install prefix=...`: what names those places is
+# made anew when they have changed.
+$B/paths: FORCE
+	@mkdir -p $(@D) && echo '$(prefix) $(exec_prefix) $(libdir) $(includedir) $(sbindir)' >$@.new && \
+	  { cmp -s $@.new $@ || cp $@.new $@; }
+FORCE:
+$B/tidemark.pc: client/tidemark.pc.in config.mk $B/paths
 	$(call Q,PC    )sed -e 's|@prefix@|$(prefix)|; s|@exec_prefix@|$(exec_prefix)|; s|@libdir@|$(libdir)|' \
 	  -e 's|@includedir@|$(includedir)|; s|@VERSION@|$(VERSION)|' $< >$@
 
@@ -254,7 +260,7 @@ INSTALLED = $B/tidemarkd|755|$(sbindir)/tidemarkd $B/tidemark|755|$(bindir)/tide
   $(addsuffix |644|$(datarootdir)/bash-completion/completions/tidemark,$(COMPLETION))
 LINKS = $(libdir)/libtidemark.so $(libdir)/libtidemark.so.0
 parts = $(subst |, ,$(1))
-$B/daemon/tidemarkd.service: daemon/tidemarkd.service config.mk
+$B/daemon/tidemarkd.service: daemon/tidemarkd.service config.mk $B/paths
 	@mkdir -p $(@D)
 	@sed 's|/usr/sbin/|$(sbindir)/|' $< >$@
 install: all $(UNIT:%=$B/%)
@@ -276,6 +282,6 @@ distclean: clean
 
 help:
 	@sed -n 's/^# > //p' Makefile
-.PHONY: all check check-all check-long demo sim bench fuzz fuzzers lint format install uninstall dist clean distclean help
+.PHONY: FORCE all check check-all check-long demo sim bench fuzz fuzzers lint format install uninstall dist clean distclean help
 -include $(wildcard $(addprefix $B/,$(addsuffix *.d,$(wildcard proto/ storage/ daemon/ daemon/core/ client/ client/cli/ \
   client/examples/*/ tests/*/))))
