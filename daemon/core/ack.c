@@ -131,7 +131,7 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
         while (tide_acks_next(&acks, &ack)) {
             bits_put(&r->acked, ack.task);
             count(r, &ack);
-            r->planted_count++;
+            if (PLANTED(ACK_COUNT)) r->planted_count++;
         }
         keep(r, body);
     } else {

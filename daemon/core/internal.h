@@ -1,12 +1,13 @@
 /* What the files of the core share. Nothing outside daemon/core/ includes this.
  *
- * Reading order: core.c (the door and the start), join.c (workers come and go), attempt.c and
- * restore.c (an execution of the job), trigger.c (when rounds begin), round.c and ack.c (one
- * round), clean.c (what may be deleted), admin.c (what people ask). util.c, timer.c and pending.c
- * are plumbing.
+ * Reading order: core.c (the door and the start), job.c (a job's states), join.c (workers come and
+ * go), attempt.c and restore.c (an execution of the job), trigger.c (when rounds begin), round.c,
+ * ack.c and notify.c (one round), clean.c (what may be deleted), admin.c (what people ask). util.c,
+ * timer.c and pending.c are plumbing.
  *
  * Ownership: a core owns its jobs and sessions, a job its workers, its round, its operations and
- * its trash. A job lives as long as the core, so a pending answer may point to it. */
+ * its trash. Once it is durable a job lives as long as the core, so a pending
+ * answer may point to it. */
 #ifndef CORE_INTERNAL_H
 #define CORE_INTERNAL_H
 
