@@ -83,7 +83,7 @@ TESTS    := $(patsubst %.c,$B/%,$(wildcard tests/*/test_*.c))
 SCRIPTS  := $(patsubst %.sh,$B/%,$(filter-out tests/demo/%,$(wildcard tests/*/run.sh)))
 FUZZ     := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 SIM      := $(if $(filter-out %/lib_% %/test_%,$(wildcard tests/sim/*.c)),$B/tests/sim/sim)
-BENCH    := $B/tests/bench/floor $B/tests/bench/bench $B/tests/bench/bench_store
+BENCH    := $B/tests/bench/floor $B/tests/bench/bench $B/tests/bench/bench_store $B/tests/bench/bench_acks
 DRIVER   := $(if $(wildcard tests/demo/*.c),$B/demo/driver)
 
 all: $(PROGRAMS) $(LIBRARY) $(EXAMPLES)
@@ -207,10 +207,12 @@ sim: $(SIM)
 $B/tests/bench/floor: tests/bench/floor.c config.mk
 	@mkdir -p $(@D)
 	$(call Q,CC    )$(CC) -std=c11 -O2 -Wall -Wextra -o $@ $<
-$B/tests/bench/bench: $(filter-out %/floor.o %/bench_store.o,$(call obj,tests/bench/*.c)) $P
+$B/tests/bench/bench: $(filter-out %/floor.o %/bench_store.o %/bench_acks.o,$(call obj,tests/bench/*.c)) $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 $B/tests/bench/bench_store: $B/tests/bench/bench_store.o $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+$B/tests/bench/bench_acks: $B/tests/bench/bench_acks.o $(CORE) $R $P
+	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 bench: $(PROGRAMS) $(BENCH)
 	@$B/tests/bench/bench --daemon $B/tidemarkd --floor $B/tests/bench/floor --json $B/bench.json $(BENCH_ARGS)
 
