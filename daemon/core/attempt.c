@@ -176,8 +176,9 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
     if (job->starting != START_LOADING) return;
     job->starting = START_NOT;
     if (ev->rc != 0) {
-        core_log(c, LEVEL_ERROR, "job %s: the manifest of snapshot %" PRIu64 " cannot be read: %s",
-                 job->name, job->restored_from, ev->text ? ev->text : tide_strerror(ev->rc));
+        core_log(c, LEVEL_ERROR, about_job(job),
+                 "job %s: the manifest of snapshot %" PRIu64 " cannot be read: %s", job->name,
+                 job->restored_from, ev->text ? ev->text : tide_strerror(ev->rc));
         if (ev->rc == TIDE_ECORRUPT || ev->rc == TIDE_ENOTFOUND) {
             char *cause =
                 core_printf("the manifest of snapshot %" PRIu64 " cannot be read: %s",
@@ -248,8 +249,9 @@ static void send_starts(struct core *c, struct job *job)
             worker_renew(c, w);
         }
     timer_set(c, &job->restore_timer, c->now + job->graph->checkpointing.restore_deadline_ms * MS);
-    core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " starts %s %" PRIu64, job->name,
-             job->attempt, job->deliver_only ? "to deliver what is owed, after" : "from snapshot",
+    core_log(c, LEVEL_INFO, about_job(job), "job %s: attempt %" PRIu64 " starts %s %" PRIu64,
+             job->name, job->attempt,
+             job->deliver_only ? "to deliver what is owed, after" : "from snapshot",
              job->restored_from);
 }
 
@@ -381,7 +383,8 @@ void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tid
         for (struct worker *w = job->workers; w; w = w->next)
             if (w->standing == STANDS_HOLDING) w->phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
     }
-    core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " runs", job->name, job->attempt);
+    core_log(c, LEVEL_INFO, about_job(job), "job %s: attempt %" PRIu64 " runs", job->name,
+             job->attempt);
     trigger_running(c, job);
 }
 
@@ -392,8 +395,8 @@ static void adopt(struct core *c, struct job *job)
     for (struct worker *w = job->workers; w; w = w->next)
         if (w->standing == STANDS_HOLDING && (!w->back || !w->session)) return;
     timer_clear(c, &job->grace_timer);
-    core_log(c, LEVEL_INFO, "job %s: attempt %" PRIu64 " goes on, all workers are back", job->name,
-             job->attempt);
+    core_log(c, LEVEL_INFO, about_job(job),
+             "job %s: attempt %" PRIu64 " goes on, all workers are back", job->name, job->attempt);
     if (job->state == TIDE_JOB_RESTORING) {
         record_running(c, job);
         return;
@@ -460,8 +463,8 @@ void attempt_end(struct core *c, struct job *job, const char *reason)
 {
     if (!job->attempt_open) return;
     bool ran = job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_STOPPING;
-    core_log(c, LEVEL_WARN, "job %s: attempt %" PRIu64 " ends: %s", job->name, job->attempt,
-             reason);
+    core_log(c, LEVEL_WARN, about_job(job), "job %s: attempt %" PRIu64 " ends: %s", job->name,
+             job->attempt, reason);
     job->attempt_open = job->adopting = false;
     job->starting = START_NOT;
     drop_image(job);

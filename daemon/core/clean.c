@@ -201,8 +201,8 @@ void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const
         t->tries++;
         t->not_before = c->now + (delay < RETRY_MAX_US ? delay : RETRY_MAX_US);
         c->delete_failures++;
-        core_log(c, LEVEL_WARN, "job %s: %s could not be deleted (try %u): %s", job->name,
-                 t->directory, t->tries, text ? text : tide_strerror(rc));
+        core_log(c, LEVEL_WARN, about_job(job), "job %s: %s could not be deleted (try %u): %s",
+                 job->name, t->directory, t->tries, text ? text : tide_strerror(rc));
     }
     clean_pump(c, job);
 }

@@ -180,7 +180,7 @@ static void start(struct core *c)
         for (struct worker *w = job->workers; w; w = w->next)
             worker_renew(c, w);
         if (job->adopting) {
-            core_log(c, LEVEL_INFO,
+            core_log(c, LEVEL_INFO, about_job(job),
                      "job %s: attempt %" PRIu64 " was open; its workers have %u ms to come back",
                      job->name, job->attempt, job->graph->checkpointing.grace_ms);
             timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.grace_ms * MS);
@@ -258,7 +258,7 @@ static void stood_still(struct core *c, uint64_t gap)
 {
     for (struct job *job = c->jobs; job; job = job->next) {
         if (gap <= job->graph->checkpointing.heartbeat_ms * MS) continue;
-        core_log(c, LEVEL_WARN,
+        core_log(c, LEVEL_WARN, about_job(job),
                  "job %s: the loop stood still for %" PRIu64 " ms: leases count as renewed",
                  job->name, gap / MS);
         for (struct worker *w = job->workers; w; w = w->next)

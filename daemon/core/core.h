@@ -66,7 +66,7 @@ enum action_type {
     ACT_COMMIT, /* hand `commit` to the store (it takes it); awaited ones come back as EV_STORED */
     ACT_FILE,   /* carry out `file` on a lane; comes back as EV_FILE, also when it takes too long */
     ACT_LOAD,   /* read the manifest of snapshot `round`; comes back as EV_MANIFEST */
-    ACT_LOG,    /* text, level */
+    ACT_LOG,    /* text, level; job, attempt, worker, round: what it is about */
     ACT_STOP    /* stop the process now with this exit code: text says why */
 };
 
@@ -111,7 +111,9 @@ struct action {
     size_t image_len;
     uint64_t round;
     enum log_level level;
-    char *text; /* LOG, STOP; owned by the actions */
+    char *text;         /* LOG, STOP; owned by the actions */
+    char *job, *worker; /* LOG, or NULL; owned by the actions */
+    uint64_t attempt;   /* LOG, 0: none; so is round */
     int exit_code;
 };
 

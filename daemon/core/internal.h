@@ -366,8 +366,17 @@ uint64_t core_random_below(struct core *c, uint64_t bound); /* 0 when bound is 0
 void core_reserve_ids(struct core *c);
 uint64_t core_new_id(struct core *c); /* 0: none is reserved at the moment */
 void core_stop(struct core *c, int exit_code, const char *why);
-void core_log(struct core *c, enum log_level level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* What a line is about, for whoever filters a log by it. The text names it too, for people. */
+struct about {
+    const struct job *job;
+    const struct worker *worker;
+    uint64_t attempt, round;
+};
+struct about about_job(const struct job *job);
+struct about about_round(const struct job *job, uint64_t round);
+struct about about_worker(const struct worker *w);
+void core_log(struct core *c, enum log_level level, struct about about, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 void core_shutdown_step(struct core *c);
 struct job *job_find(struct core *c, struct tide_bytes name_or_id);
 

@@ -91,7 +91,7 @@ struct job *job_new(struct core *c, struct tide_graph *graph)
     }
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_JOB, job, 0);
-    core_log(c, LEVEL_INFO, "job %s: new, %u tasks", job->name, graph->tasks);
+    core_log(c, LEVEL_INFO, about_job(job), "job %s: new, %u tasks", job->name, graph->tasks);
     return job;
 }
 
@@ -340,7 +340,7 @@ void job_hold(struct core *c, struct job *job, const char *cause)
     job_record_state(c, commit, job, TIDE_JOB_HELD);
     job_move(job, TIDE_JOB_HELD); /* at once: nothing more may begin */
     ask_commit(c, commit, ASKED_HELD, job, 0);
-    core_log(c, LEVEL_ERROR, "job %s is HELD: %s", job->name, cause);
+    core_log(c, LEVEL_ERROR, about_job(job), "job %s is HELD: %s", job->name, cause);
 }
 
 static void store_end(struct core *c, struct job *job)
@@ -365,7 +365,8 @@ static void end_again(struct core *c, void *arg)
 
 void job_end_not_stored(struct core *c, struct job *job)
 {
-    core_log(c, LEVEL_ERROR, "job %s: its end as %s could not be stored; trying again", job->name,
+    core_log(c, LEVEL_ERROR, about_job(job),
+             "job %s: its end as %s could not be stored; trying again", job->name,
              tide_job_state_name(job->end_asked));
     job->end_timer = (struct timer){.fire = end_again, .arg = job};
     timer_set(c, &job->end_timer, c->now + 1000 * MS);
@@ -407,7 +408,7 @@ void job_ended_stored(struct core *c, struct job *job)
     stop.reason = PB(VIEW(job->cause ? job->cause : "every task has reached the end of its input"));
     message.msg_case = TIDE__TO_WORKER__MSG_STOP;
     message.stop = &stop;
-    core_log(c, LEVEL_INFO, "job %s is %s, last snapshot %" PRIu64, job->name,
+    core_log(c, LEVEL_INFO, about_job(job), "job %s is %s, last snapshot %" PRIu64, job->name,
              tide_job_state_name(job->state), job->ended_snapshot);
     job->attempt_open = job->adopting = false;
     timer_clear(c, &job->trigger_timer);

@@ -125,8 +125,8 @@ void worker_lost(struct core *c, struct worker *w, const char *why)
 {
     struct job *job = w->job;
     bool holds = w->standing == STANDS_HOLDING && w->attempt == job->attempt && job->attempt_open;
-    core_log(c, LEVEL_WARN, "job %s: worker %.*s is lost: %s", job->name, (int)w->name.len,
-             (const char *)w->name.data, why);
+    core_log(c, LEVEL_WARN, about_worker(w), "job %s: worker %.*s is lost: %s", job->name,
+             (int)w->name.len, (const char *)w->name.data, why);
     if (PLANTED(LEAVE_OUT) && holds && job->round && job->round->state == ROUND_COLLECTING) {
         for (uint32_t t = 0; t < job->graph->tasks; t++)
             if (worker_hosts(w, t)) bits_put(&job->round->acked, t);
@@ -161,8 +161,8 @@ void worker_closed(struct core *c, struct worker *w, const char *why)
         job_admit_parked(c, job);
         return;
     }
-    core_log(c, LEVEL_INFO, "job %s: worker %.*s is away: %s", job->name, (int)w->name.len,
-             (const char *)w->name.data, why);
+    core_log(c, LEVEL_INFO, about_worker(w), "job %s: worker %.*s is away: %s", job->name,
+             (int)w->name.len, (const char *)w->name.data, why);
     if (PLANTED(NO_LEASE)) worker_lost(c, w, why);
 }
 

@@ -72,7 +72,7 @@ static void reserved(struct core *c, const struct pending *p, enum tide_outcome 
 {
     c->reserving = false;
     if (outcome != TIDE_STORED) {
-        core_log(c, LEVEL_ERROR,
+        core_log(c, LEVEL_ERROR, (struct about){0},
                  "no ids could be reserved: the store %s; no round begins until it can",
                  outcome == TIDE_NO_SPACE ? "has no space" : "refused");
         timer_set(c, &c->reserve_timer, c->now + 1000 * MS);

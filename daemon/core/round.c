@@ -386,7 +386,8 @@ static void complete(struct core *c, struct job *job)
         op->location = core_copy(VIEW(r->directory));
         operation_changed(c, op);
     }
-    core_log(c, LEVEL_DEBUG, "job %s: %s %" PRIu64 " is complete, %" PRIu64 " bytes", job->name,
+    core_log(c, LEVEL_DEBUG, about_round(job, number),
+             "job %s: %s %" PRIu64 " is complete, %" PRIu64 " bytes", job->name,
              tide_kind_name(r->kind), number, r->bytes);
     round_free(c, job);
     if (checkpoint) clean_subsumed(job);
@@ -443,7 +444,7 @@ static void published(struct core *c, struct job *job, const struct pending *p,
         return;
     }
     if (ev->rc)
-        core_log(c, LEVEL_WARN,
+        core_log(c, LEVEL_WARN, about_round(job, p->number),
                  "job %s: _metadata of savepoint %" PRIu64 " could not be put in place: %s",
                  job->name, p->number, ev->text ? ev->text : tide_strerror(ev->rc));
 }
@@ -530,8 +531,9 @@ void round_abort(struct core *c, struct job *job, Tide__AbortCode code, const ch
 {
     struct round *r = job->round;
     core_assert(r && !round_holds(r));
-    core_log(c, LEVEL_WARN, "job %s: %s %" PRIu64 " aborted, %u of %u tasks had acked: %s",
-             job->name, tide_kind_name(r->kind), r->number, r->acked.set, r->expected, reason);
+    core_log(c, LEVEL_WARN, about_round(job, r->number),
+             "job %s: %s %" PRIu64 " aborted, %u of %u tasks had acked: %s", job->name,
+             tide_kind_name(r->kind), r->number, r->acked.set, r->expected, reason);
     record_abort(c, job, code, reason);
     c->rounds_aborted++;
     job->gauges.number_of_failed_checkpoints++;

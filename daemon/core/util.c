@@ -233,6 +233,8 @@ void actions_clear(struct actions *a)
         free(x->path);
         free(x->image);
         free(x->text);
+        free(x->job);
+        free(x->worker);
     }
     a->n = 0;
 }
@@ -270,7 +272,22 @@ void act_close(struct core *c, uint64_t session)
     x->n_sessions = 1;
 }
 
-void core_log(struct core *c, enum log_level level, const char *format, ...)
+struct about about_job(const struct job *job)
+{
+    return (struct about){.job = job, .attempt = job->attempt};
+}
+
+struct about about_round(const struct job *job, uint64_t round)
+{
+    return (struct about){.job = job, .attempt = job->attempt, .round = round};
+}
+
+struct about about_worker(const struct worker *w)
+{
+    return (struct about){.job = w->job, .attempt = w->attempt, .worker = w};
+}
+
+void core_log(struct core *c, enum log_level level, struct about about, const char *format, ...)
 {
     va_list args;
     char text[512];
@@ -280,6 +297,10 @@ void core_log(struct core *c, enum log_level level, const char *format, ...)
     struct action *x = act(c, ACT_LOG);
     x->level = level;
     x->text = core_printf("%s", text);
+    if (about.job) x->job = core_printf("%s", about.job->name);
+    if (about.worker) x->worker = core_text(about.worker->name);
+    x->attempt = about.attempt;
+    x->round = about.round;
 }
 
 /* ---- sending */
@@ -334,5 +355,5 @@ void send_refused(struct core *c, struct session *s, Tide__RefusedCode code, con
         send_worker(c, s->id, &message);
     }
     act_close(c, s->id);
-    core_log(c, LEVEL_INFO, "connection %" PRIu64 " refused: %s", s->id, text);
+    core_log(c, LEVEL_INFO, (struct about){0}, "connection %" PRIu64 " refused: %s", s->id, text);
 }
