@@ -31,6 +31,7 @@
 #include <uv.h>
 
 #include "daemon/filework.h"
+#include "daemon/lag.h"
 #include "daemon/log.h"
 #include "daemon/query.h"
 #include "daemon/session.h"
@@ -49,9 +50,6 @@ struct pending {
     struct pending *next;
     struct event event;
 };
-
-static const uint64_t lag_bounds[] = {100, 1000, 10000, 100000, 1000000, 0};
-#define LAG_BUCKETS (sizeof lag_bounds / sizeof *lag_bounds)
 
 struct host {
     const struct config *config;
@@ -84,8 +82,7 @@ struct host {
     bool stepping, shutting, stopping, hung, port_written;
     int exit_code;
     struct pending *pending, *pending_last;
-    uint64_t turn_us; /* when this turn's first event came; 0: none yet */
-    uint64_t lag[LAG_BUCKETS];
+    struct lag lag;
     uint64_t started_wall;
     uint64_t resident, resident_at_ms;
     uint64_t asker; /* the session whose WaitOperation is being fed; 0: none */
@@ -150,7 +147,7 @@ static void step(struct host *h, struct event *ev)
     if (h->stopping) return;
     ev->now_us = clock_boot_us();
     ev->wall_us = clock_wall_us();
-    if (!h->turn_us) h->turn_us = ev->now_us;
+    lag_begin(&h->lag, ev->now_us);
     core_step(h->core, ev, &h->todo);
     for (size_t i = 0; i < h->todo.n; i++)
         carry_out(h, &h->todo.items[i]);
@@ -197,23 +194,10 @@ static uint64_t resident_bytes(struct host *h)
     return h->resident;
 }
 
-static void put_lag(const struct host *h, Tide__LagBucket *buckets, Tide__LagBucket **list,
-                    Tide__Status *status)
-{
-    for (size_t i = 0; i < LAG_BUCKETS; i++) {
-        tide__lag_bucket__init(&buckets[i]);
-        buckets[i].below_us = lag_bounds[i];
-        buckets[i].count = h->lag[i];
-        list[i] = &buckets[i];
-    }
-    status->loop_lag = list;
-    status->n_loop_lag = LAG_BUCKETS;
-}
-
 static void answer_status(struct host *h, uint64_t session, uint64_t id)
 {
     static const char version[] = TIDE_VERSION;
-    Tide__LagBucket buckets[LAG_BUCKETS], *list[LAG_BUCKETS];
+    struct lag_answer lag;
     Tide__Status status = TIDE__STATUS__INIT;
     Tide__Response response = TIDE__RESPONSE__INIT;
     core_status(h->core, &h->arena, &status);
@@ -226,7 +210,7 @@ static void answer_status(struct host *h, uint64_t session, uint64_t id)
     status.commits = store_thread_flushes(h->commits);
     status.store_queue = store_thread_waiting(h->commits);
     status.rss_bytes = resident_bytes(h);
-    put_lag(h, buckets, list, &status);
+    lag_answer(&h->lag, &lag, &status);
     response.result_case = TIDE__RESPONSE__RESULT_STATUS;
     response.status = &status;
     respond(h->server, session, id, &response);
@@ -388,21 +372,17 @@ static void on_check(uv_check_t *check)
     if (!quiet && h->quiet_turns++ < QUIET_TURNS_MAX) return;
     h->due = false;
     (void)uv_idle_stop(&h->hurry);
-    if (core_deadline(h->core) <= clock_boot_us()) host_feed(h, &(struct event){.type = EV_TIMER});
+    uint64_t at = core_deadline(h->core);
+    if (at > clock_boot_us()) return;
+    lag_begin(&h->lag, at);
+    host_feed(h, &(struct event){.type = EV_TIMER});
 }
 
 /* Before the loop sleeps. */
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct host *h = prepare->data;
-    if (h->turn_us) {
-        uint64_t took = clock_boot_us() - h->turn_us;
-        size_t i = 0;
-        while (lag_bounds[i] && took >= lag_bounds[i])
-            i++;
-        h->lag[i]++;
-        h->turn_us = 0;
-    }
+    if (h->lag.since_us) lag_end(&h->lag, clock_boot_us());
     if (!h->stopping) arm(h);
 }
 

@@ -191,8 +191,8 @@ static void runs_and_stops(int signal)
     ck_assert(TEXT_IS(m->status->version, TIDE_VERSION));
     ck_assert_uint_eq(m->status->connections, 1);
     ck_assert_uint_gt(m->status->rss_bytes, 1000000);
-    ck_assert_uint_eq(m->status->n_loop_lag, 6);
-    ck_assert_uint_eq(m->status->loop_lag[0]->below_us, 100);
+    ck_assert_uint_eq(m->status->n_loop_lag, 22);
+    ck_assert_uint_eq(m->status->loop_lag[0]->below_us, 16);
     tide__response__free_unpacked(m, NULL);
     child_kill(&c, signal);
     ck_assert(peer_closes(fd, 5000));
