@@ -181,9 +181,10 @@ $(SIM_OK): $B/tests/sim/seeds-%.ok: $(SIM)
 
 # What sanitizers and coverage add is not ours to judge.
 PURE_OK := $B/tests/pure.ok
-$(PURE_OK): tests/pure.sh $(CORE) $(PURE) $R $P $B/libtidemark.a $B/libtidemark.so
+$(PURE_OK): tests/pure.sh $(CORE) $(PURE) $R $P $B/libtidemark.a $B/libtidemark.so tests/client/abi.py \
+            tests/client/abi.txt docs/man/libtidemark.3 | .deps-check
 	@mkdir -p $(@D)
-	$(call run,bash tests/pure.sh $B '$(CORE) $(PURE) $R $P')
+	$(call run,env CC='$(CC)' bash tests/pure.sh $B '$(CORE) $(PURE) $R $P')
 
 # make check AREAS="proto core" runs the tests of these folders alone, SKIP="proto/test_ack" not that one.
 ALL_OK := $(filter-out $(SKIP:%=$B/tests/%.ok),$(TESTS:=.ok) $(SCRIPTS:=.ok) $(FUZZ:=.ok) $(SIM_OK))

@@ -100,9 +100,16 @@ int tide_spec_edge(struct tide_spec *s, const char *from, const char *to, enum t
     return s->rc;
 }
 
-int tide_spec_checkpointing(struct tide_spec *s, const struct tide_checkpointing *c)
+#define LEAST                                                                                      \
+    (offsetof(struct tide_checkpointing, attempts_max) + sizeof(uint32_t)) /* in 0.1.0             \
+                                                                            */
+
+int tide_spec_checkpointing_sized(struct tide_spec *s, const struct tide_checkpointing *from,
+                                  size_t size)
 {
-    if (!s || !c) return TIDE_EINVAL;
+    struct tide_checkpointing all, *c = &all;
+    if (!s || !from) return TIDE_EINVAL;
+    if (!s->rc) s->rc = tide_sized_copy(&all, sizeof all, from, size, LEAST);
     if (s->rc) return s->rc;
     Tide__Checkpointing *m = &s->checkpointing;
     m->interval_ms = c->interval_ms;

@@ -5,11 +5,21 @@
 
 #include "client/worker_impl.h"
 
-int tide_worker_add_task(struct tide_worker *w, const char *uid, uint32_t subtask,
-                         uint32_t channels, const struct tide_callbacks *callbacks, void *user,
-                         struct tide_task **ret)
+#define LEAST (offsetof(struct tide_callbacks, fenced) + sizeof(void *)) /* in 0.1.0 */
+
+int tide_worker_add_task_sized(struct tide_worker *w, const char *uid, uint32_t subtask,
+                               uint32_t channels, const struct tide_callbacks *from, size_t size,
+                               void *user, struct tide_task **ret)
 {
-    if (!w || !uid || !callbacks || !callbacks->restore || !callbacks->snapshot) return TIDE_EINVAL;
+    struct tide_callbacks callbacks;
+    if (!w || !uid || !from) return TIDE_EINVAL;
+    int rc = tide_sized_copy(&callbacks, sizeof callbacks, from, size, LEAST);
+    if (rc) {
+        tide_worker_say(
+            w, "callbacks have %zu bytes, which libtidemark " TIDE_VERSION " cannot read", size);
+        return rc;
+    }
+    if (!callbacks.restore || !callbacks.snapshot) return TIDE_EINVAL;
     if (w->started) return TIDE_ESTATE;
     if (w->n_tasks == w->cap_tasks) {
         uint32_t cap = w->cap_tasks ? w->cap_tasks * 2 : 8;
@@ -30,7 +40,7 @@ int tide_worker_add_task(struct tide_worker *w, const char *uid, uint32_t subtas
         return (int)number;
     }
     t->worker = w;
-    t->callbacks = *callbacks;
+    t->callbacks = callbacks;
     t->user = user;
     t->number = (uint32_t)number;
     t->subtask = subtask;

@@ -30,7 +30,13 @@
  * All functions return 0 or a negative code (tide_strerror); tide_worker_error() has a sentence.
  * None exits, aborts, prints, or blocks without a deadline. TIDE_EBUG: an assertion of the library
  * failed, the handle is dead; free it, report it. The rules follow Apache Flink 2.0's where docs/
- * does not say otherwise. */
+ * does not say otherwise.
+ *
+ * Structs may grow at their end in later versions. Those that a program fills (tide_checkpointing,
+ * tide_worker_config, tide_callbacks) are handed over with the size that they had when the program
+ * was compiled: the functions that take one are macros that add it, and what an older program does
+ * not know is 0. So fill them from zeros ({0}, or designated initializers). A binding for another
+ * language calls the function that ends in _sized, which has no macro. */
 #ifndef TIDEMARK_H
 #define TIDEMARK_H
 
@@ -77,7 +83,10 @@ TIDE_API int tide_spec_operator(struct tide_spec *spec, const char *uid, uint32_
                                 uint32_t max_parallelism /* 0: the default */);
 TIDE_API int tide_spec_edge(struct tide_spec *spec, const char *from, const char *to,
                             enum tide_pattern pattern);
-TIDE_API int tide_spec_checkpointing(struct tide_spec *spec, const struct tide_checkpointing *c);
+TIDE_API int tide_spec_checkpointing_sized(struct tide_spec *spec,
+                                           const struct tide_checkpointing *c, size_t size);
+#define tide_spec_checkpointing(spec, c)                                                           \
+    tide_spec_checkpointing_sized((spec), (c), sizeof(struct tide_checkpointing))
 
 /* ---- the worker */
 
@@ -96,10 +105,13 @@ struct tide_worker_config {
     void *user;
 };
 
-/* 0 and *ret; TIDE_EINVAL (what is wrong in why), TIDE_EIO, TIDE_ENOMEM. Connects later, in
- * process; but a name in the address is looked up now, once. */
-TIDE_API int tide_worker_new(const struct tide_worker_config *config, struct tide_worker **ret,
-                             char why[256]);
+/* 0 and *ret; TIDE_EINVAL (what is wrong in why), TIDE_EIO, TIDE_ENOMEM, TIDE_ENOTSUP (config has
+ * what a newer header knows and this library does not). Connects later, in process; but a name in
+ * the address is looked up now, once. */
+TIDE_API int tide_worker_new_sized(const struct tide_worker_config *config, size_t size,
+                                   struct tide_worker **ret, char why[256]);
+#define tide_worker_new(config, ret, why)                                                          \
+    tide_worker_new_sized((config), sizeof(struct tide_worker_config), (ret), (why))
 /* Leaves, if it still can without waiting, and frees the handle with its tasks. NULL is fine. No
  * other thread may be at the handle any more, and no snapshot may be without its
  * tide_snapshot_done(). */
@@ -110,7 +122,8 @@ TIDE_API void tide_worker_free(struct tide_worker *w);
 TIDE_API int tide_worker_fd(const struct tide_worker *w);
 /* Does what there is to do, calling callbacks; does not block. 0; TIDE_EENDED when the job has
  * ended (all `stop` callbacks were called); TIDE_EREFUSED when the daemon refuses this worker for
- * good; TIDE_EBUG. Anything else is handled inside (a lost connection is retried). */
+ * good; TIDE_ENOMEM and TIDE_EBUG when the handle is dead: free it. Anything else is handled inside
+ * (a lost connection is retried). */
 TIDE_API int tide_worker_process(struct tide_worker *w);
 /* Waits at most timeout_ms for something to do, then does it. The same codes. */
 TIDE_API int tide_worker_wait(struct tide_worker *w, int timeout_ms);
@@ -137,7 +150,7 @@ struct tide_state {
     uint64_t size;    /* bytes */
     uint32_t key_group_first, key_group_count; /* count 0: not keyed */
     /* private: */
-    const void *handle;
+    const void *handle, *reserved[4]; /* they stand in an array, so this one cannot grow */
 };
 struct tide_restore {
     uint64_t snapshot; /* round that it comes from; 0: start afresh */
@@ -195,9 +208,12 @@ struct tide_callbacks {
 
 /* Adds a task before the first process(). channels: its input channels, numbered from 0 by the
  * program. The task lives as long as the worker. */
-TIDE_API int tide_worker_add_task(struct tide_worker *w, const char *uid, uint32_t subtask,
-                                  uint32_t channels, const struct tide_callbacks *callbacks,
-                                  void *user, struct tide_task **ret);
+TIDE_API int tide_worker_add_task_sized(struct tide_worker *w, const char *uid, uint32_t subtask,
+                                        uint32_t channels, const struct tide_callbacks *callbacks,
+                                        size_t size, void *user, struct tide_task **ret);
+#define tide_worker_add_task(w, uid, subtask, channels, callbacks, user, ret)                      \
+    tide_worker_add_task_sized((w), (uid), (subtask), (channels), (callbacks),                     \
+                               sizeof(struct tide_callbacks), (user), (ret))
 TIDE_API uint32_t tide_task_subtask(const struct tide_task *t);
 TIDE_API struct tide_worker *tide_task_worker(const struct tide_task *t);
 

@@ -88,12 +88,22 @@ static int build(struct tide_worker *w, const struct tide_worker_config *c, char
     return rc;
 }
 
-int tide_worker_new(const struct tide_worker_config *c, struct tide_worker **ret, char why[256])
+#define LEAST (offsetof(struct tide_worker_config, user) + sizeof(void *)) /* in 0.1.0 */
+
+int tide_worker_new_sized(const struct tide_worker_config *from, size_t size,
+                          struct tide_worker **ret, char why[256])
 {
+    struct tide_worker_config all, *c = &all;
     char unused[256];
     if (!why) why = unused;
     why[0] = '\0';
-    if (!c || !ret) return TIDE_EINVAL;
+    if (!from || !ret) return TIDE_EINVAL;
+    int rc = tide_sized_copy(&all, sizeof all, from, size, LEAST);
+    if (rc) {
+        snprintf(why, 256, "config has %zu bytes, which libtidemark " TIDE_VERSION " cannot read",
+                 size);
+        return rc;
+    }
     struct tide_worker *w = calloc(1, sizeof *w);
     if (!w || pthread_mutex_init(&w->lock, NULL)) {
         free(w);
@@ -108,7 +118,7 @@ int tide_worker_new(const struct tide_worker_config *c, struct tide_worker **ret
     w->user = c->user;
     tide_decoder_init(&w->decoder, TIDE_FRAME_MAX);
     tide_buf_init(&w->out, SEND_MAX);
-    int rc = build(w, c, why);
+    rc = build(w, c, why);
     if (rc) {
         tide_worker_free(w);
         return rc;

@@ -7,6 +7,7 @@
  *   helper.c    the thread that keeps the lease while the program is busy
  *   host.c      which process this is, and whether another one is gone
  *   snapshot.c, state.c   writing and reading artifacts
+ *   sized.c     structs of the program that may be older or newer than ours
  *
  * One lock guards the session and the connection. It is never held while a callback runs or a
  * file is written. The program's thread and the helper both move bytes; only the
@@ -136,6 +137,12 @@ struct tide_source { /* what tide_state.handle points to */
     const Tide__Artifact *artifact;
     struct tide_bytes directory;
 };
+
+/* ---- sized.c */
+/* Copies a struct that the program filled, as the program's header had it, into ours: what it does
+ * not know becomes 0. TIDE_EINVAL: shorter than it ever was; TIDE_ENOTSUP: it says something that
+ * only a newer library knows. */
+int tide_sized_copy(void *to, size_t to_size, const void *from, size_t from_size, size_t least);
 
 /* ---- spec.c */
 int tide_spec_message(const struct tide_spec *spec, const Tide__JobSpec **ret);

@@ -4,9 +4,13 @@
 # 1. The core, the aligner and the session, and what they link with, are pure: the objects import nothing but what stands in
 #    the list below and what other parts of Tidemark define. No clock, random number, file, socket,
 #    thread, libuv or SQLite is in it, and a new function of libc is out until somebody adds it here.
-# 2. libtidemark never ends its program: it imports neither abort, exit nor __assert_fail.
-# 3. libtidemark.so exports what tidemark.h declares, no more and no less; libtidemark.a defines
-#    nothing outside tide_.
+# 2. libtidemark never ends its program and never prints: it imports neither abort, exit nor
+#    __assert_fail, and nothing of stdio that writes.
+# 3. libtidemark needs libc and protobuf-c alone, the shared and the static one.
+# 4. libtidemark.so exports what tidemark.h declares, no more and no less; libtidemark.a defines
+#    nothing outside tide_. libtidemark(3) names each function.
+# 5. What programs were compiled against has not changed: symbols, declarations, the layout of
+#    structs, the values of enums are those of tests/client/abi.txt.
 set -euo pipefail
 build=$1
 objects=$2
@@ -47,14 +51,23 @@ for object in $objects; do
     done <<<"$imports"
 done
 
-for symbol in abort exit _exit __assert_fail __assert quick_exit; do
-    for library in "$build/libtidemark.a" "$build/libtidemark.so"; do
-        undefined=$(case $library in *.so) nm -D -u "$library" ;; *) nm -u "$library" ;; esac)
-        if awk '{print $2}' <<<"$undefined" | sed 's/@.*//' | grep -qxF -- "$symbol"; then
-            fail "${library#"$build"/} imports $symbol"
-        fi
+never='abort exit _exit _Exit quick_exit __assert_fail __assert_perror_fail __assert raise kill err errx
+stdout stderr printf vprintf puts putchar fputs fputc fwrite fprintf vfprintf __printf_chk
+__fprintf_chk __vfprintf_chk perror psignal syslog __syslog_chk'
+for library in "$build/libtidemark.a" "$build/libtidemark.so"; do
+    undefined=$(case $library in *.so) nm -D -u "$library" ;; *) nm -u "$library" ;; esac |
+        awk 'NF == 2 {print $2}' | sed 's/@.*//' | sort -u)
+    grep -qx malloc <<<"$undefined" || fail "${library#"$build"/} imports nothing: nm does not see it"
+    for symbol in $never; do
+        ! grep -qxF -- "$symbol" <<<"$undefined" || fail "${library#"$build"/} imports $symbol"
     done
 done
+
+needed=$(readelf -d "$build/libtidemark.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p' | sort | tr '\n' ' ')
+[ "$needed" = 'libc.so.6 libprotobuf-c.so.1 ' ] || fail "libtidemark.so needs $needed"
+${CC:-cc} -shared -nostdlib -o "$build/pure.so" -Wl,--no-undefined -Wl,--whole-archive "$build/libtidemark.a" \
+    -Wl,--no-whole-archive -lprotobuf-c -lc || fail "libtidemark.a needs more than libc and protobuf-c"
+rm -f "$build/pure.so"
 
 declared=$(sed -n 's/^    \(tide_[a-z0-9_]*\);$/\1/p' "$build/libtidemark.map" | sort -u)
 exported=$(nm -D --defined-only "$build/libtidemark.so" | awk '$2 ~ /^[TDBRVW]$/ {print $3}' | sed 's/@.*//' | sort -u)
@@ -65,6 +78,25 @@ difference=$(diff <(echo "$declared") <(echo "$exported")) || {
 }
 foreign=$(nm --defined-only -g "$build/libtidemark.a" | awk 'NF == 3 {print $3}' | grep -v '^tide_' | sort -u || true)
 [ -z "$foreign" ] || fail "libtidemark.a defines" $foreign
+
+for symbol in $exported; do # of a macro that hands over a size, the page has the macro
+    grep -q "^\.Fn ${symbol%_sized}\>" docs/man/libtidemark.3 ||
+        fail "docs/man/libtidemark.3 does not tell about $symbol"
+done
+
+abi=$("${PYTHON:-python3}" tests/client/abi.py "$build") || fail "tests/client/abi.py failed"
+difference=$(diff tests/client/abi.txt - <<<"$abi") || {
+    fail "what programs rely on has changed, tests/client/abi.txt (<) against this tree (>):"
+    cat >&2 <<END
+$difference
+If that is not meant, undo it: programs that run today would break.
+If it only adds (a function, a code, an enum's value, a struct's member at the end of one that is
+handed over with its size, where no padding was), write it down:
+    ${PYTHON:-python3} tests/client/abi.py $build >tests/client/abi.txt
+If it takes away or changes anything, it also needs a new soname: libtidemark.so.1 and TIDEMARK_1 in
+the Makefile in the place of libtidemark.so.0 and TIDEMARK_0, and a line in CHANGELOG.md.
+END
+}
 
 [ $failed = 0 ] || exit 1
 echo "pure: $(wc -w <<<"$objects") objects, $(wc -l <<<"$exported") exported symbols"
