@@ -79,7 +79,7 @@ struct host {
     unsigned quiet_turns;
     uint64_t inputs, inputs_seen;
 
-    bool stepping, shutting, stopping, hung, port_written;
+    bool stepping, shutting, stopping, hung, told;
     int exit_code;
     struct pending *pending, *pending_last;
     struct lag lag;
@@ -412,9 +412,19 @@ void host_ask_stop(struct host *h)
     (void)uv_async_send(&h->ask);
 }
 
-static void port_path(const struct host *h, const char *suffix, char *out, size_t size)
+/* A file in the data directory that tells where we listen: `port`, or `address`. */
+static void told_path(const struct host *h, const char *name, char *out, size_t size)
 {
-    (void)snprintf(out, size, "%s/port%s", h->config->data, suffix);
+    (void)snprintf(out, size, "%s/%s", h->config->data, name);
+}
+
+static void untell(const struct host *h)
+{
+    char path[4096];
+    told_path(h, "port", path, sizeof path);
+    (void)unlink(path);
+    told_path(h, "address", path, sizeof path);
+    (void)unlink(path);
 }
 
 /* Ends everything that runs; the loop then runs out of handles. */
@@ -616,21 +626,35 @@ static int open_handles(struct host *h, char why[static CONFIG_WHY])
     return 0;
 }
 
-/* Written beside, synced and renamed: whoever finds the file finds a port. */
-static int write_port(struct host *h, char why[static CONFIG_WHY])
+/* Written beside, synced and renamed: whoever finds the file finds all of it. */
+static int tell(struct host *h, const char *name, const char *text, char why[static CONFIG_WHY])
 {
-    char path[4096], beside[4096], text[16];
-    port_path(h, "", path, sizeof path);
-    port_path(h, ".new", beside, sizeof beside);
-    int n = snprintf(text, sizeof text, "%u\n", (unsigned)server_port(h->server));
+    char path[4096], beside[4096 + 8];
+    told_path(h, name, path, sizeof path);
+    (void)snprintf(beside, sizeof beside, "%s.new", path);
+    size_t n = strlen(text);
     int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool written = fd >= 0 && write(fd, text, (size_t)n) == n && fsync(fd) == 0;
+    bool written = fd >= 0 && write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
     int error = errno;
     if (fd >= 0) (void)close(fd);
     if (!written) return fail(TIDE_EIO, why, "%s: %s", beside, strerror(error));
     if (rename(beside, path) < 0) return fail(TIDE_EIO, why, "%s: %s", path, strerror(errno));
-    h->port_written = true;
     return 0;
+}
+
+/* `address` first: who finds `port` knows that we are there. */
+static int tell_where(struct host *h, char why[static CONFIG_WHY])
+{
+    const struct sockaddr *address = (const struct sockaddr *)&h->config->address;
+    unsigned port = server_port(h->server);
+    char host[64] = "", text[80];
+    (void)uv_ip_name(address, host, sizeof host);
+    (void)snprintf(text, sizeof text, address->sa_family == AF_INET6 ? "[%s]:%u\n" : "%s:%u\n",
+                   host, port);
+    h->told = true;
+    int rc = tell(h, "address", text, why);
+    (void)snprintf(text, sizeof text, "%u\n", port);
+    return rc ? rc : tell(h, "port", text, why);
 }
 
 /* Everything is there: the core hears of its start, then peers may come. */
@@ -647,7 +671,7 @@ static int start_core(struct host *h, const struct tide_catalog *catalog,
     host_feed(h, &(struct event){.type = EV_START});
     int code = server_listen(h->server);
     if (code) return fail(TIDE_EIO, why, "[daemon] listen: %s: %s", c->listen, uv_strerror(code));
-    int rc = write_port(h, why);
+    int rc = tell_where(h, why);
     if (rc) return rc;
     log_line(LEVEL_INFO,
              "tidemarkd " TIDE_VERSION " ready: port %u, data %s, incarnation %" PRIu64 ", %" PRIu32
@@ -660,13 +684,11 @@ static int begin(struct host *h, char why[static CONFIG_WHY])
 {
     const struct config *c = h->config;
     struct tide_catalog *catalog = NULL;
-    char path[4096];
     int rc = make_directory(c->data, "data", why);
     if (rc == 0) rc = open_server(h, why); /* a port in use is told before anything is changed */
     if (rc == 0) rc = open_store(h, &catalog, why);
     if (rc == 0) {
-        port_path(h, "", path, sizeof path);
-        (void)unlink(path); /* of a daemon that was killed */
+        untell(h); /* of a daemon that was killed */
         rc = make_directory(c->state, "state", why);
     }
     if (rc == 0) rc = make_directory(c->savepoints, "savepoints", why);
@@ -715,12 +737,8 @@ int host_run(struct host *h)
 
 bool host_close(struct host *h)
 {
-    char path[4096];
     if (!h) return true;
-    if (h->port_written) {
-        port_path(h, "", path, sizeof path);
-        (void)unlink(path);
-    }
+    if (h->told) untell(h);
     if (h->hung) return false;
     queries_free(h->queries);
     if (h->core) core_free(h->core);

@@ -183,9 +183,16 @@ END_TEST
 static void runs_and_stops(int signal)
 {
     struct child c;
-    char port[120];
+    char port[120], address[120], wants[40], says[40] = "";
     (void)snprintf(port, sizeof port, "%s/port", data);
+    (void)snprintf(address, sizeof address, "%s/address", data);
     child_start(&c, (const char *const[]){"--data", data, "--listen", "127.0.0.1:0", NULL});
+    (void)snprintf(wants, sizeof wants, "127.0.0.1:%u\n", (unsigned)port_of(data));
+    FILE *f = fopen(address, "re"); /* is there before the port is */
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(says, sizeof says, f));
+    ck_assert_str_eq(says, wants);
+    (void)fclose(f);
     int fd = admin_connect(port_of(data));
     Tide__Response *m = admin_status(fd);
     ck_assert(TEXT_IS(m->status->version, TIDE_VERSION));
@@ -201,6 +208,7 @@ static void runs_and_stops(int signal)
     ck_assert_ptr_nonnull(strstr(c.said, "stopping in good order\n"));
     ck_assert_ptr_nonnull(strstr(c.said, "info  stopped\n"));
     ck_assert_int_lt(access(port, F_OK), 0);
+    ck_assert_int_lt(access(address, F_OK), 0);
 }
 
 START_TEST(stops_in_good_order)
