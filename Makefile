@@ -170,6 +170,14 @@ $(filter $B/tests/daemon/%,$(TESTS:=.ok)): $B/tidemarkd
 $(SCRIPTS:=.ok): $B/%.ok: %.sh docs/guide.md $$(filter-out %.corpus,$$(wildcard $$(dir $$*)*)) $(PROGRAMS) $(LIBRARY) $(EXAMPLES) | .deps-check
 	@mkdir -p $(@D)
 	$(call run,bash $< $B)
+# What the daemon is killed around and by, see tests/kill/kill.py.
+$B/tests/kill/worker: tests/kill/worker.c $B/libtidemark.a $B/include/tidemark.h config.mk
+	@mkdir -p $(@D)
+	$(call Q,CC    )$(CC) $(BASE) -I$B/include $(LDFLAGS) -o $@ $< $B/libtidemark.a $(PROTO_LIBS) -pthread
+$B/tests/kill/aim.so: tests/kill/aim.c config.mk
+	@mkdir -p $(@D)
+	$(call Q,CC    )$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -shared -fPIC -o $@ $< -ldl
+$B/tests/kill/run.ok: $B/tests/kill/worker $B/tests/kill/aim.so
 $(FUZZ:=.ok): $B/%.ok: $B/% $$(wildcard $$*.corpus/*)
 	$(call run,$< $(wildcard $*.corpus))
 
@@ -243,7 +251,7 @@ configure: configure.ac | .deps
 	@$(call deps,command -v autoconf && command -v $(or $(CC),cc) && command -v protoc-c && \
 	  pkg-config --exists libuv libprotobuf-c sqlite3 libxxhash check,$(PACKAGES))
 .deps-check: Makefile | .deps
-	@$(call deps,command -v protoc && $(PYTHON) -c 'import google.protobuf, xxhash',$(PACKAGES_CHECK))
+	@$(call deps,command -v protoc && $(PYTHON) -c 'import google.protobuf; import xxhash',$(PACKAGES_CHECK))
 .deps-all: | .deps-check config.mk
 	@$(call deps,command -v git && command -v clang && command -v clang-format && command -v clang-tidy && \
 	  command -v valgrind && test -e "$$(clang -print-file-name=libclang_rt.fuzzer-x86_64.a)",$(PACKAGES_ALL))

@@ -1,7 +1,7 @@
 #!/bin/bash
 # long.sh: `make check-long`: sizes and spans too long for the gate; an hour and a half on two cores.
 #
-# Every step runs; the summary comes last. STEPS="sim demo" picks, DEMOS and SEEDS size them.
+# Every step runs; the summary comes last. STEPS="sim demo" picks, DEMOS, SEEDS and KILLS size them.
 set -uo pipefail
 unset MAKEFLAGS MFLAGS MAKELEVEL
 failed=0
@@ -17,6 +17,11 @@ step_demo() { # five of the default size, forty-five small ones, each with a see
     echo "$bad of ${DEMOS:-50} demos failed"
     [ $bad = 0 ]
 }
+step_kill() { # the daemon, a thousand times, under a job on real disks
+    rm -f build/tests/kill/run.ok
+    KILLS="${KILLS:-1000}" SEED="${SEED:-$RANDOM}" make --no-print-directory TIMEOUT=3600 build/tests/kill/run.ok || return
+    cat build/tests/kill/run.log
+}
 step_fuzz() { bash tests/fuzz/fuzz.sh 300; }
 step_repeat() { # tests with real time in them, again and again beside each other
     local n
@@ -27,7 +32,7 @@ step_repeat() { # tests with real time in them, again and again beside each othe
 }
 step_bench() { make --no-print-directory bench; }
 
-for step in ${STEPS:-sim repeat fuzz demo bench}; do
+for step in ${STEPS:-sim repeat kill fuzz demo bench}; do
     began=$SECONDS
     echo "long: $step"
     if (step_"$step"); then result=ok; else result=FAILED failed=1; fi
