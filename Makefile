@@ -189,8 +189,8 @@ $(SIM_OK): $B/tests/sim/seeds-%.ok: $(SIM)
 
 # What sanitizers and coverage add is not ours to judge.
 PURE_OK := $B/tests/pure.ok
-$(PURE_OK): tests/pure.sh $(CORE) $(PURE) $R $P $B/libtidemark.a $B/libtidemark.so tests/client/abi.py \
-            tests/client/abi.txt docs/man/libtidemark.3 | .deps-check
+$(PURE_OK): tests/pure.sh $(CORE) $(PURE) $R $P $B/libtidemark.a $B/libtidemark.so $B/include/tidemark.h \
+            tests/client/abi.py tests/client/abi.txt docs/man/libtidemark.3 | .deps-check
 	@mkdir -p $(@D)
 	$(call run,env CC='$(CC)' bash tests/pure.sh $B '$(CORE) $(PURE) $R $P')
 

@@ -1,17 +1,18 @@
 /* The connection
  *
- * The usual way: the session wants one (CONNECT), a non-blocking connect begins, the socket turns
- * writable, the session says Hello; from then on bytes go both ways. Everything runs under the
- * worker's lock, called by the program's thread or by the helper, whichever is there.
+ * The usual way: the session wants one (CONNECT), a name is looked up (lookup.c), a non-blocking
+ * connect begins, the socket turns writable, the session says Hello; from then on bytes go both
+ * ways. Everything runs under the worker's lock, called by the program's thread or by the helper,
+ * whichever is there.
  *
  * What can go wrong, and what we do:
- * - connect fails or takes too long  -> _disconnected: the session backs off; next time the next
- * address
+ * - a name leads nowhere             -> the program is told why; _disconnected: the session backs
+ *                                       off, and the name is looked up again
+ * - connect fails or takes too long  -> the same; next time the next address
  * - the peer closes, resets          -> the same
  * - it sends a frame that is too long -> the same
  * - it does not read                 -> what it does not take waits in `out`, up to a bound */
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -46,30 +47,15 @@ static int split(const char *address, char host[static 256], char port[static 16
     return 0;
 }
 
-int tide_connect_resolve(struct tide_worker *w, const char *address, char why[static 256])
+int tide_connect_address(struct tide_worker *w, const char *address, char why[static 256])
 {
-    char host[256], port[16];
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *list = NULL;
-    if (split(address, host, port)) {
+    if (split(address, w->host, w->port)) {
         snprintf(why, 256, "address \"%.200s\" is not host:port or [v6]:port", address);
         return TIDE_EINVAL;
     }
-    int rc = getaddrinfo(host, port, &hints, &list);
-    if (rc) {
-        snprintf(why, 256, "address \"%.150s\": %s", address, gai_strerror(rc));
-        return TIDE_EIO;
-    }
-    for (const struct addrinfo *a = list; a && w->n_addresses < ADDRESSES_MAX; a = a->ai_next) {
-        if (a->ai_addrlen > sizeof w->addresses[0]) continue;
-        memcpy(&w->addresses[w->n_addresses], a->ai_addr, a->ai_addrlen);
-        w->address_len[w->n_addresses++] = a->ai_addrlen;
-    }
-    freeaddrinfo(list);
     snprintf(w->address_text, sizeof w->address_text, "%s", address);
-    if (w->n_addresses) return 0;
-    snprintf(why, 256, "address \"%.150s\" leads nowhere", address);
-    return TIDE_EIO;
+    w->is_name = !tide_lookup_numeric(w->host, w->port, &w->addresses);
+    return 0;
 }
 
 /* ---- the socket */
@@ -83,6 +69,7 @@ static void watch(struct tide_worker *w, int op, uint32_t events)
 void tide_connect_close(struct tide_worker *w)
 {
     char rest[4096];
+    w->looking = false;
     if (w->socket_fd < 0) return;
     shutdown(w->socket_fd, SHUT_WR);
     /* unread bytes would make the kernel reset the connection, and what was sent last could be lost
@@ -103,23 +90,69 @@ static void lose(struct tide_worker *w)
     tide_session_disconnected(w->session, tide_now_us());
 }
 
-static void begin(struct tide_worker *w)
+/* There is no connection, and this is why: told once, until there has been one. */
+static void fail(struct tide_worker *w, const char *what)
 {
-    uint32_t i = w->next_address++ % w->n_addresses;
-    const struct sockaddr *to = (const struct sockaddr *)&w->addresses[i];
+    char text[sizeof w->trouble];
+    snprintf(text, sizeof text, "no connection to %.299s: %.150s; connecting again",
+             w->address_text, what);
+    if (strcmp(text, w->trouble) != 0) {
+        strcpy(w->trouble, text);
+        w->trouble_due = true;
+        tide_worker_kick(w);
+    }
+    lose(w);
+}
+
+static void dial(struct tide_worker *w)
+{
+    uint32_t i = w->next_address++ % w->addresses.n;
+    const struct sockaddr *to = (const struct sockaddr *)&w->addresses.at[i];
     int one = 1;
-    tide_connect_close(w);
     w->socket_fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (w->socket_fd < 0) {
-        tide_session_disconnected(w->session, tide_now_us());
+        fail(w, strerror(errno));
         return;
     }
     (void)setsockopt(w->socket_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     tide_decoder_init(&w->decoder, TIDE_FRAME_MAX);
     w->connecting = true;
-    w->connect_deadline_us = tide_now_us() + CONNECT_US;
     watch(w, EPOLL_CTL_ADD, EPOLLOUT);
-    if (connect(w->socket_fd, to, w->address_len[i]) && errno != EINPROGRESS) lose(w);
+    if (connect(w->socket_fd, to, w->addresses.len[i]) && errno != EINPROGRESS)
+        fail(w, strerror(errno));
+}
+
+static void check_looking(struct tide_worker *w)
+{
+    if (tide_lookup_done(w->lookup)) {
+        const char *failure = tide_lookup_take(w->lookup, &w->addresses);
+        w->lookup = NULL;
+        w->looking = false;
+        w->next_address = 0;
+        if (failure)
+            fail(w, failure);
+        else
+            dial(w);
+    } else if (tide_now_us() >= w->connect_deadline_us) {
+        fail(w, "the name is not resolved yet"); /* the next try waits for the same lookup */
+    }
+}
+
+static void begin(struct tide_worker *w)
+{
+    tide_connect_close(w);
+    w->connect_deadline_us = tide_now_us() + CONNECT_US;
+    if (!w->is_name || (w->addresses.n && w->next_address % w->addresses.n)) {
+        dial(w);
+        return;
+    }
+    if (!w->lookup) w->lookup = tide_lookup_start(w->host, w->port, w->event_fd);
+    if (!w->lookup) {
+        fail(w, "no thread to look up the name");
+        return;
+    }
+    w->looking = true;
+    check_looking(w); /* one that came too late for the last try */
 }
 
 static void check_connecting(struct tide_worker *w)
@@ -132,10 +165,11 @@ static void check_connecting(struct tide_worker *w)
     bool up = !error && getpeername(w->socket_fd, (struct sockaddr *)&peer, &peer_len) == 0;
     if (up) {
         w->connecting = false;
+        w->trouble[0] = '\0';
         watch(w, EPOLL_CTL_MOD, EPOLLIN);
         tide_session_connected(w->session, tide_now_us());
     } else if (error || tide_now_us() >= w->connect_deadline_us) {
-        lose(w);
+        fail(w, strerror(error ? error : ETIMEDOUT));
     }
 }
 
@@ -216,6 +250,7 @@ static void carry_all(struct tide_worker *w)
 
 void tide_connect_io(struct tide_worker *w)
 {
+    if (w->looking) check_looking(w);
     if (w->connecting) check_connecting(w);
     if (w->socket_fd >= 0 && !w->connecting) read_some(w);
     if (w->socket_fd >= 0 && !w->connecting && w->out.len) flush(w);
@@ -227,7 +262,7 @@ void tide_connect_io(struct tide_worker *w)
 void tide_connect_arm(struct tide_worker *w)
 {
     uint64_t at = tide_session_deadline(w->session);
-    if (w->connecting && w->connect_deadline_us < at) at = w->connect_deadline_us;
+    if ((w->looking || w->connecting) && w->connect_deadline_us < at) at = w->connect_deadline_us;
     if (at == w->armed_us && at > tide_now_us()) return;
     struct itimerspec when = {0};
     if (at != UINT64_MAX) {

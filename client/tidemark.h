@@ -106,8 +106,9 @@ struct tide_worker_config {
 };
 
 /* 0 and *ret; TIDE_EINVAL (what is wrong in why), TIDE_EIO, TIDE_ENOMEM, TIDE_ENOTSUP (config has
- * what a newer header knows and this library does not). Connects later, in process; but a name in
- * the address is looked up now, once. */
+ * what a newer header knows and this library does not). Connects later, in process. A name in the
+ * address is looked up then, whenever a connection is made, by a thread of the library's: nothing
+ * here waits for a name server. */
 TIDE_API int tide_worker_new_sized(const struct tide_worker_config *config, size_t size,
                                    struct tide_worker **ret, char why[256]);
 #define tide_worker_new(config, ret, why)                                                          \

@@ -75,7 +75,7 @@ static int build(struct tide_worker *w, const struct tide_worker_config *c, char
     }
     int rc = make_session(w, c, why);
     if (rc) return rc;
-    rc = tide_connect_resolve(w, c->address ? c->address : "127.0.0.1:7460", why);
+    rc = tide_connect_address(w, c->address ? c->address : "127.0.0.1:7460", why);
     if (rc) return rc;
     rc = make_fds(w);
     if (rc) {
@@ -139,6 +139,7 @@ void tide_worker_free(struct tide_worker *w)
             tide_connect_carry(w, &d);
     }
     tide_connect_close(w);
+    tide_lookup_drop(w->lookup);
     tide_snapshot_forget(w);
     tide_deliver_forget(w);
     tide_session_free(w->session);
@@ -172,6 +173,19 @@ static void deliver_all(struct tide_worker *w)
         tide_deliver(w, &d);
         pthread_mutex_lock(&w->lock);
     }
+}
+
+/* Why there is no connection. The lock is held on entry and on return, but not meanwhile. */
+static void tell_trouble(struct tide_worker *w)
+{
+    char text[sizeof w->trouble];
+    if (!w->trouble_due) return;
+    w->trouble_due = false;
+    strcpy(text, w->trouble);
+    pthread_mutex_unlock(&w->lock);
+    tide_worker_say(w, "%s", text);
+    if (w->log) w->log(text, w->user);
+    pthread_mutex_lock(&w->lock);
 }
 
 static void set_dispatching(struct tide_worker *w, bool on)
@@ -220,6 +234,7 @@ int tide_worker_process(struct tide_worker *w)
     drain(w->timer_fd);
     tide_connect_io(w);
     deliver_all(w);
+    tell_trouble(w);
     tide_session_flush(w->session, tide_now_us());
     deliver_all(w);
     w->armed_us = UINT64_MAX; /* it was drained */

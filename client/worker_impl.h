@@ -2,6 +2,7 @@
  *
  *   worker.c    the handle: birth, process(), end
  *   connect.c   the connection: non-blocking, with a deadline
+ *   lookup.c    names that become addresses, without waiting
  *   deliver.c   the session's deliveries become callbacks
  *   task.c      what the program says about its tasks
  *   helper.c    the thread that keeps the lease while the program is busy
@@ -53,17 +54,26 @@ struct peer {
     uint32_t n_ranges;
 };
 
+struct tide_addresses {
+    struct sockaddr_storage at[ADDRESSES_MAX];
+    socklen_t len[ADDRESSES_MAX];
+    uint32_t n;
+};
+
 struct tide_worker {
     pthread_mutex_t lock;
     struct tide_session *session; /* guarded */
 
     /* guarded: the connection */
-    struct sockaddr_storage addresses[ADDRESSES_MAX];
-    socklen_t address_len[ADDRESSES_MAX];
-    uint32_t n_addresses, next_address;
-    char address_text[300];
+    struct tide_addresses addresses;
+    uint32_t next_address;
+    char host[256], port[16], address_text[300];
+    bool is_name;               /* to be looked up again when all addresses were tried */
+    struct tide_lookup *lookup; /* under way, or NULL */
     int epoll_fd, timer_fd, event_fd, socket_fd;
-    bool connecting, wants_write;
+    bool looking, connecting, wants_write; /* looking: a connect waits for the lookup */
+    char trouble[512];                     /* why there is no connection; "" when there is */
+    bool trouble_due;                      /* the program has not been told */
     uint64_t connect_deadline_us, armed_us;
     struct tide_decoder decoder;
     struct tide_buf out;          /* what the kernel has not taken yet */
@@ -95,7 +105,7 @@ struct tide_worker {
 uint64_t tide_now_us(void); /* CLOCK_BOOTTIME */
 
 /* ---- connect.c; all under the lock */
-int tide_connect_resolve(struct tide_worker *w, const char *address, char why[static 256]);
+int tide_connect_address(struct tide_worker *w, const char *address, char why[static 256]);
 /* Moves bytes both ways, lets the session have the time, carries out what it wants of the
  * connection. */
 void tide_connect_io(struct tide_worker *w);
@@ -104,6 +114,16 @@ void tide_connect_carry(struct tide_worker *w, const struct tide_delivery *d);
 void tide_connect_arm(struct tide_worker *w); /* the timer, for when there is something to do */
 void tide_connect_close(struct tide_worker *w);
 void tide_worker_kick(struct tide_worker *w); /* makes the handle's fd readable; any thread */
+
+/* ---- lookup.c */
+/* False: the host is a name. */
+bool tide_lookup_numeric(const char *host, const char *port, struct tide_addresses *ret);
+/* event_fd (borrowed) becomes readable when it is done. NULL: no memory, thread or descriptor. */
+struct tide_lookup *tide_lookup_start(const char *host, const char *port, int event_fd);
+bool tide_lookup_done(const struct tide_lookup *l);
+/* Takes l, which is done. NULL and the addresses, or why there are none (static). */
+const char *tide_lookup_take(struct tide_lookup *l, struct tide_addresses *ret);
+void tide_lookup_drop(struct tide_lookup *l); /* takes l; waits for nothing; NULL is fine */
 
 /* ---- deliver.c; on the program's thread, without the lock */
 void tide_deliver(struct tide_worker *w, const struct tide_delivery *d);

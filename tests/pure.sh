@@ -84,7 +84,10 @@ for symbol in $exported; do # of a macro that hands over a size, the page has th
         fail "docs/man/libtidemark.3 does not tell about $symbol"
 done
 
-abi=$("${PYTHON:-python3}" tests/client/abi.py "$build") || fail "tests/client/abi.py failed"
+abi=$("${PYTHON:-python3}" tests/client/abi.py "$build") || {
+    fail "tests/client/abi.py failed"
+    exit 1
+}
 difference=$(diff tests/client/abi.txt - <<<"$abi") || {
     fail "what programs rely on has changed, tests/client/abi.txt (<) against this tree (>):"
     cat >&2 <<END
