@@ -1,9 +1,10 @@
-/* The AckBatch: one walk that checks, one that reads.
+/* The AckBatch: one walk that checks and adds up, and one that reads for those who want each entry.
  *
  * tide_acks_open() looks at every byte that tide_acks_next() and tide_acks_artifact() will read:
  * varints end within their column, counts add up to the length of the size and digest columns,
  * full entries are well formed down to their artifacts. So the second walk needs no bounds of its
- * own, and a batch is refused as a whole before any of its entries counts. Neither allocates. */
+ * own, and a batch is refused as a whole before any of its entries counts. What the sums and the
+ * run of tasks say needs no second walk, or one over the tasks alone. Nothing allocates. */
 #include "proto/ack.h"
 
 #include <inttypes.h>
@@ -53,7 +54,7 @@ struct batch { /* what the top level of the message holds */
     struct tide_bytes column[COLUMNS];
     bool seen[COLUMNS];
     uint32_t full;
-    uint64_t bytes; /* sizes of the artifacts of all entries */
+    uint64_t bytes, artifacts; /* sizes and number of the artifacts of all entries */
     char *why;
 };
 
@@ -181,6 +182,7 @@ static int full_check(struct batch *b, struct tide_bytes message)
         }
     }
     if (w.bad) return refuse(b->why, "full ack %" PRIu32 " is malformed", b->full);
+    b->artifacts += artifacts;
     b->full++;
     return 0;
 }
@@ -215,22 +217,72 @@ static int top_level(struct batch *b, struct tide_bytes body)
     return 0;
 }
 
-/* How many varints of at most 32 bits the column holds, or -1; *ret_sum adds them up, *ret_most is
- * the largest. A column of less than 2^24 bytes sums to less than 2^56. */
-static int64_t column_numbers(struct tide_bytes column, uint64_t *ret_sum, uint32_t *ret_most)
+static const uint8_t *column_end(struct tide_bytes column)
 {
-    const uint8_t *at = column.data, *end = column.len ? at + column.len : at;
+    return column.len ? column.data + column.len : column.data;
+}
+
+/* The tasks; -1: not all are numbers of 32 bits. *ret_run: each is the one before plus 1. */
+static int64_t column_tasks(struct tide_bytes column, uint32_t *ret_first, bool *ret_run)
+{
+    const uint8_t *at = column.data, *end = column_end(column);
+    uint64_t v = 0, first = 0, differs = 0;
+    int64_t n = 0;
+
+    for (; at != end; n++) {
+        if (!tide_wire_varint(&at, end, &v) || v > UINT32_MAX) return -1;
+        if (n == 0) first = v;
+        differs |= v ^ (first + (uint64_t)n);
+    }
+    *ret_first = (uint32_t)first;
+    *ret_run = n > 0 && differs == 0;
+    return n;
+}
+
+/* How many numbers of 32 bits the column holds, or -1. Of those with up to four bytes, which is
+ * nearly all, as many as eight bytes hold whole are counted at once. */
+static int64_t column_numbers(struct tide_bytes column)
+{
+    const uint8_t *at = column.data, *end = column_end(column);
+    uint64_t v;
+    int64_t n = 0;
+
+    while (at != end) {
+        if (end - at >= 8) {
+            uint64_t more = tide_wire_load(at) & TIDE_WIRE_MORE, last = more ^ TIDE_WIRE_MORE;
+            if (last && !(more & more >> 8 & more >> 16 & more >> 24)) {
+                n += (int64_t)((last >> 7) * UINT64_C(0x0101010101010101) >> 56);
+                at += 8 - (__builtin_clzll(last) >> 3);
+                continue;
+            }
+        }
+        if (!tide_wire_varint(&at, end, &v) || v > UINT32_MAX) return -1;
+        n++;
+    }
+    return n;
+}
+
+/* The same of the numbers of artifacts, which it adds up; *ret_most is the largest if it is above
+ * 127. A column of less than 2^24 bytes sums to less than 2^56. */
+static int64_t column_counts(struct tide_bytes column, uint64_t *ret_sum, uint32_t *ret_most)
+{
+    const uint8_t *at = column.data, *end = column_end(column);
     uint64_t sum = 0, v;
     uint32_t most = 0;
     int64_t n = 0;
 
-    for (; at != end; n++) {
-        if (*at < 0x80)
-            v = *at++;
-        else if (!tide_wire_varint(&at, end, &v) || v > UINT32_MAX)
-            return -1;
+    while (at != end) {
+        if (end - at >= 8 && !((v = tide_wire_load(at)) & TIDE_WIRE_MORE)) {
+            v = (v & UINT64_C(0x00ff00ff00ff00ff)) + (v >> 8 & UINT64_C(0x00ff00ff00ff00ff));
+            sum += v * UINT64_C(0x0001000100010001) >> 48;
+            at += 8;
+            n += 8;
+            continue;
+        }
+        if (!tide_wire_varint(&at, end, &v) || v > UINT32_MAX) return -1;
         sum += v;
         if (v > most) most = (uint32_t)v;
+        n++;
     }
     *ret_sum = sum;
     *ret_most = most;
@@ -239,7 +291,7 @@ static int64_t column_numbers(struct tide_bytes column, uint64_t *ret_sum, uint3
 
 static int64_t column_sizes(struct batch *b, struct tide_bytes column)
 {
-    const uint8_t *at = column.data, *end = column.len ? at + column.len : at;
+    const uint8_t *at = column.data, *end = column_end(column);
     uint64_t v;
     int64_t n = 0;
 
@@ -248,18 +300,21 @@ static int64_t column_sizes(struct batch *b, struct tide_bytes column)
     return n;
 }
 
-static int columns_check(struct batch *b, uint32_t *ret_entries)
+static int columns_entries(struct batch *b, struct tide_acks *r, uint64_t *ret_artifacts)
 {
     int64_t n, entries = 0;
-    uint64_t artifacts = 0;
     uint32_t most = 0;
 
     for (int c = TASK; c <= COUNT; c++) {
-        n = column_numbers(b->column[c], &artifacts, &most);
+        if (c == TASK)
+            n = entries = column_tasks(b->column[c], &r->first, &r->run);
+        else if (c == COUNT)
+            n = column_counts(b->column[c], ret_artifacts, &most);
+        else
+            n = column_numbers(b->column[c]);
         if (n < 0)
             return refuse(b->why, "the column %s holds something else than 32-bit numbers",
                           column_name[c]);
-        if (c == TASK) entries = n;
         if (n != entries)
             return refuse(b->why, "the column %s has %" PRId64 " entries, task has %" PRId64,
                           column_name[c], n, entries);
@@ -267,7 +322,17 @@ static int columns_check(struct batch *b, uint32_t *ret_entries)
     if (most > TIDE_ARTIFACTS_PER_ACK_MAX)
         return refuse(b->why, "an ack has %" PRIu32 " artifacts, at most %u are allowed", most,
                       TIDE_ARTIFACTS_PER_ACK_MAX);
-    n = column_sizes(b, b->column[SIZE]);
+    r->columns = (uint32_t)entries;
+    return 0;
+}
+
+static int columns_check(struct batch *b, struct tide_acks *r)
+{
+    uint64_t artifacts = 0;
+    int rc = columns_entries(b, r, &artifacts);
+
+    if (rc) return rc;
+    int64_t n = column_sizes(b, b->column[SIZE]);
     if (n < 0) return refuse(b->why, "the column size is malformed or adds up to more than 2^64");
     if ((uint64_t)n != artifacts)
         return refuse(b->why, "the column size has %" PRId64 " entries for %" PRIu64 " artifacts",
@@ -276,35 +341,35 @@ static int columns_check(struct batch *b, uint32_t *ret_entries)
         if (b->column[c].len != artifacts * 8)
             return refuse(b->why, "the column %s has %zu bytes for %" PRIu64 " artifacts",
                           column_name[c], b->column[c].len, artifacts);
-    *ret_entries = (uint32_t)entries;
+    b->artifacts += artifacts;
     return 0;
 }
 
 int tide_acks_open(struct tide_acks *r, struct tide_bytes body, char why[static 160])
 {
     struct batch b = {.why = why};
-    uint32_t columns = 0;
+    struct tide_acks a = {.body = body};
 
     why[0] = '\0';
     if (body.len > TIDE_FRAME_MAX) return refuse(why, "the batch is longer than a frame may be");
     int rc = top_level(&b, body);
-    if (rc == 0) rc = columns_check(&b, &columns);
+    if (rc == 0) rc = columns_check(&b, &a);
     if (rc) return rc;
-    *r = (struct tide_acks){
-        .attempt = b.attempt,
-        .round = b.round,
-        .entries = columns + b.full,
-        .columns = columns,
-        .task = b.column[TASK].data,
-        .align = b.column[ALIGN].data,
-        .sync = b.column[SYNC].data,
-        .async = b.column[ASYNC].data,
-        .count = b.column[COUNT].data,
-        .size = b.column[SIZE].data,
-        .low = b.column[LOW].data,
-        .high = b.column[HIGH].data,
-        .body = body,
-    };
+    a.attempt = b.attempt;
+    a.round = b.round;
+    a.bytes = b.bytes;
+    a.artifacts = b.artifacts;
+    a.entries = a.columns + b.full;
+    if (b.full) a.run = false;
+    a.task = b.column[TASK].data;
+    a.align = b.column[ALIGN].data;
+    a.sync = b.column[SYNC].data;
+    a.async = b.column[ASYNC].data;
+    a.count = b.column[COUNT].data;
+    a.size = b.column[SIZE].data;
+    a.low = b.column[LOW].data;
+    a.high = b.column[HIGH].data;
+    *r = a;
     return 0;
 }
 
@@ -370,22 +435,45 @@ static void read_full(struct tide_bytes message, struct tide_ack_view *ret)
     *ret = v;
 }
 
-bool tide_acks_next(struct tide_acks *r, struct tide_ack_view *ret)
+/* The next TaskAck; there is one. */
+static struct tide_bytes next_full(struct tide_acks *r)
 {
-    struct tide_wire w;
+    struct tide_wire w = tide_wire_of(r->body);
     struct tide_wire_field f;
 
-    if (r->done == r->entries) return false;
-    if (r->done++ < r->columns) {
-        next_column(r, ret);
-        return true;
-    }
-    w = tide_wire_of(r->body);
     w.at += r->full_at;
     while (tide_wire_next(&w, &f) && f.number != BATCH_FULL)
         continue;
     r->full_at = (size_t)(w.at - r->body.data);
-    read_full(f.bytes, ret);
+    return f.bytes;
+}
+
+bool tide_acks_next(struct tide_acks *r, struct tide_ack_view *ret)
+{
+    if (r->done == r->entries) return false;
+    if (r->done++ < r->columns)
+        next_column(r, ret);
+    else
+        read_full(next_full(r), ret);
+    return true;
+}
+
+bool tide_acks_next_task(struct tide_acks *r, struct tide_ack_task *ret)
+{
+    if (r->done == r->entries) return false;
+    if (r->done++ < r->columns) {
+        *ret = (struct tide_ack_task){.task = (uint32_t)checked_varint(&r->task)};
+        return true;
+    }
+    struct tide_wire w = tide_wire_of(next_full(r));
+    struct tide_wire_field f;
+    *ret = (struct tide_ack_task){.task = 0};
+    while (tide_wire_next(&w, &f)) {
+        if (f.number == ACK_TASK) ret->task = (uint32_t)f.value;
+        if (f.number != ACK_HANDLE) continue;
+        ret->has_handle = true;
+        ret->handle = f.bytes;
+    }
     return true;
 }
 

@@ -36,10 +36,13 @@ struct tide_ack_view {
     const uint8_t *sizes, *lows, *highs;
 };
 
-/* A reader's place; fields are private to ack.c but for attempt, round and entries. */
+/* A reader's place; what stands below `columns` is private to ack.c. */
 struct tide_acks {
     uint64_t attempt, round;
-    uint32_t entries; /* columns and full ones together */
+    uint64_t bytes, artifacts; /* of all entries: sizes added up, and how many */
+    uint32_t entries;          /* columns and full ones together */
+    bool run;                  /* the tasks are first, first + 1, ... and no entry is full */
+    uint32_t first;
     uint32_t columns, done;
     const uint8_t *task, *align, *sync, *async, *count, *size, *low, *high; /* cursors */
     struct tide_bytes body;                                                 /* the whole message */
@@ -51,6 +54,14 @@ struct tide_acks {
 int tide_acks_open(struct tide_acks *r, struct tide_bytes body, char why[static 160]);
 /* The next entry; false at the end. Column entries come first, then full ones. */
 bool tide_acks_next(struct tide_acks *r, struct tide_ack_view *ret);
+/* The same, but no more of it than who has acked and what is to be committed: two bytes or three
+ * are read of an entry instead of thirty. */
+struct tide_ack_task {
+    uint32_t task;
+    bool has_handle;
+    struct tide_bytes handle;
+};
+bool tide_acks_next_task(struct tide_acks *r, struct tide_ack_task *ret);
 /* Walks the artifacts of one entry: start with a zeroed place, false at the end. */
 struct tide_artifact_place {
     uint32_t index;

@@ -1,9 +1,11 @@
 /* Acks: counted into a set, kept as the bytes that came.
  *
  * The usual way: every entry of a batch is a task of this worker that has not acked yet, so the
- * message itself, with its length in front, becomes part of the round's manifest. When some
- * entries do not count (they were acked before), what does is encoded anew. A batch with a task of
- * another worker is malformed as a whole, before any entry counts. */
+ * message itself, with its length in front, becomes part of the round's manifest. Tasks that follow
+ * each other are set as words of the set, others one by one. When an entry does not count after all
+ * (it was acked before, or stands twice), what was set is taken back, and what does count is
+ * encoded anew. A batch with a task of another worker is malformed as a whole: nothing of it
+ * counts. */
 #include "daemon/core/internal.h"
 
 static void flush_chunk(struct round *r)
@@ -24,13 +26,10 @@ static void keep(struct round *r, struct tide_bytes batch)
     r->bytes_held += batch.len + 4;
 }
 
-static void count(struct round *r, const struct tide_ack_view *ack)
+static void owe(struct round *r, uint32_t task, struct tide_bytes handle)
 {
-    r->bytes += ack->bytes;
-    r->artifacts += ack->artifacts;
-    if (!ack->has_handle) return;
     struct owed *o = core_alloc(sizeof *o);
-    *o = (struct owed){r->number, ack->task, core_copy(ack->handle), NULL};
+    *o = (struct owed){r->number, task, core_copy(handle), NULL};
     *r->handles_end = o;
     r->handles_end = &o->next;
 }
@@ -66,7 +65,9 @@ static void keep_some(struct round *r, struct tide_acks *acks, const struct job 
             if (bits_get(&r->acked, ack.task)) continue;
         }
         if (!bits_put(&r->acked, ack.task)) continue;
-        count(r, &ack);
+        r->bytes += ack.bytes;
+        r->artifacts += ack.artifacts;
+        if (ack.has_handle) owe(r, ack.task, ack.handle);
         add_again(&again, &ack);
     }
     if (again.entries) {
@@ -78,26 +79,77 @@ static void keep_some(struct round *r, struct tide_acks *acks, const struct job 
     tide_ack_builder_release(&again);
 }
 
-/* Whether every entry counts; *ret_stranger: the first task that this worker does not host. */
-static bool all_count(const struct job *job, const struct round *r, const struct worker *w,
-                      struct tide_acks acks, int64_t *ret_stranger)
+/* Of a batch: every entry counts and is set, or nothing is and the slow way finds out which. */
+enum tally { ALL_COUNT, SOME_COUNT, A_STRANGER };
+
+static void take_back(struct round *r, struct tide_acks acks, uint32_t n)
 {
-    struct tide_ack_view ack;
-    bool all = true;
-    uint32_t last = UINT32_MAX;
-    *ret_stranger = -1;
-    while (tide_acks_next(&acks, &ack)) {
-        if (!worker_hosts(w, ack.task)) {
-            *ret_stranger = ack.task;
-            return false;
+    struct tide_ack_task ack;
+    while (n-- && tide_acks_next_task(&acks, &ack))
+        bits_drop(&r->acked, ack.task);
+}
+
+static enum tally tally_each(struct round *r, const struct worker *w, const struct tide_acks *acks,
+                             uint32_t *ret_stranger)
+{
+    struct tide_acks walk = *acks;
+    struct tide_ack_task ack;
+    uint32_t from = 0, end = 0, n = 0;
+    enum tally tally = ALL_COUNT;
+    while (tide_acks_next_task(&walk, &ack)) {
+        if (ack.task < from || ack.task >= end) {
+            from = ack.task;
+            end = worker_hosts_until(w, from);
         }
-        /* in rising order no task stands twice; otherwise the slow way finds out */
-        if ((last != UINT32_MAX && ack.task <= last) || bits_get(&r->acked, ack.task) ||
-            bits_get(&job->ended, ack.task))
-            all = false;
-        last = ack.task;
+        if (end == from) {
+            *ret_stranger = ack.task;
+            tally = A_STRANGER;
+            break;
+        }
+        if (tally == SOME_COUNT) continue; /* only strangers matter now */
+        if (!bits_get(&w->job->ended, ack.task) && bits_put(&r->acked, ack.task))
+            n++;
+        else
+            tally = SOME_COUNT;
     }
-    return all;
+    if (tally != ALL_COUNT) take_back(r, *acks, n);
+    return tally;
+}
+
+/* Tasks that follow each other: a few words of the set instead of each. */
+static enum tally tally_run(struct round *r, const struct worker *w, const struct tide_acks *acks,
+                            uint32_t *ret_stranger)
+{
+    uint32_t first = acks->first, n = acks->entries;
+    if (worker_hosts_until(w, first) - first < n) return tally_each(r, w, acks, ret_stranger);
+    if (bits_any(&r->acked, first, n) || bits_any(&w->job->ended, first, n)) return SOME_COUNT;
+    bits_put_run(&r->acked, first, n);
+    return ALL_COUNT;
+}
+
+static void keep_all(struct round *r, const struct tide_acks *acks)
+{
+    struct tide_acks walk = *acks;
+    struct tide_ack_task ack;
+    r->bytes += acks->bytes;
+    r->artifacts += acks->artifacts;
+    if (PLANTED(ACK_COUNT)) r->planted_count += acks->entries;
+    keep(r, acks->body);
+    while (!acks->run && acks->entries > acks->columns && tide_acks_next_task(&walk, &ack))
+        if (ack.has_handle) owe(r, ack.task, ack.handle);
+}
+
+/* Whether it is of the round under way. Of an attempt or a round that is over it changes nothing:
+ * the sender will hear or has heard. */
+static bool is_wanted(const struct worker *w, const struct tide_acks *acks)
+{
+    const struct job *job = w->job;
+    const struct round *r = job->round;
+    bool stale =
+        acks->attempt != w->attempt || w->attempt != job->attempt || w->standing != STANDS_HOLDING;
+    bool late = !r || acks->round != r->number;
+    if (PLANTED(STALE_ACK) && r && acks->attempt < job->attempt) stale = late = false;
+    return !stale && !late && r->state == ROUND_COLLECTING;
 }
 
 void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
@@ -105,38 +157,25 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
     struct worker *w = s->worker;
     struct job *job = w->job;
     struct round *r = job->round;
-    struct tide_acks acks, again;
-    struct tide_ack_view ack;
+    struct tide_acks acks;
     char why[160];
-    int64_t stranger;
+    uint32_t stranger;
     if (tide_acks_open(&acks, body, why)) {
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "AckBatch: %s", why);
         return;
     }
-    bool stale =
-        acks.attempt != w->attempt || w->attempt != job->attempt || w->standing != STANDS_HOLDING;
-    bool late = !r || acks.round != r->number;
-    if (PLANTED(STALE_ACK) && r && acks.attempt < job->attempt) stale = late = false;
-    /* of an attempt or a round that is over: it changes nothing, the sender will hear or has heard
-     */
-    if (stale || late || r->state != ROUND_COLLECTING) return;
-    bool all = all_count(job, r, w, acks, &stranger);
-    if (stranger >= 0) {
+    if (!is_wanted(w, &acks)) return;
+    enum tally tally =
+        acks.run ? tally_run(r, w, &acks, &stranger) : tally_each(r, w, &acks, &stranger);
+    if (tally == A_STRANGER) {
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
-                     "AckBatch: task %u is not hosted by this worker", (uint32_t)stranger);
+                     "AckBatch: task %u is not hosted by this worker", stranger);
         return;
     }
-    again = acks;
-    if (all) {
-        while (tide_acks_next(&acks, &ack)) {
-            bits_put(&r->acked, ack.task);
-            count(r, &ack);
-            if (PLANTED(ACK_COUNT)) r->planted_count++;
-        }
-        keep(r, body);
-    } else {
-        keep_some(r, &again, job);
-    }
+    if (tally == ALL_COUNT)
+        keep_all(r, &acks);
+    else
+        keep_some(r, &acks, job);
     if (r->operation) operation_changed(c, r->operation);
     if (r->bytes_held > ROUND_BYTES_MAX)
         round_abort(

@@ -62,7 +62,11 @@ static inline bool bits_get(const struct bits *b, uint32_t i)
 {
     return b->words[i >> 6] >> (i & 63) & 1;
 }
-bool bits_put(struct bits *b, uint32_t i); /* false: was set already */
+bool bits_put(struct bits *b, uint32_t i);  /* false: was set already */
+void bits_drop(struct bits *b, uint32_t i); /* it is set */
+/* Of a run of n, at least 1: whether one is set; to set all, none of which is. */
+bool bits_any(const struct bits *b, uint32_t first, uint32_t n);
+void bits_put_run(struct bits *b, uint32_t first, uint32_t n);
 void bits_or(struct bits *b, const struct bits *other);
 void bits_minus(struct bits *b, const struct bits *other);
 /* The next run of ones at or after *at; moves *at behind it. */
@@ -403,6 +407,8 @@ void worker_place(struct worker *w, enum standing standing); /* into the task ta
 void worker_stand(struct worker *w,
                   enum standing standing); /* moves between the ways to stand there */
 bool worker_hosts(const struct worker *w, uint32_t task);
+/* The end of the range of its tasks in which this one stands; the task itself: it hosts it not. */
+uint32_t worker_hosts_until(const struct worker *w, uint32_t task);
 bool ranges_ok(const struct job *job, size_t n, Tide__TaskRange **ranges, const struct worker *of);
 void lease_arm(struct core *c, struct job *job);
 void job_admit_parked(struct core *c, struct job *job);

@@ -83,9 +83,25 @@ void worker_release(struct core *c, struct worker *w)
     free(w);
 }
 
+uint32_t worker_hosts_until(const struct worker *w, uint32_t task)
+{
+    size_t low = 0, high = w->standing == STANDS_PARKED ? 0 : w->n_ranges;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        uint32_t first = w->ranges[2 * middle], count = w->ranges[2 * middle + 1];
+        if (task < first)
+            high = middle;
+        else if (task - first >= count)
+            low = middle + 1;
+        else
+            return first + count;
+    }
+    return task;
+}
+
 bool worker_hosts(const struct worker *w, uint32_t task)
 {
-    return task < w->job->graph->tasks && w->job->host[task] == w;
+    return worker_hosts_until(w, task) != task;
 }
 
 bool ranges_ok(const struct job *job, size_t n, Tide__TaskRange **ranges, const struct worker *of)

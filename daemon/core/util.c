@@ -89,6 +89,40 @@ bool bits_put(struct bits *b, uint32_t i)
     return true;
 }
 
+void bits_drop(struct bits *b, uint32_t i)
+{
+    core_assert(i < b->size && bits_get(b, i));
+    b->words[i >> 6] &= ~(UINT64_C(1) << (i & 63));
+    b->set--;
+}
+
+/* The bits of word i that belong to the run. */
+static uint64_t run_mask(uint32_t i, uint32_t first, uint32_t last)
+{
+    uint64_t mask = UINT64_MAX;
+    if (i == first >> 6) mask &= UINT64_MAX << (first & 63);
+    if (i == last >> 6) mask &= UINT64_MAX >> (63 - (last & 63));
+    return mask;
+}
+
+bool bits_any(const struct bits *b, uint32_t first, uint32_t n)
+{
+    uint32_t last = first + n - 1;
+    core_assert(n && last >= first && last < b->size);
+    for (uint32_t i = first >> 6; i <= last >> 6; i++)
+        if (b->words[i] & run_mask(i, first, last)) return true;
+    return false;
+}
+
+void bits_put_run(struct bits *b, uint32_t first, uint32_t n)
+{
+    uint32_t last = first + n - 1;
+    core_assert(!bits_any(b, first, n));
+    for (uint32_t i = first >> 6; i <= last >> 6; i++)
+        b->words[i] |= run_mask(i, first, last);
+    b->set += n;
+}
+
 void bits_or(struct bits *b, const struct bits *other)
 {
     uint32_t at = 0, first, count;

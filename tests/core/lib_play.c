@@ -333,7 +333,7 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     Tide__Checkpointing cp = TIDE__CHECKPOINTING__INIT;
     Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
     Tide__Join join = TIDE__JOIN__INIT;
-    Tide__TaskRange range = TIDE__TASK_RANGE__INIT, *ranges[1] = {&range};
+    Tide__TaskRange range = TIDE__TASK_RANGE__INIT, rest = range, *ranges[2] = {&range, &rest};
     Tide__Host host = TIDE__HOST__INIT;
     Tide__Token token = TIDE__TOKEN__INIT;
     Tide__OpenRound open = TIDE__OPEN_ROUND__INIT, *opens[1] = {&open};
@@ -362,8 +362,10 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     host.start_time = 1;
     join.host = &host;
     range.first = o->first;
-    range.count = o->count;
-    join.n_tasks = 1;
+    range.count = o->split ? o->split : o->count;
+    rest.first = o->first + o->split;
+    rest.count = o->count - o->split;
+    join.n_tasks = o->split ? 2 : 1;
     join.tasks = ranges;
     join.phase = o->phase;
     join.told_complete = o->told_complete;
@@ -429,6 +431,11 @@ void play_ack(struct play *p, uint64_t session, uint64_t attempt, uint64_t round
     tide_ack_builder_init(&b, 4096);
     tide_ack_builder_add(&b, task, 1, 2, 3, &file, 1);
     put_builder(p, session, &b, attempt, round);
+}
+
+void play_ack_frame(struct play *p, uint64_t session, struct tide_ack_builder *b)
+{
+    put_builder(p, session, b, p->attempt, p->round);
 }
 
 void play_ack_handle(struct play *p, uint64_t session, uint32_t task, const char *handle)

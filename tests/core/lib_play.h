@@ -49,7 +49,7 @@ void play_forget(struct play *p); /* drops what came out */
 void play_open(struct play *p, uint64_t session, Tide__PeerKind kind);
 void play_close(struct play *p, uint64_t session);
 struct join_options {
-    uint32_t first, count;
+    uint32_t first, count, split; /* split: told as two ranges, the first of so many tasks */
     const char *worker, *boot;
     uint32_t pid;
     uint64_t attempt, told_complete, open_round; /* attempt 0: with nothing */
@@ -60,6 +60,8 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
 void play_frame(struct play *p, uint64_t session, const Tide__FromWorker *m);
 void play_restored(struct play *p, uint64_t session, uint32_t first, uint32_t count);
 void play_ack(struct play *p, uint64_t session, uint64_t attempt, uint64_t round, uint32_t task);
+void play_ack_frame(struct play *p, uint64_t session,
+                    struct tide_ack_builder *b); /* of the round */
 void play_ack_handle(struct play *p, uint64_t session, uint32_t task, const char *handle);
 void play_decline(struct play *p, uint64_t session, uint32_t task, const char *reason);
 void play_confirm(struct play *p, uint64_t session, uint64_t round, uint32_t first, uint32_t count);

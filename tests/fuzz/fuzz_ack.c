@@ -67,9 +67,12 @@ static void check_entry(const struct tide_ack_view *v, const Tide__AckBatch *m, 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct tide_bytes body = {data, size};
-    struct tide_acks acks;
+    struct tide_acks acks, tasks;
     struct tide_ack_view v;
+    struct tide_ack_task t;
     struct tide_arena arena;
+    uint64_t bytes = 0, artifacts = 0;
+    bool run;
     char why[160];
 
     if (tide_acks_open(&acks, body, why)) {
@@ -81,11 +84,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(m != NULL);
     must(acks.attempt == m->attempt && acks.round == m->round);
     must(acks.entries == m->n_task + m->n_full);
+    tasks = acks;
+    run = acks.entries > 0 && m->n_full == 0;
     for (uint32_t i = 0; i < acks.entries; i++) {
         must(tide_acks_next(&acks, &v));
         check_entry(&v, m, i, body);
+        must(tide_acks_next_task(&tasks, &t) && t.task == v.task && t.has_handle == v.has_handle);
+        must(t.handle.data == v.handle.data && t.handle.len == v.handle.len);
+        bytes += v.bytes;
+        artifacts += v.artifacts;
+        run = run && v.task == (uint64_t)acks.first + i;
     }
-    must(!tide_acks_next(&acks, &v));
+    must(!tide_acks_next(&acks, &v) && !tide_acks_next_task(&tasks, &t));
+    must(acks.bytes == bytes && acks.artifacts == artifacts && acks.run == run);
     tide_arena_release(&arena);
     return 0;
 }

@@ -74,13 +74,16 @@ void random_batch(struct rng *r, uint32_t columns_max, uint32_t full_max, struct
 
     tide_ack_builder_init(&b, TIDE_ARENA_MAX);
     tide_arena_init(&a, TIDE_ARENA_MAX);
+    bool run = rng_below(r, 2);
+    uint32_t first = (uint32_t)rng_any(r, 31);
     for (uint32_t i = 0; i < columns; i++) {
         struct tide_ack_file files[4];
         uint32_t n = rng_below(r, 4);
         for (uint32_t k = 0; k < n; k++)
             files[k] = (struct tide_ack_file){rng_any(r, 50), rng_next(r), rng_next(r)};
-        tide_ack_builder_add(&b, (uint32_t)rng_any(r, 32), (uint32_t)rng_any(r, 32),
-                             (uint32_t)rng_any(r, 32), (uint32_t)rng_any(r, 32), files, n);
+        tide_ack_builder_add(&b, run ? first + i : (uint32_t)rng_any(r, 32),
+                             (uint32_t)rng_any(r, 32), (uint32_t)rng_any(r, 32),
+                             (uint32_t)rng_any(r, 32), files, n);
     }
     for (uint32_t i = 0; i < full; i++)
         add_random_full(r, &a, &b);
@@ -105,14 +108,22 @@ static void within(struct tide_bytes v, struct tide_bytes body)
 
 uint32_t walk_in_bounds(struct tide_acks acks, struct tide_bytes body)
 {
+    struct tide_acks tasks = acks;
     struct tide_ack_view v;
+    struct tide_ack_task t;
     struct tide_artifact_view f;
+    uint64_t all_bytes = 0, all_files = 0;
     uint32_t n = 0;
+    bool run = acks.entries > 0;
 
     while (tide_acks_next(&acks, &v)) {
         struct tide_artifact_place place = {0};
         uint64_t bytes = 0;
         uint32_t files = 0;
+        ck_assert(tide_acks_next_task(&tasks, &t));
+        ck_assert(t.task == v.task && t.has_handle == v.has_handle);
+        ck_assert(t.handle.data == v.handle.data && t.handle.len == v.handle.len);
+        run = run && !v.full && v.task == (uint64_t)acks.first + n;
         n++;
         within(v.handle, body);
         within(v.message, body);
@@ -125,7 +136,12 @@ uint32_t walk_in_bounds(struct tide_acks acks, struct tide_bytes body)
         }
         if (files != v.artifacts) ck_abort_msg("%u artifacts instead of %u", files, v.artifacts);
         if (bytes != v.bytes) ck_abort_msg("sizes do not add up");
+        all_bytes += bytes;
+        all_files += files;
     }
+    ck_assert(!tide_acks_next_task(&tasks, &t));
+    if (all_bytes != acks.bytes || all_files != acks.artifacts) ck_abort_msg("sums are wrong");
+    if (run != acks.run) ck_abort_msg("a run that is none, or one that is not seen");
     if (n != acks.entries) ck_abort_msg("%u entries instead of %u", n, acks.entries);
     return n;
 }

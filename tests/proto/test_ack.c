@@ -64,6 +64,36 @@ START_TEST(what_was_built_is_read)
 }
 END_TEST
 
+/* Numbers of every length at every distance from the end: eight bytes are read at a time where
+ * there are eight. */
+START_TEST(numbers_of_every_length_at_every_place)
+{
+    struct tide_buf out;
+    struct tide_acks acks;
+    struct tide_ack_builder b;
+    tide_buf_init(&out, 100000);
+    tide_ack_builder_init(&b, 100000);
+    for (uint32_t n = 1; n <= 20; n++)
+        for (uint32_t at = 0; at < n; at++)
+            for (unsigned bits = 0; bits <= 32; bits++) {
+                uint32_t big = (uint32_t)((UINT64_C(1) << bits) - 1);
+                struct tide_ack_file file = {bits ? UINT64_MAX >> (64 - 2 * bits) : 0, 1, 2};
+                tide_buf_clear(&out);
+                tide_ack_builder_clear(&b);
+                for (uint32_t i = 0; i < n; i++)
+                    tide_ack_builder_add(&b, i == at ? big : i, i == at ? big : 1, 2, 3, &file,
+                                         i == at);
+                tide_ack_builder_put(&b, 1, 1, &out);
+                struct tide_bytes body = {out.data, out.len};
+                open_or_fail(&acks, body);
+                ck_assert_uint_eq(walk_in_bounds(acks, body), n);
+                compare_with_unpack(acks, body);
+            }
+    tide_ack_builder_release(&b);
+    tide_buf_release(&out);
+}
+END_TEST
+
 START_TEST(random_batches_agree_with_protobuf)
 {
     struct rng r = {21};
@@ -253,6 +283,17 @@ static const struct {
     B(HEAD "\x1a\1\x85", "the column task holds something else than 32-bit numbers"),
     B(HEAD "\x1a\5\xff\xff\xff\xff\x1f",
       "the column task holds something else than 32-bit numbers"),
+    /* seven acks of task 1 written in one to seven bytes; protobuf takes it */
+    B(HEAD "\x1a\x1c"
+           "\1\x81\0\x81\x80\0\x81\x80\x80\0\x81\x80\x80\x80\0\x81\x80\x80\x80\x80\0"
+           "\x81\x80\x80\x80\x80\x80\0"
+           "\x22\7\0\0\0\0\0\0\0\x2a\7\0\0\0\0\0\0\0\x32\7\0\0\0\0\0\0\0"
+           "\x3a\7\0\0\0\0\0\0\0",
+      NULL),
+    B(HEAD "\x22\xa\1\1\1\xff\xff\xff\xff\x1f\1\1",
+      "the column align_us holds something else than 32-bit numbers"),
+    B(HEAD "\x3a\xa\1\1\1\1\1\1\1\1\1\x81",
+      "the column artifacts holds something else than 32-bit numbers"),
     B(HEAD COLUMNS1, "the column size has 0 entries for 1 artifacts"),
     B(HEAD COLUMNS1 "\x42\2\7\7", "the column size has 2 entries for 1 artifacts"),
     B(HEAD COLUMNS1 "\x42\1\x87", "the column size is malformed or adds up to more than 2^64"),
@@ -420,6 +461,7 @@ int main(void)
 {
     Suite *s = suite_create("ack");
     add_test(s, what_was_built_is_read);
+    add_test(s, numbers_of_every_length_at_every_place);
     add_test(s, random_batches_agree_with_protobuf);
     add_test(s, the_builder_writes_what_protobuf_would);
     add_test(s, the_frame_is_from_worker_ack);
