@@ -38,28 +38,30 @@ static const struct key {
     uint64_t min, max;
     uint64_t value;
     const char *text; /* the default of texts */
+    bool live;        /* may change while the daemon runs */
 } keys[] = {
-    {"daemon", "listen", ADDRESS, AT(listen), 0, 0, 0, "127.0.0.1:7460"},
-    {"daemon", "data", PATH, AT(data), 0, 0, 0, "/var/lib/tidemark"},
-    {"daemon", "state", PATH, AT(state), 0, 0, 0, ""},
-    {"daemon", "savepoints", PATH, AT(savepoints), 0, 0, 0, ""},
-    {"daemon", "secret-file", PATH, AT(secret_file), 0, 0, 0, ""},
-    {"daemon", "log-level", LEVEL, AT(log_level), 0, 0, LEVEL_INFO, NULL},
-    {"limits", "connections", COUNT, AT(connections), 1, 1000000, 10000, NULL},
-    {"limits", "jobs", COUNT, AT(jobs), 1, 100000, 1000, NULL},
-    {"limits", "workers", COUNT, AT(workers), 1, 1000000, 10000, NULL},
-    {"limits", "output-queue", SIZE, AT(output_queue), 64 * K, 4 * G, 64 * M, NULL},
-    {"limits", "input-memory", SIZE, AT(input_memory), 16 * M, 1024 * G, 1 * G, NULL},
-    {"limits", "hello-timeout", TIME, AT(hello_timeout), 100 * MS, 10 * MINUTE, 10 * S, NULL},
-    {"limits", "idle-timeout", TIME, AT(idle_timeout), 1 * S, 24 * HOUR, 10 * MINUTE, NULL},
-    {"store", "timeout", TIME, AT(store_timeout), 1 * S, 1 * HOUR, 30 * S, NULL},
-    {"store", "wal-prime", SIZE, AT(wal_prime), 0, 512 * M, 8 * M, NULL},
-    {"files", "lanes", COUNT, AT(lanes), 1, 64, 2, NULL},
-    {"files", "queue", COUNT, AT(lane_queue), 1, 65536, 256, NULL},
-    {"files", "timeout", TIME, AT(file_timeout), 100 * MS, 1 * HOUR, 60 * S, NULL},
-    {"queries", "queue", COUNT, AT(query_queue), 1, 65536, 64, NULL},
-    {"queries", "timeout", TIME, AT(query_timeout), 100 * MS, 10 * MINUTE, 10 * S, NULL},
-    {"queries", "verify-timeout", TIME, AT(verify_timeout), 1 * S, 24 * HOUR, 1 * HOUR, NULL},
+    {"daemon", "listen", ADDRESS, AT(listen), 0, 0, 0, "127.0.0.1:7460", false},
+    {"daemon", "data", PATH, AT(data), 0, 0, 0, "/var/lib/tidemark", false},
+    {"daemon", "state", PATH, AT(state), 0, 0, 0, "", false},
+    {"daemon", "savepoints", PATH, AT(savepoints), 0, 0, 0, "", false},
+    {"daemon", "secret-file", PATH, AT(secret_file), 0, 0, 0, "", true},
+    {"daemon", "log-level", LEVEL, AT(log_level), 0, 0, LEVEL_INFO, NULL, true},
+    {"limits", "connections", COUNT, AT(connections), 1, 1000000, 10000, NULL, true},
+    {"limits", "jobs", COUNT, AT(jobs), 1, 100000, 1000, NULL, true},
+    {"limits", "workers", COUNT, AT(workers), 1, 1000000, 10000, NULL, true},
+    {"limits", "output-queue", SIZE, AT(output_queue), 64 * K, 4 * G, 64 * M, NULL, true},
+    {"limits", "input-memory", SIZE, AT(input_memory), 16 * M, 1024 * G, 1 * G, NULL, true},
+    {"limits", "hello-timeout", TIME, AT(hello_timeout), 100 * MS, 10 * MINUTE, 10 * S, NULL, true},
+    {"limits", "idle-timeout", TIME, AT(idle_timeout), 1 * S, 24 * HOUR, 10 * MINUTE, NULL, true},
+    {"store", "timeout", TIME, AT(store_timeout), 1 * S, 1 * HOUR, 30 * S, NULL, false},
+    {"store", "wal-prime", SIZE, AT(wal_prime), 0, 512 * M, 8 * M, NULL, false},
+    {"files", "lanes", COUNT, AT(lanes), 1, 64, 2, NULL, false},
+    {"files", "queue", COUNT, AT(lane_queue), 1, 65536, 256, NULL, false},
+    {"files", "timeout", TIME, AT(file_timeout), 100 * MS, 1 * HOUR, 60 * S, NULL, false},
+    {"queries", "queue", COUNT, AT(query_queue), 1, 65536, 64, NULL, false},
+    {"queries", "timeout", TIME, AT(query_timeout), 100 * MS, 10 * MINUTE, 10 * S, NULL, false},
+    {"queries", "verify-timeout", TIME, AT(verify_timeout), 1 * S, 24 * HOUR, 1 * HOUR, NULL,
+     false},
 };
 #define N_KEYS (sizeof keys / sizeof *keys)
 _Static_assert(N_KEYS <= CONFIG_KEYS_MAX, "lines[] has a place for each key");
@@ -103,13 +105,15 @@ void config_close(struct config *c)
     memset(c, 0, sizeof *c);
 }
 
-static int __attribute__((format(printf, 2, 3)))
-say(char why[static CONFIG_WHY], const char *format, ...)
+/* Every error passes here. */
+static int __attribute__((format(printf, 3, 4)))
+say(const struct config *c, char why[static CONFIG_WHY], const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     (void)vsnprintf(why, CONFIG_WHY, format, args);
     va_end(args);
+    if (c->error) c->error(why);
     return TIDE_EINVAL;
 }
 
@@ -168,13 +172,13 @@ static int set_number(struct config *c, const struct key *k, const char *value, 
     };
     uint64_t v;
     if (!get_number(value, k->type, &v))
-        return say(why, "%s: [%s] %s: '%.200s' is not %s (a comment needs a line of its own)",
+        return say(c, why, "%s: [%s] %s: '%.200s' is not %s (a comment needs a line of its own)",
                    where, k->section, k->name, value, forms[k->type]);
     if (v < k->min || v > k->max) {
         char low[64], high[64];
         put_number(low, k->type, k->min);
         put_number(high, k->type, k->max);
-        return say(why, "%s: [%s] %s: '%.200s' is out of bounds: at least %s, at most %s", where,
+        return say(c, why, "%s: [%s] %s: '%.200s' is out of bounds: at least %s, at most %s", where,
                    k->section, k->name, value, low, high);
     }
     *number_at(c, k) = v;
@@ -232,19 +236,19 @@ static int set_text(struct config *c, const struct key *k, const char *value, co
 {
     struct sockaddr_storage address;
     if (k->type == ADDRESS && !address_of(value, &address))
-        return say(why,
+        return say(c, why,
                    "%s: [%s] %s: '%.200s' is not an address: write IP:PORT, such as "
                    "127.0.0.1:7460 or [::1]:7460 (names are not looked up; port 0 takes any)",
                    where, k->section, k->name, value);
     if (k->type == PATH) {
         if (!*value && *k->text)
-            return say(why, "%s: [%s] %s: has no value", where, k->section, k->name);
+            return say(c, why, "%s: [%s] %s: has no value", where, k->section, k->name);
         if (*value && *value != '/')
-            return say(why, "%s: [%s] %s: '%.200s' is not an absolute path", where, k->section,
+            return say(c, why, "%s: [%s] %s: '%.200s' is not an absolute path", where, k->section,
                        k->name, value);
-        if (strlen(value) > 3000) /* names are appended to it, and the system ends at 4096 */
-            return say(why, "%s: [%s] %s: the path has %zu bytes, at most 3000 are possible", where,
-                       k->section, k->name, strlen(value));
+        if (strlen(value) >= CONFIG_TEXT_MAX) /* names are appended, and the system ends at 4096 */
+            return say(c, why, "%s: [%s] %s: the path has %zu bytes, at most %d are possible",
+                       where, k->section, k->name, strlen(value), CONFIG_TEXT_MAX - 1);
     }
     char **place = text_at(c, k);
     free(*place);
@@ -259,7 +263,7 @@ static int set_key(struct config *c, const struct key *k, const char *value, con
     if (k->type != LEVEL) return set_number(c, k, value, where, why);
     enum log_level level = log_level_of(value);
     if (!level)
-        return say(why, "%s: [%s] %s: '%.200s' is none of error, warn, info and debug", where,
+        return say(c, why, "%s: [%s] %s: '%.200s' is none of error, warn, info and debug", where,
                    k->section, k->name, value);
     *number_at(c, k) = level;
     return 0;
@@ -298,7 +302,7 @@ static int parse_section(struct parser *p, char *text)
 {
     size_t n = strlen(text);
     if (n < 3 || text[n - 1] != ']')
-        return say(p->why, "%s:%u: '%.200s' is not a section: write [name]", p->name, p->line,
+        return say(p->c, p->why, "%s:%u: '%.200s' is not a section: write [name]", p->name, p->line,
                    text);
     text[n - 1] = 0;
     char *section = trim(text + 1);
@@ -307,7 +311,7 @@ static int parse_section(struct parser *p, char *text)
             p->section = keys[i].section;
             return 0;
         }
-    return say(p->why,
+    return say(p->c, p->why,
                "%s:%u: unknown section [%.200s]: known are [daemon], [limits], [store], [files] "
                "and [queries]",
                p->name, p->line, section);
@@ -325,26 +329,26 @@ static int parse_pair(struct parser *p, char *text)
 {
     char *equals = strchr(text, '='), where[600];
     if (!equals)
-        return say(p->why, "%s:%u: '%.200s' is neither a [section] nor key = value", p->name,
+        return say(p->c, p->why, "%s:%u: '%.200s' is neither a [section] nor key = value", p->name,
                    p->line, text);
     *equals = 0;
     char *name = trim(text), *value = trim(equals + 1);
     if (!p->section)
-        return say(p->why, "%s:%u: key '%.200s' stands before the first [section]", p->name,
+        return say(p->c, p->why, "%s:%u: key '%.200s' stands before the first [section]", p->name,
                    p->line, name);
     const struct key *k = find_key(p->section, name);
     if (!k) {
         const char *other = section_of(name);
         if (other)
-            return say(p->why, "%s:%u: unknown key '%.200s' in [%s]; it belongs to [%s]", p->name,
-                       p->line, name, p->section, other);
-        return say(p->why, "%s:%u: unknown key '%.200s' in [%s]", p->name, p->line, name,
+            return say(p->c, p->why, "%s:%u: unknown key '%.200s' in [%s]; it belongs to [%s]",
+                       p->name, p->line, name, p->section, other);
+        return say(p->c, p->why, "%s:%u: unknown key '%.200s' in [%s]", p->name, p->line, name,
                    p->section);
     }
     uint32_t *first = &p->c->lines[k - keys];
     if (*first)
-        return say(p->why, "%s:%u: [%s] %s: set before, in line %u", p->name, p->line, p->section,
-                   name, *first);
+        return say(p->c, p->why, "%s:%u: [%s] %s: set before, in line %u", p->name, p->line,
+                   p->section, name, *first);
     *first = p->line;
     (void)snprintf(where, sizeof where, "%.500s:%u", p->name, p->line);
     return set_key(p->c, k, value, where, p->why);
@@ -353,7 +357,7 @@ static int parse_pair(struct parser *p, char *text)
 static int parse_line(struct parser *p, struct tide_bytes bytes)
 {
     if (bytes.len && !tide_text_valid(bytes))
-        return say(p->why, "%s:%u: the line is not valid UTF-8", p->name, p->line);
+        return say(p->c, p->why, "%s:%u: the line is not valid UTF-8", p->name, p->line);
     char *line = must_alloc(bytes.len + 1);
     if (bytes.len) memcpy(line, bytes.data, bytes.len);
     char *text = trim(line);
@@ -369,19 +373,22 @@ static int parse_line(struct parser *p, struct tide_bytes bytes)
 int config_parse(struct config *c, const char *name, struct tide_bytes text,
                  char why[static CONFIG_WHY])
 {
+    char next[CONFIG_WHY];
     struct parser p = {.c = c, .name = name, .why = why};
+    int first = 0;
     memset(c->lines, 0, sizeof c->lines);
     if (text.len > CONFIG_FILE_MAX)
-        return say(why, "%s: larger than %u bytes", name, CONFIG_FILE_MAX);
+        return say(c, why, "%s: larger than %u bytes", name, CONFIG_FILE_MAX);
     for (size_t at = 0; at < text.len;) {
         const uint8_t *start = text.data + at, *end = memchr(start, '\n', text.len - at);
         size_t n = end ? (size_t)(end - start) : text.len - at;
         p.line++;
         int rc = parse_line(&p, (struct tide_bytes){start, n});
-        if (rc) return rc;
+        if (rc && !c->error) return rc;
+        if (rc && !first) first = rc, p.why = next; /* `why` keeps the first error */
         at += n + 1;
     }
-    return 0;
+    return first;
 }
 
 /* ---- files */
@@ -407,15 +414,15 @@ int config_load(struct config *c, const char *path, char why[static CONFIG_WHY])
     struct tide_buf text;
     int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
     if (fd < 0) {
-        rc = errno == ENOENT ? TIDE_ENOTFOUND : TIDE_EINVAL;
-        (void)say(why, "%s: cannot be read: %s", path, strerror(errno));
-        return rc;
+        if (errno != ENOENT) return say(c, why, "%s: cannot be read: %s", path, strerror(errno));
+        (void)snprintf(why, CONFIG_WHY, "%s: cannot be read: %s", path, strerror(errno));
+        return TIDE_ENOTFOUND;
     }
     rc = read_all(fd, CONFIG_FILE_MAX, &text);
     if (rc == TIDE_EIO)
-        rc = say(why, "%s: cannot be read: %s", path, strerror(errno));
+        rc = say(c, why, "%s: cannot be read: %s", path, strerror(errno));
     else if (rc)
-        rc = say(why, "%s: larger than %u bytes", path, CONFIG_FILE_MAX);
+        rc = say(c, why, "%s: larger than %u bytes", path, CONFIG_FILE_MAX);
     else
         rc = config_parse(c, path, (struct tide_bytes){text.data, text.len}, why);
     tide_buf_release(&text);
@@ -427,9 +434,10 @@ int config_set(struct config *c, const char *section, const char *key, const cha
                const char *flag, char why[static CONFIG_WHY])
 {
     const struct key *k = find_key(section, key);
-    if (!k) return say(why, "%s: unknown key %s in [%s]", flag, key, section);
+    if (!k) return say(c, why, "%s: unknown key %s in [%s]", flag, key, section);
     if (!tide_text_valid(tide_bytes_of(value)))
-        return say(why, "%s: the value is not valid UTF-8", flag);
+        return say(c, why, "%s: the value is not valid UTF-8", flag);
+    c->flags[k - keys] = true;
     return set_key(c, k, value, flag, why);
 }
 
@@ -438,11 +446,11 @@ static int read_secret(struct config *c, int fd, char why[static CONFIG_WHY])
     struct stat st;
     struct tide_buf text;
     if (fstat(fd, &st) < 0)
-        return say(why, "[daemon] secret-file: %s: %s", c->secret_file, strerror(errno));
+        return say(c, why, "[daemon] secret-file: %s: %s", c->secret_file, strerror(errno));
     if (!S_ISREG(st.st_mode))
-        return say(why, "[daemon] secret-file: %s: not a regular file", c->secret_file);
+        return say(c, why, "[daemon] secret-file: %s: not a regular file", c->secret_file);
     if (st.st_mode & (S_IROTH | S_IWOTH))
-        return say(why,
+        return say(c, why,
                    "[daemon] secret-file: %s: everybody on this machine may read or write it; "
                    "run: chmod o-rw '%s'",
                    c->secret_file, c->secret_file);
@@ -451,13 +459,13 @@ static int read_secret(struct config *c, int fd, char why[static CONFIG_WHY])
            (text.data[text.len - 1] == '\n' || text.data[text.len - 1] == '\r'))
         text.len--;
     if (rc == TIDE_EIO)
-        rc = say(why, "[daemon] secret-file: %s: cannot be read: %s", c->secret_file,
+        rc = say(c, why, "[daemon] secret-file: %s: cannot be read: %s", c->secret_file,
                  strerror(errno));
     else if (rc)
-        rc = say(why, "[daemon] secret-file: %s: longer than %u bytes", c->secret_file,
+        rc = say(c, why, "[daemon] secret-file: %s: longer than %u bytes", c->secret_file,
                  CONFIG_SECRET_MAX);
     else if (text.len == 0)
-        rc = say(why, "[daemon] secret-file: %s: empty", c->secret_file);
+        rc = say(c, why, "[daemon] secret-file: %s: empty", c->secret_file);
     if (rc == 0)
         c->secret = tide_buf_take(&text, &c->secret_len);
     else
@@ -469,7 +477,7 @@ static int load_secret(struct config *c, char why[static CONFIG_WHY])
 {
     int fd = open(c->secret_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return say(why, "[daemon] secret-file: %s: cannot be read: %s", c->secret_file,
+        return say(c, why, "[daemon] secret-file: %s: cannot be read: %s", c->secret_file,
                    strerror(errno));
     int rc = read_secret(c, fd, why);
     (void)close(fd);
@@ -492,25 +500,107 @@ static void strip_slashes(char *path)
         path[--n] = 0;
 }
 
+/* An address that others can reach, and nothing to keep them out. */
+static int check_secret(const struct config *c, const char *address, const uint8_t *secret,
+                        char why[static CONFIG_WHY])
+{
+    struct sockaddr_storage a;
+    if (secret || !address_of(address, &a) || is_loopback(&a)) return 0;
+    return say(c, why,
+               "[daemon] listen: %s can be reached from other machines, so a secret is "
+               "needed: set [daemon] secret-file",
+               address);
+}
+
 int config_finish(struct config *c, char why[static CONFIG_WHY])
 {
+    char next[CONFIG_WHY];
+    int rc = 0;
     strip_slashes(c->data);
     default_path(&c->state, c->data, "state");
     default_path(&c->savepoints, c->data, "savepoints");
     strip_slashes(c->state);
     strip_slashes(c->savepoints);
-    if (strcmp(c->state, c->savepoints) == 0)
-        return say(why, "[daemon] state and savepoints: both are %s; each needs its own directory",
-                   c->state);
     if (!address_of(c->listen, &c->address))
-        return say(why, "[daemon] listen: '%.200s' is not an address", c->listen);
-    if (*c->secret_file) return load_secret(c, why);
-    if (!is_loopback(&c->address))
-        return say(why,
-                   "[daemon] listen: %s can be reached from other machines, so a secret is "
-                   "needed: set [daemon] secret-file",
-                   c->listen);
+        return say(c, why, "[daemon] listen: '%.200s' is not an address", c->listen);
+    if (strcmp(c->state, c->savepoints) == 0)
+        rc = say(c, why, "[daemon] state and savepoints: both are %s; each needs its own directory",
+                 c->state);
+    if (rc && !c->error) return rc;
+    int secret = *c->secret_file ? load_secret(c, rc ? next : why)
+                                 : check_secret(c, c->listen, NULL, rc ? next : why);
+    return rc ? rc : secret;
+}
+
+/* ---- taking over, writing */
+
+static void put_value(const struct config *c, const struct key *k, char *out, size_t size)
+{
+    char text[64];
+    if (is_text(k)) {
+        (void)snprintf(out, size, "%s", *text_at((struct config *)(uintptr_t)c, k));
+        return;
+    }
+    put_number(text, k->type, *number_at((struct config *)(uintptr_t)c, k));
+    (void)snprintf(out, size, "%s", text);
+}
+
+static void swap(struct config *a, struct config *b, const struct key *k)
+{
+    if (is_text(k)) {
+        char *text = *text_at(a, k);
+        *text_at(a, k) = *text_at(b, k);
+        *text_at(b, k) = text;
+    } else {
+        uint64_t number = *number_at(a, k);
+        *number_at(a, k) = *number_at(b, k);
+        *number_at(b, k) = number;
+    }
+}
+
+static bool same_secret(const struct config *a, const struct config *b)
+{
+    return a->secret_len == b->secret_len &&
+           (!a->secret_len || memcmp(a->secret, b->secret, a->secret_len) == 0);
+}
+
+int config_adopt(struct config *c, struct config *next,
+                 void (*differs)(const char *key, const char *value, bool taken),
+                 char why[static CONFIG_WHY])
+{
+    /* It keeps its address until the next start, and must not lose the secret that goes with it. */
+    int rc = check_secret(next, c->listen, next->secret, why);
+    if (rc) return rc;
+    for (size_t i = 0; i < N_KEYS; i++) {
+        char before[CONFIG_TEXT_MAX], after[CONFIG_TEXT_MAX], name[64];
+        put_value(c, &keys[i], before, sizeof before);
+        put_value(next, &keys[i], after, sizeof after);
+        if (strcmp(before, after) == 0) continue;
+        (void)snprintf(name, sizeof name, "[%s] %s", keys[i].section, keys[i].name);
+        differs(name, after, keys[i].live);
+        if (keys[i].live) swap(c, next, &keys[i]);
+    }
+    if (!same_secret(c, next)) differs("the secret", "another", true);
+    struct config was = *c;
+    c->secret = next->secret, c->secret_len = next->secret_len;
+    next->secret = was.secret, next->secret_len = was.secret_len;
     return 0;
+}
+
+bool config_write(const struct config *c, FILE *out)
+{
+    const char *section = "";
+    for (size_t i = 0; i < N_KEYS; i++) {
+        char value[CONFIG_TEXT_MAX];
+        bool given = c->lines[i] || c->flags[i];
+        put_value(c, &keys[i], value, sizeof value);
+        if (strcmp(section, keys[i].section) != 0)
+            (void)fprintf(out, "%s[%s]\n", *section ? "\n" : "", keys[i].section);
+        section = keys[i].section;
+        (void)fprintf(out, "%s%s =%s%s\n", given ? "" : "#", keys[i].name, *value ? " " : "",
+                      value);
+    }
+    return !ferror(out);
 }
 
 bool config_key(size_t i, const char **ret_section, const char **ret_key, char text[static 64])

@@ -1,9 +1,12 @@
 /* The configuration: sections of `key = value` in a file, then flags on top of it.
  *
  * Call config_init(), then config_load() or config_parse(), config_set() for each flag, and
- * config_finish() once. Every key has bounds that are checked where it is read; the first thing
- * wrong is told with file, line and key, and nothing is applied half. tidemarkd.conf documents
- * every key. */
+ * config_finish() once. Every key has bounds that are checked where it is read. What is wrong is
+ * told with file, line and key: `why` has the first error; who sets `error` hears of all. A
+ * configuration with errors is not to be used. tidemarkd.conf documents every key.
+ *
+ * A daemon that runs reads another one in the same way and takes over what it can of it with
+ * config_adopt(). */
 #ifndef CONFIG_H
 #define CONFIG_H
 
@@ -11,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "proto/bytes.h"
 
@@ -18,6 +22,7 @@
 #define CONFIG_KEYS_MAX 32
 #define CONFIG_FILE_MAX (1u << 20)
 #define CONFIG_SECRET_MAX 4096u
+#define CONFIG_TEXT_MAX 3001 /* a path, with its NUL */
 #define CONFIG_WHY 1024
 
 struct config {
@@ -41,6 +46,9 @@ struct config {
     size_t secret_len;
 
     uint32_t lines[CONFIG_KEYS_MAX]; /* where each key was set, 0: not */
+    bool flags[CONFIG_KEYS_MAX];     /* ... by a flag, whatever the file says */
+
+    void (*error)(const char *why); /* set after config_init(), or NULL: the first error ends it */
 };
 
 void config_init(struct config *c); /* the defaults */
@@ -56,6 +64,15 @@ int config_set(struct config *c, const char *section, const char *key, const cha
 /* Checks what concerns more than one key, fills in the paths that follow from `data`, reads the
  * secret. Makes nothing on disk. */
 int config_finish(struct config *c, char why[static CONFIG_WHY]);
+
+/* Takes over the keys of next that may change while the daemon runs, and its secret; each key that
+ * differs is told: `taken`, or only at the next start. next keeps what it had before of c, for
+ * config_close(). TIDE_EINVAL, and nothing is taken, if next is only right with its own address. */
+int config_adopt(struct config *c, struct config *next,
+                 void (*differs)(const char *key, const char *value, bool taken),
+                 char why[static CONFIG_WHY]);
+/* Writes it as a file: what was set, and what was not as comments. False: out cannot be written. */
+bool config_write(const struct config *c, FILE *out);
 
 /* The known keys, for tests: false when i is beyond the last. text receives the default. */
 bool config_key(size_t i, const char **ret_section, const char **ret_key, char text[static 64]);

@@ -36,6 +36,7 @@
 #include "daemon/query.h"
 #include "daemon/session.h"
 #include "daemon/store_thread.h"
+#include "daemon/systemd.h"
 #include "daemon/util.h"
 #include "proto/frame.h"
 
@@ -71,7 +72,10 @@ struct host {
     uv_idle_t hurry; /* keeps the loop from sleeping while EV_TIMER is due */
     uv_poll_t timer;
     uv_async_t ask;
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
+    struct watchdog watchdog;
+    void (*hangup)(void *user);
+    void *hangup_user;
     bool with_signals, loop_made, handles_made, closed;
     int timer_fd;
     uint64_t armed_us; /* what the timer is set to */
@@ -126,6 +130,13 @@ static bool kept_back(struct host *h, const struct action *a)
     return h->unknown;
 }
 
+static void say(const struct action *a)
+{
+    struct log_fields about = {
+        .job = a->job, .worker = a->worker, .attempt = a->attempt, .round = a->round};
+    log_about(a->level, &about, "%s", a->text);
+}
+
 static void carry_out(struct host *h, struct action *a)
 {
     switch (a->type) {
@@ -137,7 +148,7 @@ static void carry_out(struct host *h, struct action *a)
     case ACT_COMMIT: carry_out_commit(h, a); break;
     case ACT_FILE: filework_submit(&h->files, a); break;
     case ACT_LOAD: queries_load(h->queries, a->round, a->tag); break;
-    case ACT_LOG: log_line(a->level, "%s", a->text); break;
+    case ACT_LOG: say(a); break;
     case ACT_STOP: host_stop(h, a->exit_code, a->text); break;
     }
 }
@@ -393,13 +404,33 @@ static void shut_down(struct host *h, const char *why)
     if (h->shutting || h->stopping) return;
     h->shutting = true;
     log_line(LEVEL_INFO, "%s: stopping in good order", why);
+    systemd_notify("STOPPING=1\nSTATUS=Stopping");
     server_stop_listening(h->server);
     host_feed(h, &(struct event){.type = EV_SHUTDOWN});
 }
 
+static const int signal_numbers[] = {SIGTERM, SIGINT, SIGHUP};
+
 static void on_signal(uv_signal_t *handle, int number)
 {
-    shut_down(handle->data, number == SIGINT ? "SIGINT" : "SIGTERM");
+    struct host *h = handle->data;
+    if (number != SIGHUP)
+        shut_down(h, number == SIGINT ? "SIGINT" : "SIGTERM");
+    else if (h->hangup && !h->shutting && !h->stopping)
+        h->hangup(h->hangup_user);
+}
+
+void host_on_hangup(struct host *h, void (*hangup)(void *user), void *user)
+{
+    h->hangup = hangup;
+    h->hangup_user = user;
+}
+
+/* A loop that turns proves nothing about the store's thread; past the limit it is to be missed. */
+static bool store_answers(void *user)
+{
+    struct host *h = user;
+    return !h->commits || store_thread_busy_us(h->commits) < h->config->store_timeout;
 }
 
 static void on_ask(uv_async_t *handle)
@@ -446,7 +477,8 @@ static void close_all(struct host *h)
     uv_close((uv_handle_t *)&h->hurry, NULL);
     uv_close((uv_handle_t *)&h->timer, NULL);
     uv_close((uv_handle_t *)&h->ask, NULL);
-    for (size_t i = 0; h->with_signals && i < 2; i++)
+    watchdog_close(&h->watchdog);
+    for (size_t i = 0; h->with_signals && i < 3; i++)
         uv_close((uv_handle_t *)&h->signals[i], NULL);
 }
 
@@ -534,15 +566,21 @@ static int maintain_store(void *store)
     return tide_store_maintain(store);
 }
 
+static struct server_options server_options(struct host *h)
+{
+    const struct config *c = h->config;
+    return (struct server_options){.loop = &h->loop,
+                                   .connections = (uint32_t)c->connections,
+                                   .output_queue = c->output_queue,
+                                   .input_memory = c->input_memory,
+                                   .hello_timeout_us = c->hello_timeout,
+                                   .idle_timeout_us = c->idle_timeout};
+}
+
 static int open_server(struct host *h, char why[static CONFIG_WHY])
 {
     const struct config *c = h->config;
-    struct server_options o = {.loop = &h->loop,
-                               .connections = (uint32_t)c->connections,
-                               .output_queue = c->output_queue,
-                               .input_memory = c->input_memory,
-                               .hello_timeout_us = c->hello_timeout,
-                               .idle_timeout_us = c->idle_timeout};
+    struct server_options o = server_options(h);
     struct server_events events = {.user = h,
                                    .input = on_input,
                                    .open = on_open,
@@ -615,12 +653,13 @@ static int open_handles(struct host *h, char why[static CONFIG_WHY])
         uv_async_init(&h->loop, &h->ask, on_ask) || uv_prepare_start(&h->prepare, on_prepare) ||
         uv_check_start(&h->check, on_check) || uv_poll_start(&h->timer, UV_READABLE, on_alarm))
         die("the event loop could not be set up");
-    for (size_t i = 0; h->with_signals && i < 2; i++) {
+    for (size_t i = 0; h->with_signals && i < 3; i++) {
         h->signals[i].data = h;
         if (uv_signal_init(&h->loop, &h->signals[i]) ||
-            uv_signal_start(&h->signals[i], on_signal, i ? SIGINT : SIGTERM))
+            uv_signal_start(&h->signals[i], on_signal, signal_numbers[i]))
             die("the event loop could not be set up");
     }
+    watchdog_open(&h->watchdog, &h->loop, store_answers, h);
     h->handles_made = true;
     h->armed_us = UINT64_MAX;
     return 0;
@@ -657,16 +696,30 @@ static int tell_where(struct host *h, char why[static CONFIG_WHY])
     return rc ? rc : tell(h, "port", text, why);
 }
 
+static void welcome_with_secret(struct host *h)
+{
+    struct hello_config hello = {.store_id = h->store_id,
+                                 .incarnation = h->incarnation,
+                                 .nonce = h->nonce,
+                                 .secret = {h->config->secret, h->config->secret_len}};
+    server_welcome_with(h->server, &hello);
+}
+
+void host_apply(struct host *h)
+{
+    struct server_options o = server_options(h);
+    raise_descriptors(h->config);
+    server_limits(h->server, &o);
+    welcome_with_secret(h);
+    core_limits(h->core, (uint32_t)h->config->jobs, (uint32_t)h->config->workers);
+}
+
 /* Everything is there: the core hears of its start, then peers may come. */
 static int start_core(struct host *h, const struct tide_catalog *catalog,
                       char why[static CONFIG_WHY])
 {
     const struct config *c = h->config;
-    struct hello_config hello = {.store_id = h->store_id,
-                                 .incarnation = h->incarnation,
-                                 .nonce = h->nonce,
-                                 .secret = {c->secret, c->secret_len}};
-    server_welcome_with(h->server, &hello);
+    welcome_with_secret(h);
     open_core(h, catalog);
     host_feed(h, &(struct event){.type = EV_START});
     int code = server_listen(h->server);
@@ -710,6 +763,7 @@ int host_open(const struct config *config, bool signals, struct host **ret,
     actions_init(&h->todo);
     tide_arena_init(&h->arena, TIDE_ARENA_MAX);
     (void)signal(SIGPIPE, SIG_IGN);
+    if (signals) (void)signal(SIGHUP, SIG_IGN); /* until the loop takes it */
     raise_descriptors(config);
     if (uv_loop_init(&h->loop)) die("the event loop could not be set up");
     h->loop_made = true;

@@ -14,6 +14,11 @@ struct host;
 int host_open(const struct config *config, bool signals, struct host **ret,
               char why[static CONFIG_WHY]);
 uint16_t host_port(const struct host *h);
+/* SIGHUP, told on the loop, of a host that has signals. */
+void host_on_hangup(struct host *h, void (*hangup)(void *user), void *user);
+/* The borrowed configuration has changed, by config_adopt(): what follows from it does. On the loop
+ * only. */
+void host_apply(struct host *h);
 /* Returns the exit code once the core has stopped and every handle is closed. */
 int host_run(struct host *h);
 /* As SIGTERM does: an orderly stop. From any thread. */

@@ -1,19 +1,35 @@
-/* The log: lines on stderr. */
+/* The log: lines on stderr, or entries of the journal.
+ *
+ * What can go wrong, and what we do:
+ * - the journal does not read      -> after a tenth of a second the line is lost, since a log must
+ *                                     not stop the daemon
+ * - the journal cannot be reached  -> its lines go to stderr, where systemd catches them too, with
+ *                                     their priority but without their fields */
 #include "daemon/log.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 1024
+#define FIELD_MAX_BYTES 256
+#define ENTRY_MAX_BYTES (LINE_MAX_BYTES + 8 * FIELD_MAX_BYTES)
+#define JOURNAL_WAIT_US 100000
 
 static struct {
-    enum log_level most_verbose;
-    bool journal;
-    int fd;
-} state = {LEVEL_INFO, false, 2};
+    _Atomic int most_verbose;
+    bool journal; /* stderr is read by systemd */
+    int socket;   /* to the journal; -1: none */
+    struct sockaddr_un at;
+} state = {LEVEL_INFO, false, -1, {0}};
 
 static const struct {
     enum log_level level;
@@ -35,21 +51,76 @@ const char *log_level_name(enum log_level level)
     return "?";
 }
 
-void log_open(enum log_level most_verbose, bool journal)
+void log_open(enum log_level most_verbose, const char *journal)
 {
-    state.most_verbose = most_verbose;
-    state.journal = journal;
+    struct timeval wait = {.tv_usec = JOURNAL_WAIT_US};
+    log_set_level(most_verbose);
+    if (state.socket >= 0) (void)close(state.socket);
+    state.socket = -1;
+    state.journal = journal != NULL;
+    if (!journal || strlen(journal) >= sizeof state.at.sun_path) return;
+    state.at = (struct sockaddr_un){.sun_family = AF_UNIX};
+    (void)strcpy(state.at.sun_path, journal);
+    state.socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (state.socket >= 0)
+        (void)setsockopt(state.socket, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
 }
 
-void log_to(int fd)
+void log_set_level(enum log_level most_verbose)
 {
-    state.fd = fd;
+    atomic_store_explicit(&state.most_verbose, (int)most_verbose, memory_order_relaxed);
 }
 
 bool log_wants(enum log_level level)
 {
-    return level <= state.most_verbose;
+    return (int)level <= atomic_load_explicit(&state.most_verbose, memory_order_relaxed);
 }
+
+/* Control characters become '?': a line is a line, whatever a peer calls itself. */
+static void make_plain(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) text[i] = '?';
+}
+
+/* ---- the journal: lines of FIELD=value in one datagram */
+
+static size_t put_text(char *entry, size_t len, const char *name, const char *value)
+{
+    if (!value || !*value) return len;
+    int n = snprintf(entry + len, FIELD_MAX_BYTES, "%s=%s", name, value);
+    size_t used = n < FIELD_MAX_BYTES ? (size_t)n : FIELD_MAX_BYTES - 1;
+    make_plain(entry + len, used);
+    entry[len + used] = '\n';
+    return len + used + 1;
+}
+
+static size_t put_number(char *entry, size_t len, const char *name, uint64_t value)
+{
+    char text[24];
+    if (!value) return len;
+    (void)snprintf(text, sizeof text, "%" PRIu64, value);
+    return put_text(entry, len, name, text);
+}
+
+static bool to_journal(enum log_level level, const struct log_fields *about, const char *text)
+{
+    char entry[ENTRY_MAX_BYTES];
+    int n = snprintf(entry, LINE_MAX_BYTES + FIELD_MAX_BYTES,
+                     "PRIORITY=%d\nSYSLOG_IDENTIFIER=tidemarkd\nMESSAGE=%s\n", (int)level, text);
+    if (state.socket < 0 || n < 0) return false;
+    size_t len = (size_t)n;
+    len = put_text(entry, len, "JOB", about->job);
+    len = put_number(entry, len, "ATTEMPT", about->attempt);
+    len = put_number(entry, len, "ROUND", about->round);
+    len = put_text(entry, len, "WORKER", about->worker);
+    len = put_text(entry, len, "PEER", about->peer);
+    return sendto(state.socket, entry, len, MSG_NOSIGNAL, (struct sockaddr *)&state.at,
+                  sizeof state.at) >= 0 ||
+           errno == EAGAIN;
+}
+
+/* ---- stderr */
 
 static int put_head(char *line, size_t size, enum log_level level)
 {
@@ -64,26 +135,44 @@ static int put_head(char *line, size_t size, enum log_level level)
     return (int)n + more;
 }
 
+static void to_stderr(enum log_level level, const char *text)
+{
+    char line[LINE_MAX_BYTES + 64];
+    int head = put_head(line, 64, level);
+    size_t n = strlen(text);
+    memcpy(line + head, text, n);
+    line[(size_t)head + n] = '\n';
+    /* A full pipe or a closed stderr must not stop the daemon: the line is lost. */
+    ssize_t written = write(STDERR_FILENO, line, (size_t)head + n + 1);
+    (void)written;
+}
+
+static void __attribute__((format(printf, 3, 0)))
+put(enum log_level level, const struct log_fields *about, const char *format, va_list args)
+{
+    char text[LINE_MAX_BYTES];
+    int n = vsnprintf(text, sizeof text, format, args);
+    if (n < 0) return;
+    if ((size_t)n >= sizeof text) memcpy(text + sizeof text - 4, "...", 4);
+    make_plain(text, strlen(text));
+    if (!to_journal(level, about, text)) to_stderr(level, text);
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
-    if (!log_wants(level)) return;
-    char line[LINE_MAX_BYTES];
-    size_t head = (size_t)put_head(line, sizeof line, level);
+    static const struct log_fields nothing;
     va_list args;
+    if (!log_wants(level)) return;
     va_start(args, format);
-    int n = vsnprintf(line + head, sizeof line - head - 1, format, args);
+    put(level, &nothing, format, args);
     va_end(args);
-    if (n < 0) return;
-    size_t len = head + (size_t)n;
-    if (len > sizeof line - 2) {
-        len = sizeof line - 2;
-        for (size_t i = len - 3; i < len; i++)
-            line[i] = '.';
-    }
-    for (size_t i = head; i < len; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) line[i] = '?';
-    line[len++] = '\n';
-    /* A full pipe or a closed stderr must not stop the daemon: the line is lost. */
-    ssize_t written = write(state.fd, line, len);
-    (void)written;
+}
+
+void log_about(enum log_level level, const struct log_fields *about, const char *format, ...)
+{
+    va_list args;
+    if (!log_wants(level)) return;
+    va_start(args, format);
+    put(level, about, format, args);
+    va_end(args);
 }

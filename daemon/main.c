@@ -10,6 +10,7 @@
 #include "daemon/config.h"
 #include "daemon/host.h"
 #include "daemon/log.h"
+#include "daemon/systemd.h"
 #include "daemon/util.h"
 #include "proto/err.h"
 
@@ -22,11 +23,12 @@ static const char usage[] =
     "  --data DIR       keep the store in DIR\n"
     "  --listen IP:PORT accept workers and admins there; port 0 takes any,\n"
     "                   and the file `port` in the data directory tells which\n"
-    "  --check-config   check the configuration and end\n"
+    "  --check-config   print the configuration, or all that is wrong with it, and end\n"
     "  --help           show this and end\n"
     "  --version        show the version and end\n"
     "\n"
-    "Flags win over the file. SIGTERM stops it in good order.\n"
+    "Flags win over the file. SIGTERM stops it in good order, SIGHUP makes it read\n"
+    "the file again.\n"
     "Exit codes: 0 stopped in good order, 1 an error, 2 wrong use.\n";
 
 struct flags {
@@ -79,22 +81,82 @@ static int set_data(struct config *c, const char *path, char why[static CONFIG_W
     return rc;
 }
 
-static int read_config(struct config *c, const struct flags *f, char why[static CONFIG_WHY])
+/* Each error is told by c->error. */
+static int read_config(struct config *c, const struct flags *f)
 {
+    char why[CONFIG_WHY];
     int rc = config_load(c, f->config ? f->config : CONFIG_DEFAULT_FILE, why);
+    if (rc == TIDE_ENOTFOUND && f->config) c->error(why);
     if (rc == TIDE_ENOTFOUND && !f->config) rc = 0;
-    if (rc == 0 && f->data) rc = set_data(c, f->data, why);
-    if (rc == 0 && f->listen) rc = config_set(c, "daemon", "listen", f->listen, "--listen", why);
-    return rc ? rc : config_finish(c, why);
+    int data = f->data ? set_data(c, f->data, why) : 0;
+    int listen = f->listen ? config_set(c, "daemon", "listen", f->listen, "--listen", why) : 0;
+    if (rc || data || listen) return rc ? rc : data ? data : listen;
+    return config_finish(c, why);
 }
 
-static int run(const struct config *c, char why[static CONFIG_WHY])
+/* Errors of the start are for whoever types the command: one plain line each. */
+static void complain(const char *why)
 {
-    struct host *h;
-    int rc = host_open(c, true, &h, why);
-    if (rc) return rc;
-    int code = host_run(h);
-    if (!host_close(h)) {
+    (void)fprintf(stderr, "tidemarkd: %s\n", why);
+}
+
+/* ---- reload */
+
+struct daemon {
+    const struct flags *flags;
+    struct config config;
+    struct host *host;
+};
+
+static void log_error(const char *why)
+{
+    log_line(LEVEL_ERROR, "reload: %s", why);
+}
+
+static void log_difference(const char *key, const char *value, bool taken)
+{
+    if (taken)
+        log_line(LEVEL_INFO, "reload: %s is %s from now on", key, *value ? value : "none");
+    else
+        log_line(LEVEL_WARN, "reload: %s is %s only after a restart", key, value);
+}
+
+/* SIGHUP. A configuration with an error is refused as a whole. */
+static void reload(void *user)
+{
+    struct daemon *d = user;
+    struct config next;
+    char why[CONFIG_WHY];
+    systemd_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, uv_hrtime() / 1000);
+    config_init(&next);
+    next.error = log_error;
+    int rc = read_config(&next, d->flags);
+    if (rc == 0) rc = config_adopt(&d->config, &next, log_difference, why);
+    if (rc == 0) {
+        host_apply(d->host);
+        log_set_level((enum log_level)d->config.log_level);
+        log_line(LEVEL_INFO, "SIGHUP: the configuration was read again");
+    } else {
+        log_line(LEVEL_ERROR, "SIGHUP: the configuration has errors; the one before stays");
+    }
+    config_close(&next);
+    systemd_notify("READY=1");
+}
+
+/* ---- a life */
+
+static int run(struct daemon *d)
+{
+    char why[CONFIG_WHY] = "";
+    int rc = host_open(&d->config, true, &d->host, why);
+    if (rc) {
+        complain(why);
+        return 1;
+    }
+    host_on_hangup(d->host, reload, d);
+    systemd_notify("READY=1\nSTATUS=Listening on port %u", (unsigned)host_port(d->host));
+    int code = host_run(d->host);
+    if (!host_close(d->host)) {
         log_line(LEVEL_WARN, "a thread hangs in the file system: ending without it");
         _exit(code);
     }
@@ -102,27 +164,26 @@ static int run(const struct config *c, char why[static CONFIG_WHY])
     return code;
 }
 
-/* Errors of the start are for whoever types the command: one plain line. */
-static int complain(const char *why)
+/* What it prints is a configuration file again. */
+static int check(const struct config *c, const struct flags *f)
 {
-    (void)fprintf(stderr, "tidemarkd: %s\n", why);
-    return 1;
+    const char *path = f->config ? f->config : CONFIG_DEFAULT_FILE;
+    bool there = f->config || access(path, F_OK) == 0;
+    (void)printf("# %s%s\n\n", path, there ? "" : " is not there");
+    return !config_write(c, stdout) || puts("\n# the configuration is in order") == EOF ||
+           fflush(stdout) == EOF;
 }
 
 int main(int argc, char **argv)
 {
     struct flags f = read_flags(argc, argv);
-    struct config c;
-    char why[CONFIG_WHY] = "";
+    struct daemon d = {.flags = &f};
     if (f.done >= 0) return f.done;
-    config_init(&c);
-    int rc = read_config(&c, &f, why);
-    log_open((enum log_level)c.log_level, getenv("JOURNAL_STREAM") != NULL);
-    if (rc == 0 && f.check)
-        (void)puts("tidemarkd: the configuration is in order");
-    else if (rc == 0)
-        rc = run(&c, why);
-    if (rc < 0) rc = complain(why);
-    config_close(&c);
+    config_init(&d.config);
+    d.config.error = complain;
+    int rc = read_config(&d.config, &f) ? 1 : 0;
+    log_open((enum log_level)d.config.log_level, systemd_journal());
+    if (rc == 0) rc = f.check ? check(&d.config, &f) : run(&d);
+    config_close(&d.config);
     return rc;
 }

@@ -467,7 +467,7 @@ static void complain(struct session *s, const char *reason)
     s->server->refused++;
     if (!may_complain(s->server)) return;
     peer_name(s, name);
-    log_line(LEVEL_WARN, "%s refused: %s", name, reason);
+    log_about(LEVEL_WARN, &(struct log_fields){.peer = name}, "%s refused: %s", name, reason);
 }
 
 /* Refused is field 2 of ToWorker and of Response alike: the kind of the peer does not matter. */
@@ -629,17 +629,25 @@ static void on_connection(uv_stream_t *listener, int status)
 
 /* ---- the server */
 
+void server_limits(struct server *v, const struct server_options *o)
+{
+    uv_loop_t *loop = v->o.loop;
+    v->o = *o;
+    v->o.loop = loop;
+    if (v->o.connections > SLOTS_MAX / 2) v->o.connections = SLOTS_MAX / 2;
+    v->lists[LIST_HELLO].limit_us = o->hello_timeout_us;
+    v->lists[LIST_IDLE].limit_us = o->idle_timeout_us;
+    sweep_in(v, 0); /* a shorter limit may be over for some */
+}
+
 int server_open(const struct server_options *o, const struct server_events *events,
                 const struct sockaddr *address, struct server **ret)
 {
     struct server *v = must_alloc(sizeof *v);
     struct sockaddr_storage bound;
     int len = sizeof bound, rc;
-    v->o = *o;
+    v->o.loop = o->loop;
     v->on = *events;
-    if (v->o.connections > SLOTS_MAX / 2) v->o.connections = SLOTS_MAX / 2;
-    v->lists[LIST_HELLO].limit_us = o->hello_timeout_us;
-    v->lists[LIST_IDLE].limit_us = o->idle_timeout_us;
     v->lists[LIST_LINGER].limit_us = LINGER_US;
     v->listener.data = v->sweep.data = v->soon.data = v->drain.data = v;
     if (uv_tcp_init(o->loop, &v->listener) || uv_timer_init(o->loop, &v->sweep) ||
@@ -647,6 +655,7 @@ int server_open(const struct server_options *o, const struct server_events *even
         abort(); /* these only fill in fields */
     v->handles = 4;
     v->sweep_at_ms = UINT64_MAX;
+    server_limits(v, o);
     rc = uv_tcp_bind(&v->listener, address, 0);
     /* libuv keeps "address in use" for later; asking for the name brings it up */
     if (rc == 0) rc = uv_tcp_getsockname(&v->listener, (struct sockaddr *)&bound, &len);

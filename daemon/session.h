@@ -39,6 +39,8 @@ int server_open(const struct server_options *o, const struct server_events *even
 /* What Welcome says and Hello must bring; before server_listen(). The secret is borrowed. */
 void server_welcome_with(struct server *s, const struct hello_config *hello);
 int server_listen(struct server *s);
+/* Other limits from now on; the loop in o does not count. Who is over one already is not closed. */
+void server_limits(struct server *s, const struct server_options *o);
 uint16_t server_port(const struct server *s);
 
 /* The same bytes to each of the welcomed sessions among ids; others are passed over. With `tell`,

@@ -45,6 +45,8 @@ struct store_thread {
     bool flush; /* riders have waited long enough */
     bool stop, broken;
 
+    _Atomic uint64_t entered_us; /* the thread is in the store since then; 0: it is not */
+
     /* The thread's own. */
     bool dirty; /* committed to since it was last maintained */
     uint64_t dirty_us;
@@ -83,7 +85,10 @@ static void finish(struct store_thread *t, struct list done, bool broken)
 static void maintain(struct store_thread *t)
 {
     t->dirty = false;
-    if (t->o.maintain(t->o.store)) finish(t, (struct list){0}, true);
+    t->entered_us = monotonic_us();
+    int rc = t->o.maintain(t->o.store);
+    t->entered_us = 0;
+    if (rc) finish(t, (struct list){0}, true);
 }
 
 /* Waits for a group: an empty one means that the store is to be maintained. False: stop. */
@@ -113,7 +118,9 @@ static void *run(void *arg)
             if (t->dirty) maintain(t);
             continue;
         }
+        t->entered_us = monotonic_us();
         t->o.commit(t->o.store, group.first);
+        t->entered_us = 0;
         finish(t, group, false);
         if (!t->dirty) t->dirty_us = monotonic_us();
         t->dirty = true;
@@ -223,6 +230,12 @@ uint64_t store_thread_flushes(const struct store_thread *t)
     uint64_t n = t->flushes;
     uv_mutex_unlock(&mutable->lock);
     return n;
+}
+
+uint64_t store_thread_busy_us(const struct store_thread *t)
+{
+    uint64_t since = t->entered_us, now = monotonic_us();
+    return since && now > since ? now - since : 0;
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -32,6 +32,8 @@ struct store_thread *store_thread_start(const struct store_thread_options *o);
 void store_thread_submit(struct store_thread *t, struct tide_commit *c);
 uint64_t store_thread_waiting(const struct store_thread *t); /* commits without an outcome yet */
 uint64_t store_thread_flushes(const struct store_thread *t); /* groups committed so far */
+/* For how long the thread has been in the store, 0: it is not. */
+uint64_t store_thread_busy_us(const struct store_thread *t);
 /* Commits what is left, ends the thread and closes the handles; last outcomes are given to done().
  * False: the thread hangs in the store, and the process should end without waiting for it.
  * The memory is freed by the loop, when the handles have closed. */

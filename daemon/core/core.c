@@ -135,6 +135,12 @@ static void free_values(struct map *m)
     free(m->slots);
 }
 
+void core_limits(struct core *c, uint32_t jobs_max, uint32_t workers_max)
+{
+    c->config.jobs_max = jobs_max;
+    c->config.workers_max = workers_max;
+}
+
 void core_free(struct core *c)
 {
     if (!c) return;

@@ -133,6 +133,8 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
                       uint64_t seed);
 void core_free(struct core *c);
 void core_step(struct core *c, const struct event *ev, struct actions *todo);
+/* Other limits from now on; who is over one already stays. */
+void core_limits(struct core *c, uint32_t jobs_max, uint32_t workers_max);
 /* When EV_TIMER is wanted, on the clock of now_us; UINT64_MAX: never. */
 uint64_t core_deadline(const struct core *c);
 

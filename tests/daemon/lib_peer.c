@@ -66,7 +66,7 @@ void inside_start(struct inside *in, const char *directory, const char *settings
     ck_assert_int_eq(config_set(&in->config, "daemon", "data", directory, "data", why), 0);
     ck_assert_int_eq(config_set(&in->config, "daemon", "listen", "127.0.0.1:0", "listen", why), 0);
     ck_assert_msg(config_finish(&in->config, why) == 0, "%s", why);
-    log_open(getenv("TIDE_TEST_LOG") ? LEVEL_DEBUG : LEVEL_ERROR, false);
+    log_open(getenv("TIDE_TEST_LOG") ? LEVEL_DEBUG : LEVEL_ERROR, NULL);
     ck_assert_msg(host_open(&in->config, false, &in->host, why) == 0, "%s", why);
     in->port = host_port(in->host);
     ck_assert_int_eq(pthread_create(&in->thread, NULL, inside_run, in), 0);

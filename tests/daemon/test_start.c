@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,13 +85,67 @@ START_TEST(configuration)
         "needed: set [daemon] secret-file\n",
         "--config", conf, "--data", data);
     write_conf("[daemon]\nlisten = 127.0.0.1:0\n");
-    RUN(0, "tidemarkd: the configuration is in order\n", "--config", conf, "--check-config");
     RUN(1,
         "tidemarkd: --listen: [daemon] listen: 'here' is not an address: write IP:PORT, such as "
         "127.0.0.1:7460 or [::1]:7460 (names are not looked up; port 0 takes any)\n",
         "--config", conf, "--listen", "here");
-    RUN(0, "tidemarkd: the configuration is in order\n", "--config", "daemon/tidemarkd.conf",
-        "--check-config");
+}
+END_TEST
+
+START_TEST(the_configuration_is_printed_as_a_file)
+{
+    struct child c;
+    write_conf("[limits]\njobs = 7\n");
+    child_start(
+        &c, (const char *const[]){"--config", conf, "--check-config", "--listen", "[::1]:0", NULL});
+    ck_assert_int_eq(child_wait(&c), 0);
+    const char *parts[] = {"# ", conf,
+                           "\n\n[daemon]\nlisten = [::1]:0\n#data = /var/lib/tidemark\n",
+                           "\n[limits]\n#connections = 10000\njobs = 7\n",
+                           "#verify-timeout = 1h\n\n# the configuration is in order\n"};
+    const char *from = c.said;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        from = strstr(from, parts[i]);
+        ck_assert_msg(from != NULL, "no '%s' in: %s", parts[i], c.said);
+        from += strlen(parts[i]);
+    }
+    /* What it prints says the same again. */
+    char before[sizeof c.said];
+    (void)strcpy(before, c.said);
+    write_conf(before);
+    child_start(&c, (const char *const[]){"--config", conf, "--check-config", NULL});
+    ck_assert_int_eq(child_wait(&c), 0);
+    ck_assert_str_eq(c.said, before);
+    child_start(&c,
+                (const char *const[]){"--config", "daemon/tidemarkd.conf", "--check-config", NULL});
+    ck_assert_int_eq(child_wait(&c), 0);
+}
+END_TEST
+
+START_TEST(every_error_is_told)
+{
+    write_conf("[daemon]\nlsten = 1\n\n[limits]\njobs = 0\njobs = 1\n[nonsense]\n"
+               "[store]\ntimeout = 1\n");
+    const char *said = "tidemarkd: %/conf:2: unknown key 'lsten' in [daemon]\n"
+                       "tidemarkd: %/conf:5: [limits] jobs: '0' is out of bounds: at least 1, at "
+                       "most 100000\n"
+                       "tidemarkd: %/conf:6: [limits] jobs: set before, in line 5\n"
+                       "tidemarkd: %/conf:7: unknown section [nonsense]: known are [daemon], "
+                       "[limits], [store], [files] and [queries]\n"
+                       "tidemarkd: %/conf:9: [store] timeout: '1' is not a time with its unit such "
+                       "as 500ms, 10s, 5m or 1h (a comment needs a line of its own)\n"
+                       "tidemarkd: --listen: [daemon] listen: 'x' is not an address: write "
+                       "IP:PORT, such as 127.0.0.1:7460 or [::1]:7460 (names are not looked up; "
+                       "port 0 takes any)\n";
+    RUN(1, said, "--config", conf, "--listen", "x", "--check-config");
+    RUN(1, said, "--config", conf, "--listen", "x", "--data", data);
+    ck_assert_int_lt(access(data, F_OK), 0);
+    write_conf("[daemon]\nstate = /x\nsavepoints = /x\nlisten = 0.0.0.0:1\n");
+    RUN(1,
+        "tidemarkd: [daemon] state and savepoints: both are /x; each needs its own directory\n"
+        "tidemarkd: [daemon] listen: 0.0.0.0:1 can be reached from other machines, so a secret is "
+        "needed: set [daemon] secret-file\n",
+        "--config", conf, "--check-config");
 }
 END_TEST
 
@@ -218,6 +273,170 @@ START_TEST(stops_in_good_order)
 }
 END_TEST
 
+/* ---- reload */
+
+static struct child reloading;
+
+static void write_secret(const char *text, mode_t mode)
+{
+    char path[100];
+    (void)snprintf(path, sizeof path, "%s/secret", directory);
+    FILE *f = fopen(path, "we");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs(text, f), 0);
+    ck_assert_int_eq(fclose(f), 0);
+    ck_assert_int_eq(chmod(path, mode), 0);
+}
+
+static void expect_secret(const char *secret, bool welcome)
+{
+    int fd = peer_connect(port_of(data));
+    peer_hello(fd, TIDE__PEER_KIND__PEER_ADMIN, secret);
+    Tide__Response *m = peer_answer(fd);
+    ck_assert_ptr_nonnull(m);
+    ck_assert_int_eq(m->result_case,
+                     welcome ? TIDE__RESPONSE__RESULT_WELCOME : TIDE__RESPONSE__RESULT_REFUSED);
+    tide__response__free_unpacked(m, NULL);
+    (void)close(fd);
+}
+
+/* Tells it to reload and waits for the line that ends it; its lines since are in said. */
+static void reload(const char *last)
+{
+    child_kill(&reloading, SIGHUP);
+    reloading.said_len = 0;
+    memset(reloading.said, 0, sizeof reloading.said);
+    while (!strstr(reloading.said, "SIGHUP:")) {
+        ssize_t n = read(reloading.err, reloading.said + reloading.said_len,
+                         sizeof reloading.said - 1 - reloading.said_len);
+        ck_assert_msg(n > 0, "it ended and said: %s", reloading.said);
+        reloading.said_len += (size_t)n;
+    }
+    ck_assert_msg(strstr(reloading.said, last) != NULL, "%s", reloading.said);
+}
+
+static void expect_said(const char *text)
+{
+    ck_assert_msg(strstr(reloading.said, text) != NULL, "no '%s' in: %s", text, reloading.said);
+}
+
+static const char done[] = "SIGHUP: the configuration was read again\n",
+                  refused[] = "SIGHUP: the configuration has errors; the one before stays\n";
+
+static void write_settings(const char *format, ...)
+{
+    char text[2048];
+    va_list args;
+    int n = snprintf(text, sizeof text, "[daemon]\nlisten = 127.0.0.1:0\nsecret-file = %s/secret\n",
+                     directory);
+    va_start(args, format);
+    (void)vsnprintf(text + n, sizeof text - (size_t)n, format, args);
+    va_end(args);
+    write_conf(text);
+}
+
+START_TEST(a_reload_changes_what_it_can)
+{
+    write_secret("first\n", 0600);
+    write_settings("");
+    child_start(&reloading, (const char *const[]){"--config", conf, "--data", data, NULL});
+    expect_secret("first", true);
+
+    write_secret("second\n", 0600); /* the same file, another content */
+    write_settings("log-level = debug\nstate = /elsewhere\n[limits]\nhello-timeout = 200ms\n"
+                   "[store]\ntimeout = 5s\n");
+    int silent = peer_connect(port_of(data));
+    reload(done);
+    expect_said("info  reload: the secret is another from now on\n");
+    expect_said("info  reload: [daemon] log-level is debug from now on\n");
+    expect_said("info  reload: [limits] hello-timeout is 200ms from now on\n");
+    expect_said("warn  reload: [daemon] state is /elsewhere only after a restart\n");
+    expect_said("warn  reload: [store] timeout is 5s only after a restart\n");
+    expect_secret("first", false);
+    expect_secret("second", true);
+    peer_refused(silent, TIDE__REFUSED_CODE__REFUSED_STATE,
+                 "no Hello came in time ([limits] hello-timeout)");
+    /* What waits for a restart is said each time; what was taken is not. */
+    reload(done);
+    ck_assert_ptr_null(strstr(reloading.said, "from now on"));
+    expect_said("[daemon] state is /elsewhere only after a restart\n");
+    child_kill(&reloading, SIGTERM);
+    ck_assert_int_eq(child_wait(&reloading), 0);
+}
+END_TEST
+
+START_TEST(a_reload_with_errors_changes_nothing)
+{
+    char said[200];
+    write_secret("first\n", 0600);
+    write_settings("");
+    child_start(&reloading, (const char *const[]){"--config", conf, "--data", data, NULL});
+    expect_secret("first", true);
+
+    write_secret("second\n", 0600);
+    write_settings("log-level = loud\n[limits]\njob = 1\n");
+    reload(refused);
+    (void)snprintf(said, sizeof said, "error reload: %s:4: [daemon] log-level: 'loud' is none",
+                   conf);
+    expect_said(said);
+    (void)snprintf(said, sizeof said, "error reload: %s:6: unknown key 'job' in [limits]\n", conf);
+    expect_said(said);
+    expect_secret("first", true);
+
+    write_settings("");
+    write_secret("second\n", 0644);
+    reload(refused);
+    expect_said("everybody on this machine may read or write it");
+    expect_secret("first", true);
+
+    ck_assert_int_eq(unlink(conf), 0);
+    reload(refused);
+    expect_said("cannot be read: No such file or directory\n");
+    expect_secret("first", true);
+    child_kill(&reloading, SIGTERM);
+    ck_assert_int_eq(child_wait(&reloading), 0);
+}
+END_TEST
+
+/* A new address waits for a restart: until then the old one keeps what protects it. */
+START_TEST(a_reload_does_not_open_a_port_to_everybody)
+{
+    write_secret("first\n", 0600);
+    write_settings("");
+    child_start(&reloading, (const char *const[]){"--config", conf, "--data", data, "--listen",
+                                                  "0.0.0.0:0", NULL});
+    expect_secret("first", true);
+    write_conf("[daemon]\n");
+    reload(refused);
+    expect_said("0.0.0.0:0 can be reached from other machines");
+    expect_secret("first", true);
+    expect_secret("", false);
+    child_kill(&reloading, SIGTERM);
+    ck_assert_int_eq(child_wait(&reloading), 0);
+}
+END_TEST
+
+/* The file `port` of a daemon that was killed is gone before the next one listens, and stays gone
+ * if that one cannot start. */
+START_TEST(a_port_file_that_was_left_behind)
+{
+    char port[120];
+    struct child c;
+    (void)snprintf(port, sizeof port, "%s/port", data);
+    ck_assert_int_eq(mkdir(data, 0755), 0);
+    FILE *f = fopen(port, "we");
+    (void)fputs("1\n", f);
+    (void)fclose(f);
+    char text[300];
+    (void)snprintf(text, sizeof text, "[daemon]\nstate = %s\n", conf); /* no directory */
+    write_conf(text);
+    child_start(&c, (const char *const[]){"--config", conf, "--data", data, "--listen",
+                                          "127.0.0.1:0", NULL});
+    ck_assert_int_eq(child_wait(&c), 1);
+    ck_assert_int_lt(access(port, F_OK), 0);
+}
+END_TEST
+
 START_TEST(starts_again_after_kill)
 {
     struct child c;
@@ -262,6 +481,12 @@ int main(void)
     tcase_add_test(t, a_data_directory_in_use);
     tcase_add_test(t, directories_that_cannot_be);
     tcase_add_test(t, a_store_that_is_none);
+    tcase_add_test(t, the_configuration_is_printed_as_a_file);
+    tcase_add_test(t, every_error_is_told);
+    tcase_add_test(t, a_reload_changes_what_it_can);
+    tcase_add_test(t, a_reload_with_errors_changes_nothing);
+    tcase_add_test(t, a_reload_does_not_open_a_port_to_everybody);
+    tcase_add_test(t, a_port_file_that_was_left_behind);
     tcase_add_test(t, stops_in_good_order);
     tcase_add_test(t, starts_again_after_kill);
     suite_add_tcase(s, t);

@@ -225,6 +225,7 @@ START_TEST(a_store_that_hangs_is_reported)
     ck_assert_int_eq(done, 0);
     ck_assert_ptr_eq(strstr(failure, "the store has not answered for 0."), failure);
     ck_assert_ptr_nonnull(strstr(failure, " s ([store] timeout)"));
+    ck_assert_uint_ge(store_thread_busy_us(thread), 90000); /* so that no watchdog is fed */
     atomic_store(&store.gate, 1);
     stop();
     ck_assert_int_eq(done, 1);
