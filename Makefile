@@ -161,6 +161,9 @@ REPLAY = $B/tests/fuzz/replay.o
 $(FUZZ): %: %.o $(REPLAY) $(HOST) $(CORE) $(PURE) $S $R $P
 	$(call Q,LINK  )$(LINK) $(FUZZER) -o $@ $(filter %.o,$^) $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 
+# Its connection is replaced, and its main is part of the target.
+$B/tests/fuzz/fuzz_cli: $(filter-out $B/client/cli/main.o $B/client/cli/rpc.o,$(CLI))
+
 # $(call run,command): runs a test with its output in a log, which is shown if it fails.
 run = $(call Q,TEST  )timeout -k 5 $(or $(TIMEOUT),300) $(1) >$(@:.ok=.log) 2>&1 || \
       { rc=$$?; cat $(@:.ok=.log); echo "$(@:.ok=): failed with exit code $$rc" >&2; exit $$rc; }; touch $@

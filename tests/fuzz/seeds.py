@@ -2,6 +2,7 @@
 """seeds.py: writes the first inputs of the corpora of fuzz targets (needs protobuf-compiler,
 python3-protobuf and libxxhash). Run it from the top of the tree after the messages have changed."""
 import ctypes
+import glob
 import os
 import struct
 import subprocess
@@ -84,10 +85,43 @@ head = M.ManifestHead(store_id=b"s" * 16, job_id=b"j" * 16, spec=spec(), round=1
 acks = frames(batch().SerializeToString())
 seed("manifest", "whole", b"TIDEMETA" + struct.pack("<II", 1, len(head)) + head + struct.pack("<Q", len(acks)) + acks)
 seed("manifest", "empty", b"TIDEMETA" + struct.pack("<II", 1, 0) + struct.pack("<Q", 0))
+pieces = [head] + [batch().SerializeToString()] + [W.AckBatch(attempt=1, round=1, task=[i], align_us=[0], sync_us=[0],
+                                                              async_us=[0], artifacts=[0]).SerializeToString()
+                                                   for i in range(3)]
+seed("manifest", "parts", b"".join(struct.pack("<H", len(p)) + p for p in pieces[:2]))
+seed("manifest", "more-parts", b"".join(struct.pack("<H", len(p)) + p for p in pieces[:1] + pieces[2:]))
+for name, hello in (("worker", C.Hello(kind=C.PEER_WORKER, version_min=1, version_max=1, secret=b"secret")),
+                    ("admin", C.Hello(kind=C.PEER_ADMIN, version_min=1, version_max=9, secret=b"wrong!")),
+                    ("text", C.Hello(kind=C.PEER_ADMIN, version_min=1, version_max=1, secret=b"secret", software=b"\xff"))):
+    seed("messages", "hello-" + name, b"\x80" + W.FromWorker(hello=hello).SerializeToString())
+
+# The first byte: whether all errors are asked for. The dictionary has every word that means something.
 with open("daemon/tidemarkd.conf", "rb") as f:
     text = f.read()
-seed("config", "sample", b"\n".join(l.lstrip(b"#") for l in text.split(b"\n") if l[:1] == b"[" or l[:2] != b"# ")[:2000])
-seed("config", "wrong", b"[daemon]\nlisten 1\n[nothing]\nx = y\nconnections = 99999999999999999999\n")
+lines = [l.lstrip(b"#") for l in text.split(b"\n") if l[:1] == b"[" or l[:2] != b"# "]
+for name, first in (("sample", b"1"), ("paths", b"0")):
+    keep = [l for l in lines if l[:1] == b"[" or not l.startswith(b"secret-file")]
+    seed("config", name, first + b"\n".join(l for l in keep if name == "sample" or b"= /" in l or l[:1] == b"["))
+seed("config", "wrong", b"1[daemon]\nlisten 1\n[nothing]\nx = y\nconnections = 99999999999999999999\n")
+with open("tests/fuzz/fuzz_config.dict", "w") as f:
+    words = sorted({w for l in lines for w in l.decode().replace("=", " = ").split()} |
+                   {"K", "M", "G", "us", "ms", "s", "m", "h", "\\x0a", " = ", "error", "warn", "debug", "[::1]:0"})
+    f.write("".join('"%s"\n' % w for w in words if '"' not in w))
+# The command: each with an answer that fits, as text and as JSON, in each of its ways.
+answers = {}
+for path in sorted(glob.glob("tests/golden/wire/Response.*.hex")):
+    with open(path) as f:
+        answers[path.split(".")[1]] = bytes.fromhex("".join(l for l in f if l[0] != "#").replace(" ", ""))
+done = A.Response(id=1, operation=A.Operation(id=9, kind=b"savepoint", job=b"job", state=b"done", snapshot=7, tasks=4,
+                                              acked=4, location=b"/savepoints/7")).SerializeToString()
+fits = ("jobs", "job", "operation", "operation", "snapshots", "snapshot", "verified", "lineage", "rounds", "operation",
+        "status")
+for number, kind in enumerate(fits):
+    for options in range(4):
+        body = [answers[kind]] * 2 + [done] * (kind == "operation")
+        seed("cli", "%s-%d-%d" % (kind, number, options), bytes([number, options | 8]) +
+             b"".join(struct.pack("<H", len(b)) + b for b in body))
+seed("cli", "error", bytes([1, 1]) + struct.pack("<H", len(answers["error"])) + answers["error"])
 
 
 def join(who, first, count, **more):
