@@ -169,6 +169,26 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
     return 0;
 }
 
+/* The oldest that have ended: the store knows them. Those with a key stay longer, for retries. */
+static void operations_forget(struct job *job)
+{
+    uint32_t plain = 0, keyed = 0;
+    for (const struct operation *op = job->operations; op; op = op->next)
+        *(op->key.len ? &keyed : &plain) += op->state >= TIDE_OP_DONE;
+    for (struct operation **at = &job->operations; *at;) {
+        struct operation *op = *at;
+        uint32_t *n = op->key.len ? &keyed : &plain;
+        if (op->state < TIDE_OP_DONE ||
+            *n <= (op->key.len ? KEYS_REMEMBERED : OPERATIONS_REMEMBERED)) {
+            at = &op->next;
+            continue;
+        }
+        *n -= 1;
+        *at = op->next;
+        operation_free(op);
+    }
+}
+
 static void trigger(struct core *c, uint64_t session, uint64_t request, const struct wish *wish)
 {
     struct job *job = job_find(c, wish->job);
@@ -197,6 +217,7 @@ static void trigger(struct core *c, uint64_t session, uint64_t request, const st
                      queued, job->name);
         return;
     }
+    operations_forget(job);
     struct operation **end = &job->operations;
     while (*end)
         end = &(*end)->next;

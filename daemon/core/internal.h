@@ -29,6 +29,8 @@
 #define CHUNK_MAX ((size_t)1 << 20)       /* of a manifest's acks in the store */
 #define ROUND_BYTES_MAX ((size_t)1 << 30) /* acks of one round in memory */
 #define OPERATIONS_QUEUED_MAX 64u
+#define OPERATIONS_REMEMBERED 64u /* that have ended, of a job; the store has all */
+#define KEYS_REMEMBERED 1000u     /* with a key, for retries; as many are loaded at the start */
 #define HOLDERS_MAX 100u /* named in an abort */
 #define PROGRESS_MAX 65536u
 
@@ -456,6 +458,7 @@ void trigger_pump(struct core *c, struct job *job);    /* begin whatever may beg
 void trigger_running(struct core *c, struct job *job); /* the job has come to RUNNING */
 void trigger_init(struct job *job);
 struct operation *operation_find(struct job *job, uint64_t id);
+void operation_free(struct operation *op);
 void operation_changed(struct core *c, struct operation *op);
 void operation_record(struct tide_commit *commit, struct job *job, const struct operation *op);
 void operation_fail(struct core *c, struct job *job, struct operation *op,

@@ -117,12 +117,7 @@ void job_free(struct job *job)
     while (job->operations) {
         struct operation *op = job->operations;
         job->operations = op->next;
-        free((void *)(uintptr_t)op->key.data);
-        free((void *)(uintptr_t)op->target.data);
-        free((void *)(uintptr_t)op->location.data);
-        free((void *)(uintptr_t)op->error.data);
-        free((void *)(uintptr_t)op->label.data);
-        free(op);
+        operation_free(op);
     }
     clean_free(job);
     while (job->strikes) {

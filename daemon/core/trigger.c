@@ -82,6 +82,16 @@ struct operation *operation_find(struct job *job, uint64_t id)
     return NULL;
 }
 
+void operation_free(struct operation *op)
+{
+    free((void *)(uintptr_t)op->key.data);
+    free((void *)(uintptr_t)op->target.data);
+    free((void *)(uintptr_t)op->location.data);
+    free((void *)(uintptr_t)op->error.data);
+    free((void *)(uintptr_t)op->label.data);
+    free(op);
+}
+
 void operation_changed(struct core *c, struct operation *op)
 {
     op->progress++;

@@ -503,20 +503,35 @@ void play_heartbeat(struct play *p, uint64_t session)
     play_frame(p, session, &message);
 }
 
+static void request(struct play *p, uint64_t session, Tide__Request *m)
+{
+    struct tide_buf out;
+    m->id = ++p->requests;
+    tide_buf_init(&out, TIDE_FRAME_MAX);
+    tide_frame_put(&out, &m->base);
+    feed(p, session, &out);
+    tide_buf_release(&out);
+}
+
 void play_savepoint(struct play *p, uint64_t session, const char *key)
 {
     Tide__TriggerSavepoint m = TIDE__TRIGGER_SAVEPOINT__INIT;
-    Tide__Request request = TIDE__REQUEST__INIT;
-    struct tide_buf out;
+    Tide__Request r = TIDE__REQUEST__INIT;
     m.job = binary("job");
     m.key = binary(key);
-    request.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
-    request.savepoint = &m;
-    request.id = ++p->requests;
-    tide_buf_init(&out, TIDE_FRAME_MAX);
-    tide_frame_put(&out, &request.base);
-    feed(p, session, &out);
-    tide_buf_release(&out);
+    r.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
+    r.savepoint = &m;
+    request(p, session, &r);
+}
+
+void play_ask_operation(struct play *p, uint64_t session, uint64_t operation)
+{
+    Tide__WaitOperation m = TIDE__WAIT_OPERATION__INIT;
+    Tide__Request r = TIDE__REQUEST__INIT;
+    m.operation = operation;
+    r.call_case = TIDE__REQUEST__CALL_WAIT;
+    r.wait = &m;
+    request(p, session, &r);
 }
 
 /* ---- answers */

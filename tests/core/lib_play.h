@@ -68,6 +68,7 @@ void play_confirm(struct play *p, uint64_t session, uint64_t round, uint32_t fir
 void play_finished(struct play *p, uint64_t session, uint32_t first, uint32_t count);
 void play_heartbeat(struct play *p, uint64_t session);
 void play_savepoint(struct play *p, uint64_t session, const char *key);
+void play_ask_operation(struct play *p, uint64_t session, uint64_t operation);
 void play_stored(struct play *p, enum tide_outcome outcome); /* answers the oldest commit */
 void play_filed(struct play *p, int rc);                     /* answers the oldest file operation */
 void play_loaded(struct play *p); /* answers the oldest load from the last snapshot */

@@ -1,4 +1,6 @@
 /* Promises of a round, each as the trace it leaves. */
+#include <stdio.h>
+
 #include "tests/core/lib_play.h"
 
 static const struct job_options two_and_one = {.sources = 2, .sinks = 1, .deadline_ms = 1000};
@@ -280,6 +282,37 @@ START_TEST(savepoint_in_a_strange_directory)
 }
 END_TEST
 
+/* An operation that has ended is forgotten when enough others have ended since, one with a key
+ * later; the store has all. */
+START_TEST(operations_are_forgotten)
+{
+    static struct play p;
+    uint64_t first = 0, keyed = 0;
+    char answer[200];
+    play_running(&p, &two_and_one);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    for (int i = 0; i < 70; i++) {
+        play_savepoint(&p, 100, i == 1 ? "a key" : "");
+        play_settle(&p);
+        take_checkpoint(&p);
+        play_settle(&p);
+        if (i == 0) first = p.operation;
+        if (i == 1) keyed = p.operation;
+        play_forget(&p);
+        play_ask_operation(&p, 100, first);
+        snprintf(answer, sizeof answer,
+                 i <= 65 ? "to 100: operation savepoint done\n"
+                         : "to 100: error 1: there is no operation %d\n",
+                 (int)first);
+        play_expect(&p, answer);
+    }
+    play_savepoint(&p, 100, "a key");
+    play_expect(&p, "to 100: operation savepoint done\n");
+    ck_assert_uint_eq(p.operation, keyed);
+    play_end(&p);
+}
+END_TEST
+
 /* S176, S236: what cannot be is refused with a sentence. */
 START_TEST(savepoint_refused_S176)
 {
@@ -417,5 +450,6 @@ END_TEST
 SUITE_MAIN("rounds", job_starts, acks_are_a_set_S49, next_replaces_S50, stray_acks_S52_S53,
            decline_aborts_S71, deadline_names_S74, committing_is_not_aborted, store_full_aborts,
            unknown_outcome_stops, silent_store_stops, savepoint_S95,
-           savepoint_in_a_strange_directory, no_completion_overtakes_another,
-           savepoint_refused_S176, owed_until_confirmed, final_round, ended_counts_as_acked_S28)
+           savepoint_in_a_strange_directory, operations_are_forgotten,
+           no_completion_overtakes_another, savepoint_refused_S176, owed_until_confirmed,
+           final_round, ended_counts_as_acked_S28)
