@@ -54,7 +54,7 @@ static const struct key {
     {"limits", "hello-timeout", TIME, AT(hello_timeout), 100 * MS, 10 * MINUTE, 10 * S, NULL, true},
     {"limits", "idle-timeout", TIME, AT(idle_timeout), 1 * S, 24 * HOUR, 10 * MINUTE, NULL, true},
     {"store", "timeout", TIME, AT(store_timeout), 1 * S, 1 * HOUR, 30 * S, NULL, false},
-    {"store", "wal-prime", SIZE, AT(wal_prime), 0, 512 * M, 8 * M, NULL, false},
+    {"store", "journal", SIZE, AT(journal), 0, 512 * M, 8 * M, NULL, false},
     {"files", "lanes", COUNT, AT(lanes), 1, 64, 2, NULL, false},
     {"files", "queue", COUNT, AT(lane_queue), 1, 65536, 256, NULL, false},
     {"files", "timeout", TIME, AT(file_timeout), 100 * MS, 1 * HOUR, 60 * S, NULL, false},

@@ -34,7 +34,7 @@ struct config {
     uint64_t output_queue, input_memory;  /* bytes */
     uint64_t hello_timeout, idle_timeout; /* us, as are all times here */
     /* [store] */
-    uint64_t store_timeout, wal_prime;
+    uint64_t store_timeout, journal;
     /* [files] */
     uint64_t lanes, lane_queue, file_timeout;
     /* [queries] */

@@ -542,7 +542,7 @@ static int open_store(struct host *h, struct tide_catalog **ret, char why[static
 {
     struct tide_store_options o = {.directory = h->config->data,
                                    .now_wall = clock_wall_us(),
-                                   .wal_prime = h->config->wal_prime};
+                                   .journal = h->config->journal};
     char text[512] = "";
     if (getrandom(&o.nonce, sizeof o.nonce, 0) != (ssize_t)sizeof o.nonce ||
         getrandom(o.new_store_id, sizeof o.new_store_id, 0) != (ssize_t)sizeof o.new_store_id)
@@ -559,6 +559,16 @@ static int open_store(struct host *h, struct tide_catalog **ret, char why[static
 static void commit_list(void *store, struct tide_commit *list)
 {
     tide_store_commit(store, list);
+}
+
+static int settle_store(void *store)
+{
+    return tide_store_settle(store);
+}
+
+static void settle_for_reader(void *user)
+{
+    store_thread_settle(((struct host *)user)->commits);
 }
 
 static int maintain_store(void *store)
@@ -600,6 +610,7 @@ static int open_parts(struct host *h, char why[static CONFIG_WHY])
         .loop = &h->loop,
         .store = h->store,
         .commit = commit_list,
+        .settle = settle_store,
         .maintain = maintain_store,
         .ride_us = c->store_timeout / 2 < RIDE_US ? c->store_timeout / 2 : RIDE_US,
         .timeout_us = c->store_timeout,
@@ -623,6 +634,7 @@ static int open_parts(struct host *h, char why[static CONFIG_WHY])
                                 .server = h->server,
                                 .lanes = h->lanes,
                                 .user = h,
+                                .settle = settle_for_reader,
                                 .loaded = on_loaded};
     char text[512] = "";
     int rc = queries_open(&q, &h->queries, text);

@@ -264,7 +264,9 @@ int queries_open(const struct queries_options *o, struct queries **ret, char why
 {
     struct queries *qs = must_alloc(sizeof *qs);
     qs->o = *o;
-    struct reader_options r = {.loop = o->loop,
+    struct reader_options r = {.settle = o->settle,
+                               .settle_user = o->user,
+                               .loop = o->loop,
                                .directory = o->config->data,
                                .queue = (unsigned)o->config->query_queue,
                                .timeout_us = o->config->query_timeout,

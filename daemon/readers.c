@@ -102,6 +102,7 @@ static void *run(void *arg)
     struct reader_thread *r = arg;
     struct question *q;
     while ((q = take(r))) {
+        if (r->o.settle) r->o.settle(r->o.settle_user);
         ask(r->reader, q);
         uv_mutex_lock(&r->lock);
         r->running = NULL;

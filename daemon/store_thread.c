@@ -8,7 +8,7 @@
  * What can go wrong, and what we do:
  * - the store hangs             -> the limit's timer sees that the oldest commit is over it;
  * failed()
- * - the store cannot be maintained -> failed()
+ * - the store cannot be maintained, or settled for a reader -> failed()
  * - the loop stops meanwhile    -> what is queued is committed first, riders too */
 #include "daemon/store_thread.h"
 
@@ -22,8 +22,8 @@
 #include "daemon/util.h"
 #include "proto/err.h"
 
-#define QUIET_US 20000u      /* no commit for so long: time to maintain */
-#define MAINTAIN_US 1000000u /* maintain at least so often while commits keep coming */
+#define QUIET_US 100000u     /* no commit for so long: time to maintain */
+#define MAINTAIN_US 5000000u /* maintain at least so often while commits keep coming */
 
 struct list {
     struct tide_commit *first, *last;
@@ -42,13 +42,17 @@ struct store_thread {
     struct list queue, finished;
     uint32_t awaited; /* of the queue */
     uint64_t flushes;
-    bool flush; /* riders have waited long enough */
+    bool flush;               /* riders have waited long enough */
+    bool unsettled;           /* readers do not see all that is stored */
+    uint64_t settle, settled; /* tickets: the last one asked for, the last one served */
+    uv_cond_t served;
     bool stop, broken;
 
     _Atomic uint64_t entered_us; /* the thread is in the store since then; 0: it is not */
 
     /* The thread's own. */
-    bool dirty; /* committed to since it was last maintained */
+    bool dirty; /* committed to since it was last maintained, */
+    bool more;  /* or in the middle of that */
     uint64_t dirty_us;
 
     /* The loop's own. */
@@ -76,55 +80,84 @@ static void finish(struct store_thread *t, struct list done, bool broken)
 {
     uv_mutex_lock(&t->lock);
     append(&t->finished, done.first, done.last);
-    if (done.first) t->flushes++;
+    if (done.first) t->flushes++, t->unsettled = true;
     if (broken) t->broken = true;
     uv_mutex_unlock(&t->lock);
     (void)uv_async_send(&t->wake);
 }
 
-static void maintain(struct store_thread *t)
+static int enter(struct store_thread *t, int (*call)(void *store))
 {
-    t->dirty = false;
     t->entered_us = monotonic_us();
-    int rc = t->o.maintain(t->o.store);
+    int rc = call(t->o.store);
     t->entered_us = 0;
-    if (rc) finish(t, (struct list){0}, true);
+    if (rc < 0 && rc != TIDE_ENOSPC) finish(t, (struct list){0}, true);
+    return rc;
 }
 
-/* Waits for a group: an empty one means that the store is to be maintained. False: stop. */
-static bool take(struct store_thread *t, struct list *ret)
+/* Makes those who asked see all that is stored. */
+static void serve(struct store_thread *t, uint64_t ticket)
+{
+    int rc = enter(t, t->o.settle);
+    uv_mutex_lock(&t->lock);
+    t->unsettled = rc != 0;
+    t->settled = ticket;
+    uv_mutex_unlock(&t->lock);
+    uv_cond_broadcast(&t->served);
+}
+
+/* One step; the next one follows at once if nothing else is to do. */
+static void maintain(struct store_thread *t)
+{
+    t->more = enter(t, t->o.maintain) > 0;
+    t->dirty = t->more;
+}
+
+struct work { /* all of it zero: time to maintain */
+    struct list group;
+    uint64_t ticket; /* of who wants to read; 0: nobody */
+};
+
+/* Waits for work. False: stop. */
+static bool take(struct store_thread *t, struct work *ret)
 {
     bool quiet = false;
     uv_mutex_lock(&t->lock);
-    while (!t->awaited && !t->flush && !t->stop && !quiet)
-        if (t->dirty)
+    while (!t->awaited && !t->flush && !t->stop && t->settle == t->settled && !quiet)
+        if (t->more)
+            quiet = true;
+        else if (t->dirty)
             quiet = uv_cond_timedwait(&t->ready, &t->lock, QUIET_US * 1000) == UV_ETIMEDOUT;
         else
             uv_cond_wait(&t->ready, &t->lock);
     bool group = t->awaited || t->flush || t->stop;
-    *ret = group ? t->queue : (struct list){0};
-    if (group) t->queue = (struct list){0}, t->awaited = 0, t->flush = false;
-    bool go_on = ret->first || !t->stop;
+    *ret = (struct work){.ticket = t->settle == t->settled ? 0 : t->settle};
+    if (group) ret->group = t->queue, t->queue = (struct list){0}, t->awaited = 0, t->flush = false;
+    bool go_on = ret->group.first || !t->stop;
     uv_mutex_unlock(&t->lock);
     return go_on;
+}
+
+static void commit(struct store_thread *t, struct list group)
+{
+    t->entered_us = monotonic_us();
+    t->o.commit(t->o.store, group.first);
+    t->entered_us = 0;
+    finish(t, group, false);
+    if (!t->dirty) t->dirty_us = monotonic_us();
+    t->dirty = true;
+    t->more = false;
 }
 
 static void *run(void *arg)
 {
     struct store_thread *t = arg;
-    struct list group;
-    while (take(t, &group)) {
-        if (!group.first) {
-            if (t->dirty) maintain(t);
-            continue;
-        }
-        t->entered_us = monotonic_us();
-        t->o.commit(t->o.store, group.first);
-        t->entered_us = 0;
-        finish(t, group, false);
-        if (!t->dirty) t->dirty_us = monotonic_us();
-        t->dirty = true;
-        if (monotonic_us() - t->dirty_us > MAINTAIN_US) maintain(t);
+    struct work w;
+    while (take(t, &w)) {
+        if (w.group.first) commit(t, w.group);
+        if (w.ticket) serve(t, w.ticket);
+        bool quiet = !w.group.first && !w.ticket;
+        if (t->dirty && (quiet || monotonic_us() - t->dirty_us > MAINTAIN_US)) maintain(t);
     }
     return NULL;
 }
@@ -174,7 +207,7 @@ static void deliver(struct store_thread *t)
         t->in_flight--;
     if (first) t->oldest_us = monotonic_us(); /* what is left came not much earlier */
     if (first) t->o.done(t->o.user, first);
-    if (broken) report(t, "the store could not be checkpointed");
+    if (broken) report(t, "the database cannot be written");
 }
 
 static void on_wake(uv_async_t *wake)
@@ -189,7 +222,8 @@ struct store_thread *store_thread_start(const struct store_thread_options *o)
     t->o = *o;
     t->wake.data = t->limit.data = t->ride.data = t;
     if (uv_async_init(o->loop, &t->wake, on_wake) || uv_timer_init(o->loop, &t->limit) ||
-        uv_timer_init(o->loop, &t->ride) || uv_mutex_init(&t->lock) || uv_cond_init(&t->ready))
+        uv_timer_init(o->loop, &t->ride) || uv_mutex_init(&t->lock) || uv_cond_init(&t->ready) ||
+        uv_cond_init(&t->served))
         abort(); /* only a lack of descriptors at start can lead here */
     t->handles = 3;
     (void)sigfillset(&all); /* signals are the loop's */
@@ -218,6 +252,19 @@ void store_thread_submit(struct store_thread *t, struct tide_commit *c)
         (void)uv_timer_start(&t->ride, on_ride, t->o.ride_us / 1000 + 1, 0);
 }
 
+void store_thread_settle(struct store_thread *t)
+{
+    uint64_t until = monotonic_us() + t->o.timeout_us;
+    uv_mutex_lock(&t->lock);
+    uint64_t ticket = t->unsettled ? ++t->settle : 0;
+    if (ticket) uv_cond_signal(&t->ready);
+    while (t->settled < ticket && !t->stop && !t->broken) {
+        uint64_t now = monotonic_us();
+        if (now >= until || uv_cond_timedwait(&t->served, &t->lock, (until - now) * 1000)) break;
+    }
+    uv_mutex_unlock(&t->lock);
+}
+
 uint64_t store_thread_waiting(const struct store_thread *t)
 {
     return t->in_flight;
@@ -244,6 +291,7 @@ static void on_closed(uv_handle_t *handle)
     if (--t->handles) return;
     uv_mutex_destroy(&t->lock);
     uv_cond_destroy(&t->ready);
+    uv_cond_destroy(&t->served);
     free(t);
 }
 
@@ -256,6 +304,7 @@ bool store_thread_stop(struct store_thread *t)
     t->stop = true;
     uv_mutex_unlock(&t->lock);
     uv_cond_signal(&t->ready);
+    uv_cond_broadcast(&t->served);
     (void)clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += (time_t)(t->o.timeout_us / 1000000 + 1);
     if (pthread_timedjoin_np(t->thread, NULL, &until)) return false;

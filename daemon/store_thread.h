@@ -20,7 +20,8 @@ struct store_thread_options {
     uv_loop_t *loop; /* borrowed */
     void *store;     /* borrowed; given to commit and maintain, which run on the thread */
     void (*commit)(void *store, struct tide_commit *list);
-    int (*maintain)(void *store);
+    int (*settle)(void *store);   /* what is stored becomes visible to readers; TIDE_EIO: failed */
+    int (*maintain)(void *store); /* the same, and what else is to be done when idle */
     uint64_t ride_us, timeout_us;
     void *user; /* given to done and failed, which run on the loop */
     void (*done)(void *user, struct tide_commit *list); /* takes the list, linked by next */
@@ -30,6 +31,9 @@ struct store_thread_options {
 struct store_thread *store_thread_start(const struct store_thread_options *o);
 /* Takes the commit. On the loop only. */
 void store_thread_submit(struct store_thread *t, struct tide_commit *c);
+/* Waits until readers see all that was stored before the call, at most the limit. On any thread but
+ * the store's; to be used while the loop runs or after store_thread_stop(), not later. */
+void store_thread_settle(struct store_thread *t);
 uint64_t store_thread_waiting(const struct store_thread *t); /* commits without an outcome yet */
 uint64_t store_thread_flushes(const struct store_thread *t); /* groups committed so far */
 /* For how long the thread has been in the store, 0: it is not. */

@@ -1,15 +1,13 @@
-/* Applying records: the one place where the store is written.
+/* Applying records: the one place where rows are written.
  *
  * The usual way: begin, see that the store still belongs to this incarnation, apply the records of
- * all commits of the group, COMMIT, which is the one flush.
+ * one group of commits after the other, and COMMIT now and then. Durable they are before that, by
+ * the journal (commit.c).
  *
  * What can go wrong:
- * - a record breaks a constraint  -> roll back, each commit alone, that one is refused
- * - the disk is full, or memory    -> roll back, each commit alone, no space for those that still
- * fail
- * - another incarnation            -> refused, fenced; the host stops
- * - COMMIT fails otherwise, or any I/O error: nobody knows what a crash will leave -> unknown, and
- *   nothing is written any more by this process
+ * - a record breaks a constraint, the disk is full, memory -> the transaction is rolled back
+ * - another incarnation -> refused, fenced; the host stops
+ * - any other error: nothing that this database says is believed any more -> unknown
  *
  * Inside a transaction the first failure sticks: after it every run() does nothing. */
 #include <inttypes.h>
@@ -19,7 +17,7 @@
 
 #include "proto/err.h"
 #include "storage/alloc.h"
-#include "storage/db.h"
+#include "storage/apply.h"
 #include "storage/manifest.h"
 #include "storage/store.h"
 
@@ -32,6 +30,8 @@ enum query {
     Q_ROLLBACK,
     Q_OWNER,
     Q_STORE,
+    Q_IDENTITY,
+    Q_APPLIED,
     Q_INCARNATION,
     Q_RESERVE,
     Q_LEASE,
@@ -74,6 +74,8 @@ static const struct {
     [Q_ROLLBACK] = {"ROLLBACK", NULL},
     [Q_OWNER] = {"SELECT number, nonce FROM incarnation ORDER BY number DESC LIMIT 1", NULL},
     [Q_STORE] = {"INSERT INTO store (one, id) VALUES (1, ?1) ON CONFLICT DO NOTHING", NULL},
+    [Q_IDENTITY] = {"SELECT id, applied FROM store", NULL},
+    [Q_APPLIED] = {"UPDATE store SET applied = ?1", "the store has no row of its own"},
     [Q_INCARNATION] = {"INSERT INTO incarnation (number, nonce, started_wall) VALUES"
                        " (max(coalesce((SELECT max(number) FROM incarnation), 0), ?1) + 1, ?2, ?1)"
                        " RETURNING number",
@@ -175,6 +177,8 @@ static const struct {
                  NULL},
 };
 
+static void clear_bulk(struct tide_store *s);
+
 int tide_apply_prepare(struct tide_store *s, char why[static 512])
 {
     s->statements = tide_mem_zalloc(Q_COUNT, sizeof *s->statements);
@@ -200,20 +204,13 @@ void tide_apply_close(struct tide_store *s)
         sqlite3_finalize(s->statements[q]);
     free(s->statements);
     s->statements = NULL;
+    clear_bulk(s);
+    free(s->bulk);
 }
 
 /* ---- a transaction */
 
-struct txn {
-    struct tide_store *s;
-    int rc;          /* SQLite's, of the first failure */
-    bool fenced;     /* the store is another incarnation's */
-    bool ended;      /* the failure was in COMMIT */
-    char error[200]; /* of that failure */
-};
-
-__attribute__((format(printf, 3, 4))) static void fail(struct txn *t, int rc, const char *format,
-                                                       ...)
+void tide_txn_fail(struct tide_txn *t, int rc, const char *format, ...)
 {
     va_list list;
     if (t->rc) return;
@@ -225,20 +222,20 @@ __attribute__((format(printf, 3, 4))) static void fail(struct txn *t, int rc, co
 
 /* Steps once and returns the statement while it stands on a row, for a result to be read: reset it
  * then. */
-static sqlite3_stmt *step(struct txn *t, enum query q, const struct tide_value *values, int n)
+static sqlite3_stmt *step(struct tide_txn *t, enum query q, const struct tide_value *values, int n)
 {
     if (t->rc) return NULL;
     sqlite3_stmt *st = t->s->statements[q];
     int rc = tide_db_bind(st, values, n);
     if (rc == SQLITE_TOOBIG)
-        fail(t, rc, "a number or a text is too large for the store");
+        tide_txn_fail(t, rc, "a number or a text is too large for the store");
     else if (!rc)
         rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) return st;
     if (rc != SQLITE_DONE) {
-        fail(t, rc ? rc : SQLITE_ERROR, "%.180s", sqlite3_errmsg(t->s->db));
+        tide_txn_fail(t, rc ? rc : SQLITE_ERROR, "%.180s", sqlite3_errmsg(t->s->db));
     } else if (queries[q].nothing && sqlite3_changes(t->s->db) == 0) {
-        fail(t, SQLITE_CONSTRAINT, "%s", queries[q].nothing);
+        tide_txn_fail(t, SQLITE_CONSTRAINT, "%s", queries[q].nothing);
     }
     sqlite3_reset(st);
     return NULL;
@@ -248,28 +245,32 @@ static sqlite3_stmt *step(struct txn *t, enum query q, const struct tide_value *
     run(t, q, (const struct tide_value[]){__VA_ARGS__},                                            \
         (int)(sizeof(const struct tide_value[]){__VA_ARGS__} / sizeof(struct tide_value)))
 
-static void run(struct txn *t, enum query q, const struct tide_value *values, int n)
+static void run(struct tide_txn *t, enum query q, const struct tide_value *values, int n)
 {
     sqlite3_stmt *st = step(t, q, values, n);
     if (st) sqlite3_reset(st);
 }
 
-static void begin(struct txn *t, struct tide_store *s)
+void tide_txn_begin(struct tide_txn *t, struct tide_store *s)
 {
-    *t = (struct txn){.s = s};
+    *t = (struct tide_txn){.s = s};
+    if (s->open) return;
     run(t, Q_BEGIN, NULL, 0);
+    s->open = !t->rc;
+    if (!s->incarnation) return;
     sqlite3_stmt *st = step(t, Q_OWNER, NULL, 0);
     if (!st) return;
     uint64_t number = tide_db_num(st, 0), nonce = tide_db_num(st, 1);
     sqlite3_reset(st);
     if (number == s->incarnation && nonce == s->nonce) return;
     t->fenced = true;
-    fail(t, SQLITE_CONSTRAINT,
-         "another daemon (incarnation %" PRIu64 ") has taken over the store; this one is %" PRIu64,
-         number, s->incarnation);
+    tide_txn_fail(t, SQLITE_CONSTRAINT,
+                  "another daemon (incarnation %" PRIu64
+                  ") has taken over the store; this one is %" PRIu64,
+                  number, s->incarnation);
 }
 
-static enum tide_outcome outcome_of(const struct txn *t)
+enum tide_outcome tide_txn_outcome(const struct tide_txn *t)
 {
     if (t->rc == SQLITE_OK) return TIDE_STORED;
     int rc = t->rc & 0xff;
@@ -290,29 +291,50 @@ static enum tide_outcome outcome_of(const struct txn *t)
     }
 }
 
-/* Commits, or rolls back if anything failed. */
-static enum tide_outcome end(struct txn *t)
+static void clear_bulk(struct tide_store *s)
 {
-    struct tide_store *s = t->s;
-    if (!t->rc) {
-        t->ended = true;
-        run(t, Q_COMMIT, NULL, 0);
-        if (!t->rc) return TIDE_STORED;
-    }
-    enum tide_outcome outcome = outcome_of(t);
+    for (size_t i = 0; i < s->n_bulk; i++)
+        free(s->bulk[i].lens);
+    s->n_bulk = 0;
+}
+
+void tide_txn_rollback(struct tide_store *s)
+{
     /* A rollback can want memory; what cannot be rolled back is in doubt. */
     for (int i = 0; i < 3 && !sqlite3_get_autocommit(s->db); i++) {
         sqlite3_step(s->statements[Q_ROLLBACK]);
         sqlite3_reset(s->statements[Q_ROLLBACK]);
     }
-    if (!sqlite3_get_autocommit(s->db)) outcome = TIDE_UNKNOWN;
+    if (!sqlite3_get_autocommit(s->db)) s->dead = true;
+    s->open = false;
+    s->applied = s->committed;
+    clear_bulk(s);
+}
+
+enum tide_outcome tide_txn_end(struct tide_txn *t)
+{
+    struct tide_store *s = t->s;
+    tide_txn_bulk(t, SIZE_MAX);
+    if (s->applied != s->committed) RUN(t, Q_APPLIED, NUM(s->applied));
+    if (!t->rc) {
+        t->ended = true;
+        run(t, Q_COMMIT, NULL, 0);
+    }
+    if (!t->rc) {
+        s->open = false;
+        s->committed = s->applied;
+        clear_bulk(s);
+        return TIDE_STORED;
+    }
+    enum tide_outcome outcome = tide_txn_outcome(t);
+    tide_txn_rollback(s);
     if (outcome == TIDE_UNKNOWN) s->dead = true;
-    return outcome;
+    return s->dead ? TIDE_UNKNOWN : outcome;
 }
 
 /* ---- the records */
 
-static void apply_attempt(struct txn *t, const struct tide_record *r)
+static void apply_attempt(struct tide_txn *t, const struct tide_record *r)
 {
     struct tide_value job = BLOB(((struct tide_bytes){r->job.b, sizeof r->job.b}));
     RUN(t, Q_ATTEMPT, job, NUM(r->attempt.attempt), NUM(r->attempt.incarnation),
@@ -329,7 +351,7 @@ static void apply_attempt(struct txn *t, const struct tide_record *r)
                 snprintf(range, sizeof range, "%s%" PRIu32 "-%" PRIu32, k ? " " : "", first, last);
             tide_buf_put(&tasks, range, (size_t)n);
         }
-        if (tasks.rc) fail(t, SQLITE_NOMEM, "no memory for the list of a worker's tasks");
+        if (tasks.rc) tide_txn_fail(t, SQLITE_NOMEM, "no memory for the list of a worker's tasks");
         RUN(t, Q_MEMBER, job, NUM(r->attempt.attempt), TEXT(m->worker), BLOB(m->endpoint),
             TEXT(m->boot_id), NUM(m->pid), NUM(m->start_time),
             TEXT(((struct tide_bytes){tasks.data, tasks.len})));
@@ -337,7 +359,7 @@ static void apply_attempt(struct txn *t, const struct tide_record *r)
     }
 }
 
-static void apply_round(struct txn *t, const struct tide_record *r)
+static void apply_round(struct tide_txn *t, const struct tide_record *r)
 {
     const struct tide_record_round *o = &r->round;
     struct tide_value job = BLOB(((struct tide_bytes){r->job.b, sizeof r->job.b}));
@@ -355,7 +377,7 @@ static void apply_round(struct txn *t, const struct tide_record *r)
         NUM(o->trigger_us), NUM(o->acks_us), NUM(o->bytes), NUM(o->holders_total));
     if (!t->rc && sqlite3_changes(t->s->db) == 0) {
         if (o->complete)
-            fail(t, SQLITE_CONSTRAINT, "the round has ended before, or is another job's");
+            tide_txn_fail(t, SQLITE_CONSTRAINT, "the round has ended before, or is another job's");
         RUN(t, Q_ROUND_AGAIN, job, NUM(o->number));
         return;
     }
@@ -366,9 +388,74 @@ static void apply_round(struct txn *t, const struct tide_record *r)
     }
 }
 
+/* The chunks of a large manifest stay in the journal until the transaction ends: the snapshot may
+ * be gone by then. */
+static void add_bulk(struct tide_txn *t, const struct tide_record *r)
+{
+    struct tide_store *s = t->s;
+    struct tide_bulk b = {.round = r->snapshot.round, .n = r->snapshot.n_chunks};
+    if (t->rc) return;
+    struct tide_bulk *grown = tide_mem_realloc(s->bulk, (s->n_bulk + 1) * sizeof *grown);
+    if (grown) s->bulk = grown;
+    b.lens = tide_mem_zalloc(b.n, sizeof *b.lens);
+    if (!grown || !b.lens) {
+        free(b.lens);
+        tide_txn_fail(t, SQLITE_NOMEM, "no memory for the chunks of a manifest");
+        return;
+    }
+    for (uint32_t i = 0; i < b.n; i++)
+        b.lens[i] = r->snapshot.chunks[i].len;
+    s->bulk[s->n_bulk++] = b;
+}
+
+/* Forgets a snapshot's bulk. Returns how many parts of its manifest are in the database, 0: it has
+ * no bulk. */
+static uint32_t drop_bulk(struct tide_store *s, uint64_t round)
+{
+    for (size_t i = 0; i < s->n_bulk; i++) {
+        if (s->bulk[i].round != round) continue;
+        uint32_t parts = 1 + s->bulk[i].done;
+        free(s->bulk[i].lens);
+        memmove(&s->bulk[i], &s->bulk[i + 1], (s->n_bulk - i - 1) * sizeof *s->bulk);
+        s->n_bulk--;
+        return parts;
+    }
+    return 0;
+}
+
+static void bulk_chunk(struct tide_txn *t, struct tide_bulk *b, struct tide_buf *chunk)
+{
+    size_t len = b->lens[b->done];
+    tide_buf_clear(chunk);
+    uint8_t *data = tide_buf_extend(chunk, len);
+    if (!data && len)
+        tide_txn_fail(t, SQLITE_NOMEM, "no memory for a chunk of a manifest");
+    else if (tide_journal_read(t->s->journal, b->place, data, len))
+        tide_txn_fail(t, SQLITE_IOERR_READ, "the journal cannot be read");
+    b->done++; /* part 0 is what is before the chunks */
+    RUN(t, Q_MANIFEST, NUM(b->round), NUM(b->done), BLOB(((struct tide_bytes){data, len})));
+    b->place.at += len;
+}
+
+void tide_txn_bulk(struct tide_txn *t, size_t bytes)
+{
+    struct tide_store *s = t->s;
+    struct tide_buf chunk;
+    size_t written = 0;
+    tide_buf_init(&chunk, SIZE_MAX / 2);
+    while (s->n_bulk && !t->rc && written < bytes) {
+        struct tide_bulk *b = &s->bulk[0];
+        if (b->done < b->n)
+            bulk_chunk(t, b, &chunk), written += b->lens[b->done - 1];
+        else
+            drop_bulk(s, b->round);
+    }
+    tide_buf_release(&chunk);
+}
+
 /* The manifest's image in parts: what is before the acks, with them if that is little, otherwise
  * the chunks as they are. The digest that ends the image stays in the snapshot's row. */
-static void apply_manifest(struct txn *t, const struct tide_record *r, bool one)
+static void apply_manifest(struct tide_txn *t, const struct tide_record *r, bool one)
 {
     struct tide_buf front;
     uint64_t acks = 0, round = r->snapshot.round;
@@ -379,21 +466,22 @@ static void apply_manifest(struct txn *t, const struct tide_record *r, bool one)
     tide_manifest_put_front(&front, r->snapshot.head, acks);
     for (uint32_t i = 0; i < n && one; i++)
         tide_buf_put(&front, r->snapshot.chunks[i].data, r->snapshot.chunks[i].len);
-    if (front.rc) fail(t, SQLITE_NOMEM, "no memory for the head of a manifest");
+    if (front.rc) tide_txn_fail(t, SQLITE_NOMEM, "no memory for the head of a manifest");
     RUN(t, Q_MANIFEST, NUM(round), NUM(0), BLOB(((struct tide_bytes){front.data, front.len})));
-    for (uint32_t i = 0; i < n && !one && !t->rc; i++)
+    if (!one && t->live) add_bulk(t, r);
+    for (uint32_t i = 0; i < n && !one && !t->live && !t->rc; i++)
         RUN(t, Q_MANIFEST, NUM(round), NUM(i + 1), BLOB(r->snapshot.chunks[i]));
     tide_buf_release(&front);
 }
 
-static void apply_snapshot(struct txn *t, const struct tide_record *r)
+static void apply_snapshot(struct tide_txn *t, const struct tide_record *r)
 {
     struct tide_value job = BLOB(((struct tide_bytes){r->job.b, sizeof r->job.b}));
     uint8_t digest[16];
     uint64_t bytes;
     if (r->snapshot.head.len > TIDE_MANIFEST_HEAD_MAX) {
-        fail(t, SQLITE_TOOBIG, "the head of the manifest has %zu bytes, more than %zu",
-             r->snapshot.head.len, TIDE_MANIFEST_HEAD_MAX);
+        tide_txn_fail(t, SQLITE_TOOBIG, "the head of the manifest has %zu bytes, more than %zu",
+                      r->snapshot.head.len, TIDE_MANIFEST_HEAD_MAX);
         return;
     }
     tide_manifest_digest(r->snapshot.head, r->snapshot.chunks, r->snapshot.n_chunks, digest,
@@ -412,7 +500,7 @@ static void apply_snapshot(struct txn *t, const struct tide_record *r)
             NUM(r->snapshot.parent));
 }
 
-static uint64_t parts_of(struct txn *t, uint64_t round, uint64_t *ret_bytes)
+static uint64_t parts_of(struct tide_txn *t, uint64_t round, uint64_t *ret_bytes)
 {
     const struct tide_value values[] = {NUM(round)};
     sqlite3_stmt *st = step(t, Q_PARTS, values, 1);
@@ -424,22 +512,26 @@ static uint64_t parts_of(struct txn *t, uint64_t round, uint64_t *ret_bytes)
 
 /* Row by row: for a DELETE of several SQLite would first collect their keys in a table in memory.
  */
-static void purge(struct txn *t, uint64_t round, uint64_t parts)
+static void purge(struct tide_txn *t, uint64_t round, uint64_t parts)
 {
     for (uint64_t i = 0; i < parts && !t->rc; i++)
         RUN(t, Q_PURGE, NUM(round), NUM(i));
 }
 
-static void apply_snapshot_state(struct txn *t, const struct tide_record *r)
+static void apply_snapshot_state(struct tide_txn *t, const struct tide_record *r)
 {
     uint64_t round = r->snapshot_state.round;
     switch (r->snapshot_state.state) {
     case TIDE_DELETING: RUN(t, Q_DELETING, NUM(round), NUM(r->snapshot_state.wall)); return;
     case TIDE_DELETED: break;
-    default: fail(t, SQLITE_CONSTRAINT, "a snapshot moves to deleting or deleted only"); return;
+    default:
+        tide_txn_fail(t, SQLITE_CONSTRAINT, "a snapshot moves to deleting or deleted only");
+        return;
     }
     uint64_t bytes, parts = parts_of(t, round, &bytes);
-    bool later = bytes > PURGE_LATER;
+    uint32_t there = drop_bulk(t->s, round);
+    if (there) parts = there;
+    bool later = bytes > PURGE_LATER && there != 1;
     RUN(t, Q_DELETED, NUM(round), NUM(r->snapshot_state.wall), NUM(later ? parts : 0));
     if (later)
         t->s->unpurged = true;
@@ -447,7 +539,7 @@ static void apply_snapshot_state(struct txn *t, const struct tide_record *r)
         purge(t, round, parts);
 }
 
-static void apply_operation(struct txn *t, const struct tide_record *r, struct tide_value job)
+static void apply_operation(struct tide_txn *t, const struct tide_record *r, struct tide_value job)
 {
     RUN(t, Q_OPERATION, job, NUM(r->operation.id), NAME(tide_kind_name(r->operation.kind)),
         NAME(tide_operation_state_name(r->operation.state)), OPT_BLOB(r->operation.key),
@@ -457,7 +549,7 @@ static void apply_operation(struct txn *t, const struct tide_record *r, struct t
 }
 
 /* Every record type, and nothing else, goes through here. */
-static void apply(struct txn *t, const struct tide_record *r)
+static void apply(struct tide_txn *t, const struct tide_record *r)
 {
     struct tide_value job = BLOB(((struct tide_bytes){r->job.b, sizeof r->job.b}));
     switch (r->type) {
@@ -501,10 +593,10 @@ static void apply(struct txn *t, const struct tide_record *r)
             OPT_TEXT(r->audit.detail));
         return;
     }
-    fail(t, SQLITE_CONSTRAINT, "record of unknown type %d", (int)r->type);
+    tide_txn_fail(t, SQLITE_CONSTRAINT, "record of unknown type %d", (int)r->type);
 }
 
-static void apply_commit(struct txn *t, const struct tide_commit *c)
+void tide_apply(struct tide_txn *t, const struct tide_commit *c)
 {
     static const char *const names[] = {[TIDE_REC_RESERVE] = "reserve",
                                         [TIDE_REC_LEASE] = "lease",
@@ -523,7 +615,7 @@ static void apply_commit(struct txn *t, const struct tide_commit *c)
                                         [TIDE_REC_STRIKE] = "strike",
                                         [TIDE_REC_OPERATION] = "operation",
                                         [TIDE_REC_AUDIT] = "audit"};
-    if (c->rc) fail(t, SQLITE_NOMEM, "no memory for the commit's records");
+    if (c->rc) tide_txn_fail(t, SQLITE_NOMEM, "no memory for the commit's records");
     for (const struct tide_record *r = c->first; r && !t->rc; r = r->next) {
         apply(t, r);
         if (!t->rc || (size_t)r->type >= sizeof names / sizeof *names || !names[r->type]) continue;
@@ -533,66 +625,54 @@ static void apply_commit(struct txn *t, const struct tide_commit *c)
     }
 }
 
-/* ---- commits */
-
-/* As one transaction: from first up to, not including, past. */
-static enum tide_outcome commit_run(struct tide_store *s, struct tide_commit *first,
-                                    const struct tide_commit *past)
+void tide_apply_check(struct tide_txn *t)
 {
-    struct txn t;
-    begin(&t, s);
-    for (struct tide_commit *c = first; c != past && !t.rc; c = c->next)
-        apply_commit(&t, c);
-    enum tide_outcome outcome = end(&t);
-    for (struct tide_commit *c = first; c != past; c = c->next) {
-        c->outcome = outcome;
-        c->fenced = t.fenced;
-        memcpy(c->error, t.error, sizeof c->error);
-    }
-    return outcome;
+    int open = 0, most = 0;
+    if (t->rc) return;
+    int rc = sqlite3_db_status(t->s->db, SQLITE_DBSTATUS_DEFERRED_FKS, &open, &most, 0);
+    if (rc)
+        tide_txn_fail(t, rc, "%.180s", sqlite3_errstr(rc));
+    else if (open)
+        tide_txn_fail(t, SQLITE_CONSTRAINT,
+                      "FOREIGN KEY constraint failed: a record refers to one that is not there");
 }
 
-void tide_store_commit(struct tide_store *s, struct tide_commit *list)
+/* ---- what is no record */
+
+int tide_apply_identity(struct tide_store *s)
 {
-    if (!list) return;
-    /* The host calls maintain when idle. If it never is, the WAL must not grow for ever. */
-    if (!s->dead && s->wal_frames > s->wal_limit && tide_store_maintain(s)) s->dead = true;
-    if (!s->dead) {
-        enum tide_outcome outcome = commit_run(s, list, NULL);
-        if (outcome == TIDE_STORED || outcome == TIDE_UNKNOWN || list->fenced || !list->next)
-            return;
-    }
-    for (struct tide_commit *c = list; c; c = c->next) {
-        if (!s->dead) {
-            commit_run(s, c, c->next);
-            continue;
-        }
-        c->outcome = TIDE_UNKNOWN;
-        snprintf(c->error, sizeof c->error, "an earlier write to the store ended in doubt");
-    }
+    struct tide_txn t = {.s = s};
+    sqlite3_stmt *st = step(&t, Q_IDENTITY, NULL, 0);
+    if (!st) return t.rc;
+    struct tide_bytes id = tide_db_bytes(st, 0);
+    if (id.len == sizeof s->id.b) memcpy(s->id.b, id.data, sizeof s->id.b);
+    s->applied = s->committed = tide_db_num(st, 1);
+    sqlite3_reset(st);
+    return SQLITE_OK;
 }
 
 int tide_apply_incarnation(struct tide_store *s, uint64_t now_wall, tide_id new_store_id)
 {
-    struct txn t = {.s = s};
+    struct tide_txn t;
+    uint64_t incarnation = 0;
     const struct tide_value values[] = {NUM(now_wall), BITS(s->nonce)};
-    run(&t, Q_BEGIN, NULL, 0);
+    tide_txn_begin(&t, s);
     RUN(&t, Q_STORE, BLOB(((struct tide_bytes){new_store_id.b, sizeof new_store_id.b})));
     sqlite3_stmt *st = step(&t, Q_INCARNATION, values, 2);
     if (st) {
-        s->incarnation = tide_db_num(st, 0);
+        incarnation = tide_db_num(st, 0);
         if (sqlite3_step(st) != SQLITE_DONE)
-            fail(&t, SQLITE_ERROR, "%.180s", sqlite3_errmsg(s->db));
+            tide_txn_fail(&t, SQLITE_ERROR, "%.180s", sqlite3_errmsg(s->db));
         sqlite3_reset(st);
     }
-    end(&t);
+    if (tide_txn_end(&t) == TIDE_STORED) s->incarnation = incarnation;
     return t.rc;
 }
 
 int tide_apply_purge(struct tide_store *s)
 {
-    struct txn t;
-    begin(&t, s);
+    struct tide_txn t;
+    tide_txn_begin(&t, s);
     sqlite3_stmt *st = step(&t, Q_UNPURGED, NULL, 0);
     if (st) {
         uint64_t bytes, round = tide_db_num(st, 0);
@@ -602,6 +682,6 @@ int tide_apply_purge(struct tide_store *s)
     } else if (!t.rc) {
         s->unpurged = false;
     }
-    end(&t);
+    tide_txn_end(&t);
     return t.rc;
 }

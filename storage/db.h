@@ -72,26 +72,28 @@ int tide_schema_migrate(sqlite3 *db, int from);
 
 /* ---- store.c */
 
+struct tide_bulk;
+struct tide_journal;
 struct tide_store {
     sqlite3 *db;
+    struct tide_journal *journal;
+    tide_id id;
     int lock;                    /* file descriptor of the lock file, or -1 */
     char path[4096];             /* of the database */
     uint64_t incarnation, nonce; /* of this start */
-    bool dead;                   /* a commit ended in doubt: nothing is written any more */
-    bool unpurged;               /* manifests of deleted snapshots are still there */
-    int wal_frames;              /* in the WAL, as of the last commit */
-    int wal_most;                /* more than this: maintain checkpoints when idle, */
-    int wal_limit;               /* more than this: the next commit does so before it begins */
-    sqlite3_stmt **statements;   /* of apply.c, prepared at open */
+    bool dead;                   /* a write ended in doubt: nothing is written any more */
+    bool open;                   /* a transaction is: it has followed the journal up to applied, */
+    uint64_t applied, committed; /* the last one that was committed up to committed */
+    struct tide_bulk *bulk;      /* what that transaction still has to take out of the journal */
+    size_t n_bulk;
+    bool unpurged;             /* manifests of deleted snapshots are still there */
+    int wal_frames;            /* in the WAL, as of the last commit */
+    sqlite3_stmt **statements; /* of apply.c, prepared at open */
 };
 
-/* ---- apply.c */
+/* ---- commit.c */
 
-int tide_apply_prepare(struct tide_store *s, char why[static 512]); /* 0 or an SQLite code */
-void tide_apply_close(struct tide_store *s);
-/* Makes this start's incarnation durable. An SQLite code. */
-int tide_apply_incarnation(struct tide_store *s, uint64_t now_wall, tide_id new_store_id);
-/* Frees the manifest of one deleted snapshot, if there is one. An SQLite code. */
-int tide_apply_purge(struct tide_store *s);
+/* Applies what the journal has and the database has not, and commits. */
+enum tide_outcome tide_store_follow(struct tide_store *s, char why[static 512]);
 
 #endif

@@ -343,7 +343,9 @@ int tide_store_load(struct tide_store *s, struct tide_catalog **ret, char why[st
         return l.rc;
     }
     tide_arena_init(&l.c->arena, CATALOG_MAX);
-    int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
+    int rc = tide_store_settle(s);
+    if (rc) stop(&l, rc, "what is stored cannot be brought into it");
+    rc = l.rc ? SQLITE_OK : sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
     if (rc) stop(&l, tide_db_code(rc), sqlite3_errmsg(s->db));
     load_store(&l);
     load_jobs(&l);

@@ -15,8 +15,10 @@ static const char *const migrations[] = {
     "  id BLOB NOT NULL CHECK (length(id) = 16),"
     "  reserved INTEGER NOT NULL DEFAULT 0 CHECK (reserved >= 0)," /* ids up to this may have been
                                                                       issued */
-    "  lease_us INTEGER NOT NULL DEFAULT 0 CHECK (lease_us >= 0)"  /* the longest lease ever granted
+    "  lease_us INTEGER NOT NULL DEFAULT 0 CHECK (lease_us >= 0)," /* the longest lease ever granted
                                                                     */
+    "  applied INTEGER NOT NULL DEFAULT 0 CHECK (applied >= 0)"    /* the last entry of the journal
+                                                                      that is in here */
     ") STRICT;"
 
     "CREATE TABLE incarnation ("
@@ -208,10 +210,6 @@ static const char *const migrations[] = {
     "  what TEXT NOT NULL,"
     "  detail TEXT"
     ") STRICT;"
-
-    /* Filled and emptied at every start, so that the WAL has its size before the first round. */
-    "CREATE TABLE wal_primer (one INTEGER PRIMARY KEY CHECK (one = 1), filler BLOB NOT NULL) "
-    "STRICT;"
 
     "CREATE VIEW jobs AS SELECT name, lower(hex(id)) AS id, state, cause,"
     "  (SELECT max(number) FROM attempt a WHERE a.job = job.nr) AS attempt,"

@@ -1,16 +1,13 @@
-/* Opening, keeping and closing the store.
+/* Opening and closing the store.
  *
  * The usual way of a start: lock the directory, look at what the file says it is, check it, migrate
- * it, rewrite and sync what is in the WAL, prime the WAL, make this start's incarnation durable.
+ * it, apply what only the journal has, record this start's incarnation, rewrite and sync what is in
+ * the WAL, begin the journal anew.
  *
  * Why the rewriting: after a failed fdatasync, or one that a crash forestalled, the page cache can
- * show rows that a power cut would take back. wal_checkpoint(TRUNCATE) writes every page in the WAL
- * anew and syncs it, so that what is read afterwards is what is on the disk. If it fails, nothing
- * that was read is believed.
- *
- * Why the priming: a commit that overwrites blocks of the WAL is flushed a third faster than one
- * that makes the file grow. One large row is written and deleted, and checkpointed without
- * truncation. */
+ * show what a power cut would take back. wal_checkpoint(TRUNCATE) writes every page in the WAL anew
+ * and syncs it, so that what is read afterwards is what is on the disk. If it fails, nothing that
+ * was read is believed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,13 +20,10 @@
 
 #include "proto/err.h"
 #include "storage/alloc.h"
-#include "storage/db.h"
+#include "storage/apply.h"
 #include "storage/store.h"
 
 #define PAGE 16384
-#define PRIME_MAX ((uint64_t)512 << 20)
-#define WAL_MOST_LEAST 64             /* pages: with no priming */
-#define WAL_LIMIT ((64 << 20) / PAGE) /* pages: when never idle */
 #define CHECK_ALL                                                                                  \
     ((int64_t)64 << 20) /* a database beyond this has its indexes unchecked at start */
 
@@ -135,6 +129,8 @@ static int settle_file(struct tide_store *s, bool fresh, char why[static 512])
     if (!rc && sqlite3_step(st) == SQLITE_ROW)
         wal = tide_bytes_equal(tide_db_bytes(st, 0), tide_bytes_of("wal"));
     if (st) rc = sqlite3_finalize(st);
+    /* What is durable the journal says; the database only has to be whole. */
+    if (!rc) rc = sqlite3_exec(s->db, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
     if (!rc) rc = sqlite3_wal_autocheckpoint(s->db, 0);
     if (!rc) rc = sqlite3_exec(s->db, cache, NULL, NULL, NULL);
     if (rc) return failed(s, rc, "cannot be opened", why);
@@ -176,7 +172,7 @@ static int check(struct tide_store *s, char why[static 512])
     return rc ? rc : first_row(s, "PRAGMA foreign_key_check", NULL, why);
 }
 
-/* ---- the WAL */
+/* ---- opening */
 
 static int wal_hook(void *store, sqlite3 *db, const char *name, int frames)
 {
@@ -185,52 +181,24 @@ static int wal_hook(void *store, sqlite3 *db, const char *name, int frames)
     return SQLITE_OK;
 }
 
-static int prime(struct tide_store *s, uint64_t bytes)
+/* What the journal has and the database has not. */
+static int catch_up(struct tide_store *s, const char *directory, char why[static 512])
 {
-    char sql[128];
-    if (bytes > PRIME_MAX) bytes = PRIME_MAX;
-    s->wal_most = bytes / PAGE / 2 > WAL_MOST_LEAST ? (int)(bytes / PAGE / 2) : WAL_MOST_LEAST;
-    s->wal_limit = s->wal_most > WAL_LIMIT ? s->wal_most : WAL_LIMIT;
-    if (bytes < 2 * PAGE) return SQLITE_OK;
-    sqlite3_snprintf(sizeof sql, sql, "INSERT INTO wal_primer VALUES (1, zeroblob(%llu))",
-                     (unsigned long long)(bytes - bytes / 1024));
-    int rc = sqlite3_exec(s->db, "DELETE FROM wal_primer", NULL, NULL, NULL);
-    if (!rc) rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
-    /* Priming is for speed. With hardly any room left the store had better start without it. */
-    if ((rc & 0xff) == SQLITE_FULL) return SQLITE_OK;
-    if (!rc) rc = sqlite3_exec(s->db, "DELETE FROM wal_primer", NULL, NULL, NULL);
-    if (!rc) rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    s->wal_frames = 0;
-    return rc == SQLITE_BUSY || (rc & 0xff) == SQLITE_FULL ? SQLITE_OK : rc;
-}
-
-int tide_store_maintain(struct tide_store *s)
-{
-    if (s->dead) return TIDE_EIO;
-    if (s->unpurged) tide_apply_purge(s);
-    if (s->dead) return TIDE_EIO;
-    if (s->wal_frames <= s->wal_most) return 0;
-    int rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    if (rc == SQLITE_OK)
-        s->wal_frames = 0; /* the next commit starts over, or tells how many there are */
-    switch (rc & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-    case SQLITE_FULL:
-    case SQLITE_NOMEM: return 0; /* what is durable in the WAL stays so; later */
-    default:
-        if (rc == SQLITE_IOERR_NOMEM) return 0;
-        s->dead = true;
-        return TIDE_EIO;
+    int rc = tide_apply_identity(s);
+    if (rc) return failed(s, rc, "cannot be read", why);
+    rc = tide_journal_open(directory, &s->journal, why);
+    if (rc) return rc;
+    switch (tide_store_follow(s, why)) {
+    case TIDE_STORED: return 0;
+    case TIDE_NO_SPACE: return TIDE_ENOSPC;
+    case TIDE_REFUSED: return TIDE_EBUSY;
+    default: return TIDE_ECORRUPT;
     }
 }
 
-/* ---- opening */
-
 static int open_all(struct tide_store *s, const struct tide_store_options *o, char why[static 512])
 {
-    int version = 0, busy_frames = 0;
+    int version = 0;
     tide_id id;
     memcpy(id.b, o->new_store_id, sizeof id.b);
     int rc = lock(s, o->directory, why);
@@ -243,19 +211,26 @@ static int open_all(struct tide_store *s, const struct tide_store_options *o, ch
     if (rc) return rc;
     rc = tide_schema_migrate(s->db, version);
     if (rc) return failed(s, rc, "its tables cannot be brought up to date", why);
-    rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &busy_frames, NULL);
+    sqlite3_wal_hook(s->db, wal_hook, s);
+    rc = tide_apply_prepare(s, why);
+    if (rc) return tide_db_code(rc);
+    rc = catch_up(s, o->directory, why);
+    if (rc) return rc;
+    rc = tide_apply_incarnation(s, o->now_wall, id);
+    if (!rc) rc = tide_apply_identity(s);
+    if (rc) return failed(s, rc, "this start cannot be recorded", why);
+    rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     if (rc) return failed(s, rc, "its log cannot be written back", why);
     if (sync_directory(o->directory)) {
         snprintf(why, 512, "%.300s: cannot be synced: %s", o->directory, strerror(errno));
         return TIDE_EIO;
     }
-    sqlite3_wal_hook(s->db, wal_hook, s);
-    rc = prime(s, o->wal_prime);
-    if (rc) return failed(s, rc, "its log cannot be primed", why);
-    rc = tide_apply_prepare(s, why);
-    if (rc) return tide_db_code(rc);
-    rc = tide_apply_incarnation(s, o->now_wall, id);
-    if (rc) return failed(s, rc, "this start cannot be recorded", why);
+    if (tide_journal_start(s->journal, s->id, s->committed, o->journal)) {
+        snprintf(why, 512, "%.300s: the journal cannot be written: %s", o->directory,
+                 strerror(errno));
+        return TIDE_EIO;
+    }
+    s->wal_frames = 0;
     s->unpurged = true; /* perhaps: the first maintain looks */
     return 0;
 }
@@ -288,11 +263,13 @@ int tide_store_open(const struct tide_store_options *o, struct tide_store **ret,
 void tide_store_close(struct tide_store *s)
 {
     if (!s) return;
+    if (s->journal && s->statements && s->incarnation) (void)tide_store_settle(s);
     tide_apply_close(s);
     /* After a write that ended in doubt nothing is written any more, not even what is surely there.
      */
     if (s->db && s->dead) sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_close(s->db);
+    tide_journal_close(s->journal);
     if (s->lock >= 0) close(s->lock);
     free(s);
 }

@@ -16,12 +16,13 @@ struct tide_store_options {
     uint64_t now_wall; /* us since 1970: lower bound for the incarnation's and external numbers */
     uint64_t nonce;    /* 64 random bits for the new incarnation */
     uint8_t new_store_id[16]; /* random: the store's id if it does not exist yet */
-    uint64_t wal_prime;       /* bytes to which the WAL is primed; 0: not */
+    uint64_t journal;         /* bytes that each of the journal's two files has from the start */
 };
 
 /* Opens or creates the database, exclusively (a lock file in the directory), and in this order:
- * migrates it, checks its integrity, rewrites and syncs every page (wal_checkpoint(TRUNCATE)),
- * primes the WAL, mints this start's incarnation and makes it durable. 0 and *ret, or TIDE_EBUSY
+ * checks its integrity, migrates it, applies what only the journal has, mints this start's
+ * incarnation, rewrites and syncs every page in the WAL (wal_checkpoint(TRUNCATE)), begins the
+ * journal anew. 0 and *ret, or TIDE_EBUSY
  * (another daemon has the directory), TIDE_EVERSION (written by a newer version), TIDE_ECORRUPT,
  * TIDE_ENOSPC, TIDE_EIO, TIDE_ENOMEM; why is a sentence for people that names the file. */
 int tide_store_open(const struct tide_store_options *o, struct tide_store **ret,
@@ -94,12 +95,17 @@ struct tide_catalog {
 int tide_store_load(struct tide_store *s, struct tide_catalog **ret, char why[static 512]);
 void tide_catalog_free(struct tide_catalog *c);
 
-/* Commits the list, in order, as one transaction with one flush, and sets the outcome of each. If
- * the group fails other than by I/O it is rolled back and each commit is tried alone. */
+/* Commits the list, in order, as one entry of the journal with one flush, and sets the outcome of
+ * each. If the group fails other than by I/O each commit is tried alone. What is stored is durable;
+ * readers see it after the next settle. */
 void tide_store_commit(struct tide_store *s, struct tide_commit *list);
-/* When idle: frees the manifest of one deleted snapshot, if there is one, and writes the WAL back
- * into the database once it is half full, so that commits keep overwriting blocks. A commit does so
- * itself when the WAL has reached 64 MiB. Returns 0 or TIDE_EIO (stop). */
+/* Lets readers see all that is stored. 0, TIDE_EIO (stop), TIDE_ENOSPC (there is no room, or
+ * another program has the database open: they see what was before, the next call tries again). */
+int tide_store_settle(struct tide_store *s);
+/* When idle, and now and then: one step of what makes readers see all that is stored, frees the
+ * manifest of a deleted snapshot, and writes the WAL back into the database once that is worth it,
+ * so that the journal's place can be used again. 1: there is more to do, 0: not now, TIDE_EIO:
+ * stop. */
 int tide_store_maintain(struct tide_store *s);
 
 /* Readers. Each call answers one request of an admin out of the database; the result is malloc'ed

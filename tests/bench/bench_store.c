@@ -218,7 +218,7 @@ static void singles(uint32_t job, uint32_t tasks, uint32_t times, const char *ya
         run(c);
         each[i] = now_us() - begun;
         cpu += cpu_us() - cpu_begun;
-        if (tide_store_maintain(store))
+        if (tide_store_maintain(store) < 0)
             die("the store cannot be maintained"); /* between rounds it is idle */
     }
     /* The first rounds fill the file; what counts is the steady state. */
@@ -237,7 +237,7 @@ int main(int argc, char **argv)
     const char *directory = argc > 1 ? argv[1] : mkdtemp(made);
     if (!directory) die("cannot make a directory");
     struct tide_store_options o = {
-        .directory = directory, .now_wall = 1700000000000000u, .nonce = 1, .wal_prime = 8 << 20};
+        .directory = directory, .now_wall = 1700000000000000u, .nonce = 1, .journal = 8 << 20};
     if (tide_store_open(&o, &store, why)) die(why);
     struct tide_catalog *c;
     if (tide_store_load(store, &c, why)) die(why);

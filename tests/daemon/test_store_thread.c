@@ -14,9 +14,9 @@ static struct store_thread *thread;
 
 /* A store that writes down what it is given. */
 static struct {
-    atomic_int groups, maintained, gate, at_gate, in_maintain;
+    atomic_int settled, groups, maintained, gate, at_gate, in_maintain;
     int sizes[64];
-    int maintain_rc;
+    int settle_rc, maintain_rc, steps; /* that maintaining takes beside the last */
 } store;
 
 static int done, at_most;
@@ -37,11 +37,18 @@ static void fake_commit(void *unused, struct tide_commit *list)
     atomic_fetch_add(&store.groups, 1);
 }
 
+static int fake_settle(void *unused)
+{
+    (void)unused;
+    atomic_fetch_add(&store.settled, 1);
+    return store.settle_rc;
+}
+
 static int fake_maintain(void *unused)
 {
     (void)unused;
     atomic_fetch_add(&store.maintained, 1);
-    return store.maintain_rc;
+    return atomic_load(&store.maintained) <= store.steps ? 1 : store.maintain_rc;
 }
 
 static void on_done(void *user, struct tide_commit *list)
@@ -70,6 +77,7 @@ static void start(uint64_t ride_us, uint64_t timeout_us)
     ck_assert_int_eq(uv_loop_init(&loop), 0);
     struct store_thread_options o = {.loop = &loop,
                                      .commit = fake_commit,
+                                     .settle = fake_settle,
                                      .maintain = fake_maintain,
                                      .ride_us = ride_us,
                                      .timeout_us = timeout_us,
@@ -202,6 +210,47 @@ START_TEST(maintained_when_quiet_and_only_then)
 }
 END_TEST
 
+/* What takes several steps goes on at once, and lets a commit in between. */
+START_TEST(maintained_step_by_step)
+{
+    atomic_store(&store.gate, 1);
+    store.steps = 5;
+    start(1000000, 30000000);
+    submit(1, true);
+    wait_for(1);
+    for (int i = 0; i < 2000 && atomic_load(&store.maintained) < 6; i++)
+        (void)usleep(1000);
+    (void)usleep(150000);
+    ck_assert_int_eq(atomic_load(&store.maintained), 6);
+    stop();
+}
+END_TEST
+
+START_TEST(readers_wait_until_they_see_what_is_stored)
+{
+    atomic_store(&store.gate, 1);
+    start(1000000, 30000000);
+    store_thread_settle(thread);
+    ck_assert_int_eq(atomic_load(&store.settled), 0); /* nothing to wait for */
+    for (int i = 1; i <= 3; i++) {
+        submit((uint64_t)i, true);
+        wait_for(i);
+        store_thread_settle(thread);
+        ck_assert_int_eq(atomic_load(&store.settled), i);
+        store_thread_settle(thread);
+        ck_assert_int_eq(atomic_load(&store.settled), i);
+    }
+    store.settle_rc = TIDE_EIO;
+    submit(4, true);
+    wait_for(4);
+    store_thread_settle(thread);
+    at_most = 1000;
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_str_eq(failure, "the database cannot be written");
+    stop();
+}
+END_TEST
+
 START_TEST(a_store_that_cannot_be_maintained_is_reported)
 {
     atomic_store(&store.gate, 1);
@@ -211,7 +260,7 @@ START_TEST(a_store_that_cannot_be_maintained_is_reported)
     wait_for(1);
     at_most = 1000;
     (void)uv_run(&loop, UV_RUN_DEFAULT);
-    ck_assert_str_eq(failure, "the store could not be checkpointed");
+    ck_assert_str_eq(failure, "the database cannot be written");
     stop();
 }
 END_TEST
@@ -258,6 +307,8 @@ int main(void)
     tcase_add_test(t, riders_do_not_wait_for_ever);
     tcase_add_test(t, stopping_loses_nothing);
     tcase_add_test(t, maintained_when_quiet_and_only_then);
+    tcase_add_test(t, maintained_step_by_step);
+    tcase_add_test(t, readers_wait_until_they_see_what_is_stored);
     tcase_add_test(t, a_store_that_cannot_be_maintained_is_reported);
     tcase_add_test(t, a_store_that_hangs_is_reported);
     tcase_add_test(t, a_busy_store_is_not_a_hung_one);

@@ -220,9 +220,18 @@ void expect(struct tide_commit *c, enum tide_outcome outcome, const char *error)
     tide_commit_free(c);
 }
 
+void maintain(void)
+{
+    int rc;
+    while ((rc = tide_store_maintain(st)) > 0)
+        ;
+    ck_assert_int_eq(rc, 0);
+}
+
 int64_t number(const char *sql)
 {
     int64_t n = 0;
+    (void)tide_store_settle(st);
     int rc = tide_db_pragma(st->db, sql, &n);
     ck_assert_msg(rc == 0, "%s: %s", sql, sqlite3_errmsg(st->db));
     return n;

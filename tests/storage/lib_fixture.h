@@ -48,7 +48,9 @@ static inline void stored(struct tide_commit *c)
 {
     expect(c, TIDE_STORED, "");
 }
-/* A number out of the open database. */
+/* Maintains until there is nothing more to do. */
+void maintain(void);
+/* A number out of the open database, all that is stored included. */
 int64_t number(const char *sql);
 
 int run(const char *name, void (*add)(TCase *)); /* a suite of one case, with setup and teardown */

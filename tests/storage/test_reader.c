@@ -48,6 +48,7 @@ static void fill(void)
     r->operation.begun_wall = 1;
     r->operation.ended_wall = 2;
     stored(c);
+    ck_assert_int_eq(tide_store_settle(st), 0);
     ck_assert_msg(tide_reader_open(dir, &reader, why) == 0, "%s", why);
 }
 
@@ -129,7 +130,7 @@ START_TEST(snapshots)
     drop(a);
     list.job = text("gamma");
     error(&q, TIDE__REQUEST__CALL_SNAPSHOTS, TIDE__ERROR_CODE__ERROR_NOT_FOUND,
-          "there is no job gamma");
+          "there is no job \"gamma\"");
     list.limit = 1001;
     error(&q, TIDE__REQUEST__CALL_SNAPSHOTS, TIDE__ERROR_CODE__ERROR_INVALID, "1001 is above 1000");
     done();
@@ -278,6 +279,8 @@ START_TEST(manifest)
     struct tide_commit *c = commit_new();
     add_snapshot(c, job_a, 20, 12, 20000);
     stored(c);
+    ck_assert_int_eq(tide_reader_manifest(reader, 20, &image, why), TIDE_ENOTFOUND); /* not yet */
+    ck_assert_int_eq(tide_store_settle(st), 0);
     ck_assert_int_eq(number("SELECT manifest_parts FROM snapshot WHERE round = 20"), 3);
     ck_assert_int_eq(tide_reader_manifest(reader, 20, &image, why), 0);
     tide_buf_release(&image);

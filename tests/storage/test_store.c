@@ -51,7 +51,7 @@ START_TEST(fresh_store)
     ck_assert_uint_eq(c->reserved | c->external | c->lease_us, 0);
     tide_catalog_free(c);
     ck_assert_int_eq(number("PRAGMA page_size"), 16384);
-    ck_assert_int_eq(number("PRAGMA synchronous"), 2);
+    ck_assert_int_eq(number("PRAGMA synchronous"), 1); /* the journal is what is durable */
     ck_assert_int_eq(number("PRAGMA foreign_keys"), 1);
     ck_assert_int_eq(number("PRAGMA secure_delete"), 0);
     ck_assert_int_eq(number("PRAGMA user_version"), tide_schema_version());
@@ -326,15 +326,45 @@ START_TEST(large_manifest_goes_when_idle)
     struct tide_commit *c = commit_new();
     add_snapshot(c, job_a, 30, 0, 20000);
     stored(c);
+    ck_assert_int_gt(number("SELECT count(*) FROM manifest WHERE part > 0"), 0);
     c = commit_new();
     add_snapshot_state(c, job_a, 30, TIDE_DELETING);
     add_snapshot_state(c, job_a, 30, TIDE_DELETED);
     stored(c);
     ck_assert_int_gt(number("SELECT count(*) FROM manifest"), 0);
-    ck_assert_int_eq(tide_store_maintain(st), 0);
+    maintain();
     ck_assert_int_eq(number("SELECT count(*) FROM manifest"), 0);
     ck_assert_int_eq(number("SELECT manifest_parts FROM snapshot"), 0);
-    ck_assert_int_eq(tide_store_maintain(st), 0);
+    maintain();
+}
+END_TEST
+
+/* Its chunks never reach the database if it is gone before anybody could read it. */
+START_TEST(large_manifest_never_written)
+{
+    open_store();
+    begin_job();
+    for (uint64_t n = 30; n < 33; n++) {
+        struct tide_commit *c = commit_new();
+        add_snapshot(c, job_a, n, 0, 20000);
+        stored(c);
+    }
+    struct tide_commit *c = commit_new();
+    add_snapshot_state(c, job_a, 31, TIDE_DELETING);
+    add_snapshot_state(c, job_a, 31, TIDE_DELETED);
+    stored(c);
+    ck_assert_int_eq(number("SELECT count(*) FROM manifest WHERE snapshot = 31"), 0);
+    ck_assert_int_eq(number("SELECT manifest_parts FROM snapshot WHERE round = 31"), 0);
+    ck_assert_int_eq(number("SELECT count(*) FROM manifest"), 6);
+    char why[512];
+    struct tide_reader *reader;
+    ck_assert_int_eq(tide_reader_open(dir, &reader, why), 0);
+    for (uint64_t n = 30; n < 33; n += 2) {
+        struct tide_buf image = {0};
+        ck_assert_msg(tide_reader_manifest(reader, n, &image, why) == 0, "%s", why);
+        tide_buf_release(&image);
+    }
+    tide_reader_close(reader);
 }
 END_TEST
 
@@ -461,6 +491,7 @@ START_TEST(incarnation_theft)
 {
     open_store();
     begin_job();
+    ck_assert_int_eq(tide_store_settle(st), 0);
     sqlite3 *thief;
     ck_assert_int_eq(sqlite3_open(st->path, &thief), SQLITE_OK);
     char sql[128];
@@ -576,27 +607,28 @@ START_TEST(damaged_pages)
 }
 END_TEST
 
-/* With a priming the WAL is as long as asked for before the first commit, and stays so. */
-START_TEST(primed_wal)
+/* The journal has its size before the first commit, and neither log grows as long as somebody
+ * maintains them. */
+START_TEST(logs_keep_their_size)
 {
     char why[512];
     struct stat s;
     struct tide_store_options o = options();
-    o.wal_prime = 4 << 20;
+    o.journal = 4 << 20;
     ck_assert_int_eq(tide_store_open(&o, &st, why), 0);
-    ck_assert_int_eq(stat(in_dir("tidemark.db-wal"), &s), 0);
-    off_t primed = s.st_size;
-    ck_assert_int_ge(primed, 4 << 20);
-    ck_assert_int_lt(st->wal_frames, 20); /* the incarnation's, at the WAL's beginning */
+    ck_assert_int_eq(stat(in_dir("journal.0"), &s), 0);
+    ck_assert_int_eq(s.st_size, 4 << 20);
     begin_job();
-    for (uint64_t i = 0; i < 200; i++) {
+    for (uint64_t i = 0; i < 3000; i++) {
         struct tide_commit *c = commit_new();
         add_snapshot(c, job_a, 100 + i, i ? 99 + i : 0, 10);
         stored(c);
-        ck_assert_int_eq(tide_store_maintain(st), 0);
+        maintain();
     }
+    ck_assert_int_eq(stat(in_dir("journal.0"), &s), 0);
+    ck_assert_int_le(s.st_size, 33 << 20);
     ck_assert_int_eq(stat(in_dir("tidemark.db-wal"), &s), 0);
-    ck_assert_int_eq(s.st_size, primed);
+    ck_assert_int_le(s.st_size, 10 << 20);
 }
 END_TEST
 
@@ -629,6 +661,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, snapshot_and_its_end);
     tcase_add_test(tc, savepoints_are_the_users);
     tcase_add_test(tc, large_manifest_goes_when_idle);
+    tcase_add_test(tc, large_manifest_never_written);
     tcase_add_test(tc, operations);
     tcase_add_test(tc, audit);
     tcase_add_test(tc, what_makes_no_sense_is_refused);
@@ -639,7 +672,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, foreign_database);
     tcase_add_test(tc, not_a_database);
     tcase_add_test(tc, damaged_pages);
-    tcase_add_test(tc, primed_wal);
+    tcase_add_test(tc, logs_keep_their_size);
     tcase_add_test(tc, reopened);
 }
 

@@ -1,0 +1,464 @@
+/* The journal
+ *
+ * The usual way: an entry is gathered from where its parts lie, written behind the last one with
+ * one call, and flushed. When a file is full the other one is begun, if the database has durably
+ * what stands in it.
+ *
+ * At start both files are walked, each up to where its chain breaks, and what the database does not
+ * have yet is replayed, in order. Entries are torn only at the end: nothing is appended before the
+ * entry before it is flushed.
+ *
+ * What can go wrong, and what we do:
+ * - no room            -> nothing counts; the half entry has no valid digest and is overwritten
+ * - the flush fails    -> nobody knows what a crash will leave: the store stops
+ * - a gap, or entries of another store -> the database was replaced by another one: refused at
+ * start
+ * - an entry is damaged -> it ends the chain; if another one follows, that is a gap */
+#include "storage/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "proto/err.h"
+#include "storage/alloc.h"
+#include "storage/record_pack.h"
+
+#define BLOCK 4096u
+#define HEADER 72u
+#define HASHED 56u /* of the header: what is before the digest */
+#define VERSION 1u
+#define FILE_LEAST ((uint64_t)32 << 20) /* a file this long is full */
+#define FILE_MOST ((uint64_t)4 << 30)   /* and never longer than this */
+#define PACKED_MAX ((size_t)1 << 30)
+#define MAGIC "TIDEJRNL"
+#define NOT_OURS                                                                                   \
+    "; put back the tidemark.db that belongs to it, or move journal.0 and journal.1 away to go "   \
+    "on without what only they hold"
+
+struct file {
+    char path[4096];
+    int fd;
+    uint64_t size, end, last; /* bytes in the file; end of the chain, sequence of its last entry */
+};
+
+struct tide_journal {
+    struct file files[2];
+    int now; /* the file in use */
+    tide_id store;
+    uint64_t last, released;
+    uint64_t largest; /* entry, so far */
+    struct tide_buf packed;
+    struct iovec *iov; /* grows, kept */
+    size_t iov_cap;
+};
+
+static int (*io_fault)(void);
+
+void tide_journal_set_fault(int (*fault)(void))
+{
+    io_fault = fault;
+}
+
+static uint64_t padded(uint64_t n)
+{
+    return (n + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+static int code_of(int error)
+{
+    return error == ENOSPC || error == EDQUOT || error == EFBIG ? TIDE_ENOSPC : TIDE_EIO;
+}
+
+/* ---- files */
+
+static int open_file(struct file *f, const char *directory, int nr, char why[static 512])
+{
+    struct stat st;
+    int n = snprintf(f->path, sizeof f->path, "%s/journal.%d", directory, nr);
+    if (n < 0 || (size_t)n >= sizeof f->path) {
+        snprintf(why, 512, "the data directory's name is too long: %.300s", directory);
+        return TIDE_EINVAL;
+    }
+    f->fd = open(f->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (f->fd < 0 || fstat(f->fd, &st)) {
+        snprintf(why, 512, "%.300s: cannot be opened: %s", f->path, strerror(errno));
+        return code_of(errno);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        snprintf(why, 512, "%.300s: is not a file", f->path);
+        return TIDE_EIO;
+    }
+    f->size = (uint64_t)st.st_size;
+    return 0;
+}
+
+int tide_journal_open(const char *directory, struct tide_journal **ret, char why[static 512])
+{
+    struct tide_journal *j = tide_mem_zalloc(1, sizeof *j);
+    if (!j) {
+        snprintf(why, 512, "%.300s: out of memory", directory);
+        return TIDE_ENOMEM;
+    }
+    j->files[0].fd = j->files[1].fd = -1;
+    tide_buf_init(&j->packed, PACKED_MAX);
+    int rc = open_file(&j->files[0], directory, 0, why);
+    if (!rc) rc = open_file(&j->files[1], directory, 1, why);
+    if (rc) {
+        tide_journal_close(j);
+        return rc;
+    }
+    *ret = j;
+    return 0;
+}
+
+void tide_journal_close(struct tide_journal *j)
+{
+    if (!j) return;
+    for (int i = 0; i < 2; i++)
+        if (j->files[i].fd >= 0) close(j->files[i].fd);
+    tide_buf_release(&j->packed);
+    free(j->iov);
+    free(j);
+}
+
+static int read_all(int fd, uint64_t at, void *data, size_t len)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pread(fd, (char *)data + done, len - done, (off_t)(at + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return TIDE_EIO;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* Consumes the vector. */
+static int write_all(int fd, uint64_t at, struct iovec *iov, size_t n)
+{
+    int fault = io_fault ? io_fault() : 0;
+    if (fault) n--; /* all but the last piece gets out */
+    while (n) {
+        ssize_t wrote = pwritev(fd, iov, n > IOV_MAX ? IOV_MAX : (int)n, (off_t)at);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote < 0) return code_of(errno);
+        at += (uint64_t)wrote;
+        for (; n && (size_t)wrote >= iov->iov_len; iov++, n--)
+            wrote -= (ssize_t)iov->iov_len;
+        if (!n) break;
+        iov->iov_base = (char *)iov->iov_base + wrote;
+        iov->iov_len -= (size_t)wrote;
+    }
+    return fault ? code_of(fault) : 0;
+}
+
+static int flush(int fd)
+{
+    int fault = io_fault ? io_fault() : 0;
+    return fault || fdatasync(fd) ? TIDE_EIO : 0;
+}
+
+/* ---- reading */
+
+struct entry {
+    uint64_t sequence, records, bulk;
+    uint8_t store[16];
+    struct tide_bytes image; /* the whole of it, not padded */
+};
+
+static uint64_t entry_len(const struct entry *e)
+{
+    return padded(HEADER + e->records + e->bulk);
+}
+
+/* What stands at f->end, digest compared, read into image. False: no entry, the chain ends here. */
+static bool next_entry(struct file *f, struct tide_buf *image, struct entry *ret, int *rc)
+{
+    tide_buf_clear(image);
+    if (f->size < f->end + HEADER) return false;
+    uint8_t *header = tide_buf_extend(image, HEADER);
+    if (!header) {
+        *rc = image->rc;
+        return false;
+    }
+    if ((*rc = read_all(f->fd, f->end, header, HEADER))) return false;
+    *ret = (struct entry){.sequence = tide_get_u64(header + 32),
+                          .records = tide_get_u64(header + 40),
+                          .bulk = tide_get_u64(header + 48)};
+    memcpy(ret->store, header + 16, sizeof ret->store);
+    uint64_t left = f->size - f->end - HEADER;
+    if (memcmp(header, MAGIC, 8) || tide_get_u32(header + 8) != VERSION || !ret->sequence ||
+        (f->last && ret->sequence != f->last + 1) || ret->records > left ||
+        ret->bulk > left - ret->records || ret->records > PACKED_MAX)
+        return false;
+    size_t len = (size_t)(ret->records + ret->bulk);
+    uint8_t *rest = tide_buf_extend(image, len);
+    if (!rest) {
+        *rc = image->rc;
+        return false;
+    }
+    if ((*rc = read_all(f->fd, f->end + HEADER, rest, len))) return false;
+    XXH3_state_t state;
+    XXH3_128bits_reset(&state);
+    XXH3_128bits_update(&state, image->data, HASHED);
+    XXH3_128bits_update(&state, rest, len);
+    XXH128_hash_t h = XXH3_128bits_digest(&state);
+    ret->image = (struct tide_bytes){image->data, image->len};
+    return tide_get_u64(image->data + 56) == h.low64 && tide_get_u64(image->data + 64) == h.high64;
+}
+
+static void free_list(struct tide_commit *list)
+{
+    while (list) {
+        struct tide_commit *next = list->next;
+        tide_commit_free(list);
+        list = next;
+    }
+}
+
+static int take_entry(const struct file *f, const struct entry *e, tide_journal_take *take,
+                      void *user, char why[static 512])
+{
+    struct tide_commit *list = NULL;
+    struct tide_bytes records = {e->image.data + HEADER, (size_t)e->records};
+    struct tide_bytes bulk = {records.data + records.len, (size_t)e->bulk};
+    int rc = tide_records_unpack(records, bulk, &list);
+    if (rc)
+        snprintf(why, 512, "%.300s: entry %" PRIu64 ": %s", f->path, e->sequence,
+                 rc == TIDE_ENOMEM ? "out of memory" : "holds what this version does not know");
+    else
+        rc = take(user, e->sequence, list, why);
+    free_list(list);
+    return rc;
+}
+
+/* Walks one file's chain and takes what is above *above, which moves. */
+static int replay_file(struct tide_journal *j, struct file *f, uint64_t *above,
+                       tide_journal_take *take, void *user, char why[static 512])
+{
+    struct tide_buf image;
+    struct entry e;
+    int rc = 0;
+    tide_buf_init(&image, (size_t)FILE_MOST);
+    f->end = f->last = 0;
+    while (!rc && next_entry(f, &image, &e, &rc)) {
+        bool ours = memcmp(e.store, j->store.b, sizeof e.store) == 0;
+        if (!ours || e.sequence > *above + 1) {
+            rc = TIDE_ECORRUPT;
+            snprintf(why, 512,
+                     ours ? "%.150s: goes on at entry %" PRIu64
+                            " where the database ends at %" PRIu64 NOT_OURS
+                          : "%.150s: holds commits of another store than tidemark.db" NOT_OURS,
+                     f->path, e.sequence, *above);
+        } else if (e.sequence == *above + 1) {
+            rc = take_entry(f, &e, take, user, why);
+            *above = e.sequence;
+        }
+        f->end += entry_len(&e);
+        f->last = e.sequence;
+    }
+    if (rc && !*why)
+        snprintf(why, 512, "%.300s: cannot be read: %s", f->path,
+                 rc == TIDE_ENOMEM ? "out of memory" : strerror(errno));
+    tide_buf_release(&image);
+    return rc;
+}
+
+/* The sequence of a file's first entry; 0: it has none. */
+static int first_of(struct file *f, uint64_t *ret)
+{
+    struct tide_buf image;
+    struct entry e;
+    int rc = 0;
+    tide_buf_init(&image, (size_t)FILE_MOST);
+    f->end = f->last = 0;
+    *ret = next_entry(f, &image, &e, &rc) ? e.sequence : 0;
+    tide_buf_release(&image);
+    return rc;
+}
+
+int tide_journal_replay(struct tide_journal *j, tide_id store, uint64_t above,
+                        tide_journal_take *take, void *user, char why[static 512])
+{
+    uint64_t first[2];
+    why[0] = '\0';
+    j->store = store;
+    for (int i = 0; i < 2; i++) {
+        int rc = first_of(&j->files[i], &first[i]);
+        if (!rc) continue;
+        snprintf(why, 512, "%.300s: cannot be read: %s", j->files[i].path,
+                 rc == TIDE_ENOMEM ? "out of memory" : strerror(errno));
+        return rc;
+    }
+    int older = first[0] <= first[1] ? 0 : 1;
+    int rc = replay_file(j, &j->files[older], &above, take, user, why);
+    return rc ? rc : replay_file(j, &j->files[!older], &above, take, user, why);
+}
+
+/* ---- appending */
+
+/* An entry that found no room may stand there whole but for its padding: it must not be found. */
+static int forget(const struct file *f)
+{
+    static const uint8_t zeros[8];
+    struct stat st;
+    if (fstat(f->fd, &st)) return TIDE_EIO;
+    if ((uint64_t)st.st_size <= f->end) return 0;
+    return pwrite(f->fd, zeros, sizeof zeros, (off_t)f->end) == (ssize_t)sizeof zeros ? flush(f->fd)
+                                                                                      : TIDE_EIO;
+}
+
+/* Written blocks up to prime: overwriting them flushes faster than growing. Best effort. */
+static int prime_file(struct file *f, uint64_t prime)
+{
+    static const uint8_t zeros[64 * 1024];
+    if (f->size > FILE_LEAST && f->size > prime && ftruncate(f->fd, (off_t)FILE_LEAST) == 0)
+        f->size = FILE_LEAST;
+    if (f->size >= prime) return 0;
+    for (uint64_t at = f->size; at < prime;) {
+        size_t n = prime - at < sizeof zeros ? (size_t)(prime - at) : sizeof zeros;
+        struct iovec iov = {(void *)(uintptr_t)zeros, n};
+        int rc = write_all(f->fd, at, &iov, 1);
+        if (rc == TIDE_ENOSPC) break;
+        if (rc) return rc;
+        at += n;
+        f->size = at;
+    }
+    return flush(f->fd);
+}
+
+int tide_journal_start(struct tide_journal *j, tide_id store, uint64_t last, uint64_t prime)
+{
+    j->store = store;
+    j->last = j->released = last;
+    j->now = 0;
+    for (int i = 0; i < 2; i++) {
+        j->files[i].end = j->files[i].last = 0;
+        int rc = prime_file(&j->files[i], padded(prime));
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+uint64_t tide_journal_last(const struct tide_journal *j)
+{
+    return j->last;
+}
+
+static uint64_t full_at(const struct tide_journal *j)
+{
+    return j->largest > FILE_LEAST / 4 ? 4 * j->largest : FILE_LEAST;
+}
+
+static bool is_free(const struct tide_journal *j, const struct file *f)
+{
+    return f->last <= j->released;
+}
+
+bool tide_journal_tight(const struct tide_journal *j)
+{
+    return j->files[j->now].end >= full_at(j) && !is_free(j, &j->files[!j->now]);
+}
+
+void tide_journal_release(struct tide_journal *j, uint64_t sequence)
+{
+    if (sequence > j->released) j->released = sequence;
+}
+
+/* The file for an entry of len bytes, set back to its start if it begins anew. */
+static struct file *place_for(struct tide_journal *j, uint64_t len)
+{
+    struct file *f = &j->files[j->now], *other = &j->files[!j->now];
+    if (is_free(j, f)) { /* nothing in it is needed: the same blocks again, still in the cache */
+        f->end = 0;
+    } else if (f->end + len > full_at(j) && is_free(j, other)) {
+        j->now = !j->now;
+        f = other;
+        f->end = 0;
+    }
+    return f->end + len > FILE_MOST ? NULL : f;
+}
+
+static bool room_for(struct tide_journal *j, size_t n)
+{
+    if (n <= j->iov_cap) return true;
+    struct iovec *grown = tide_mem_realloc(j->iov, 2 * n * sizeof *grown);
+    if (!grown) return false;
+    j->iov = grown;
+    j->iov_cap = 2 * n;
+    return true;
+}
+
+/* Gathers header, records, chunks and padding; returns how many pieces, 0: no memory. */
+static size_t gather(struct tide_journal *j, uint8_t header[static HEADER],
+                     const struct tide_commit *first, const struct tide_commit *past, size_t pad)
+{
+    static const uint8_t zeros[BLOCK];
+    size_t n = 3;
+    for (const struct tide_commit *c = first; c != past; c = c->next)
+        for (const struct tide_record *r = c->first; r; r = r->next)
+            if (r->type == TIDE_REC_SNAPSHOT) n += r->snapshot.n_chunks;
+    if (!room_for(j, n)) return 0;
+    XXH3_state_t state;
+    XXH3_128bits_reset(&state);
+    XXH3_128bits_update(&state, header, HASHED);
+    XXH3_128bits_update(&state, j->packed.data, j->packed.len);
+    n = 0;
+    j->iov[n++] = (struct iovec){header, HEADER};
+    j->iov[n++] = (struct iovec){j->packed.data, j->packed.len};
+    for (const struct tide_commit *c = first; c != past; c = c->next)
+        for (const struct tide_record *r = c->first; r; r = r->next)
+            for (uint32_t i = 0; r->type == TIDE_REC_SNAPSHOT && i < r->snapshot.n_chunks; i++) {
+                struct tide_bytes chunk = r->snapshot.chunks[i];
+                if (!chunk.len) continue;
+                XXH3_128bits_update(&state, chunk.data, chunk.len);
+                j->iov[n++] = (struct iovec){(void *)(uintptr_t)chunk.data, chunk.len};
+            }
+    if (pad) j->iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, pad};
+    XXH128_hash_t h = XXH3_128bits_digest(&state);
+    tide_set_u64(header + 56, h.low64);
+    tide_set_u64(header + 64, h.high64);
+    return n;
+}
+
+int tide_journal_append(struct tide_journal *j, const struct tide_commit *first,
+                        const struct tide_commit *past, struct tide_journal_place *ret)
+{
+    uint8_t header[HEADER] = MAGIC;
+    tide_buf_clear(&j->packed);
+    tide_records_pack(&j->packed, first, past);
+    if (j->packed.rc) return j->packed.rc;
+    uint64_t bulk = tide_records_bulk(first, past), all = HEADER + j->packed.len + bulk;
+    struct file *f = place_for(j, padded(all));
+    if (!f) return TIDE_ENOSPC;
+    tide_set_u32(header + 8, VERSION);
+    memcpy(header + 16, j->store.b, sizeof j->store.b);
+    tide_set_u64(header + 32, j->last + 1);
+    tide_set_u64(header + 40, j->packed.len);
+    tide_set_u64(header + 48, bulk);
+    size_t n = gather(j, header, first, past, (size_t)(padded(all) - all));
+    if (!n) return TIDE_ENOMEM;
+    int rc = write_all(f->fd, f->end, j->iov, n);
+    if (rc == TIDE_ENOSPC) return forget(f) ? TIDE_EIO : TIDE_ENOSPC;
+    if (!rc) rc = flush(f->fd);
+    if (rc) return rc;
+    *ret = (struct tide_journal_place){(int)(f - j->files), f->end + HEADER + j->packed.len};
+    f->end += padded(all);
+    if (f->size < f->end) f->size = f->end;
+    if (j->largest < padded(all)) j->largest = padded(all);
+    f->last = ++j->last;
+    return 0;
+}
+
+int tide_journal_read(const struct tide_journal *j, struct tide_journal_place place, void *data,
+                      size_t len)
+{
+    return read_all(j->files[place.file].fd, place.at, data, len);
+}

@@ -1,0 +1,235 @@
+"""A database that is damaged, newer, another program's, or not a file; its logs damaged; an old one put back."""
+import os
+import shutil
+import signal
+import sqlite3
+import struct
+
+import base as b
+
+ADVICE = "restore it from a backup, or move it away to start with an empty store"
+PAGE = 16384
+
+
+class NotOurs(b.Case):
+    """What lies where the database should be, and is none of ours, is refused and stays as it is."""
+    SECONDS = 3
+
+    def setUp(self):
+        super().setUp()
+        os.mkdir(self.data)
+
+    def refused(self, *texts):
+        before = b.read(self.database()) if os.path.isfile(self.database()) else None
+        said = self.refuses_to_start("tidemarkd: " + self.database() + ": ", *texts)
+        if before is not None:
+            self.assertEqual(b.read(self.database()), before, "the file was changed: " + said)
+
+    def made_by(self, *statements):
+        with sqlite3.connect(self.database()) as db:
+            for statement in statements:
+                db.execute(statement)
+        db.close()
+
+    def test_a_database_of_another_program(self):
+        self.made_by("CREATE TABLE addresses (name TEXT)", "INSERT INTO addresses VALUES ('x')")
+        self.refused("is the database of another program; " + ADVICE)
+
+    def test_a_database_of_another_program_that_numbers_its_versions(self):
+        self.made_by("CREATE TABLE addresses (name TEXT)", "PRAGMA user_version = 1")
+        self.refused("is the database of another program; " + ADVICE)
+
+    def test_a_database_of_a_newer_version(self):
+        self.start().stop()
+        self.made_by("PRAGMA user_version = 999", "PRAGMA wal_checkpoint(TRUNCATE)")
+        self.refused("was written by a newer version of tidemarkd (its tables have version 999, this program "
+                     "knows up to", "run that version, or restore a backup from before")
+
+    def test_a_text(self):
+        b.write(self.database(), "this is no database\n" * 1000)
+        self.refused("file is not a database; " + ADVICE)
+
+    def test_a_directory(self):
+        os.mkdir(self.database())
+        self.refused("is not a file")
+
+    def test_a_symbolic_link(self):
+        os.symlink(self.path("elsewhere.db"), self.database())
+        self.refused("is a symbolic link")
+        self.assertFalse(os.path.exists(self.path("elsewhere.db")))
+
+    def test_a_fifo(self):
+        os.mkfifo(self.database())
+        self.refused("is not a file")
+
+    def test_one_that_may_not_be_read(self):
+        self.start().stop()
+        os.chmod(self.database(), 0)
+        self.refuses_to_start(self.database() + ": cannot be opened: unable to open database file",
+                              "Permission denied", prefix=b.NO_OVERRIDE)
+
+    def test_one_that_may_not_be_written(self):
+        self.start().stop()
+        os.chmod(self.database(), 0o400)
+        self.refuses_to_start(self.database() + ": ", "Permission denied", prefix=b.NO_OVERRIDE)
+
+
+class Damaged(b.Case):
+    """The database of a job that ran is damaged. Each start must refuse it by name, and leave it as it is."""
+    SECONDS = 6
+
+    def setUp(self):
+        super().setUp()
+        self.start()
+        work = b.Job(self, self.daemon)
+        self.wait_checkpoints(2)
+        self.tool("savepoint", "wordcount")
+        self.daemon.kill()
+        work.stop()
+        with sqlite3.connect(self.database()) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.tables = dict(db.execute("SELECT name, rootpage FROM sqlite_schema WHERE rootpage > 0"))
+        db.close()
+        self.whole = b.read(self.database())
+
+    def refused(self, image, *texts):
+        for name in os.listdir(self.data):
+            if name.startswith("tidemark.db"):
+                os.unlink(os.path.join(self.data, name))
+        b.write(self.database(), bytes(image))
+        said = self.refuses_to_start("tidemarkd: " + self.database() + ": ", *texts, port=self.daemon.port)
+        self.assertEqual(b.read(self.database()), image, "the damaged file was changed: " + said)
+        return said
+
+    def test_the_header_is_gone(self):
+        self.refused(b"\0" * 100 + self.whole[100:], "file is not a database; " + ADVICE)
+
+    def test_any_bit_of_the_magic(self):
+        for at in range(16):
+            image = bytearray(self.whole)
+            image[at] ^= 1 << at % 8
+            self.refused(image, "file is not a database; " + ADVICE)
+
+    def test_truncated(self):
+        pages = len(self.whole) // PAGE
+        for cut in (PAGE, len(self.whole) // 2, len(self.whole) - PAGE, len(self.whole) - 1):
+            with self.subTest("%d of %d pages" % (cut // PAGE, pages)):
+                self.refused(self.whole[:cut], "malformed" if cut % PAGE == 0 else "", ADVICE)
+
+    def test_each_page_zeroed(self):
+        pages = len(self.whole) // PAGE
+        self.assertGreater(pages, 15)
+        free = struct.unpack(">I", self.whole[36:40])[0]
+        self.assertEqual(free, 0)
+        for page in range(1, pages):
+            with self.subTest("page %d" % (page + 1)):
+                self.refused(self.whole[:page * PAGE] + b"\0" * PAGE + self.whole[(page + 1) * PAGE:], ADVICE)
+
+    def test_a_table_is_missing(self):
+        image = self.whole.replace(b"CREATE TABLE owed ", b"CREATE TABLE awed ")
+        self.assertNotEqual(image, self.whole)
+        self.refused(image, ADVICE)
+
+    def test_bits_of_the_spec_of_a_job(self):
+        """SQLite does not see these. A job that was loaded with another spec than it had would refuse its workers."""
+        at = self.whole.index(b"splitter", (self.tables["job"] - 1) * PAGE)
+        for offset in range(-8, 16):
+            image = bytearray(self.whole)
+            image[at + offset] ^= 1 << (offset % 8)
+            self.refused(image, "job wordcount", "spec", "damaged", ADVICE)
+
+
+class Logs(b.Case):
+    """The daemon is killed under a running job; before it starts again, its logs are damaged."""
+    SECONDS = 8
+
+    def setUp(self):
+        super().setUp()
+        self.start()
+        self.work = b.Job(self, self.daemon)
+        self.wait_checkpoints(3)
+
+    def killed(self):
+        """The newest checkpoint of which somebody was told."""
+        newest = self.wait_checkpoints()
+        self.daemon.kill()
+        return newest
+
+    def nothing_was_lost(self, newest):
+        self.start()
+        kept = [s["snapshot"] for s in self.snapshots() if s["state"] == "retained"]
+        self.assertTrue(kept and max(kept) >= newest, (newest, kept))
+        self.wait_checkpoints(2, above=max(kept))
+        self.assertEqual(self.job()["state"], "RUNNING", self.job())
+        self.work.finish()
+
+    def test_the_write_ahead_log_is_gone(self):
+        newest = self.killed()
+        for end in ("-wal", "-shm"):
+            os.unlink(self.database() + end)
+        self.nothing_was_lost(newest)
+
+    def test_the_write_ahead_log_is_truncated(self):
+        newest = self.killed()
+        os.truncate(self.database() + "-wal", os.path.getsize(self.database() + "-wal") // 2 + 11)
+        self.nothing_was_lost(newest)
+
+    def test_a_bit_of_the_write_ahead_log_is_flipped(self):
+        newest = self.killed()
+        b.flip(self.database() + "-wal", os.path.getsize(self.database() + "-wal") // 3)
+        self.nothing_was_lost(newest)
+
+    def test_the_index_of_the_write_ahead_log_is_nonsense(self):
+        newest = self.killed()
+        b.write(self.database() + "-shm", os.urandom(32768))
+        self.nothing_was_lost(newest)
+
+
+class PutBack(b.Case):
+    """An old copy of the database is put back under workers that know more."""
+    SECONDS = 6
+
+    def test_the_job_is_held_and_nothing_is_deleted(self):
+        self.start()
+        work = b.Job(self, self.daemon)
+        old = self.wait_checkpoints(2)
+        with sqlite3.connect(self.database()) as db, sqlite3.connect(self.path("old.db")) as copy:
+            db.backup(copy)
+        db.close(), copy.close()
+        newest = self.wait_checkpoints(3, above=old)
+        self.daemon.kill()
+        shutil.copytree(self.data, self.path("kept"))
+        for name in os.listdir(self.data):
+            if name.startswith(("tidemark.db", "journal")):
+                os.unlink(os.path.join(self.data, name))
+        shutil.copy(self.path("old.db"), self.database())
+        self.start()
+        b.wait_for("the job to be held", lambda: self.job()["state"] == "HELD")
+        cause = self.job()["cause"]
+        self.assertRegex(cause, r"worker \S+ knows of .*: an old copy of the database may have been put back")
+        self.assertIn("job wordcount is HELD: " + cause, self.daemon.log())
+        self.assertIn(cause, self.tool("job", "show", "wordcount").stdout.decode())
+        self.assertIn("HELD", self.tool("savepoint", "wordcount", code=1).stderr.decode())
+        self.tool("status")
+        # what the old copy does not know is not its to delete
+        kept = {s["directory"]: s["snapshot"] for s in self.ask_kept(newest)}
+        for directory in kept:
+            self.assertTrue(os.path.isdir(directory), directory)
+        self.daemon.stop()
+        # and the right one put back: the job goes on
+        shutil.move(self.data, self.path("wrong"))
+        shutil.move(self.path("kept"), self.data)
+        for directory in kept:
+            attempt = os.path.dirname(directory)
+            shutil.copytree(attempt.replace(self.data, self.path("wrong")), attempt, dirs_exist_ok=True)
+        self.start()
+        self.wait_checkpoints(1, above=newest)
+        work.finish()
+
+    def ask_kept(self, newest):
+        """Retained snapshots with files, of the database that was taken away."""
+        with sqlite3.connect(self.path("kept", "tidemark.db")) as db:
+            rows = db.execute("SELECT round, directory FROM snapshot WHERE state = 'retained'").fetchall()
+        db.close()
+        self.assertIn(newest, [round for round, _ in rows])
+        return [{"snapshot": round, "directory": directory} for round, directory in rows]
