@@ -24,6 +24,7 @@
 # > make fuzz SECONDS=n      the fuzz targets, n seconds each
 # > make lint, make format   formatter check and static analysis; formatting
 # > make install, uninstall  honour prefix and DESTDIR
+# > make deb                 Debian packages, in build/deb
 # > make clean, distclean    remove what was built; and configured
 # > make dist                an archive that builds without autoconf
 # > V=1 shows commands, DEPS=no leaves packages alone, B=folder and SAN=, CC=, CFLAGS= make variants
@@ -44,13 +45,20 @@ endif
 PACKAGES := gcc libc6-dev make autoconf pkg-config protobuf-c-compiler libprotobuf-c-dev libuv1-dev \
             libsqlite3-dev libxxhash-dev check
 PACKAGES_CHECK := python3 python3-protobuf python3-xxhash protobuf-compiler
-PACKAGES_ALL := git clang clang-format clang-tidy libclang-rt-14-dev valgrind
+PACKAGES_ALL := git clang clang-format clang-tidy libclang-rt-14-dev valgrind mandoc
+PACKAGES_DEB := debhelper dpkg-dev fakeroot lintian
 
 all:
 ifneq ($(if $(MAKECMDGOALS),$(filter-out clean distclean help dist,$(MAKECMDGOALS)),all),)
 include config.mk
 endif
 CFLAGS := $(or $(CFLAGS),-g -O2)
+# Below /usr and /usr/local the configuration is in /etc, unless another place was asked for.
+ifeq ($(value sysconfdir),$${prefix}/etc)
+ifneq ($(filter /usr /usr/local,$(prefix)),)
+sysconfdir = /etc
+endif
+endif
 export CK_TIMEOUT_MULTIPLIER ?= 5
 
 SANITIZE = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -124,9 +132,11 @@ $B/libtidemark.map: $B/include/tidemark.h
 # Where things go may be given as late as `make install prefix=...`: what names those places is
 # made anew when they have changed.
 $B/paths: FORCE
-	@mkdir -p $(@D) && echo '$(prefix) $(exec_prefix) $(libdir) $(includedir) $(sbindir)' >$@.new && \
+	@mkdir -p $(@D) && echo '$(prefix) $(exec_prefix) $(libdir) $(includedir) $(sbindir) $(sysconfdir) $(datarootdir)' >$@.new && \
 	  { cmp -s $@.new $@ || cp $@.new $@; }
 FORCE:
+$B/daemon/main.o: FLAGS += -DTIDE_SYSCONFDIR='"$(sysconfdir)"'
+$B/daemon/main.o: $B/paths
 $B/tidemark.pc: client/tidemark.pc.in config.mk $B/paths
 	$(call Q,PC    )sed -e 's|@prefix@|$(prefix)|; s|@exec_prefix@|$(exec_prefix)|; s|@libdir@|$(libdir)|' \
 	  -e 's|@includedir@|$(includedir)|; s|@VERSION@|$(VERSION)|' $< >$@
@@ -152,6 +162,9 @@ $(filter $B/tests/daemon/%,$(TESTS)): $(HOST) $(CORE) $S $R
 $(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE) $R
 $B/tests/storage/% $B/tests/cli/%: LIBS = $(SQLITE_LIBS)
 $B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
+# The calls that this test lets fail.
+comma := ,
+$B/tests/client/test_faults: LIBS = $(foreach f,malloc calloc realloc strdup open openat mkdir write read fsync,-Wl$(comma)--wrap=$f)
 
 $(SIM): $(patsubst %.c,$B/%.o,$(filter-out %/lib_% %/test_%,$(wildcard tests/sim/*.c))) $$(call libs,$$(@D)) $(CORE) $(PURE) $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
@@ -257,32 +270,52 @@ configure: configure.ac | .deps
 	@$(call deps,command -v protoc && $(PYTHON) -c 'import google.protobuf; import xxhash',$(PACKAGES_CHECK))
 .deps-all: | .deps-check config.mk
 	@$(call deps,command -v git && command -v clang && command -v clang-format && command -v clang-tidy && \
-	  command -v valgrind && test -e "$$(clang -print-file-name=libclang_rt.fuzzer-x86_64.a)",$(PACKAGES_ALL))
+	  command -v valgrind && command -v mandoc && test -e "$$(clang -print-file-name=libclang_rt.fuzzer-x86_64.a)",$(PACKAGES_ALL))
+
+.deps-deb: | .deps
+	@$(call deps,command -v dh && command -v dpkg-buildpackage && command -v fakeroot && command -v lintian,$(PACKAGES_DEB))
 
 # ---- installing
 
 MAN := $(wildcard docs/man/*.[1-8])
 COMPLETION := $(firstword $(wildcard client/cli/*.bash client/cli/*completion*))
-UNIT := $(wildcard daemon/tidemarkd.service)
+docdir = $(datarootdir)/doc/tidemark
+confdir = $(sysconfdir)/tidemark
+# What names places of the installation is installed as made for them, below $B.
+PLACED := $(MAN:%=$B/%) $B/daemon/tidemarkd.service
+$(PLACED): $B/%: % config.mk $B/paths
+	@mkdir -p $(@D)
+	@sed -e 's|/usr/sbin/tidemarkd|$(sbindir)/tidemarkd|; s|/etc/tidemark|$(confdir)|' \
+	  -e 's|/usr/share/doc/tidemark|$(docdir)|; s|/usr/share/tidemark|$(datarootdir)/tidemark|' $< >$@
 # source|mode|target of everything that is installed
 INSTALLED = $B/tidemarkd|755|$(sbindir)/tidemarkd $B/tidemark|755|$(bindir)/tidemark \
   $B/libtidemark.a|644|$(libdir)/libtidemark.a $B/libtidemark.so.$(VERSION)|755|$(libdir)/libtidemark.so.$(VERSION) \
   $B/include/tidemark.h|644|$(includedir)/tidemark.h $B/tidemark.pc|644|$(libdir)/pkgconfig/tidemark.pc \
-  $(foreach m,$(MAN),$m|644|$(mandir)/man$(subst .,,$(suffix $m))/$(notdir $m)) \
-  $(addsuffix |644|$(datarootdir)/doc/tidemark/tidemarkd.conf,$(wildcard daemon/tidemarkd.conf)) \
-  $(addsuffix |644|$(prefix)/lib/systemd/system/tidemarkd.service,$(UNIT:%=$B/%)) \
+  $(foreach m,$(MAN),$B/$m|644|$(mandir)/man$(subst .,,$(suffix $m))/$(notdir $m)) \
+  $B/daemon/tidemarkd.service|644|$(prefix)/lib/systemd/system/tidemarkd.service \
+  daemon/tidemark.sysusers|644|$(prefix)/lib/sysusers.d/tidemark.conf \
+  daemon/tidemark.tmpfiles|644|$(prefix)/lib/tmpfiles.d/tidemark.conf \
+  daemon/tidemarkd.conf|644|$(docdir)/tidemarkd.conf docs/protocol.md|644|$(docdir)/protocol.md \
+  $(foreach p,$(wildcard proto/*.proto),$p|644|$(datarootdir)/tidemark/$p) \
   $(addsuffix |644|$(datarootdir)/bash-completion/completions/tidemark,$(COMPLETION))
 LINKS = $(libdir)/libtidemark.so $(libdir)/libtidemark.so.0
 parts = $(subst |, ,$(1))
-$B/daemon/tidemarkd.service: daemon/tidemarkd.service config.mk $B/paths
-	@mkdir -p $(@D)
-	@sed 's|/usr/sbin/|$(sbindir)/|' $< >$@
-install: all $(UNIT:%=$B/%)
+# The configuration is the admin's: it is replaced, or removed, only while it is still the sample
+# of the last installation.
+conf = "$(DESTDIR)$(confdir)/tidemarkd.conf"
+untouched = cmp -s "$(DESTDIR)$(docdir)/tidemarkd.conf" $(conf)
+install: all $(PLACED)
+	if test ! -e $(conf) || $(untouched); then install -D -m 644 daemon/tidemarkd.conf $(conf); fi
 	$(foreach f,$(INSTALLED),install -D -m $(word 2,$(call parts,$f)) $(word 1,$(call parts,$f)) \
 	  "$(DESTDIR)$(word 3,$(call parts,$f))" &&) \
 	$(foreach l,$(LINKS),ln -sf libtidemark.so.$(VERSION) "$(DESTDIR)$l" &&) true
 uninstall:
+	if $(untouched); then rm -f $(conf); fi
 	rm -f $(foreach f,$(INSTALLED),"$(DESTDIR)$(word 3,$(call parts,$f))") $(LINKS:%="$(DESTDIR)%")
+	for d in $(confdir) $(docdir) $(datarootdir)/tidemark/proto $(datarootdir)/tidemark; do \
+	  rmdir "$(DESTDIR)$$d" 2>/dev/null; done; true
+deb: .deps-deb
+	@bash daemon/debian/build.sh $B/deb
 
 dist: configure
 	v=$$(sed -n 's/^AC_INIT(\[tidemark\], \[\(.*\)\])/\1/p' configure.ac); \
@@ -292,10 +325,10 @@ clean:
 	rm -rf build
 distclean: clean
 	rm -rf config.mk config.status config.log configure configure~ autom4te.cache \
-	  .deps .deps-check .deps-all tidemark-*.tar.gz
+	  .deps .deps-check .deps-all .deps-deb tidemark-*.tar.gz
 
 help:
 	@sed -n 's/^# > //p' Makefile
-.PHONY: FORCE all check check-all check-long demo sim bench fuzz fuzzers lint format install uninstall dist clean distclean help
+.PHONY: FORCE all check check-all check-long demo sim bench fuzz fuzzers lint format install uninstall deb dist clean distclean help
 -include $(wildcard $(addprefix $B/,$(addsuffix *.d,$(wildcard proto/ storage/ daemon/ daemon/core/ client/ client/cli/ \
   client/examples/*/ tests/*/))))

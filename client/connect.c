@@ -90,7 +90,7 @@ static void lose(struct tide_worker *w)
     tide_session_disconnected(w->session, tide_now_us());
 }
 
-/* There is no connection, and this is why: told once, until there has been one. */
+/* There is no connection, and this is why: told once, until another one is made. */
 static void fail(struct tide_worker *w, const char *what)
 {
     char text[sizeof w->trouble];
@@ -216,7 +216,8 @@ static void read_some(struct tide_worker *w)
         while ((got = tide_decoder_next(&w->decoder, &in, &frame)) == TIDE_FRAME_READY)
             tide_session_frame(w->session, frame, tide_now_us());
         if (got != TIDE_FRAME_MORE) {
-            lose(w);
+            fail(w, got == TIDE_FRAME_NOMEM ? "no memory for a frame"
+                                            : "it sent a frame longer than 16 MiB");
             return;
         }
         if ((size_t)n < sizeof piece) return;

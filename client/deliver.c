@@ -103,7 +103,8 @@ static void restoring_free(struct restoring *r)
     free(r->names);
 }
 
-static int restoring_init(struct restoring *r, const struct tide_delivery *d, size_t n)
+static int restoring_init(struct restoring *r, struct tide_task *t, const struct tide_delivery *d,
+                          size_t n)
 {
     size_t bytes = n;
     for (size_t i = 0; i < n; i++)
@@ -115,6 +116,7 @@ static int restoring_init(struct restoring *r, const struct tide_delivery *d, si
     char *name = r->names;
     for (size_t i = 0; i < n; i++) {
         const Tide__Artifact *a = d->restore->artifacts[i];
+        r->sources[i].task = t;
         r->sources[i].artifact = a;
         r->sources[i].directory = (struct tide_bytes){d->start->snapshot_directory.data,
                                                       d->start->snapshot_directory.len};
@@ -133,8 +135,11 @@ static int restoring_init(struct restoring *r, const struct tide_delivery *d, si
 static void restore(struct tide_worker *w, struct tide_task *t, const struct tide_delivery *d)
 {
     struct restoring r = {0};
+    pthread_mutex_lock(&w->lock);
+    t->state_why[0] = '\0';
+    pthread_mutex_unlock(&w->lock);
     size_t n = d->restore ? d->restore->n_artifacts : 0;
-    int rc = begin_attempt(w, d) ? restoring_init(&r, d, n) : TIDE_ENOMEM;
+    int rc = begin_attempt(w, d) ? restoring_init(&r, t, d, n) : TIDE_ENOMEM;
     if (!rc) {
         struct tide_restore what = {.snapshot = d->round,
                                     .attempt = d->attempt,

@@ -88,8 +88,10 @@ void tide_session_note(struct tide_session *s, const char *format, ...)
     va_end(args);
     if (len < 0) return;
     size_t n = (size_t)len < sizeof text ? (size_t)len : sizeof text - 1;
-    struct shared *hold = tide_shared_new(s, (struct tide_bytes){(uint8_t *)text, n});
-    if (!hold) return;
+    struct shared *hold = malloc(sizeof *hold + n);
+    if (!hold) return; /* a note is not worth a session */
+    *hold = (struct shared){.refs = 1, .len = n};
+    memcpy(hold->data, text, n);
     struct tide_delivery d = {.type = TIDE_DO_NOTE, .text = {hold->data, hold->len}};
     tide_session_push(s, &d, hold);
     tide_shared_unref(hold);
@@ -547,7 +549,8 @@ static int copy_config(struct tide_session *s, const struct tide_session_config 
     s->secret = tide_arena_bytes(&s->birth, c->secret);
     s->software = tide_arena_bytes(&s->birth, c->software);
     s->boot_id = tide_arena_bytes(&s->birth, c->boot_id);
-    if (!s->spec || !s->worker.data) {
+    if (!s->spec || !s->worker.data || !s->endpoint.data || !s->secret.data || !s->software.data ||
+        !s->boot_id.data) {
         snprintf(why, 256, "out of memory");
         return TIDE_ENOMEM;
     }

@@ -92,13 +92,12 @@ static void on_refused(struct tide_session *s, const Tide__Refused *m, uint64_t 
 
 static void on_joined(struct tide_session *s, const Tide__Joined *m, uint64_t now_us)
 {
-    const uint32_t day = 86400000;
     if (s->link != LINK_JOINING) {
         broken(s, "Joined without a Join", now_us);
         return;
     }
     if (m->job_id.len != 16 || !m->heartbeat_ms || m->lease_ms < m->heartbeat_ms ||
-        m->lease_ms > day || !m->orphan_limit_ms || !m->progress_ms) {
+        m->lease_ms > TIDE_LEASE_MAX_MS || !m->orphan_limit_ms || !m->progress_ms) {
         broken(s, "Joined lacks the job's id or times", now_us);
         return;
     }
@@ -272,6 +271,11 @@ static void on_start(struct tide_session *s, struct tide_bytes part, uint64_t no
 {
     int rc = tide_joiner_add(&s->joiner, part);
     if (rc == 0) return;
+    if (rc == TIDE_ENOMEM) { /* perhaps there is more when it is said again */
+        tide_session_note(s, "no memory for a part of Start; joining again");
+        tide_session_close(s, now_us);
+        return;
+    }
     if (rc < 0) {
         broken(s, "a part of Start is damaged, or it is too long", now_us);
         return;
@@ -306,7 +310,9 @@ static void on_start(struct tide_session *s, struct tide_bytes part, uint64_t no
         s->tasks[i].restore = NULL;
     struct tide_bytes bytes = {s->joiner.bytes.data, s->joiner.bytes.len};
     Tide__Start *m = tide_unpack(&s->start_arena, &tide__start__descriptor, bytes, &rc);
-    const char *wrong = m ? wrong_start(s, m) : "Start cannot be read, or is too large";
+    const char *wrong = m                   ? wrong_start(s, m)
+                        : rc == TIDE_EPROTO ? "Start cannot be read"
+                                            : "Start takes too much memory";
     tide_joiner_release(&s->joiner);
     if (wrong) {
         broken(s, wrong, now_us);
@@ -461,10 +467,14 @@ void tide_session_receive(struct tide_session *s, struct tide_bytes frame, uint6
         return;
     }
     tide_arena_reset(&s->arena);
+    int rc = TIDE_EPROTO;
     const Tide__ToWorker *m =
-        field ? tide_unpack(&s->arena, &tide__to_worker__descriptor, frame, NULL) : NULL;
+        field ? tide_unpack(&s->arena, &tide__to_worker__descriptor, frame, &rc) : NULL;
     if (!m) {
-        broken(s, "a frame that cannot be read", now_us);
+        broken(s,
+               rc == TIDE_EPROTO ? "a frame that cannot be read"
+                                 : "a frame that takes too much memory",
+               now_us);
         return;
     }
     if (m->msg_case == TIDE__TO_WORKER__MSG_REFUSED)

@@ -1,7 +1,9 @@
 /* Reading restored state. The bytes are digested on the way, so that damage shows at the end of the
- * last read at the latest, before the program believes what it has. */
+ * last read at the latest, before the program believes what it has. What fails is remembered with
+ * the file's name: the daemon is told that when the program has no better reason. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,8 @@
 #include "client/worker_impl.h"
 
 struct tide_state_reader {
+    struct tide_task *task;
+    char *path;     /* NULL: inline */
     int fd;         /* -1: inline */
     uint8_t *bytes; /* inline: a copy */
     uint64_t size, at;
@@ -20,12 +24,29 @@ struct tide_state_reader {
     int rc; /* sticks */
 };
 
+static int fail(struct tide_state_reader *r, int rc, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static int fail(struct tide_state_reader *r, int rc, const char *format, ...)
+{
+    char what[128];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    pthread_mutex_lock(&r->task->worker->lock);
+    snprintf(r->task->state_why, sizeof r->task->state_why, "%.260s: %s",
+             r->path ? r->path : "inline state", what);
+    pthread_mutex_unlock(&r->task->worker->lock);
+    return rc;
+}
+
 void tide_state_close(struct tide_state_reader *r)
 {
     if (!r) return;
     if (r->fd >= 0) close(r->fd);
     XXH3_freeState(r->digest);
     free(r->bytes);
+    free(r->path);
     free(r);
 }
 
@@ -33,18 +54,20 @@ static int open_file(struct tide_state_reader *r, const struct tide_source *from
 {
     struct stat st;
     size_t dir = from->directory.len, name = from->artifact->path.len;
-    char *path = malloc(dir + name + 2);
-    if (!path) return TIDE_ENOMEM;
-    memcpy(path, from->directory.data, dir);
-    path[dir] = '/';
-    memcpy(path + dir + 1, from->artifact->path.data, name);
-    path[dir + 1 + name] = '\0';
-    r->fd = open(path, O_RDONLY | O_CLOEXEC);
-    int error = errno;
-    free(path);
-    if (r->fd < 0) return error == ENOENT ? TIDE_ENOTFOUND : TIDE_EIO;
-    if (fstat(r->fd, &st)) return TIDE_EIO;
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != r->size) return TIDE_ECORRUPT;
+    r->path = malloc(dir + name + 2);
+    if (!r->path) return TIDE_ENOMEM;
+    memcpy(r->path, from->directory.data, dir);
+    r->path[dir] = '/';
+    memcpy(r->path + dir + 1, from->artifact->path.data, name);
+    r->path[dir + 1 + name] = '\0';
+    r->fd = open(r->path, O_RDONLY | O_CLOEXEC);
+    if (r->fd < 0)
+        return fail(r, errno == ENOENT ? TIDE_ENOTFOUND : TIDE_EIO, "%s", strerror(errno));
+    if (fstat(r->fd, &st)) return fail(r, TIDE_EIO, "%s", strerror(errno));
+    if (!S_ISREG(st.st_mode)) return fail(r, TIDE_ECORRUPT, "not a file");
+    if ((uint64_t)st.st_size != r->size)
+        return fail(r, TIDE_ECORRUPT, "damaged: %llu bytes, the snapshot has %llu",
+                    (unsigned long long)st.st_size, (unsigned long long)r->size);
     (void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     return 0;
 }
@@ -59,6 +82,7 @@ int tide_state_open(const struct tide_restore *restore, const struct tide_state 
     struct tide_state_reader *r = calloc(1, sizeof *r);
     if (!r) return TIDE_ENOMEM;
     r->fd = -1;
+    r->task = from->task;
     r->size = a->size;
     r->low = a->digest_low;
     r->high = a->digest_high;
@@ -84,9 +108,12 @@ static int at_end(struct tide_state_reader *r)
 {
     uint8_t more;
     XXH128_hash_t have = XXH3_128bits_digest(r->digest);
-    if (have.low64 != r->low || have.high64 != r->high) return TIDE_ECORRUPT;
-    if (r->fd >= 0 && read(r->fd, &more, 1) != 0) return TIDE_ECORRUPT; /* it has grown */
-    return 0;
+    if (have.low64 != r->low || have.high64 != r->high)
+        return fail(r, TIDE_ECORRUPT, "damaged: its digest is not the snapshot's");
+    if (r->fd < 0) return 0;
+    ssize_t n = read(r->fd, &more, 1);
+    if (n < 0) return fail(r, TIDE_EIO, "%s", strerror(errno));
+    return n ? fail(r, TIDE_ECORRUPT, "damaged: it has grown while it was read") : 0;
 }
 
 int tide_state_read(struct tide_state_reader *r, void *buf, size_t n, size_t *ret_n)
@@ -99,7 +126,9 @@ int tide_state_read(struct tide_state_reader *r, void *buf, size_t n, size_t *re
     while (have < n && r->fd >= 0) {
         ssize_t got = read(r->fd, (uint8_t *)buf + have, n - have);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return r->rc = got < 0 ? TIDE_EIO : TIDE_ECORRUPT;
+        if (got < 0) return r->rc = fail(r, TIDE_EIO, "%s", strerror(errno));
+        if (got == 0)
+            return r->rc = fail(r, TIDE_ECORRUPT, "damaged: it became shorter while it was read");
         have += (size_t)got;
     }
     if (r->fd < 0 && n) {

@@ -7,6 +7,27 @@
 
 #define LEAST (offsetof(struct tide_callbacks, fenced) + sizeof(void *)) /* in 0.1.0 */
 
+static bool has_room(struct tide_worker *w)
+{
+    if (w->n_tasks < w->cap_tasks) return true;
+    uint32_t cap = w->cap_tasks ? w->cap_tasks * 2 : 8;
+    struct tide_task **tasks = realloc(w->tasks, cap * sizeof *tasks);
+    if (!tasks) return false;
+    w->tasks = tasks;
+    w->cap_tasks = cap;
+    return true;
+}
+
+/* The task's number, or a code. */
+static int64_t number_of(struct tide_worker *w, const char *uid, uint32_t subtask,
+                         uint32_t channels)
+{
+    pthread_mutex_lock(&w->lock);
+    int64_t number = tide_session_add_task(w->session, tide_bytes_of(uid), subtask, channels);
+    pthread_mutex_unlock(&w->lock);
+    return number;
+}
+
 int tide_worker_add_task_sized(struct tide_worker *w, const char *uid, uint32_t subtask,
                                uint32_t channels, const struct tide_callbacks *from, size_t size,
                                void *user, struct tide_task **ret)
@@ -19,20 +40,15 @@ int tide_worker_add_task_sized(struct tide_worker *w, const char *uid, uint32_t 
             w, "callbacks have %zu bytes, which libtidemark " TIDE_VERSION " cannot read", size);
         return rc;
     }
-    if (!callbacks.restore || !callbacks.snapshot) return TIDE_EINVAL;
-    if (w->started) return TIDE_ESTATE;
-    if (w->n_tasks == w->cap_tasks) {
-        uint32_t cap = w->cap_tasks ? w->cap_tasks * 2 : 8;
-        struct tide_task **tasks = realloc(w->tasks, cap * sizeof *tasks);
-        if (!tasks) return TIDE_ENOMEM;
-        w->tasks = tasks;
-        w->cap_tasks = cap;
+    if (!callbacks.restore || !callbacks.snapshot) {
+        tide_worker_say(w, "task %s[%u] has no restore or no snapshot callback", uid,
+                        (unsigned)subtask);
+        return TIDE_EINVAL;
     }
-    struct tide_task *t = calloc(1, sizeof *t);
-    if (!t) return TIDE_ENOMEM;
-    pthread_mutex_lock(&w->lock);
-    int64_t number = tide_session_add_task(w->session, tide_bytes_of(uid), subtask, channels);
-    pthread_mutex_unlock(&w->lock);
+    struct tide_task *t = has_room(w) ? calloc(1, sizeof *t) : NULL;
+    int64_t number = w->started ? TIDE_ESTATE
+                     : !t       ? TIDE_ENOMEM
+                                : number_of(w, uid, subtask, channels);
     if (number < 0) {
         tide_worker_say(w, "task %s[%u] cannot be added: %s", uid, (unsigned)subtask,
                         tide_strerror((int)number));
@@ -120,10 +136,10 @@ static void wake(struct tide_worker *w)
 int tide_task_restored(struct tide_task *t, int rc, const char *reason)
 {
     struct tide_worker *w = t->worker;
-    struct tide_bytes text = tide_bytes_of(reason ? reason : "");
+    pthread_mutex_lock(&w->lock);
+    struct tide_bytes text = tide_bytes_of(reason ? reason : t->state_why);
     if (text.len > 4096) text.len = 4096;
     if (!tide_text_valid(text)) text.len = 0;
-    pthread_mutex_lock(&w->lock);
     int result = tide_session_restored(w->session, t->number, rc, text, tide_now_us());
     pthread_mutex_unlock(&w->lock);
     wake(w);

@@ -163,7 +163,8 @@ struct tide_restore {
 
 /* Every callback but restore and snapshot may be NULL. Those that return int: 0 is done;
  * TIDE_EAGAIN where it says so; anything else is a failure, for which the library says to the
- * daemon what `tide_task_fail_reason` last got, or the code's text. */
+ * daemon what `tide_task_fail_reason` last got, or what it knows itself (the file that could not be
+ * read, and why), or the code's text. */
 struct tide_callbacks {
     /* Take the state, open channels. TIDE_EAGAIN: tide_task_restored() follows, from any thread. */
     int (*restore)(struct tide_task *t, const struct tide_restore *r, void *user);

@@ -120,6 +120,7 @@ int tide_worker_new_sized(const struct tide_worker_config *from, size_t size,
     tide_buf_init(&w->out, SEND_MAX);
     rc = build(w, c, why);
     if (rc) {
+        if (!why[0]) snprintf(why, 256, "%s", tide_strerror(rc));
         tide_worker_free(w);
         return rc;
     }

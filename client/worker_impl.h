@@ -43,9 +43,10 @@ struct tide_task {
     char *fail_reason; /* for the callback under way, or NULL */
     struct held *held; /* begins with a TRIGGER that was answered TIDE_EAGAIN */
     uint32_t n_held, cap_held;
-    uint64_t refused;   /* the trigger of this round was refused */
-    uint64_t triggered; /* guarded by the lock: the program has begun this round */
-    bool finish_wanted; /* guarded by the lock: to be told once the lease is back */
+    uint64_t refused;    /* the trigger of this round was refused */
+    uint64_t triggered;  /* guarded by the lock: the program has begun this round */
+    bool finish_wanted;  /* guarded by the lock: to be told once the lease is back */
+    char state_why[400]; /* guarded by the lock: what reading restored state failed with, or "" */
 };
 
 struct peer {
@@ -154,6 +155,7 @@ void tide_snapshot_forget(struct tide_worker *w);
 
 /* ---- state.c */
 struct tide_source { /* what tide_state.handle points to */
+    struct tide_task *task;
     const Tide__Artifact *artifact;
     struct tide_bytes directory;
 };

@@ -14,7 +14,8 @@
 enum { DONE = 0, FAILED = 1, MISUSED = 2 };
 
 struct options {
-    bool json, help, version, detach, all, tasks, wait, failed;
+    bool json, help, version, detach, all, tasks, wait, failed, verbose;
+    bool anywhere; /* connect was not given: it is the environment's, or the default */
     const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit;
     uint64_t timeout_us; /* RPC_NEVER: not given */
     uint64_t limit_n;    /* 0: not given */
@@ -37,7 +38,9 @@ int cli_misuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void cli_note(const char *text);
 /* The failure of a call, told by cli_fail(). */
 int cli_fail_call(const struct cli *c, enum rpc_rc rc);
-int cli_fail_error(const struct cli *c, const Tide__Error *error);
+/* The daemon's error, which dies with the next call: the answer to this request. What is not there
+ * is followed by what is, as far as the daemon tells. */
+int cli_fail_error(struct cli *c, const Tide__Request *request, const Tide__Error *error);
 /* Calls and expects this result. DONE and *ret, or what cli_fail() returned. */
 int cli_ask(struct cli *c, Tide__Request *request, Tide__Response__ResultCase want,
             const Tide__Response **ret);
@@ -49,10 +52,16 @@ int cli_number(const char *arg, const char *what, uint64_t *ret);
 ProtobufCBinaryData cli_data(const char *text); /* a view; NULL gives an empty one */
 bool cli_is(ProtobufCBinaryData data, const char *text);
 
+/* suggest.c: what there is instead of what the request names: "; did you mean \"wordcount\"?".
+ * malloc'ed, may be empty. */
+char *suggest(struct cli *c, const Tide__Request *request);
+
 /* show.c: what more than one command shows */
 const char *show_kind(Tide__RoundKind kind);
 void show_time(char out[static TEXT_MAX],
                uint64_t wall_us); /* short: with the date only if not today */
+/* A column's title with the time zone of its times: "BEGUN (CET)". */
+const char *show_zoned(char out[static TEXT_MAX], const char *title);
 void show_gauges_json(struct json *j, const Tide__Gauges *g); /* NULL: as before the first value */
 void show_round_json(struct json *j, const char *key, const Tide__RoundInfo *r);
 void show_rounds(Tide__RoundInfo *const *rounds, size_t n, struct table *t); /* adds rows */

@@ -42,8 +42,8 @@ static void jobs_text(const Tide__JobList *list)
 {
     static const char *const titles[] = {"JOB",   "STATE",         "ATTEMPT",
                                          "TASKS", "LAST COMPLETE", "AGE"};
-    static const enum table_column columns[] = {TABLE_WIDE,  TABLE_LEFT,  TABLE_RIGHT,
-                                                TABLE_RIGHT, TABLE_RIGHT, TABLE_RIGHT};
+    static const unsigned char columns[] = {TABLE_WIDE,  TABLE_LEFT,  TABLE_RIGHT,
+                                            TABLE_RIGHT, TABLE_RIGHT, TABLE_RIGHT};
     struct table t;
     char text[TEXT_MAX];
     table_init(&t, sizeof titles / sizeof *titles, titles, columns);
@@ -51,7 +51,10 @@ static void jobs_text(const Tide__JobList *list)
         const Tide__JobSummary *s = list->jobs[i];
         table_put_data(&t, s->name);
         table_put_data(&t, s->state);
-        table_put_u64(&t, s->attempt);
+        if (s->attempt)
+            table_put_u64(&t, s->attempt);
+        else
+            table_put(&t, "-");
         snprintf(text, sizeof text, "%u/%u", s->tasks_present, s->tasks);
         table_put(&t, text);
         if (s->last_complete)
@@ -286,7 +289,7 @@ static void checkpointing_lines(const Tide__Checkpointing *k)
 static void operators_text(const struct tide_graph *g)
 {
     static const char *const titles[] = {"OPERATOR", "TASKS", "MAX", "FROM"};
-    static const enum table_column columns[] = {TABLE_WIDE, TABLE_RIGHT, TABLE_RIGHT, TABLE_WIDE};
+    static const unsigned char columns[] = {TABLE_WIDE, TABLE_RIGHT, TABLE_RIGHT, TABLE_WIDE};
     struct table t;
     table_init(&t, sizeof titles / sizeof *titles, titles, columns);
     for (uint32_t i = 0; i < g->n_operators; i++) {
@@ -312,8 +315,8 @@ static void operators_text(const struct tide_graph *g)
 static void workers_text(const Tide__JobDetail *d, const struct tide_graph *g)
 {
     static const char *const titles[] = {"WORKER", "STATE", "LEASE", "TASKS", "ENDPOINT"};
-    static const enum table_column columns[] = {TABLE_WIDE, TABLE_LEFT, TABLE_RIGHT, TABLE_WIDE,
-                                                TABLE_WIDE};
+    static const unsigned char columns[] = {TABLE_WIDE, TABLE_LEFT, TABLE_RIGHT, TABLE_WIDE,
+                                            TABLE_WIDE};
     struct table t;
     char text[TEXT_MAX];
     table_init(&t, sizeof titles / sizeof *titles, titles, columns);

@@ -19,7 +19,8 @@ enum {
     OF_WAIT = 8,
     OF_FAILED = 16,
     OF_TRIGGER = 32,
-    OF_SAVEPOINT = 64
+    OF_SAVEPOINT = 64,
+    OF_VERBOSE = 128
 };
 
 static const struct command {
@@ -29,29 +30,50 @@ static const struct command {
     bool waits; /* as long as it takes unless --timeout is given */
     int (*run)(struct cli *c);
     const char *about, *more;
+    const char *examples; /* lines, without the first word */
+    const char *fails;    /* what exit status 1 stands for, beside what it always does */
 } commands[] = {
-    {"jobs", NULL, NULL, 0, false, jobs_list, "List the jobs.", NULL},
+    {"jobs", NULL, NULL, 0, false, jobs_list, "List the jobs.", NULL,
+     "jobs\njobs --json --connect 10.0.0.1:7460", NULL},
     {"job", "show", "JOB", 0, false, job_show,
-     "Show a job: its workers, its graph, what it waits for.", NULL},
+     "Show a job: its workers, its graph, what it waits for.",
+     "JOB is its name, or the 32 hexadecimal digits of its id.", "job show wordcount",
+     "there is no such job"},
     {"savepoint", NULL, "JOB", OF_TRIGGER | OF_SAVEPOINT, true, savepoint_take,
      "Take a savepoint and print its directory.",
      "Waits until the savepoint is durable, also across a restart of the daemon. A savepoint\n"
-     "is yours: the system never deletes it."},
+     "is yours: the system never deletes it. Interrupted, it goes on by itself.",
+     "savepoint wordcount --target /backup --label \"before 2.0\"\n"
+     "savepoint wordcount --key nightly-$(date +%F)\nsavepoint wordcount --detach",
+     "there is no such job, the savepoint fails, or --timeout is over"},
     {"checkpoint", NULL, "JOB", OF_TRIGGER, true, checkpoint_take,
-     "Take a checkpoint now and print its number.", NULL},
+     "Take a checkpoint now and print its number.",
+     "Waits until it is durable. Interrupted, it goes on by itself.", "checkpoint wordcount",
+     "there is no such job, the checkpoint fails, or --timeout is over"},
     {"snapshots", NULL, "[JOB]", OF_ALL | OF_LIMIT, false, snapshots_list,
-     "List snapshots, the newest first.", NULL},
-    {"snapshot", "show", "ID", OF_TASKS, false, snapshot_show, "Show a snapshot.", NULL},
+     "List snapshots, the newest first.", NULL, "snapshots\nsnapshots wordcount --all --limit 1000",
+     "there is no such job"},
+    {"snapshot", "show", "ID", OF_TASKS, false, snapshot_show, "Show a snapshot.",
+     "A snapshot has the number of its round: see 'tidemark snapshots'.",
+     "snapshot show 17\nsnapshot show 17 --tasks", "there is no such snapshot"},
     {"snapshot", "verify", "ID", 0, true, snapshot_verify,
-     "Read all bytes of a snapshot and compare their digests.", NULL},
+     "Read all bytes of a snapshot and compare their digests.", NULL, "snapshot verify 17",
+     "there is no such snapshot, or it is damaged"},
     {"lineage", NULL, "ID|JOB", 0, false, lineage_show,
      "Show which snapshots a snapshot came from.",
-     "A name that is a number stands for a snapshot; JOB means the job's newest snapshot."},
+     "A name that is a number stands for a snapshot; JOB means the job's newest snapshot.",
+     "lineage 17\nlineage wordcount", "there is no such snapshot or job"},
     {"rounds", NULL, "JOB", OF_LIMIT | OF_FAILED, false, rounds_list,
-     "List a job's rounds, also the failed ones with their reasons.", NULL},
+     "List a job's rounds, also the failed ones with their reasons.",
+     "TRIGGER is until the last trigger was sent, ACKS from then until the last ack, COMMIT\n"
+     "from then until the round was durable. A narrow terminal gets fewer columns.",
+     "rounds wordcount --limit 20\nrounds wordcount --failed", "there is no such job"},
     {"operation", NULL, "ID", OF_WAIT, false, operation_show,
-     "Show, or wait for, an operation begun with --detach.", NULL},
-    {"status", NULL, NULL, 0, false, status_show, "Show the daemon's state and counters.", NULL},
+     "Show, or wait for, a savepoint or checkpoint begun before.",
+     "ID is what --detach printed, or what an interrupted command named.",
+     "operation 7\noperation 7 --wait", "there is no such operation, or it failed"},
+    {"status", NULL, NULL, OF_VERBOSE, false, status_show, "Show the daemon's state and counters.",
+     NULL, "status\nstatus --verbose\nstatus --json", NULL},
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
@@ -74,11 +96,13 @@ static const struct option {
     {"limit", "N", 0, OF_LIMIT, offsetof(struct options, limit), "list at most N (default 100)"},
     {"tasks", NULL, 0, OF_TASKS, offsetof(struct options, tasks), "also every task's artifacts"},
     {"wait", NULL, 0, OF_WAIT, offsetof(struct options, wait), "wait until it has ended"},
+    {"verbose", NULL, 0, OF_VERBOSE, offsetof(struct options, verbose),
+     "also the histogram of the loop's lag"},
     {"json", NULL, 0, 0, offsetof(struct options, json), "print one JSON document"},
     {"connect", "HOST:PORT", 0, 0, offsetof(struct options, connect),
      "the daemon's address (default $TIDEMARK_CONNECT\nor " DEFAULT_ADDRESS ")"},
     {"data", "DIR", 0, 0, offsetof(struct options, data),
-     "or its data directory: the port is read from there"},
+     "or its data directory, where it tells its address"},
     {"secret-file", "FILE", 0, 0, offsetof(struct options, secret_file),
      "the secret that the daemon asks for\n(default $TIDEMARK_SECRET_FILE)"},
     {"timeout", "TIME", 0, 0, offsetof(struct options, timeout),
@@ -112,6 +136,16 @@ static void usage_of(const struct command *k, char out[static 64])
              k->arg ? " " : "", k->arg ? k->arg : "");
 }
 
+static void help_examples(const char *lines)
+{
+    printf("\nExamples:\n");
+    while (*lines) {
+        int n = (int)strcspn(lines, "\n");
+        printf("  tidemark %.*s\n", n, lines);
+        lines += n + (lines[n] == '\n');
+    }
+}
+
 static int help_command(const struct command *k)
 {
     char usage[64];
@@ -124,6 +158,10 @@ static int help_command(const struct command *k)
     }
     printf("\nCommon options:\n");
     help_options(0);
+    help_examples(k->examples);
+    printf("\nExit status:\n  0  done\n  1  failed; standard error says why\n");
+    if (k->fails) printf("     (also when %s)\n", k->fails);
+    printf("  2  misused; nothing was asked\n");
     return DONE;
 }
 
@@ -193,14 +231,17 @@ int cli_fail_call(const struct cli *c, enum rpc_rc rc)
     return cli_fail(c, codes[rc], "%s", c->rpc.why);
 }
 
-int cli_fail_error(const struct cli *c, const Tide__Error *error)
+int cli_fail_error(struct cli *c, const Tide__Request *request, const Tide__Error *error)
 {
     static const char *const codes[] = {"internal", "not_found", "invalid",    "state",
                                         "busy",     "internal",  "unsupported"};
     size_t code = (size_t)error->code < sizeof codes / sizeof *codes ? (size_t)error->code : 0;
     char *text = text_clean(error->text);
-    (void)cli_fail(c, codes[code], "%s",
-                   *text ? text : "the daemon reports an error without a text");
+    bool missing = error->code == TIDE__ERROR_CODE__ERROR_NOT_FOUND;
+    char *instead = missing ? suggest(c, request) : xprintf("%s", "");
+    (void)cli_fail(c, codes[code], "%s%s",
+                   *text ? text : "the daemon reports an error without a text", instead);
+    free(instead);
     free(text);
     return FAILED;
 }
@@ -211,7 +252,7 @@ int cli_ask(struct cli *c, Tide__Request *request, Tide__Response__ResultCase wa
     enum rpc_rc rc = rpc_call(&c->rpc, request, c->deadline, ret);
     if (rc) return cli_fail_call(c, rc);
     if ((*ret)->result_case == TIDE__RESPONSE__RESULT_ERROR)
-        return cli_fail_error(c, (*ret)->error);
+        return cli_fail_error(c, request, (*ret)->error);
     if ((*ret)->result_case != want)
         return cli_fail(c, "protocol", "%s gave an answer that does not fit the question",
                         c->rpc.peer);
@@ -363,6 +404,7 @@ static int check_values(struct options *o)
         return cli_misuse("--label is not UTF-8");
     if (o->key && !tide_text_valid(tide_bytes_of(o->key))) return cli_misuse("--key is not UTF-8");
     if (!o->connect && !o->data) {
+        o->anywhere = true;
         const char *env = getenv("TIDEMARK_CONNECT");
         o->connect = env && *env ? env : DEFAULT_ADDRESS;
     }

@@ -36,7 +36,7 @@ struct waiting {
     uint64_t operation; /* 0: not known yet */
     uint64_t begun;     /* rpc_now() */
     bool bar;           /* stderr is a terminal */
-    bool drawn;
+    size_t drawn;       /* columns of the line that stands there */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -61,11 +61,12 @@ static void pause_us(uint64_t us)
 
 static void bar_clear(struct waiting *w)
 {
-    if (w->drawn) fprintf(stderr, "\r%*s\r", (int)text_terminal_width(stderr) - 1, "");
-    w->drawn = false;
+    if (w->drawn) fprintf(stderr, "\r%*s\r", (int)w->drawn, "");
+    w->drawn = 0;
 }
 
-/* What stands around the bar comes first: the bar takes what the line leaves, up to BAR_MOST. */
+/* What stands around the bar comes first: the bar takes what the line leaves, up to BAR_MOST. The
+ * line is written over the last one in one go, so that it does not flicker. */
 static void bar_draw(struct waiting *w, const Tide__Operation *o)
 {
     char took[TEXT_MAX], bar[BAR_MOST + 1];
@@ -83,10 +84,11 @@ static void bar_draw(struct waiting *w, const Tide__Operation *o)
     if (filled < most) bar[filled] = '>';
     bar[most] = '\0';
     char *line = xprintf("%s [%s%s", w->verb, bar, rest);
-    bar_clear(w);
-    fprintf(stderr, "%.*s", (int)width - 1, line);
+    size_t length = text_width(line) < width ? text_width(line) : width - 1;
+    size_t rub_out = w->drawn > length && w->drawn < width ? w->drawn - length : 0;
+    fprintf(stderr, "\r%.*s%*s", (int)(text_cut(line, length) - line), line, (int)rub_out, "");
     fflush(stderr);
-    w->drawn = true;
+    w->drawn = length;
     free(phase);
     free(rest);
     free(line);
@@ -94,25 +96,38 @@ static void bar_draw(struct waiting *w, const Tide__Operation *o)
 
 /* ---- calls that outlive a connection */
 
-/* The command that goes on where this one ends. */
-static void how_to_go_on(const struct waiting *w, char out[static 256])
+/* What the command line said about where the daemon is, for the command that goes on. */
+static char *same_daemon(const struct cli *c)
 {
+    const struct options *o = &c->options;
+    if (o->data) return xprintf(" --data %s", o->data);
+    if (o->connect && !o->anywhere) return xprintf(" --connect %s", o->connect);
+    return xprintf("%s", "");
+}
+
+/* The command that goes on where this one ends. malloc'ed. */
+static char *how_to_go_on(const struct waiting *w)
+{
+    char *where = same_daemon(w->cli), *text;
     if (w->operation)
-        snprintf(out, 256, "'tidemark operation %" PRIu64 " --wait' goes on waiting", w->operation);
+        text = xprintf("'tidemark operation %" PRIu64 " --wait%s' goes on waiting", w->operation,
+                       where);
     else if (w->cli->options.key)
-        snprintf(out, 256, "it may have begun: the same command with --key %s finds it",
-                 w->cli->options.key);
+        text = xprintf("it may have begun: the same command with --key %s finds it",
+                       w->cli->options.key);
     else
-        snprintf(out, 256, "it may have begun");
+        text = xprintf("it may have begun");
+    free(where);
+    return text;
 }
 
 static int end_interrupted(struct waiting *w)
 {
-    char how[256];
     int number = (int)interrupted;
+    char *how = how_to_go_on(w);
     bar_clear(w);
-    how_to_go_on(w, how);
     fprintf(stderr, "tidemark: interrupted; the %s goes on by itself: %s\n", w->verb, how);
+    free(how);
     signal(number, SIG_DFL);
     raise(number);
     return FAILED;
@@ -120,11 +135,12 @@ static int end_interrupted(struct waiting *w)
 
 static int end_timeout(struct waiting *w)
 {
-    char how[256], after[TEXT_MAX];
+    char after[TEXT_MAX], *how = how_to_go_on(w);
     bar_clear(w);
-    how_to_go_on(w, how);
-    return cli_fail(w->cli, "timeout", "the %s has not ended after %s; %s", w->verb,
-                    text_duration(after, rpc_now() - w->begun), how);
+    int rc = cli_fail(w->cli, "timeout", "the %s has not ended after %s; %s", w->verb,
+                      text_duration(after, rpc_now() - w->begun), how);
+    free(how);
+    return rc;
 }
 
 /* Only after a daemon has answered once: without one at the first try there is nothing to go on
@@ -139,22 +155,24 @@ static bool worth_another_try(const struct waiting *w, enum rpc_rc rc, const Tid
                         (rc == RPC_REFUSED && r->busy));
 }
 
-static int end_failed(struct waiting *w, enum rpc_rc rc, const Tide__Response *answer)
+static int end_failed(struct waiting *w, enum rpc_rc rc, const Tide__Request *request,
+                      const Tide__Response *answer)
 {
     struct cli *c = w->cli;
     bar_clear(w);
     if (rc) return cli_fail_call(c, rc);
     if (answer->result_case == TIDE__RESPONSE__RESULT_ERROR)
-        return cli_fail_error(c, answer->error);
+        return cli_fail_error(c, request, answer->error);
     return cli_fail(c, "protocol", "%s gave an answer that does not fit the question", c->rpc.peer);
 }
 
 static int end_away(struct waiting *w)
 {
-    char how[256];
-    how_to_go_on(w, how);
-    return cli_fail(w->cli, "unreachable", "%s; given up after 2 minutes: %s", w->cli->rpc.why,
-                    how);
+    char *how = how_to_go_on(w);
+    int rc =
+        cli_fail(w->cli, "unreachable", "%s; given up after 2 minutes: %s", w->cli->rpc.why, how);
+    free(how);
+    return rc;
 }
 
 /* A call whose repetition is harmless: goes on over broken connections. `answer_us` is what the
@@ -173,7 +191,7 @@ static int persist(struct waiting *w, Tide__Request *request, uint64_t answer_us
             *ret = answer->operation;
             return DONE;
         }
-        if (!worth_another_try(w, rc, answer)) return end_failed(w, rc, answer);
+        if (!worth_another_try(w, rc, answer)) return end_failed(w, rc, request, answer);
         uint64_t now = rpc_now();
         if (now >= c->deadline) return end_timeout(w);
         if (!away_until) {

@@ -132,28 +132,43 @@ static ssize_t read_small(const char *path, char *out, size_t size)
     return (ssize_t)have;
 }
 
-/* The file `port` in the data directory changes with every start of a daemon that listens on any
- * port, so it is read anew for each connection. */
+/* Who listens on every address is reached on this machine's own. */
+static void reach(struct address *a)
+{
+    if (strcmp(a->host, "0.0.0.0") == 0) strcpy(a->host, "127.0.0.1");
+    if (strcmp(a->host, "::") == 0) strcpy(a->host, "::1");
+}
+
+/* The files `address` and `port` in the data directory change with every start of a daemon that
+ * listens on any port, so they are read anew for each connection. Other tools write a port alone:
+ * then it is one of this machine. */
 static enum rpc_rc locate(struct rpc *r, struct address *ret)
 {
-    char path[PATH_MAX], port[32], text[64];
+    static const char *const names[] = {"address", "port"};
+    char path[PATH_MAX], said[300], text[320];
+    ssize_t n = -1;
     if (r->address) {
         if (!address_parse(r->address, ret, r->why)) return RPC_SETUP;
         snprintf(r->peer, sizeof r->peer, "%s", r->address);
         return RPC_OK;
     }
-    if ((size_t)snprintf(path, sizeof path, "%s/port", r->data) >= sizeof path)
-        return fail(r, RPC_SETUP, "the path given by --data is too long");
-    ssize_t n = read_small(path, port, sizeof port - 1);
+    for (size_t i = 0; i < 2 && n < 0; i++) {
+        if ((size_t)snprintf(path, sizeof path, "%s/%s", r->data, names[i]) >= sizeof path)
+            return fail(r, RPC_SETUP, "the path given by --data is too long");
+        n = read_small(path, said, sizeof said - 1);
+        if (n < 0 && errno != ENOENT) break;
+    }
     if (n < 0)
         return fail(r, RPC_UNREACHABLE,
                     "cannot read %s: %s; is tidemarkd running on this data directory?", path,
                     strerror(errno));
-    port[n] = '\0';
-    snprintf(text, sizeof text, strchr(port, ':') ? "%s" : "127.0.0.1:%s", port);
+    said[n] = '\0';
+    snprintf(text, sizeof text, strchr(said, ':') ? "%s" : "127.0.0.1:%s", said);
     if (!address_parse(text, ret, r->why))
-        return fail(r, RPC_UNREACHABLE, "%s does not hold a port number", path);
-    snprintf(r->peer, sizeof r->peer, "%s", text);
+        return fail(r, RPC_UNREACHABLE, "%s holds neither an address nor a port", path);
+    reach(ret);
+    snprintf(r->peer, sizeof r->peer, strchr(ret->host, ':') ? "[%s]:%s" : "%s:%s", ret->host,
+             ret->port);
     return RPC_OK;
 }
 

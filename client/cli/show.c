@@ -35,6 +35,16 @@ void show_time(char out[static TEXT_MAX], uint64_t wall_us)
     }
 }
 
+const char *show_zoned(char out[static TEXT_MAX], const char *title)
+{
+    time_t now = time(NULL);
+    struct tm local;
+    char zone[16] = "";
+    if (localtime_r(&now, &local)) (void)strftime(zone, sizeof zone, "%Z", &local);
+    snprintf(out, TEXT_MAX, *zone ? "%s (%s)" : "%s", title, zone);
+    return out;
+}
+
 void show_line(const char *label, const char *format, ...)
 {
     va_list args;
@@ -66,9 +76,6 @@ void show_gauges_json(struct json *j, const Tide__Gauges *g)
     json_i64(j, "lastCheckpointFullSize", g->last_checkpoint_full_size);
     json_i64(j, "lastCompletedCheckpointId", g->last_completed_checkpoint_id);
     json_i64(j, "lastCheckpointCompletedTimestamp", g->last_checkpoint_completed_timestamp);
-    /* In-flight data comes with unaligned rounds; until then nothing is known of it. */
-    json_i64(j, "lastCheckpointProcessedData", -1);
-    json_i64(j, "lastCheckpointPersistedData", -1);
     json_data(j, "lastCheckpointExternalPath",
               g->last_checkpoint_external_path.len ? g->last_checkpoint_external_path
                                                    : cli_data("n/a"));
@@ -126,10 +133,20 @@ void show_round_json(struct json *j, const char *key, const Tide__RoundInfo *r)
 
 void show_rounds_table(struct table *t)
 {
-    static const char *const titles[] = {"ROUND", "KIND",  "STATE", "BEGUN",
-                                         "TOOK",  "ACKED", "SIZE"};
-    static const enum table_column columns[] = {TABLE_RIGHT, TABLE_LEFT,  TABLE_LEFT, TABLE_LEFT,
-                                                TABLE_RIGHT, TABLE_RIGHT, TABLE_RIGHT};
+    static char begun[TEXT_MAX];
+    static const char *titles[] = {"ROUND", "STATE",  "BEGUN", "TOOK", "TRIGGER",
+                                   "ACKS",  "COMMIT", "ACKED", "SIZE", "KIND"};
+    static const unsigned char columns[] = {TABLE_RIGHT,
+                                            TABLE_LEFT,
+                                            TABLE_LEFT,
+                                            TABLE_RIGHT,
+                                            TABLE_RIGHT | TABLE_SPARE,
+                                            TABLE_RIGHT | TABLE_SPARE,
+                                            TABLE_RIGHT | TABLE_SPARE,
+                                            TABLE_RIGHT,
+                                            TABLE_RIGHT | TABLE_SPARE,
+                                            TABLE_LEFT | TABLE_SPARE};
+    titles[2] = show_zoned(begun, "BEGUN");
     table_init(t, sizeof titles / sizeof *titles, titles, columns);
 }
 
@@ -166,6 +183,13 @@ static uint64_t round_took(const Tide__RoundInfo *r)
     return wall > phases ? wall : phases;
 }
 
+/* A phase that was not reached, or is not over, has no duration. */
+static void put_phase(struct table *t, uint64_t us)
+{
+    char text[TEXT_MAX];
+    table_put(t, us ? text_duration(text, us) : "-");
+}
+
 void show_rounds(Tide__RoundInfo *const *rounds, size_t n, struct table *t)
 {
     char text[TEXT_MAX];
@@ -173,14 +197,17 @@ void show_rounds(Tide__RoundInfo *const *rounds, size_t n, struct table *t)
         const Tide__RoundInfo *r = rounds[i];
         uint64_t took = round_took(r);
         table_put_u64(t, r->round);
-        table_put(t, show_kind(r->kind));
         table_put_data(t, r->state);
         show_time(text, r->begun_wall_us);
         table_put(t, text);
-        table_put(t, took ? text_duration(text, took) : "-");
+        put_phase(t, took);
+        put_phase(t, r->trigger_us);
+        put_phase(t, r->acks_us);
+        put_phase(t, r->commit_us);
         snprintf(text, sizeof text, "%u/%u", r->acked, r->tasks);
         table_put(t, r->tasks ? text : "-");
         table_put(t, cli_is(r->state, "complete") ? text_size(text, r->bytes) : "-");
+        table_put(t, show_kind(r->kind));
         if (r->reason.len) {
             char *reason = text_clean(r->reason);
             table_note(t, reason);

@@ -12,10 +12,12 @@
 
 static void list_table(struct table *t)
 {
-    static const char *const titles[] = {"SNAPSHOT", "JOB",  "KIND", "COMPLETED",
-                                         "STATE",    "SIZE", "LABEL"};
-    static const enum table_column columns[] = {TABLE_RIGHT, TABLE_WIDE,  TABLE_LEFT, TABLE_LEFT,
-                                                TABLE_LEFT,  TABLE_RIGHT, TABLE_WIDE};
+    static char completed[TEXT_MAX];
+    static const char *titles[] = {"SNAPSHOT", "JOB",  "KIND", "COMPLETED",
+                                   "STATE",    "SIZE", "LABEL"};
+    static const unsigned char columns[] = {TABLE_RIGHT, TABLE_WIDE,  TABLE_LEFT, TABLE_LEFT,
+                                            TABLE_LEFT,  TABLE_RIGHT, TABLE_WIDE};
+    titles[3] = show_zoned(completed, "COMPLETED");
     table_init(t, sizeof titles / sizeof *titles, titles, columns);
 }
 
@@ -132,6 +134,9 @@ static void task_json(struct json *j, const Tide__SnapshotTask *task)
     json_data(j, "operator", task->operator_uid);
     json_u64(j, "subtask", task->subtask);
     json_bool(j, "ended", task->ended);
+    json_u64(j, "align_us", task->align_us);
+    json_u64(j, "sync_us", task->sync_us);
+    json_u64(j, "async_us", task->async_us);
     json_array(j, "artifacts");
     for (size_t i = 0; i < task->n_artifacts; i++) {
         const Tide__Artifact *a = task->artifacts[i];
@@ -148,6 +153,15 @@ static void task_json(struct json *j, const Tide__SnapshotTask *task)
     }
     json_end_array(j);
     json_end_object(j);
+}
+
+/* How long it aligned, stood still, and then wrote: once per task. */
+static void task_times(struct table *t, const Tide__SnapshotTask *task, bool first)
+{
+    const uint32_t times[] = {task->align_us, task->sync_us, task->async_us};
+    char text[TEXT_MAX];
+    for (size_t i = 0; i < 3; i++)
+        table_put(t, first && !task->ended ? text_duration(text, times[i]) : "-");
 }
 
 static void task_rows(struct table *t, const Tide__SnapshotTask *task)
@@ -174,6 +188,7 @@ static void task_rows(struct table *t, const Tide__SnapshotTask *task)
             table_put_data(t, a->path);
         else
             table_put(t, a ? "(inline)" : "-");
+        task_times(t, task, i == 0);
     }
     free(uid);
     free(name);
@@ -200,7 +215,7 @@ static int show_pages(struct cli *c, uint64_t id, struct json *j, struct table *
         else if (first)
             show_lines(d->info);
         if (first && c->options.json && c->options.tasks) json_array(j, "tasks");
-        for (size_t i = 0; i < d->n_tasks; i++) {
+        for (size_t i = 0; c->options.tasks && i < d->n_tasks; i++) {
             if (c->options.json)
                 task_json(j, d->tasks[i]);
             else
@@ -215,9 +230,17 @@ static int show_pages(struct cli *c, uint64_t id, struct json *j, struct table *
 
 int snapshot_show(struct cli *c)
 {
-    static const char *const titles[] = {"TASK", "OPERATOR", "SIZE", "KEY GROUPS", "NAME", "PATH"};
-    static const enum table_column columns[] = {TABLE_RIGHT, TABLE_WIDE, TABLE_RIGHT,
-                                                TABLE_RIGHT, TABLE_WIDE, TABLE_WIDE};
+    static const char *const titles[] = {"TASK", "OPERATOR", "SIZE", "KEY GROUPS", "NAME",
+                                         "PATH", "ALIGNED",  "SYNC", "ASYNC"};
+    static const unsigned char columns[] = {TABLE_RIGHT,
+                                            TABLE_WIDE,
+                                            TABLE_RIGHT,
+                                            TABLE_RIGHT | TABLE_SPARE,
+                                            TABLE_WIDE,
+                                            TABLE_WIDE,
+                                            TABLE_RIGHT | TABLE_SPARE,
+                                            TABLE_RIGHT | TABLE_SPARE,
+                                            TABLE_RIGHT | TABLE_SPARE};
     struct json j;
     struct table t;
     uint64_t id;
@@ -283,8 +306,8 @@ int snapshot_verify(struct cli *c)
     if (c->options.json) {
         rc = verify_json(c, id, v);
     } else if (ok) {
-        printf("snapshot %" PRIu64 " is good: %" PRIu64 " artifacts, %s read\n", id, v->artifacts,
-               text_size(text, v->bytes));
+        printf("snapshot %" PRIu64 " is good: %" PRIu64 " artifact%s, %s read\n", id, v->artifacts,
+               v->artifacts == 1 ? "" : "s", text_size(text, v->bytes));
     }
     for (size_t i = 0; i < v->n_problems && !c->options.json; i++) {
         char *path = text_clean(v->problems[i]->path),
@@ -297,8 +320,9 @@ int snapshot_verify(struct cli *c)
     (void)fflush(stdout);
     fprintf(stderr,
             "tidemark: snapshot %" PRIu64 " is damaged: %" PRIu64 " problem%s in %" PRIu64
-            " artifacts\n",
-            id, v->problem_count, v->problem_count == 1 ? "" : "s", v->artifacts);
+            " artifact%s\n",
+            id, v->problem_count, v->problem_count == 1 ? "" : "s", v->artifacts,
+            v->artifacts == 1 ? "" : "s");
     return FAILED;
 }
 
@@ -306,12 +330,13 @@ int snapshot_verify(struct cli *c)
 
 static void lineage_table(const Tide__LineageList *list)
 {
-    static const char *const titles[] = {"SNAPSHOT", "JOB",  "KIND", "COMPLETED",
-                                         "STATE",    "SIZE", "FROM"};
-    static const enum table_column columns[] = {TABLE_RIGHT, TABLE_WIDE,  TABLE_LEFT, TABLE_LEFT,
-                                                TABLE_LEFT,  TABLE_RIGHT, TABLE_LEFT};
+    char completed[TEXT_MAX];
+    const char *titles[] = {"SNAPSHOT", "JOB", "KIND", "COMPLETED", "STATE", "SIZE", "FROM"};
+    static const unsigned char columns[] = {TABLE_RIGHT, TABLE_WIDE,  TABLE_LEFT, TABLE_LEFT,
+                                            TABLE_LEFT,  TABLE_RIGHT, TABLE_LEFT};
     struct table t;
     char text[TEXT_MAX];
+    titles[3] = show_zoned(completed, "COMPLETED");
     table_init(&t, sizeof titles / sizeof *titles, titles, columns);
     for (size_t i = 0; i < list->n_steps; i++) {
         const Tide__SnapshotInfo *s = list->steps[i]->info;

@@ -1,11 +1,34 @@
 /* `status`: the daemon's counters, and each job's gauges. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/cli/cli.h"
 
+#define BAR_MOST 40 /* columns of the histogram's longest bar */
+
+/* Of all turns since the start, so many per mille lagged less than this. 0: there were none. */
+static uint64_t lag_quantile(const Tide__Status *s, uint64_t per_mille)
+{
+    uint64_t all = 0, below = 0;
+    for (size_t i = 0; i < s->n_loop_lag; i++)
+        all += s->loop_lag[i]->count;
+    for (size_t i = 0; i < s->n_loop_lag; i++) {
+        const Tide__LagBucket *b = s->loop_lag[i];
+        below += b->count;
+        if (all && (double)below >= (double)all * (double)per_mille / 1000) {
+            bool tighter = s->loop_lag_max_us && s->loop_lag_max_us < b->below_us;
+            return tighter || !b->below_us ? s->loop_lag_max_us : b->below_us;
+        }
+    }
+    return 0;
+}
+
 static void lag_json(struct json *j, const Tide__Status *s)
 {
+    json_u64(j, "loop_lag_p50_us", lag_quantile(s, 500));
+    json_u64(j, "loop_lag_p99_us", lag_quantile(s, 990));
+    json_u64(j, "loop_lag_max_us", s->loop_lag_max_us);
     json_array(j, "loop_lag");
     for (size_t i = 0; i < s->n_loop_lag; i++) {
         json_object(j, NULL);
@@ -49,16 +72,46 @@ static int status_json(const struct cli *c, const Tide__Status *s)
     return cli_answer(c, &j);
 }
 
-/* Turns of the loop: how many were slower than 10 ms, which is where rounds begin to feel it. */
 static void lag_line(const Tide__Status *s)
 {
-    uint64_t all = 0, slow = 0;
+    char p50[TEXT_MAX], p99[TEXT_MAX], most[TEXT_MAX];
+    if (!lag_quantile(s, 1000)) return;
+    show_line("Loop lag", "p50 below %s, p99 below %s, max %s",
+              text_duration(p50, lag_quantile(s, 500)), text_duration(p99, lag_quantile(s, 990)),
+              text_duration(most, s->loop_lag_max_us));
+}
+
+/* From the first to the last bucket that holds anything; a bar's length is its share. */
+static void lag_histogram(const Tide__Status *s)
+{
+    static const char *const titles[] = {"LAG BELOW", "TURNS", "%", ""};
+    static const unsigned char columns[] = {TABLE_RIGHT, TABLE_RIGHT, TABLE_RIGHT, TABLE_LEFT};
+    struct table t;
+    char text[TEXT_MAX], bar[BAR_MOST + 1];
+    uint64_t all = 0;
+    size_t first = s->n_loop_lag, last = 0;
     for (size_t i = 0; i < s->n_loop_lag; i++) {
-        const Tide__LagBucket *b = s->loop_lag[i];
-        all += b->count;
-        if (b->below_us == 0 || b->below_us > 10000) slow += b->count;
+        if (!s->loop_lag[i]->count) continue;
+        all += s->loop_lag[i]->count;
+        if (first > i) first = i;
+        last = i;
     }
-    if (all) show_line("Loop", "%" PRIu64 " turns, %" PRIu64 " of them over 10 ms", all, slow);
+    if (!all) return;
+    table_init(&t, sizeof titles / sizeof *titles, titles, columns);
+    for (size_t i = first; i <= last; i++) {
+        const Tide__LagBucket *b = s->loop_lag[i];
+        double share = (double)b->count / (double)all;
+        table_put(&t, b->below_us ? text_duration(text, b->below_us) : "more");
+        table_put_u64(&t, b->count);
+        snprintf(text, sizeof text, "%.1f", share * 100);
+        table_put(&t, text);
+        size_t n = (size_t)(share * BAR_MOST + 0.999);
+        memset(bar, '#', n);
+        bar[b->count ? n : 0] = '\0';
+        table_put(&t, bar);
+    }
+    putchar('\n');
+    show_print(&t);
 }
 
 static void status_lines(const Tide__Status *s)
@@ -84,8 +137,14 @@ static void jobs_text(const Tide__Status *s)
 {
     static const char *const titles[] = {"JOB",  "STATE", "LAST", "AGE",
                                          "TOOK", "SIZE",  "DONE", "FAILED"};
-    static const enum table_column columns[] = {TABLE_WIDE,  TABLE_LEFT,  TABLE_RIGHT, TABLE_RIGHT,
-                                                TABLE_RIGHT, TABLE_RIGHT, TABLE_RIGHT, TABLE_RIGHT};
+    static const unsigned char columns[] = {TABLE_WIDE,
+                                            TABLE_LEFT,
+                                            TABLE_RIGHT,
+                                            TABLE_RIGHT,
+                                            TABLE_RIGHT | TABLE_SPARE,
+                                            TABLE_RIGHT | TABLE_SPARE,
+                                            TABLE_RIGHT,
+                                            TABLE_RIGHT};
     struct table t;
     char text[TEXT_MAX];
     table_init(&t, sizeof titles / sizeof *titles, titles, columns);
@@ -125,6 +184,7 @@ int status_show(struct cli *c)
     if (rc) return rc;
     if (c->options.json) return status_json(c, answer->status);
     status_lines(answer->status);
+    if (c->options.verbose) lag_histogram(answer->status);
     if (answer->status->n_jobs) jobs_text(answer->status);
     return DONE;
 }

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -128,7 +129,7 @@ char *text_time(char out[static TEXT_MAX], uint64_t wall_us)
 {
     time_t t = (time_t)(wall_us / 1000000);
     struct tm tm;
-    if (!wall_us || !localtime_r(&t, &tm) || !strftime(out, TEXT_MAX, "%Y-%m-%d %H:%M:%S", &tm))
+    if (!wall_us || !localtime_r(&t, &tm) || !strftime(out, TEXT_MAX, "%Y-%m-%d %H:%M:%S %Z", &tm))
         strcpy(out, "-");
     return out;
 }
@@ -208,8 +209,7 @@ size_t text_terminal_width(FILE *f)
 
 /* ---- tables */
 
-void table_init(struct table *t, size_t n, const char *const *titles,
-                const enum table_column *columns)
+void table_init(struct table *t, size_t n, const char *const *titles, const unsigned char *columns)
 {
     *t = (struct table){.titles = titles, .columns = columns, .n_columns = n};
 }
@@ -250,34 +250,51 @@ void table_note(struct table *t, const char *lines)
     free(old);
 }
 
-/* The columns that may be cut share what is missing, the widest first, down to 8 each. */
+#define HIDDEN SIZE_MAX /* as a column's width */
+#define CUT_LEAST 8     /* columns that a cell keeps when it is cut */
+#define NOTE_INDENT 4
+
+static size_t total_width(const struct table *t, const size_t *width)
+{
+    size_t total = 0, shown = 0;
+    for (size_t c = 0; c < t->n_columns; c++)
+        if (width[c] != HIDDEN) {
+            total += width[c];
+            shown++;
+        }
+    return shown ? total + 2 * (shown - 1) : 0;
+}
+
+/* Spare columns go, the last one first; then those that may be cut share what is missing, the
+ * widest first. */
 static void fit(const struct table *t, size_t *width, size_t limit)
 {
-    size_t total = 2 * (t->n_columns - 1);
-    for (size_t c = 0; c < t->n_columns; c++)
-        total += width[c];
-    while (limit && total > limit) {
+    for (size_t c = t->n_columns; limit && c-- && total_width(t, width) > limit;)
+        if (t->columns[c] & TABLE_SPARE) width[c] = HIDDEN;
+    while (limit && total_width(t, width) > limit) {
         size_t widest = t->n_columns;
         for (size_t c = 0; c < t->n_columns; c++)
-            if (t->columns[c] == TABLE_WIDE && width[c] > 8 &&
+            if ((t->columns[c] & TABLE_WIDE) && width[c] != HIDDEN && width[c] > CUT_LEAST &&
                 (widest == t->n_columns || width[c] > width[widest]))
                 widest = c;
         if (widest == t->n_columns) return;
         width[widest]--;
-        total--;
     }
+}
+
+const char *text_cut(const char *text, size_t columns)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        if (((unsigned char)*text & 0xc0) != 0x80 && n++ == columns) break;
+    return text;
 }
 
 static void print_cell(FILE *out, const char *cell, size_t width, bool right, bool last)
 {
     size_t have = text_width(cell);
     if (have > width) { /* cut, and show that it is */
-        size_t n = 0;
-        const char *end = cell;
-        for (; *end; end++) {
-            if (((unsigned char)*end & 0xc0) != 0x80 && n++ == width - 2) break;
-        }
-        fprintf(out, "%.*s..", (int)(end - cell), cell);
+        fprintf(out, "%.*s..", (int)(text_cut(cell, width - 2) - cell), cell);
     } else {
         int pad = (int)(width - have);
         if (right)
@@ -291,16 +308,28 @@ static void print_cell(FILE *out, const char *cell, size_t width, bool right, bo
 static void print_row(const struct table *t, FILE *out, const char *const *cells,
                       const size_t *width)
 {
-    for (size_t c = 0; c < t->n_columns; c++)
-        print_cell(out, cells[c], width[c], t->columns[c] == TABLE_RIGHT, c + 1 == t->n_columns);
+    size_t last = t->n_columns - 1;
+    while (last && width[last] == HIDDEN)
+        last--;
+    for (size_t c = 0; c <= last; c++)
+        if (width[c] != HIDDEN)
+            print_cell(out, cells[c], width[c], (t->columns[c] & TABLE_RIGHT) != 0, c == last);
 }
 
-static void print_note(FILE *out, const char *lines)
+/* Below the row, indented; on a terminal broken between words. */
+static void print_note(FILE *out, const char *lines, size_t limit)
 {
+    size_t room = limit > NOTE_INDENT + CUT_LEAST ? limit - NOTE_INDENT : SIZE_MAX;
     while (lines && *lines) {
-        int n = (int)strcspn(lines, "\n");
-        fprintf(out, "    %.*s\n", n, lines);
-        lines += n + (lines[n] == '\n');
+        const char *end = lines + strcspn(lines, "\n"), *cut = text_cut(lines, room);
+        if (cut < end) {
+            const char *space = cut;
+            while (space > lines && *space != ' ')
+                space--;
+            end = space > lines ? space : cut;
+        }
+        fprintf(out, "%*s%.*s\n", NOTE_INDENT, "", (int)(end - lines), lines);
+        lines = end + (*end == '\n' || *end == ' ');
     }
 }
 
@@ -318,7 +347,7 @@ void table_print(const struct table *t, FILE *out, size_t limit)
     print_row(t, out, t->titles, width);
     for (size_t row = 0; row < t->n_cells / t->n_columns; row++) {
         print_row(t, out, (const char *const *)t->cells + row * t->n_columns, width);
-        if (row < t->n_notes) print_note(out, t->notes[row]);
+        if (row < t->n_notes) print_note(out, t->notes[row], limit);
     }
 }
 

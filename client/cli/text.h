@@ -19,6 +19,8 @@ struct tide_bytes text_view(ProtobufCBinaryData data);
 char *text_clean(ProtobufCBinaryData data);
 /* Columns that the string takes on a terminal: its code points. */
 size_t text_width(const char *text);
+/* Where the text has to be cut to take at most so many columns. */
+const char *text_cut(const char *text, size_t columns);
 /* Microseconds since 1970. */
 uint64_t text_now_wall(void);
 
@@ -27,7 +29,7 @@ uint64_t text_now_wall(void);
 char *text_size(char out[static TEXT_MAX], uint64_t bytes);  /* 12.3 MiB */
 char *text_duration(char out[static TEXT_MAX], uint64_t us); /* 1.24 s */
 char *text_time(char out[static TEXT_MAX],
-                uint64_t wall_us); /* 2026-01-31 23:59:58, local; "-" for 0 */
+                uint64_t wall_us); /* 2026-01-31 23:59:58 CET, local; "-" for 0 */
 char *text_age(char out[static TEXT_MAX], uint64_t wall_us); /* 12 s; "-" for 0 */
 char *text_ago(char out[static TEXT_MAX], uint64_t wall_us); /* 12 s ago; "-" for 0 */
 char *text_hex(char *out, ProtobufCBinaryData data,
@@ -38,20 +40,19 @@ bool text_parse_duration(const char *text, uint64_t *ret_us);
 /* A decimal number without sign that fits. */
 bool text_parse_u64(const char *text, uint64_t *ret);
 
-/* A table is filled cell by cell, row by row, then printed. On a terminal that is too narrow the
- * columns marked as wide give way; elsewhere nothing is cut. */
-enum table_column { TABLE_LEFT, TABLE_RIGHT, TABLE_WIDE /* left, may be cut */ };
+/* A table is filled cell by cell, row by row, then printed. On a terminal that is too narrow spare
+ * columns are left out, the last one first, then wide ones are cut; elsewhere nothing is. */
+enum { TABLE_LEFT = 0, TABLE_RIGHT = 1, TABLE_WIDE = 2, TABLE_SPARE = 4 };
 struct table {
     const char *const *titles; /* borrowed */
-    const enum table_column *columns;
+    const unsigned char *columns;
     size_t n_columns;
     char **cells; /* owned; row by row */
     size_t n_cells, cap;
     char **notes; /* owned; notes[row] is printed, indented, below the row; NULL: none */
     size_t n_notes;
 };
-void table_init(struct table *t, size_t n, const char *const *titles,
-                const enum table_column *columns);
+void table_init(struct table *t, size_t n, const char *const *titles, const unsigned char *columns);
 void table_put(struct table *t, const char *cell); /* copied */
 void table_put_u64(struct table *t, uint64_t value);
 void table_put_data(struct table *t, ProtobufCBinaryData data); /* cleaned; "-" when empty */

@@ -1,14 +1,31 @@
 # bash completion for tidemark(1)
 
+# What the daemon is asked, with what the command line says about where it is; silence if it does
+# not answer at once.
+_tidemark_ask() {
+    local i
+    local -a where=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --connect | --data | --secret-file) where+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}") ;;
+        esac
+    done
+    tidemark "$@" "${where[@]}" --json --timeout 1s 2>/dev/null
+}
+
+# Names may hold blanks, so they come from the JSON, where each stands on a line of its own.
 _tidemark_jobs() {
-    # Asked of the daemon that the environment names; silence if there is none.
-    tidemark jobs --timeout 1s 2>/dev/null | awk 'NR > 1 && /^[^ ]/ { print $1 }'
+    _tidemark_ask jobs | sed -n 's/^      "name": "\(.*\)",$/\1/p'
+}
+
+_tidemark_snapshots() {
+    _tidemark_ask snapshots --limit 50 | sed -n 's/^      "snapshot": \([0-9]*\),$/\1/p'
 }
 
 _tidemark() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local common="--json --connect --data --secret-file --timeout --help --version"
-    local command="" n=0 i options="" answers=""
+    local command="" i options="" answers="" ask="" IFS=$' \t\n'
     COMPREPLY=()
 
     case $before in
@@ -28,10 +45,7 @@ _tidemark() {
         case ${COMP_WORDS[i]} in
         --data | --target | --secret-file | --connect | --timeout | --label | --key | --limit) ((++i)) ;;
         -*) ;;
-        *)
-            ((++n))
-            command="${command:+$command }${COMP_WORDS[i]}"
-            ;;
+        *) command="${command:+$command }${COMP_WORDS[i]}" ;;
         esac
     done
 
@@ -39,7 +53,9 @@ _tidemark() {
     "") answers="jobs job savepoint checkpoint snapshots snapshot lineage rounds operation status" ;;
     job) answers="show" ;;
     snapshot) answers="show verify" ;;
-    "job show" | savepoint | checkpoint | snapshots | lineage | rounds) answers="jobs?" ;;
+    "job show" | savepoint | checkpoint | snapshots | rounds) ask="jobs" ;;
+    "snapshot show" | "snapshot verify") ask="snapshots" ;;
+    lineage) ask="jobs snapshots" ;;
     esac
     case $command in
     savepoint*) options="--target --label --key --detach" ;;
@@ -48,14 +64,20 @@ _tidemark() {
     "snapshot show"*) options="--tasks" ;;
     rounds*) options="--failed --limit" ;;
     operation*) options="--wait" ;;
+    status*) options="--verbose" ;;
     esac
 
     if [[ $word == -* ]]; then
-        answers="$options $common"
-    elif [[ $answers == "jobs?" ]]; then
-        answers=$(_tidemark_jobs)
+        mapfile -t COMPREPLY < <(compgen -W "$options $common" -- "$word")
+        return
     fi
-    mapfile -t COMPREPLY < <(compgen -W "$answers" -- "$word")
+    [[ -z $answers ]] || mapfile -t COMPREPLY < <(compgen -W "$answers" -- "$word")
+    for i in $ask; do
+        while IFS= read -r answers; do
+            printf -v answers %q "$answers"
+            [[ $answers != "$word"* ]] || COMPREPLY+=("$answers")
+        done < <("_tidemark_$i")
+    done
 }
 
 complete -F _tidemark tidemark

@@ -385,7 +385,7 @@ START_TEST(snapshots_are_written_digested_and_read_back)
     start(3, 5, 1, restores);
     turn_until(worker, fake, "restore failed", 1);
     char *reason = fake_last(fake, "restore failed", NULL);
-    ck_assert_str_eq(reason, tide_strerror(TIDE_ECORRUPT));
+    ck_assert_ptr_nonnull(strstr(reason, "/r5/t1-1: damaged: its digest is not the snapshot's"));
     free(reason);
     free(body);
 }
