@@ -91,7 +91,11 @@ static void fill_tasks(struct tide_answer *a, Tide__SnapshotDetail *detail, cons
         const struct tide_operator *o =
             w->graph ? tide_graph_operator(w->graph, t->task, &t->subtask) : NULL;
         if (o) tide_answer_set(a, &t->operator_uid, o->uid);
-        if (w->acked[i]) fill_artifacts(a, t, &w->acks[i]);
+        if (!w->acked[i]) continue;
+        t->align_us = w->acks[i].align_us;
+        t->sync_us = w->acks[i].sync_us;
+        t->async_us = w->acks[i].async_us;
+        fill_artifacts(a, t, &w->acks[i]);
     }
 }
 

@@ -49,7 +49,7 @@ def complete_round(n=17, **more):
 
 def aborted_round(n=16):
     return complete_round(
-        n, state=b"aborted", acked=2, bytes=0, ended_wall_us=T0 + n * S + 10 * S,
+        n, state=b"aborted", acked=2, bytes=0, acks_us=0, commit_us=0, notify_us=0, ended_wall_us=T0 + n * S + 10 * S,
         reason=b"not all tasks acked within 10 s", held_by_count=2,
         held_by=[admin.RoundHolder(task=1, operator_uid=b"count", subtask=1, worker=b"w2",
                                    phase=b"aligning, 1 channel missing"),
@@ -58,7 +58,8 @@ def aborted_round(n=16):
 
 
 def open_round(n=18):
-    return complete_round(n, state=b"collecting", ended_wall_us=0, acked=1, bytes=0)
+    return complete_round(n, state=b"collecting", ended_wall_us=0, acked=1, bytes=0, acks_us=0, commit_us=0,
+                          notify_us=0)
 
 
 def job_detail():
@@ -87,7 +88,7 @@ def savepoint(n=12, **more):
 
 def snapshot_tasks(first, count):
     return [admin.SnapshotTask(
-        task=i, operator_uid=b"count", subtask=i, ended=i == 3,
+        task=i, operator_uid=b"count", subtask=i, ended=i == 3, align_us=12345, sync_us=90, async_us=2000000,
         artifacts=[] if i == 3 else [
             common.Artifact(path=b"t%d-0" % i, size=1 << 20, digest_low=0xabc, digest_high=1, name=b"counts",
                             key_group_first=64 * i, key_group_count=64),
@@ -110,7 +111,7 @@ def status():
     return admin.Status(
         version=b"0.1.0", store_id=bytes(range(16)), incarnation=1700000000000000, started_wall_us=T0,
         connections=3, workers=2, rounds_complete=16, rounds_aborted=2, refused=1, commits=40, deleting=1,
-        delete_failures=0, rss_bytes=12 << 20, store_queue=0,
+        delete_failures=0, rss_bytes=12 << 20, store_queue=0, loop_lag_max_us=45678,
         loop_lag=[admin.LagBucket(below_us=1000, count=990), admin.LagBucket(below_us=10000, count=9),
                   admin.LagBucket(below_us=0, count=1)],
         jobs=[admin.JobStatus(name=b"wordcount", state=b"RUNNING", gauges=gauges()),

@@ -20,7 +20,7 @@ class Listing(Case):
         self.assertEqual(re.sub(r" +-\n", "  -\n", out),
                          "JOB        STATE    ATTEMPT  TASKS  LAST COMPLETE  AGE\n"
                          "wordcount  RUNNING        3    3/4             17  AGE\n"
-                         "b          HELD           0    3/4              -  -\n"
+                         "b          HELD           -    3/4              -  -\n"
                          "    an old database was put back\n")
         jobs = self.json("jobs")["jobs"]
         self.assertEqual(jobs[0], {
@@ -44,7 +44,7 @@ class Listing(Case):
                      "Checkpoints     every 500 ms, 2 retained", "Limits          round 10 min, lease 10 s",
                      "OPERATOR  TASKS  MAX  FROM", "count         2  128  source",
                      "w1      present  9.50 s  count/0-1  10.0.0.1:9000",
-                     "   18  checkpoint  collecting  2026-01-02 00:00     -    1/4     -"):
+                     "   18  collecting  2026-01-02 00:00     -   100 us     -       -    1/4     -  checkpoint"):
             self.assertIn(line + "\n", out)
         self.assertEqual(self.fake.seen[-1][1].job, b"wordcount")
 
@@ -73,10 +73,10 @@ class Listing(Case):
     def test_rounds(self):
         self.on(rounds=R(rounds=admin.RoundList(rounds=[s.open_round(), s.complete_round(), s.aborted_round()])))
         self.assertEqual(self.text("rounds", "wordcount"),
-                         "ROUND  KIND        STATE       BEGUN               TOOK  ACKED     SIZE\n"
-                         "   18  checkpoint  collecting  2026-01-02 00:00       -    1/4        -\n"
-                         "   17  checkpoint  complete    2026-01-02 00:00  123 ms    4/4  4.0 KiB\n"
-                         "   16  checkpoint  aborted     2026-01-02 00:00    10 s    2/4        -\n"
+                         "ROUND  STATE       BEGUN (UTC)         TOOK  TRIGGER    ACKS  COMMIT  ACKED     SIZE  KIND\n"
+                         "   18  collecting  2026-01-02 00:00       -   100 us       -       -    1/4        -  checkpoint\n"
+                         "   17  complete    2026-01-02 00:00  123 ms   100 us  120 ms  300 us    4/4  4.0 KiB  checkpoint\n"
+                         "   16  aborted     2026-01-02 00:00    10 s   100 us       -       -    2/4        -  checkpoint\n"
                          "    not all tasks acked within 10 s\n"
                          "    held by count/1 on w2: aligning, 1 channel missing\n"
                          "    held by sink/0 on w2: waiting for the first barrier\n")
@@ -139,10 +139,10 @@ class Listing(Case):
         out = self.text("status")
         for line in ("Daemon          tidemarkd 0.1.0",
                      "Store           000102030405060708090a0b0c0d0e0f, incarnation 1700000000000000",
-                     "Started         2026-01-02 00:00:00 (AGE ago)",
+                     "Started         2026-01-02 00:00:00 UTC (AGE ago)",
                      "Connections     3, 2 of them workers; 1 refused", "Rounds          16 complete, 2 aborted",
                      "Commits         40, 0 waiting", "Deleting        1, 0 tries failed",
-                     "Memory          12.0 MiB", "Loop            1000 turns, 1 of them over 10 ms"):
+                     "Memory          12.0 MiB", "Loop lag        p50 below 1.0 ms, p99 below 1.0 ms, max 45.7 ms"):
             self.assertIn(line + "\n", out)
         self.assertRegex(out, r"\nwordcount  RUNNING    17  +\d+ d( \d+ h)?  120 ms  4.0 KiB    16       2\n")
 
@@ -152,21 +152,39 @@ class Listing(Case):
         self.assertEqual(doc["jobs"][0]["gauges"], {
             "lastCheckpointDuration": 120, "lastCheckpointSize": 4096, "lastCheckpointFullSize": 8192,
             "lastCompletedCheckpointId": 17, "lastCheckpointCompletedTimestamp": s.T0 // 1000 + 60000,
-            "lastCheckpointProcessedData": -1, "lastCheckpointPersistedData": -1,
             "lastCheckpointExternalPath": "/state/a1-1/r17", "lastCheckpointRestoreTimestamp": -1,
             "numberOfInProgressCheckpoints": 1, "numberOfCompletedCheckpoints": 16,
             "numberOfFailedCheckpoints": 2, "totalNumberOfCheckpoints": 19, "skippedPeriodicTriggers": 3})
         self.assertEqual((doc["jobs"][1]["gauges"]["lastCompletedCheckpointId"],
                           doc["jobs"][1]["gauges"]["lastCheckpointExternalPath"]), (-1, "n/a"))
+        self.assertEqual([doc["loop_lag_%s_us" % q] for q in ("p50", "p99", "max")], [1000, 1000, 45678])
         self.assertEqual((doc["loop_lag"][2], doc["rss_bytes"], doc["store_id"]),
                          ({"below_us": None, "count": 1}, 12 << 20, bytes(range(16)).hex()))
+
+
+    def test_status_verbose_shows_the_histogram(self):
+        self.on(status=R(status=s.status()))
+        self.assertIn("LAG BELOW  TURNS     %%\n"
+                      "   1.0 ms    990  99.0  %s\n"
+                      "  10.0 ms      9   0.9  #\n"
+                      "     more      1   0.1  #\n" % ("#" * 40),
+                      re.sub(r"% +\n", "%\n", self.text("status", "--verbose")))
+
+    def test_the_lag_of_a_loop_that_has_not_turned(self):
+        quiet = s.status()
+        quiet.loop_lag_max_us = 0
+        for bucket in quiet.loop_lag:
+            bucket.count = 0
+        self.on(status=R(status=quiet))
+        self.assertNotIn("lag", self.text("status", "--verbose").lower())
+        self.assertEqual(self.json("status")["status"]["loop_lag_p99_us"], 0)
 
 
 class Snapshots(Case):
     def test_list(self):
         self.on(snapshots=R(snapshots=admin.SnapshotList(snapshots=[s.snapshot(), s.savepoint()])))
         self.assertEqual(self.text("snapshots"),
-                         "SNAPSHOT  JOB        KIND        COMPLETED         STATE        SIZE  LABEL\n"
+                         "SNAPSHOT  JOB        KIND        COMPLETED (UTC)   STATE        SIZE  LABEL\n"
                          "      17  wordcount  checkpoint  2026-01-02 00:00  retained  5.0 MiB  -\n"
                          "      12  wordcount  savepoint   2026-01-02 00:00  retained  5.0 MiB  before the upgrade\n")
         self.assertEqual((self.fake.seen[-1][1].job, self.fake.seen[-1][1].deleted), (b"", False))
@@ -199,7 +217,7 @@ class Snapshots(Case):
                          "Kind            savepoint, owned by the user\n"
                          "Label           before the upgrade\n"
                          "State           retained\n"
-                         "Completed       2026-01-02 00:00:12 (AGE ago)\n"
+                         "Completed       2026-01-02 00:00:12 UTC (AGE ago)\n"
                          "Took            123 ms\n"
                          "Tasks           4\n"
                          "Artifacts       4, 5.0 MiB\n"
@@ -212,9 +230,9 @@ class Snapshots(Case):
     def test_show_tasks(self):
         self.on(snapshot=self.detail)
         out = self.text("snapshot", "show", "12", "--tasks")
-        self.assertIn("   1  count/1   1.0 MiB      64-127  counts  t1-0\n"
-                      "   1  count/1      12 B           -  -       (inline)\n", out)
-        self.assertIn("   3  count/3     ended           -  -       -\n", out)
+        self.assertIn("   1  count/1   1.0 MiB      64-127  counts  t1-0      12.3 ms  90 us    2 s\n"
+                      "   1  count/1      12 B           -  -       (inline)        -      -      -\n", out)
+        self.assertIn("   3  count/3     ended           -  -       -               -      -      -\n", out)
         tasks = self.json("snapshot", "show", "12", "--tasks")["tasks"]
         self.assertEqual([t["task"] for t in tasks], [0, 1, 2, 3])
         self.assertEqual(tasks[1]["artifacts"], [
@@ -248,7 +266,7 @@ class Snapshots(Case):
                  admin.LineageStep(info=s.snapshot(3, parent=0, state=b"deleted"))]
         self.on(lineage=R(lineage=admin.LineageList(steps=steps)))
         self.assertEqual(self.text("lineage", "17"),
-                         "SNAPSHOT  JOB        KIND        COMPLETED         STATE        SIZE  FROM\n"
+                         "SNAPSHOT  JOB        KIND        COMPLETED (UTC)   STATE        SIZE  FROM\n"
                          "      17  wordcount  checkpoint  2026-01-02 00:00  retained  5.0 MiB  follows 12\n"
                          "      12  wordcount  savepoint   2026-01-02 00:00  retained  5.0 MiB  restored from 3\n"
                          "       3  wordcount  checkpoint  2026-01-02 00:00  deleted   5.0 MiB  the start\n")

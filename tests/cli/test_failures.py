@@ -39,6 +39,38 @@ class Failures(Case):
             for args in commands:
                 self.failure(name, "there is no job 'x'", *args)
 
+    def test_a_job_that_is_not_there(self):
+        jobs = [s.summary(n) for n in (b"wordcount", b"billing", b"audit")]
+        self.on(list_jobs=R(jobs=admin.JobList(jobs=jobs)), **{n: f.error(admin.ERROR_NOT_FOUND, "no such job") for n in (
+            "show_job", "savepoint", "checkpoint", "snapshots", "rounds", "lineage")})
+        for args in (["job", "show"], ["savepoint"], ["checkpoint"], ["snapshots"], ["rounds"], ["lineage"]):
+            with self.subTest(args=args):
+                self.failure("not_found", 'no such job; did you mean "wordcount"?', *args, "wordcont")
+        self.failure("not_found", 'no such job; there are "wordcount", "billing", "audit"', "rounds", "unlike")
+        self.failure("not_found", 'no such job; there are "wordcount", "billing", "audit"', "rounds", "x" * 300)
+        self.failure("not_found", "no such job", "lineage", "audit")  # it is there: something else is not
+        jobs = [s.summary(b"job\x1b%d" % i) for i in range(1000, 2000)]
+        self.on(list_jobs=R(jobs=admin.JobList(jobs=jobs)))
+        self.failure("not_found", "no such job; there are %s and 995 more: see 'tidemark jobs'" % ", ".join(
+            '"job\\x1b%d"' % i for i in range(1000, 1005)), "rounds", "unlike")
+        self.on(list_jobs=R(jobs=admin.JobList(jobs=jobs[:1])))
+        self.failure("not_found", 'no such job; the only one is "job\\x1b1000"', "rounds", "unlike")
+        self.on(list_jobs=R(jobs=admin.JobList()))
+        self.failure("not_found", "no such job; there are no jobs yet", "rounds", "unlike")
+
+        def hang_up(call, request):
+            raise f.HangUp
+        self.on(list_jobs=hang_up)
+        self.failure("not_found", "no such job", "rounds", "unlike")
+
+    def test_a_snapshot_that_is_not_there(self):
+        self.on(snapshots=R(snapshots=admin.SnapshotList(snapshots=[s.snapshot(17)], more=True)),
+                **{n: f.error(admin.ERROR_NOT_FOUND, "no such snapshot") for n in ("snapshot", "verify", "lineage")})
+        for args in (["snapshot", "show"], ["snapshot", "verify"], ["lineage"]):
+            self.failure("not_found", "no such snapshot; the newest is 17: see 'tidemark snapshots'", *args, "99")
+        self.on(snapshots=R(snapshots=admin.SnapshotList()))
+        self.failure("not_found", "no such snapshot; there are no snapshots yet", "snapshot", "show", "99")
+
     def test_secret(self):
         path = os.path.join(self.tmp.name, "secret")
         with open(path, "w") as out:
@@ -75,6 +107,17 @@ class Failures(Case):
         with open(port, "w") as out:
             out.write(self.fake.address() + "\n")
         self.assertEqual(run("jobs", "--json", "--data", self.tmp.name).returncode, 0)
+        address = os.path.join(self.tmp.name, "address")
+        for told in ("0.0.0.0:%d", "127.0.0.1:%d"):  # everywhere: this machine as well
+            with open(address, "w") as out:
+                out.write(told % self.fake.port + "\n")
+            with open(port, "w") as out:
+                out.write("1\n")  # is not looked at
+            self.assertEqual(run("jobs", "--json", "--data", self.tmp.name).returncode, 0)
+        with open(address, "w") as out:
+            out.write("[::]:1\n")
+        self.assertIn(b"cannot connect to [::1]:1:", run("jobs", "--data", self.tmp.name).stderr)
+        os.unlink(address)
         for nonsense in ("", "x", "0", "70000", "9" * 1000):
             with open(port, "w") as out:
                 out.write(nonsense)
@@ -230,6 +273,11 @@ class Misuse(Case):
         for text in [r.stdout] + [run(*c.split(), "--help").stdout for c in commands]:
             self.assertLess(max(len(line) for line in text.decode().splitlines()), 89)
             self.assertIn(b"--secret-file FILE", text)
+            self.assertIn(b"xit status:", text)
+        for c in commands:
+            examples = run(*c.split(), "--help").stdout.decode().split("Examples:\n")[1].split("\n\n")[0]
+            for example in examples.splitlines():
+                self.assertRegex(example, r"^  tidemark %s( |$)" % c)
         self.assertEqual(run("-h").stdout, r.stdout)
         self.assertIn(b"--detach", run("savepoint", "-h").stdout)
         self.assertNotIn(b"--detach", run("jobs", "-h").stdout)

@@ -86,7 +86,7 @@ class Operations(Case):
         self.assertEqual(self.text("operation", "7"),
                          "Operation       7, savepoint of wordcount\n"
                          "State           running: collecting\n"
-                         "Begun           2026-01-02 00:00:00 (AGE ago)\n"
+                         "Begun           2026-01-02 00:00:00 UTC (AGE ago)\n"
                          "Acked           1 of 4 tasks\n"
                          "Snapshot        21\n")
         self.assertLess(self.fake.seen[-1][1].timeout_ms, 100)
@@ -163,7 +163,8 @@ class Operations(Case):
         r = self.tidemark("savepoint", "w", "--timeout", "400ms", code=1)
         self.assertLess(time.monotonic() - begun, 5)
         self.assertRegex(r.stderr.decode(), r"^tidemark: the savepoint has not ended after \d+ ms; "
-                                            r"'tidemark operation 7 --wait' goes on waiting\n$")
+                                            r"'tidemark operation 7 --wait --connect %s' goes on waiting\n$"
+                         % re.escape(self.fake.address()))
         self.assertEqual(self.json("savepoint", "w", "--timeout", "100ms", code=1)["error"]["code"], "timeout")
 
     def test_timeout_with_the_daemon_away(self):
@@ -205,7 +206,8 @@ class Operations(Case):
         out, err = p.communicate(timeout=10)
         self.assertEqual((p.returncode, out, err), (
             -signal.SIGINT, b"", b"tidemark: interrupted; the savepoint goes on by itself: "
-                                 b"'tidemark operation 7 --wait' goes on waiting\n"))
+                                 b"'tidemark operation 7 --wait --connect %s' goes on waiting\n"
+            % self.fake.address().encode()))
 
     def on_terminal(self, *args, columns=80):
         """Everything that the program writes to a terminal."""
@@ -249,3 +251,18 @@ class Operations(Case):
         self.assertEqual(max(map(len, lines)), 60)
         self.assertRegex(lines[1], r"^j+\.\.  RUNNING ")
         self.assertIn("j" * 100, self.text("jobs"))  # not a terminal: nothing is cut
+
+    def test_a_narrow_terminal_gets_fewer_columns(self):
+        self.on(rounds=R(rounds=admin.RoundList(rounds=[s.complete_round(), s.aborted_round()])))
+        for columns, titles in ((100, "ROUND STATE BEGUN (UTC) TOOK TRIGGER ACKS COMMIT ACKED SIZE KIND"),
+                                (80, "ROUND STATE BEGUN (UTC) TOOK TRIGGER ACKS COMMIT ACKED"),
+                                (60, "ROUND STATE BEGUN (UTC) TOOK TRIGGER ACKED"),
+                                (50, "ROUND STATE BEGUN (UTC) TOOK ACKED")):
+            lines = self.on_terminal("rounds", "w", columns=columns).replace("\r", "").splitlines()
+            self.assertEqual(lines[0].split(), titles.split())
+            self.assertLessEqual(max(map(len, lines)), columns)
+        self.assertEqual(lines[3:], ["    not all tasks acked within 10 s",  # at 50, broken between words
+                                     "    held by count/1 on w2: aligning, 1 channel",
+                                     "    missing",
+                                     "    held by sink/0 on w2: waiting for the first",
+                                     "    barrier"])

@@ -47,6 +47,21 @@ class Completion(Case):
         self.assertEqual(self.complete("tidemark", "savepoint", "", env=env), ["wordcount", "other"])
         self.assertEqual(self.complete("tidemark", "job", "show", "wo", env=env), ["wordcount"])
 
+    def test_the_daemon_that_the_command_line_names_is_asked(self):
+        self.on(list_jobs=R(jobs=admin.JobList(jobs=[s.summary(b"two words"), s.summary(b"$x")])))
+        self.assertEqual(self.complete("tidemark", "--connect", self.fake.address(), "rounds", ""),
+                         ["two\\", "words", "\\$x"])  # split here alone: bash gets two answers
+        self.assertEqual(self.complete("tidemark", "rounds", "", env=environment(TIDEMARK_CONNECT="127.0.0.1:1")), [])
+
+    def test_snapshots(self):
+        self.on(snapshots=R(snapshots=admin.SnapshotList(snapshots=[s.snapshot(), s.savepoint()])),
+                list_jobs=R(jobs=admin.JobList(jobs=[s.summary()])))
+        env = environment(TIDEMARK_CONNECT=self.fake.address())
+        self.assertEqual(self.complete("tidemark", "snapshot", "show", "", env=env), ["17", "12"])
+        self.assertEqual(self.complete("tidemark", "snapshot", "verify", "17", env=env), ["17"])
+        self.assertEqual(self.complete("tidemark", "lineage", "", env=env), ["wordcount", "17", "12"])
+        self.assertEqual(self.fake.seen[-1][1].limit, 50)
+
 
 class Manual(unittest.TestCase):
     """The man pages say what the programs do."""
