@@ -193,7 +193,7 @@ static uint64_t find_job(struct tide_answer *a, ProtobufCBinaryData name)
     if (tide_answer_next(a, st)) nr = tide_db_num(st, 0);
     sqlite3_finalize(st);
     if (!nr)
-        tide_answer_error(a, TIDE__ERROR_CODE__ERROR_NOT_FOUND, "there is no job %.*s",
+        tide_answer_error(a, TIDE__ERROR_CODE__ERROR_NOT_FOUND, "there is no job \"%.*s\"",
                           text.len > 255 ? 255 : (int)text.len,
                           text.len ? (const char *)text.data : "");
     return nr;
@@ -297,7 +297,8 @@ static uint64_t newest_of(struct tide_answer *a, ProtobufCBinaryData name)
     if (tide_answer_next(a, st)) round = tide_db_num(st, 0);
     sqlite3_finalize(st);
     if (!round)
-        tide_answer_error(a, TIDE__ERROR_CODE__ERROR_NOT_FOUND, "the job has no snapshot yet");
+        tide_answer_error(a, TIDE__ERROR_CODE__ERROR_NOT_FOUND, "job \"%.*s\" has no snapshot yet",
+                          name.len > 255 ? 255 : (int)name.len, (const char *)name.data);
     return round;
 }
 

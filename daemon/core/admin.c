@@ -129,7 +129,7 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
 {
     why[0] = '\0';
     if (!job || !job->durable) {
-        snprintf(why, 300, "there is no job \"%.*s\" (tidemark jobs lists them)",
+        snprintf(why, 300, "there is no job \"%.*s\"",
                  (int)(wish->job.len < 200 ? wish->job.len : 200), (const char *)wish->job.data);
         return TIDE__ERROR_CODE__ERROR_NOT_FOUND;
     }
@@ -501,7 +501,7 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
     struct job *job = job_find(c, name);
     if (!job) {
         answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND,
-                     "there is no job \"%.*s\" (tidemark jobs lists them)",
+                     "there is no job \"%.*s\"",
                      (int)(name.len < 200 ? name.len : 200), (const char *)name.data);
         return;
     }

@@ -320,7 +320,7 @@ START_TEST(savepoint_refused_S176)
     play_start(&p);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     play_savepoint(&p, 100, "k");
-    play_expect(&p, "to 100: error 1: there is no job \"job\" (tidemark jobs lists them)\n");
+    play_expect(&p, "to 100: error 1: there is no job \"job\"\n");
     play_end(&p);
 }
 END_TEST
