@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client/session_impl.h"
+#include "proto/graph_show.h"
 #include "proto/plant.h"
 
 static void broken(struct tide_session *s, const char *what, uint64_t now_us)
