@@ -18,7 +18,10 @@
 
 #include "proto/bytes.h"
 
-#define CONFIG_DEFAULT_FILE "/etc/tidemark/tidemarkd.conf"
+#ifndef TIDE_SYSCONFDIR /* the Makefile says it for the program that is installed */
+#define TIDE_SYSCONFDIR "/etc"
+#endif
+#define CONFIG_DEFAULT_FILE TIDE_SYSCONFDIR "/tidemark/tidemarkd.conf"
 #define CONFIG_KEYS_MAX 32
 #define CONFIG_FILE_MAX (1u << 20)
 #define CONFIG_SECRET_MAX 4096u

@@ -41,6 +41,7 @@ step_install() { # what is installed is enough to build the example with
     test "$(readlink "$to/usr/lib/libtidemark.so.0")" = "libtidemark.so.$(pkg-config --modversion tidemark)" || return
     make_ uninstall DESTDIR="$to" prefix=/usr >/dev/null || return
     test -z "$(find "$to" ! -type d)" || { find "$to" ! -type d; echo "left behind by uninstall"; return 1; }
+    bash tests/install.sh $root/install
 }
 step_dist() { # the archive builds where autoconf is not
     local to=$root/dist

@@ -1,6 +1,6 @@
 #!/bin/bash
-# lint.sh [FILE...] -- COMPILER-FLAGS: the formatter's check over every file that git knows, then
-# static analysis of every source file, two at a time. An empty list of files is a failure.
+# lint.sh [FILE...] -- COMPILER-FLAGS: the formatter's check over every file that git knows, the man
+# pages, then static analysis of every source file, two at a time. An empty list of files is a failure.
 set -euo pipefail
 files=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
@@ -18,6 +18,10 @@ failed=0
 for file in "${files[@]}"; do
     [ "$file" != tests/bench/floor.c ] || continue # kept as it came
     clang-format --dry-run -Werror "$file" 2>/dev/null || { echo "lint: $file: run make format"; failed=1; }
+done
+
+for page in docs/man/*.[1-8]; do
+    mandoc -Tlint -W warning "$page" || failed=1
 done
 
 # A short list that is meant to stay clean. Left out is what this code does on purpose (integer
