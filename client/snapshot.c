@@ -99,7 +99,7 @@ static void release(struct tide_snapshot *s)
 static int make_directory(struct tide_snapshot *s)
 {
     if (s->directory_exists || s->any_file) return 0;
-    if (mkdir(s->directory, 0755) == 0)
+    if (mkdir(s->directory, 0777) == 0)
         s->made_directory = true;
     else if (errno != EEXIST)
         return fail_errno(s, "make", "");
@@ -119,7 +119,7 @@ static int become_file(struct tide_snapshot *s)
     (void)tide_artifact_path(name, s->task->number, s->n_items - 1);
     int dir = open(s->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) return fail_errno(s, "open", "");
-    s->fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    s->fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     int error = errno;
     close(dir);
     errno = error;
