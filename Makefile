@@ -193,7 +193,9 @@ $B/tests/kill/worker: tests/kill/worker.c $B/libtidemark.a $B/include/tidemark.h
 $B/tests/kill/aim.so: tests/kill/aim.c config.mk
 	@mkdir -p $(@D)
 	$(call Q,CC    )$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -shared -fPIC -o $@ $< -ldl
-$B/tests/kill/run.ok: $B/tests/kill/worker $B/tests/kill/aim.so
+$B/tests/kill/recover: $B/tests/kill/recover.o $S $R $P
+	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+$B/tests/kill/run.ok: $B/tests/kill/worker $B/tests/kill/aim.so $B/tests/kill/recover
 $(FUZZ:=.ok): $B/%.ok: $B/% $$(wildcard $$*.corpus/*)
 	$(call run,$< $(wildcard $*.corpus))
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static char what[32], when[16];
@@ -58,4 +59,5 @@ WRAP(int, rename, (const char *from, const char *to), (from, to))
 WRAP(int, renameat2, (int fd, const char *from, int fd2, const char *to, unsigned flags),
      (fd, from, fd2, to, flags))
 WRAP(ssize_t, write, (int fd, const void *data, size_t n), (fd, data, n))
+WRAP(ssize_t, pwritev, (int fd, const struct iovec *v, int n, off_t to), (fd, v, n, to))
 WRAP(ssize_t, pwrite64, (int fd, const void *data, size_t n, off64_t to), (fd, data, n, to))
