@@ -65,6 +65,11 @@ int tide_checkpointing_fill(const Tide__Checkpointing *spec, Tide__Checkpointing
         if (v == 0) v = f->fallback;
         memcpy((char *)ret + f->offset, &v, sizeof v);
     }
+    if (ret->lease_ms > TIDE_LEASE_MAX_MS) {
+        (void)snprintf(why, 256, "lease_ms is %" PRIu32 ": it must be at most %u, a day",
+                       ret->lease_ms, TIDE_LEASE_MAX_MS);
+        return TIDE_EINVAL;
+    }
     if (ret->lease_ms / 3 < ret->heartbeat_ms) {
         (void)snprintf(why, 256,
                        "lease_ms is %" PRIu32 " with a heartbeat_ms of %" PRIu32

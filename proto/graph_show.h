@@ -23,6 +23,7 @@ struct tide_checkpointing_field {
     uint32_t least;    /* the lowest value but 0 */
 };
 #define TIDE_CHECKPOINTING_FIELDS 11
+#define TIDE_LEASE_MAX_MS 86400000u /* what both sides of a Join take for a lease */
 extern const struct tide_checkpointing_field tide_checkpointing_fields[TIDE_CHECKPOINTING_FIELDS];
 
 /* Fills in defaults and checks the numbers with each other; spec may be NULL (all defaults). */

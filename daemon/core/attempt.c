@@ -308,12 +308,6 @@ void attempt_restored(struct core *c, struct worker *w, const Tide__Restored *m)
     if (m->attempt != job->attempt || w->attempt != m->attempt || !job->attempt_open ||
         job->state != TIDE_JOB_RESTORING)
         return;
-    if (!ranges_ok(job, m->n_tasks, m->tasks, w)) {
-        struct session *s = map_get(&c->sessions, w->session);
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
-                     "Restored names a task of another worker");
-        return;
-    }
     uint32_t own = 0;
     for (size_t i = 0; i < m->n_tasks; i++)
         for (uint32_t t = 0; t < m->tasks[i]->count; t++)
@@ -332,10 +326,10 @@ void attempt_restore_failed(struct core *c, struct worker *w, const Tide__Restor
     uint32_t subtask = 0;
     if (m->attempt != job->attempt || w->attempt != m->attempt || !job->attempt_open) return;
     const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
-    char *why =
-        core_printf("%.*s[%u] could not restore: %.*s", op ? (int)op->uid.len : 1,
-                    op ? (const char *)op->uid.data : "?", subtask,
-                    (int)(m->reason.len < 200 ? m->reason.len : 200), (char *)m->reason.data);
+    struct tide_bytes reason = text_cut(UNPB(m->reason), 200);
+    char *why = core_printf("%.*s[%u] could not restore: %.*s", (int)op->uid.len,
+                            (const char *)op->uid.data, subtask, (int)reason.len,
+                            (const char *)reason.data);
     attempt_end(c, job, why);
     free(why);
 }

@@ -56,14 +56,13 @@ static bool same_secret(struct tide_bytes want, struct tide_bytes got)
 bool hello_check(const struct hello_config *config, struct tide_bytes frame,
                  Tide__PeerKind *ret_kind, struct tide_buf *reply, char why[static 160])
 {
-    struct tide_bytes content;
     struct tide_arena arena;
     Tide__RefusedCode code = TIDE__REFUSED_CODE__REFUSED_MALFORMED;
     Tide__PeerKind kind = TIDE__PEER_KIND__PEER_UNSPECIFIED;
     tide_arena_init(&arena, 256u << 10);
-    Tide__Hello *hello = NULL;
-    if (tide_frame_peek(frame, &content) == 1)
-        hello = tide_unpack(&arena, &tide__hello__descriptor, content, NULL);
+    /* field 1 of FromWorker and of Request alike; a Request may have more beside it */
+    const Tide__Request *m = tide_unpack(&arena, &tide__request__descriptor, frame, NULL);
+    const Tide__Hello *hello = m && m->call_case == TIDE__REQUEST__CALL_HELLO ? m->hello : NULL;
     why[0] = '\0';
     if (!hello) {
         snprintf(why, 160, "the first frame is not a Hello");

@@ -31,7 +31,7 @@
 #define OPERATIONS_QUEUED_MAX 64u
 #define OPERATIONS_REMEMBERED 64u /* that have ended, of a job; the store has all */
 #define KEYS_REMEMBERED 1000u     /* with a key, for retries; as many are loaded at the start */
-#define HOLDERS_MAX 100u /* named in an abort */
+#define HOLDERS_MAX 100u          /* named in an abort */
 #define PROGRESS_MAX 65536u
 
 /* Stops the process when a fact about our own code is wrong; never compiled out. */
@@ -48,6 +48,8 @@ void *core_grow(void *array, size_t n, size_t *cap, size_t item); /* room for n 
 char *core_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 struct tide_bytes core_copy(struct tide_bytes from); /* malloc'ed data */
 char *core_text(struct tide_bytes from);             /* malloc'ed C string */
+/* The longest beginning of at most max bytes that does not end within a character. */
+struct tide_bytes text_cut(struct tide_bytes text, size_t max);
 #define VIEW(text) tide_bytes_of(text)
 #define PB(bytes)                                                                                  \
     ((ProtobufCBinaryData){.len = (bytes).len, .data = (uint8_t *)(uintptr_t)(bytes).data})

@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
+#include "proto/graph_show.h"
 
 /* ---- the task table */
 
@@ -255,14 +256,16 @@ static bool well_formed(struct core *c, struct session *s, const Tide__Join *m)
         wrong = "worker is not a name of 1 to 255 bytes";
     else if (m->endpoint.len > 4096 || !tide_text_valid(UNPB(m->endpoint)))
         wrong = "endpoint is not a text of at most 4,096 bytes";
-    else if (m->host && m->host->boot_id.len > 255)
-        wrong = "host.boot_id is longer than 255 bytes";
+    else if (m->host && (m->host->boot_id.len > 255 || !tide_text_valid(UNPB(m->host->boot_id))))
+        wrong = "host.boot_id is not a text of at most 255 bytes";
     else if (m->n_tasks == 0)
         wrong = "it hosts no task";
     else if (m->n_open > 1024)
         wrong = "more than 1,024 open rounds";
     else if (m->token && (m->token->store_id.len != 16 || m->token->job_id.len != 16))
         wrong = "the token's store id or job id is not 16 bytes";
+    else if ((unsigned)m->phase > TIDE__WORKER_PHASE__PHASE_RUNNING)
+        wrong = "phase is none of WorkerPhase";
     if (wrong) send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "Join: %s", wrong);
     return wrong == NULL;
 }
@@ -275,8 +278,8 @@ static struct job *join_job(struct core *c, struct session *s, const Tide__Join 
     if (m->what_case == TIDE__JOIN__WHAT_FINGERPRINT) {
         if (!job)
             send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_NO_JOB,
-                         "job \"%.*s\" is not known here: join with its spec", (int)m->job.len,
-                         (char *)m->job.data);
+                         "job %s is not known here: join with its spec",
+                         tide_show(UNPB(m->job)).text);
         else if (m->fingerprint.len != 16 ||
                  memcmp(m->fingerprint.data, job->graph->fingerprint, 16) != 0) {
             send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC,
@@ -298,8 +301,8 @@ static struct job *join_job(struct core *c, struct session *s, const Tide__Join 
     }
     if (!tide_bytes_equal(graph->name, UNPB(m->job))) {
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC,
-                     "Join is for job \"%.*s\", its spec for job %.*s", (int)m->job.len,
-                     (char *)m->job.data, (int)graph->name.len, (const char *)graph->name.data);
+                     "Join is for job %s, its spec for job %s", tide_show(UNPB(m->job)).text,
+                     tide_show(graph->name).text);
         job = NULL;
     } else if (!job && c->n_jobs >= c->config.jobs_max) {
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY,
@@ -326,7 +329,7 @@ static void refuse_ended(struct core *c, struct session *s, const struct job *jo
     snprintf(text, sizeof text, "job %s is %s%s%s", job->name, tide_job_state_name(job->state),
              job->cause ? ": " : "", job->cause ? job->cause : "");
     m.code = TIDE__REFUSED_CODE__REFUSED_JOB_ENDED;
-    m.reason = PB(VIEW(text));
+    m.reason = PB(text_cut(VIEW(text), sizeof text - 8));
     m.outcome = PB(VIEW(tide_job_state_name(job->state)));
     m.snapshot = job->ended_snapshot;
     message.msg_case = TIDE__TO_WORKER__MSG_REFUSED;
@@ -361,6 +364,15 @@ static void fence(struct core *c, struct session *s, const char *reason)
     message.msg_case = TIDE__TO_WORKER__MSG_FENCED;
     message.fenced = &m;
     send_worker(c, s->id, &message);
+}
+
+/* Whose token it is, if neither this store nor this job ever gave it. */
+static const char *other_token(const struct core *c, const struct job *job, const Tide__Token *t)
+{
+    if (t && memcmp(t->store_id.data, c->store_id.b, 16) != 0)
+        return "its token is of another store";
+    if (t && memcmp(t->job_id.data, job->id.b, 16) != 0) return "its token is of another job";
+    return NULL;
 }
 
 static bool same_process(const struct worker *w, const Tide__Join *m)
@@ -543,8 +555,9 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
             job->name, job->graph->tasks);
         return;
     }
-    if (m->token && memcmp(m->token->store_id.data, c->store_id.b, 16) != 0) {
-        fence(c, s, "its token is of another store");
+    const char *other = other_token(c, job, m->token);
+    if (other) {
+        fence(c, s, other);
         s->joined = true;
         return;
     }
@@ -571,6 +584,14 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
 }
 
 /* ---- the other frames */
+
+/* "Decline" of field 7 of FromWorker; NULL: there is no such message. */
+static const char *message_name(uint32_t field)
+{
+    const ProtobufCFieldDescriptor *f =
+        protobuf_c_message_descriptor_get_field(&tide__from_worker__descriptor, field);
+    return f ? ((const ProtobufCMessageDescriptor *)f->descriptor)->short_name : NULL;
+}
 
 static void heartbeat(struct core *c, struct session *s, const Tide__Heartbeat *m)
 {
@@ -603,8 +624,8 @@ static void holder_gone(struct core *c, struct session *s, const Tide__HolderGon
 static void leave(struct core *c, struct session *s, const Tide__Leave *m)
 {
     struct worker *w = s->worker;
-    char *why = core_printf("it left: %.*s", (int)(m->reason.len < 200 ? m->reason.len : 200),
-                            (const char *)m->reason.data);
+    struct tide_bytes reason = text_cut(UNPB(m->reason), 200);
+    char *why = core_printf("it left: %.*s", (int)reason.len, (const char *)reason.data);
     if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) {
         worker_lost(c, w, why);
     } else {
@@ -616,9 +637,54 @@ static void leave(struct core *c, struct session *s, const Tide__Leave *m)
     free(why);
 }
 
+static bool is_text(ProtobufCBinaryData text)
+{
+    return tide_text_valid(UNPB(text));
+}
+
+/* A worker speaks for its own tasks alone, and in texts. What is wrong, or NULL. */
+static const char *malformed(const struct worker *w, const Tide__FromWorker *m)
+{
+    static const char task[] = "names a task of another worker",
+                      text[] = "has a reason that is not UTF-8 without NUL";
+    bool own = true, fine = true;
+    switch (m->msg_case) {
+    case TIDE__FROM_WORKER__MSG_RESTORED:
+        own = ranges_ok(w->job, m->restored->n_tasks, m->restored->tasks, w);
+        break;
+    case TIDE__FROM_WORKER__MSG_RESTORE_FAILED:
+        own = worker_hosts(w, m->restore_failed->task);
+        fine = is_text(m->restore_failed->reason);
+        break;
+    case TIDE__FROM_WORKER__MSG_DECLINE:
+        own = worker_hosts(w, m->decline->task);
+        fine = is_text(m->decline->reason);
+        break;
+    case TIDE__FROM_WORKER__MSG_BARRIER:
+        for (size_t i = 0; i < m->barrier->n_tasks; i++)
+            own = own && worker_hosts(w, m->barrier->tasks[i]->task);
+        break;
+    case TIDE__FROM_WORKER__MSG_FINISHED:
+        own = ranges_ok(w->job, m->finished->n_tasks, m->finished->tasks, w);
+        break;
+    case TIDE__FROM_WORKER__MSG_CONFIRM:
+        own = ranges_ok(w->job, m->confirm->n_tasks, m->confirm->tasks, w);
+        break;
+    case TIDE__FROM_WORKER__MSG_LEAVE: fine = is_text(m->leave->reason); break;
+    default: break;
+    }
+    return own ? fine ? NULL : text : task;
+}
+
 static void joined_frame(struct core *c, struct session *s, const Tide__FromWorker *m)
 {
     struct worker *w = s->worker;
+    const char *wrong = malformed(w, m);
+    if (wrong) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "%s %s",
+                     message_name((uint32_t)m->msg_case), wrong);
+        return;
+    }
     switch (m->msg_case) {
     case TIDE__FROM_WORKER__MSG_HEARTBEAT: heartbeat(c, s, m->heartbeat); break;
     case TIDE__FROM_WORKER__MSG_RESTORED: attempt_restored(c, w, m->restored); break;
@@ -628,24 +694,33 @@ static void joined_frame(struct core *c, struct session *s, const Tide__FromWork
     case TIDE__FROM_WORKER__MSG_DECLINE: round_decline(c, w, m->decline); break;
     case TIDE__FROM_WORKER__MSG_BARRIER: round_progress(w, m->barrier); break;
     case TIDE__FROM_WORKER__MSG_FINISHED:
-        if (!ranges_ok(w->job, m->finished->n_tasks, m->finished->tasks, w))
-            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
-                         "TaskFinished names a task of another worker");
-        else if (m->finished->attempt == w->attempt)
+        if (m->finished->attempt == w->attempt)
             round_finished(c, w, m->finished->n_tasks, m->finished->tasks);
         break;
-    case TIDE__FROM_WORKER__MSG_CONFIRM:
-        if (!ranges_ok(w->job, m->confirm->n_tasks, m->confirm->tasks, w))
-            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
-                         "Confirm names a task of another worker");
-        else
-            round_confirm(c, w, m->confirm);
-        break;
+    case TIDE__FROM_WORKER__MSG_CONFIRM: round_confirm(c, w, m->confirm); break;
     case TIDE__FROM_WORKER__MSG_HOLDER_GONE: holder_gone(c, s, m->holder_gone); break;
     case TIDE__FROM_WORKER__MSG_LEAVE: leave(c, s, m->leave); break;
     default:
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE, "%s is not for this moment",
+                     message_name((uint32_t)m->msg_case));
+    }
+}
+
+static void join_part(struct core *c, struct session *s, struct tide_bytes part)
+{
+    /* one whose attempt is over has nothing that a Join could contradict */
+    if (s->worker && s->worker->standing != STANDS_REWINDING) {
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE,
-                     "a message that is not for this moment (%d)", (int)m->msg_case);
+                     "a second Join, which is for the answer to Rewind alone");
+        return;
+    }
+    int rc = tide_joiner_add(&s->joiner, part);
+    if (rc < 0) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
+                     "Join: its parts do not make a whole: %s", tide_strerror(rc));
+    } else if (rc > 0) {
+        join(c, s, (struct tide_bytes){s->joiner.bytes.data, s->joiner.bytes.len});
+        tide_joiner_release(&s->joiner);
     }
 }
 
@@ -654,14 +729,12 @@ void worker_frame(struct core *c, struct session *s, struct tide_bytes frame)
     struct tide_bytes content;
     uint32_t field = tide_frame_peek(frame, &content);
     if (field == TIDE__FROM_WORKER__MSG_JOIN) {
-        int rc = tide_joiner_add(&s->joiner, content);
-        if (rc < 0)
-            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
-                         "Join: its parts do not make a whole: %s", tide_strerror(rc));
-        else if (rc > 0) {
-            join(c, s, (struct tide_bytes){s->joiner.bytes.data, s->joiner.bytes.len});
-            tide_joiner_release(&s->joiner);
-        }
+        join_part(c, s, content);
+        return;
+    }
+    if (field != 0 && !message_name(field)) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_UNSUPPORTED,
+                     "a message that this version does not know (field %u of FromWorker)", field);
         return;
     }
     if (field == 0) {
@@ -669,7 +742,8 @@ void worker_frame(struct core *c, struct session *s, struct tide_bytes frame)
         return;
     }
     if (!s->joined) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE, "a message before Join (%u)", field);
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE, "%s before Join",
+                     message_name(field));
         return;
     }
     if (!s->worker) return; /* lost, or its attempt is over: it has been told, and will join anew */

@@ -240,7 +240,6 @@ void round_progress(struct worker *w, const Tide__Barrier *m)
         return;
     for (size_t i = 0; i < m->n_tasks; i++) {
         const Tide__TaskProgress *p = m->tasks[i];
-        if (!worker_hosts(w, p->task)) continue;
         size_t low = 0, high = r->n_progress;
         while (low < high) {
             size_t middle = (low + high) / 2;

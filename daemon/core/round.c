@@ -578,13 +578,12 @@ void round_decline(struct core *c, struct worker *w, const Tide__Decline *m)
     struct round *r = job->round;
     uint32_t subtask;
     if (!r || r->state != ROUND_COLLECTING || m->round != r->number || m->attempt != job->attempt ||
-        w->attempt != m->attempt || w->standing != STANDS_HOLDING || !worker_hosts(w, m->task) ||
-        bits_get(&r->acked, m->task))
-        return; /* late, or none of its business: the round's fate does not hang on it */
+        w->attempt != m->attempt || w->standing != STANDS_HOLDING || bits_get(&r->acked, m->task))
+        return; /* late: the round's fate does not hang on it */
     const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
+    struct tide_bytes reason = text_cut(UNPB(m->reason), 200);
     char *why = core_printf("%.*s[%u] declined: %.*s", (int)op->uid.len, (const char *)op->uid.data,
-                            subtask, (int)(m->reason.len < 200 ? m->reason.len : 200),
-                            (char *)m->reason.data);
+                            subtask, (int)reason.len, (const char *)reason.data);
     uint64_t not_before = c->now + m->retry_after_ms * MS;
     if (not_before > job->hold_until) job->hold_until = not_before;
     round_abort(c, job, TIDE__ABORT_CODE__ABORT_DECLINED, why);

@@ -54,6 +54,7 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
         p->attempt = s->token->attempt;
         p->incarnation = s->token->incarnation;
         p->nonce = s->token->nonce;
+        memcpy(p->job_id, s->token->job_id.data, sizeof p->job_id);
         size_t owed = 0;
         for (size_t i = 0; i < s->n_tasks; i++)
             owed += s->tasks[i]->n_owed;
@@ -263,6 +264,7 @@ void play_restart(struct play *p, struct tide_catalog *catalog)
     core_free(p->core);
     p->n_commits = p->n_files = p->n_loads = p->n_sents = 0;
     p->now_us += 1000000;
+    if (catalog->n_jobs) memcpy(p->job_id, catalog->jobs[0].id.b, sizeof p->job_id);
     p->core = core_new(&config, catalog, 2);
     p->stopped = false;
     play_forget(p);
@@ -371,7 +373,7 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     join.told_complete = o->told_complete;
     if (o->attempt) {
         token.store_id = (ProtobufCBinaryData){16, p->catalog.store_id.b};
-        token.job_id = (ProtobufCBinaryData){16, p->catalog.store_id.b};
+        token.job_id = (ProtobufCBinaryData){16, p->job_id};
         token.attempt = o->attempt;
         token.incarnation = p->incarnation;
         token.nonce = p->nonce;

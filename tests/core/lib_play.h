@@ -27,8 +27,9 @@ struct play {
     uint8_t *image; /* manifest of the newest stored snapshot */
     size_t image_len;
     uint64_t attempt, incarnation, nonce; /* of the last Start */
-    uint64_t round;                       /* of the last Trigger */
-    uint64_t operation;                   /* of the last Operation */
+    uint8_t job_id[16];
+    uint64_t round;     /* of the last Trigger */
+    uint64_t operation; /* of the last Operation */
     uint64_t requests;
     bool stopped;
 };
