@@ -1,9 +1,12 @@
 /* The few lines that every use of SQLite needs. */
 #include "storage/db.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "proto/err.h"
 
@@ -86,6 +89,31 @@ int tide_db_pragma(sqlite3 *db, const char *sql, int64_t *ret)
     return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_EMPTY : end;
 }
 
+/* What SQLite would follow, or say less about. One that is not there is made. */
+static int look(const char *path, int flags, char why[static 512])
+{
+    struct stat st;
+    bool writing = (flags & SQLITE_OPEN_READWRITE) != 0;
+    if (lstat(path, &st)) {
+        if (errno == ENOENT) return 0;
+        snprintf(why, 512, "%.300s: cannot be opened: %s", path, strerror(errno));
+    } else if (S_ISLNK(st.st_mode)) {
+        snprintf(why, 512,
+                 "%.300s: is a symbolic link; its logs would lie beside it and not beside the "
+                 "database: make [daemon] data the directory that it leads to",
+                 path);
+    } else if (!S_ISREG(st.st_mode)) {
+        snprintf(why, 512, "%.300s: is not a file; move it away, or choose another [daemon] data",
+                 path);
+    } else if (access(path, writing ? R_OK | W_OK : R_OK)) {
+        snprintf(why, 512, "%.300s: cannot be %s: %s", path, writing ? "read and written" : "read",
+                 strerror(errno));
+    } else {
+        return 0;
+    }
+    return TIDE_EIO;
+}
+
 int tide_db_open(const char *directory, int flags, sqlite3 **ret, char *path, size_t path_size,
                  char why[static 512])
 {
@@ -102,7 +130,9 @@ int tide_db_open(const char *directory, int flags, sqlite3 **ret, char *path, si
         snprintf(why, 512, "the data directory's name is too long: %.300s", directory);
         return TIDE_EINVAL;
     }
-    int rc = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    int rc = look(path, flags, why);
+    if (rc) return rc;
+    rc = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
     if (!rc) rc = sqlite3_busy_timeout(db, BUSY_MS);
     if (!rc) rc = sqlite3_exec(db, settings, NULL, NULL, NULL);
     if (rc) {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "proto/err.h"
 #include "storage/alloc.h"
@@ -278,14 +279,29 @@ static void load_operations(struct loader *l, int64_t nr, struct tide_catalog_jo
 
 /* ---- the whole */
 
+/* SQLite sees that its structures are damaged, not what stands in them. */
+static void check_spec(struct loader *l, const struct tide_catalog_job *j,
+                       struct tide_bytes fingerprint)
+{
+    uint8_t digest[16];
+    char what[150];
+    XXH128_hash_t h = XXH3_128bits(j->spec.data, j->spec.len);
+    tide_set_u64(digest, h.low64);
+    tide_set_u64(digest + 8, h.high64);
+    if (l->rc || tide_bytes_equal(fingerprint, (struct tide_bytes){digest, sizeof digest})) return;
+    snprintf(what, sizeof what, "the spec of job %.*s is damaged; " TIDE_DB_ADVICE,
+             j->name.len > 48 ? 48 : (int)j->name.len, (const char *)j->name.data);
+    stop(l, TIDE_ECORRUPT, what);
+}
+
 static void load_jobs(struct loader *l)
 {
     struct tide_catalog *c = l->c;
     c->jobs = room(l, "SELECT count(*) FROM job", 0, sizeof *c->jobs, &c->n_jobs);
     sqlite3_stmt *st =
         query(l,
-              "SELECT nr, id, name, spec, cause, state, created_wall, ended_snapshot FROM job"
-              " ORDER BY nr",
+              "SELECT nr, id, name, spec, cause, state, created_wall, ended_snapshot, fingerprint"
+              " FROM job ORDER BY nr",
               0, 0);
     EACH(l, st, i, c->n_jobs)
     {
@@ -299,6 +315,7 @@ static void load_jobs(struct loader *l)
         j->state = tide_job_state_of(tide_db_bytes(st, 5));
         j->created_wall = tide_db_num(st, 6);
         j->ended_snapshot = tide_db_num(st, 7);
+        check_spec(l, j, tide_db_bytes(st, 8));
         load_attempt(l, nr, j);
         load_snapshots(l, nr, j);
         load_rounds(l, nr, j);

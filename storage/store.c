@@ -143,8 +143,21 @@ static int settle_file(struct tide_store *s, bool fresh, char why[static 512])
     return TIDE_EIO;
 }
 
+/* SQLite's words in one line, without its heading. */
+static void put_words(char *out, size_t size, struct tide_bytes said)
+{
+    static const char heading[] = "*** in database main ***\n";
+    size_t skip = said.len > sizeof heading && !memcmp(said.data, heading, sizeof heading - 1)
+                      ? sizeof heading - 1
+                      : 0;
+    snprintf(out, size, "%.*s", (int)(said.len - skip), (const char *)said.data + skip);
+    for (char *p = out; *p; p++)
+        if (*p == '\n') *p = ' ';
+}
+
 static int first_row(struct tide_store *s, const char *sql, const char *good, char why[static 512])
 {
+    char words[101] = "";
     sqlite3_stmt *st;
     int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
     if (rc) return failed(s, rc, "cannot be checked", why);
@@ -152,9 +165,10 @@ static int first_row(struct tide_store *s, const char *sql, const char *good, ch
     struct tide_bytes said = rc == SQLITE_ROW ? tide_db_bytes(st, 0) : (struct tide_bytes){0};
     bool fine = rc == SQLITE_DONE ||
                 (rc == SQLITE_ROW && good && tide_bytes_equal(said, tide_bytes_of(good)));
-    if (rc == SQLITE_ROW && !fine)
-        snprintf(why, 512, "%.250s: is damaged (%.*s); " TIDE_DB_ADVICE, s->path,
-                 said.len > 100 ? 100 : (int)said.len, (const char *)said.data);
+    if (rc == SQLITE_ROW && !fine) {
+        put_words(words, sizeof words, said);
+        snprintf(why, 512, "%.250s: is damaged (%s); " TIDE_DB_ADVICE, s->path, words);
+    }
     int end = sqlite3_finalize(st);
     if (rc != SQLITE_ROW && end) return failed(s, end, "cannot be checked", why);
     return fine ? 0 : TIDE_ECORRUPT;
@@ -169,7 +183,11 @@ static int check(struct tide_store *s, char why[static 512])
      * a large store must be back before its workers' grace is over. */
     if (pages * PAGE > CHECK_ALL) return first_row(s, "PRAGMA quick_check(1)", "ok", why);
     rc = first_row(s, "PRAGMA integrity_check(1)", "ok", why);
-    return rc ? rc : first_row(s, "PRAGMA foreign_key_check", NULL, why);
+    return rc ? rc
+              : first_row(s,
+                          "SELECT 'a row of ' || \"table\" || ' refers to one that is not there'"
+                          " FROM pragma_foreign_key_check",
+                          NULL, why);
 }
 
 /* ---- opening */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "proto/common.pb-c.h"
 
@@ -78,9 +79,14 @@ static struct tide_record *add(struct tide_commit *c, enum tide_record_type type
 void add_job(struct tide_commit *c, tide_id job, const char *name)
 {
     struct tide_record *r = add(c, TIDE_REC_JOB, job);
+    uint8_t fingerprint[16];
+    XXH128_hash_t h = XXH3_128bits("spec", 4);
+    tide_set_u64(fingerprint, h.low64);
+    tide_set_u64(fingerprint + 8, h.high64);
     r->job_new.name = tide_commit_bytes(c, tide_bytes_of(name));
     r->job_new.spec = tide_bytes_of("spec");
-    r->job_new.fingerprint = tide_bytes_of("0123456789abcdef");
+    r->job_new.fingerprint =
+        tide_commit_bytes(c, (struct tide_bytes){fingerprint, sizeof fingerprint});
     r->job_new.created_wall = WALL;
 }
 
