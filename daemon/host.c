@@ -550,6 +550,12 @@ static int open_store(struct host *h, struct tide_catalog **ret, char why[static
     int rc = tide_store_open(&o, &h->store, text);
     if (rc == 0) rc = tide_store_load(h->store, ret, text);
     if (rc) return fail(rc, why, "%s", *text ? text : tide_strerror(rc));
+    rc = core_check_catalog(*ret, text);
+    if (rc)
+        return fail(rc, why,
+                    "%s/tidemark.db: is damaged: %s; restore it from a backup, or move it away to "
+                    "start with an empty store",
+                    h->config->data, text);
     h->store_id = (*ret)->store_id;
     h->incarnation = (*ret)->incarnation;
     h->nonce = (*ret)->nonce;
