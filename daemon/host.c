@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,8 +45,10 @@
 #define DRAIN_US 2000000u /* for last words at the end */
 #define LANES_WAIT_US 2000000u
 #define LANE_ROOTS 16
-#define QUIET_TURNS_MAX 16    /* turns with input that EV_TIMER waits at most */
-#define DESCRIPTORS_SPARE 128 /* beside the connections */
+#define QUIET_TURNS_MAX 16      /* turns with input that EV_TIMER waits at most */
+#define DESCRIPTORS_SPARE 128   /* beside the connections */
+#define CHURN ((size_t)1 << 20) /* bytes that came and went: time to give memory back ... */
+#define TRIM_MS 500u            /* ... once nothing large has come for so long */
 
 struct pending {
     struct pending *next;
@@ -71,6 +74,7 @@ struct host {
     uv_check_t check;
     uv_idle_t hurry; /* keeps the loop from sleeping while EV_TIMER is due */
     uv_poll_t timer;
+    uv_timer_t trim;
     uv_async_t ask;
     uv_signal_t signals[3];
     struct watchdog watchdog;
@@ -89,6 +93,7 @@ struct host {
     struct lag lag;
     uint64_t started_wall;
     uint64_t resident, resident_at_ms;
+    size_t churned; /* bytes of frames and commits since memory was last given back */
     uint64_t asker; /* the session whose WaitOperation is being fed; 0: none */
     bool unknown;   /* ... and the core does not know the operation */
 };
@@ -98,6 +103,34 @@ static _Noreturn void die(const char *why)
 {
     log_line(LEVEL_ERROR, "stopping at once: %s", why);
     _exit(1);
+}
+
+/* ---- memory
+ *
+ * What a round collects is freed when it is stored, and wanted again by the next one: memory that
+ * goes back to the system in between costs a page fault for every 4 KiB, more than the acks in it.
+ * So the allocator keeps it, and gives it back when no round has come for a while. */
+
+static void memory_keep(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    (void)mallopt(M_TOP_PAD, 1 << 20);
+    (void)mallopt(M_ARENA_MAX, 2); /* the loop's, and one for all threads */
+}
+
+static void on_trim(uv_timer_t *timer)
+{
+    struct host *h = timer->data;
+    h->churned = 0;
+    (void)malloc_trim(0);
+}
+
+static void memory_churn(struct host *h, size_t bytes)
+{
+    h->churned += bytes;
+    if (h->churned >= CHURN && bytes >= CHURN / 256 && h->handles_made)
+        (void)uv_timer_start(&h->trim, on_trim, TRIM_MS, 0);
 }
 
 /* ---- the door */
@@ -142,6 +175,7 @@ static void carry_out(struct host *h, struct action *a)
     switch (a->type) {
     case ACT_SEND:
         if (kept_back(h, a)) break;
+        memory_churn(h, a->blob->len);
         server_send(h->server, a->sessions, a->n_sessions, a->blob, a->tell, a->tag);
         break;
     case ACT_CLOSE: server_finish(h->server, a->sessions[0], "closed by the coordinator"); break;
@@ -325,6 +359,8 @@ static void on_stored(void *user, struct tide_commit *list)
     while (list) {
         struct tide_commit *c = list;
         list = c->next;
+        for (uint32_t i = 0; i < c->n_chunks; i++)
+            memory_churn(h, c->chunks[i].len);
         if (c->awaited)
             host_feed(
                 h, &(struct event){
@@ -476,6 +512,7 @@ static void close_all(struct host *h)
     uv_close((uv_handle_t *)&h->check, NULL);
     uv_close((uv_handle_t *)&h->hurry, NULL);
     uv_close((uv_handle_t *)&h->timer, NULL);
+    uv_close((uv_handle_t *)&h->trim, NULL);
     uv_close((uv_handle_t *)&h->ask, NULL);
     watchdog_close(&h->watchdog);
     for (size_t i = 0; h->with_signals && i < 3; i++)
@@ -665,11 +702,13 @@ static int open_handles(struct host *h, char why[static CONFIG_WHY])
     h->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     if (h->timer_fd < 0)
         return fail(TIDE_EIO, why, "no timer from the system: %s", strerror(errno));
-    h->prepare.data = h->check.data = h->hurry.data = h->timer.data = h->ask.data = h;
+    h->prepare.data = h->check.data = h->hurry.data = h->timer.data = h->trim.data = h->ask.data =
+        h;
     if (uv_prepare_init(&h->loop, &h->prepare) || uv_check_init(&h->loop, &h->check) ||
         uv_idle_init(&h->loop, &h->hurry) || uv_poll_init(&h->loop, &h->timer, h->timer_fd) ||
-        uv_async_init(&h->loop, &h->ask, on_ask) || uv_prepare_start(&h->prepare, on_prepare) ||
-        uv_check_start(&h->check, on_check) || uv_poll_start(&h->timer, UV_READABLE, on_alarm))
+        uv_timer_init(&h->loop, &h->trim) || uv_async_init(&h->loop, &h->ask, on_ask) ||
+        uv_prepare_start(&h->prepare, on_prepare) || uv_check_start(&h->check, on_check) ||
+        uv_poll_start(&h->timer, UV_READABLE, on_alarm))
         die("the event loop could not be set up");
     for (size_t i = 0; h->with_signals && i < 3; i++) {
         h->signals[i].data = h;
@@ -773,6 +812,7 @@ static int begin(struct host *h, char why[static CONFIG_WHY])
 int host_open(const struct config *config, bool signals, struct host **ret,
               char why[static CONFIG_WHY])
 {
+    memory_keep();
     struct host *h = must_alloc(sizeof *h);
     h->config = config;
     h->with_signals = signals;
