@@ -6,6 +6,7 @@
  * round is timed as in floor.c: from the first trigger handed to the kernel to the last complete
  * read by the workers' process. Printed are medians over the pairs of each run's median and 99th
  * percentile. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -40,7 +41,8 @@ static struct {
 
 struct figures { /* us; medians over the pairs */
     double p50, p99, floor_p50, floor_p99, phase[PHASES], floor_phase[PHASES];
-    double rss, rss_idle; /* bytes per task */
+    double rss, rss_idle;         /* bytes per task */
+    double cpu_loop, cpu_threads; /* a round */
 };
 
 /* ---- numbers */
@@ -144,6 +146,31 @@ static void memory_peak_reset(pid_t pid)
     if (!f || fputs("5", f) < 0 || fclose(f) != 0) die("%s: %s", path, strerror(errno));
 }
 
+/* CPU time in ns, of the loop's thread and of the others; better than the clock on a busy machine.
+ */
+struct cpu {
+    double loop, others;
+};
+
+static struct cpu cpu_time(pid_t pid)
+{
+    struct cpu cpu = {0};
+    char path[300], line[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *threads = opendir(path);
+    if (!threads) die("%s: %s", path, strerror(errno));
+    for (const struct dirent *e; (e = readdir(threads));) {
+        snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", (int)pid, e->d_name);
+        FILE *f = *e->d_name == '.' ? NULL : fopen(path, "r");
+        if (!f) continue; /* a thread that has just ended */
+        bool loop = strtol(e->d_name, NULL, 10) == pid;
+        if (fgets(line, sizeof line, f)) *(loop ? &cpu.loop : &cpu.others) += strtod(line, NULL);
+        fclose(f);
+    }
+    closedir(threads);
+    return cpu;
+}
+
 /* ---- runs */
 
 static uint32_t rounds_of(struct size s)
@@ -197,21 +224,30 @@ static void run_daemon(struct size s, struct peers *p, double ret[2], double pha
 
 static struct figures measure(struct size s)
 {
-    double p50[4][PAIRS_MAX], phase[2][PHASES][PAIRS_MAX];
+    double p50[4][PAIRS_MAX], phase[2][PHASES][PAIRS_MAX], cpu[2][PAIRS_MAX];
     struct figures f = {0};
     running = (struct daemon){0};
     daemon_start(&running);
     double before = memory(running.pid, "VmRSS:");
     struct peers *p = peers_open(running.port, s.connections, s.tasks, options.batch);
+    nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* what the join took is given back */
     memory_peak_reset(running.pid);
     for (uint32_t i = 0; i < options.pairs; i++) {
         double floor_run[2] = {0}, run[2] = {0}, floor_phases[PHASES] = {0}, phases[PHASES];
         run_floor(s, &running, floor_run, floor_phases);
         peers_heartbeat(p);
+        struct cpu from = cpu_time(running.pid);
         run_daemon(s, p, run, phases);
+        struct cpu upto = cpu_time(running.pid);
+        double rounds = rounds_of(s) + WARMUP + 1;
+        cpu[0][i] = (upto.loop - from.loop) / rounds / 1e3;
+        cpu[1][i] = (upto.others - from.others) / rounds / 1e3;
         if (options.verbose)
-            fprintf(stderr, "%u/%u pair %u: floor %.0f (p99 %.0f), daemon %.0f (p99 %.0f)\n",
-                    s.connections, s.tasks, i + 1, floor_run[0], floor_run[1], run[0], run[1]);
+            fprintf(stderr,
+                    "%u/%u pair %u: floor %.0f (p99 %.0f), daemon %.0f (p99 %.0f), CPU a round "
+                    "%.0f loop, %.0f threads\n",
+                    s.connections, s.tasks, i + 1, floor_run[0], floor_run[1], run[0], run[1],
+                    cpu[0][i], cpu[1][i]);
         p50[0][i] = run[0], p50[1][i] = run[1], p50[2][i] = floor_run[0], p50[3][i] = floor_run[1];
         for (int k = 0; k < PHASES; k++)
             phase[0][k][i] = phases[k], phase[1][k][i] = floor_phases[k];
@@ -225,6 +261,8 @@ static struct figures measure(struct size s)
     f.p99 = part(p50[1], options.pairs, 0.5);
     f.floor_p50 = part(p50[2], options.pairs, 0.5);
     f.floor_p99 = part(p50[3], options.pairs, 0.5);
+    f.cpu_loop = part(cpu[0], options.pairs, 0.5);
+    f.cpu_threads = part(cpu[1], options.pairs, 0.5);
     for (int k = 0; k < PHASES; k++) {
         f.phase[k] = part(phase[0][k], options.pairs, 0.5);
         f.floor_phase[k] = part(phase[1][k], options.pairs, 0.5);
@@ -236,22 +274,24 @@ static struct figures measure(struct size s)
 
 static void print_head(void)
 {
-    printf("%u pairs of runs, floor and daemon in turn; times in us, medians over the runs\n\n"
-           "| connections, tasks | round p50 | p99 | floor p50 | p99 | ratio | of p99 |"
-           " trigger | acks | commit | notify | bytes per task, round | idle |\n"
-           "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
-           options.pairs);
+    printf(
+        "%u pairs of runs, floor and daemon in turn; times in us, medians over the runs\n\n"
+        "| connections, tasks | round p50 | p99 | floor p50 | p99 | ratio | of p99 |"
+        " trigger | acks | commit | notify | CPU loop | threads | bytes per task, round | idle |\n"
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        options.pairs);
 }
 
 static void print_row(struct size s, const struct figures *f)
 {
     printf("| %u, %u | %.0f | %.0f | %.0f | %.0f | %.2f | %.2f | %.0f | %.0f | %.0f | %.0f | %.0f "
-           "| %.0f |\n",
+           "| %.0f | %.0f | %.0f |\n",
            s.connections, s.tasks, f->p50, f->p99, f->floor_p50, f->floor_p99,
            f->p50 / f->floor_p50, f->p99 / f->floor_p99, f->phase[TRIGGER], f->phase[ACKS],
-           f->phase[COMMIT], f->phase[NOTIFY], f->rss, f->rss_idle);
-    printf("| its floor | | | | | | | %.0f | %.0f | %.0f | %.0f | | |\n", f->floor_phase[TRIGGER],
-           f->floor_phase[ACKS], f->floor_phase[COMMIT], f->floor_phase[NOTIFY]);
+           f->phase[COMMIT], f->phase[NOTIFY], f->cpu_loop, f->cpu_threads, f->rss, f->rss_idle);
+    printf("| its floor | | | | | | | %.0f | %.0f | %.0f | %.0f | | | | |\n",
+           f->floor_phase[TRIGGER], f->floor_phase[ACKS], f->floor_phase[COMMIT],
+           f->floor_phase[NOTIFY]);
     fflush(stdout);
 }
 
@@ -265,12 +305,14 @@ static void write_json(const struct figures *figures)
         fprintf(f,
                 "    {\"connections\": %u, \"tasks\": %u, \"p50_us\": %.1f, \"p99_us\": %.1f, "
                 "\"floor_p50_us\": %.1f, \"floor_p99_us\": %.1f, \"ratio\": %.3f, "
+                "\"cpu_loop_us\": %.1f, \"cpu_threads_us\": %.1f, "
                 "\"rss_bytes_per_task\": %.1f, \"rss_bytes_per_task_idle\": %.1f, "
                 "\"phases_us\": {\"trigger\": %.1f, \"acks\": %.1f, \"commit\": %.1f, \"notify\": "
                 "%.1f}}%s\n",
                 sizes[i].connections, sizes[i].tasks, g->p50, g->p99, g->floor_p50, g->floor_p99,
-                g->p50 / g->floor_p50, g->rss, g->rss_idle, g->phase[TRIGGER], g->phase[ACKS],
-                g->phase[COMMIT], g->phase[NOTIFY], i + 1 < n_sizes ? "," : "");
+                g->p50 / g->floor_p50, g->cpu_loop, g->cpu_threads, g->rss, g->rss_idle,
+                g->phase[TRIGGER], g->phase[ACKS], g->phase[COMMIT], g->phase[NOTIFY],
+                i + 1 < n_sizes ? "," : "");
     }
     fprintf(f, "  ]\n}\n");
     if (fclose(f) != 0) die("%s: %s", options.json, strerror(errno));
