@@ -190,8 +190,8 @@ int tide_apply_prepare(struct tide_store *s, char why[static 512])
         int rc = sqlite3_prepare_v3(s->db, queries[q].sql, -1, SQLITE_PREPARE_PERSISTENT,
                                     &s->statements[q], NULL);
         if (rc) {
-            snprintf(why, 512, "%.250s: its tables are not those of this version: %.100s%s", s->path,
-                     sqlite3_errmsg(s->db), rc == SQLITE_ERROR ? "; " TIDE_DB_ADVICE : "");
+            snprintf(why, 512, "%.250s: its tables are not those of this version: %.100s%s",
+                     s->path, sqlite3_errmsg(s->db), rc == SQLITE_ERROR ? "; " TIDE_DB_ADVICE : "");
             return rc == SQLITE_ERROR ? SQLITE_CORRUPT : rc;
         }
     }
