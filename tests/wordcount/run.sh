@@ -23,7 +23,7 @@ while IFS= read -r line; do
     'yes```')
         inside=''
         snippets=$((snippets + 1))
-        [[ $(<"$file") == *"$block"* ]] || fail "docs/guide.md shows this, which is not in $file: $block"
+        [[ $(<"$file")$'\n' == *"$block"* ]] || fail "docs/guide.md shows this, which is not in $file: $block"
         ;;
     yes*) block+=$line$'\n' ;;
     esac
