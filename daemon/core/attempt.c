@@ -326,7 +326,7 @@ void attempt_restore_failed(struct core *c, struct worker *w, const Tide__Restor
     uint32_t subtask = 0;
     if (m->attempt != job->attempt || w->attempt != m->attempt || !job->attempt_open) return;
     const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
-    struct tide_bytes reason = text_cut(UNPB(m->reason), 200);
+    struct tide_bytes reason = core_text_cut(UNPB(m->reason), 200);
     char *why = core_printf("%.*s[%u] could not restore: %.*s", (int)op->uid.len,
                             (const char *)op->uid.data, subtask, (int)reason.len,
                             (const char *)reason.data);

@@ -49,7 +49,7 @@ char *core_printf(const char *format, ...) __attribute__((format(printf, 1, 2)))
 struct tide_bytes core_copy(struct tide_bytes from); /* malloc'ed data */
 char *core_text(struct tide_bytes from);             /* malloc'ed C string */
 /* The longest beginning of at most max bytes that does not end within a character. */
-struct tide_bytes text_cut(struct tide_bytes text, size_t max);
+struct tide_bytes core_text_cut(struct tide_bytes text, size_t max);
 #define VIEW(text) tide_bytes_of(text)
 #define PB(bytes)                                                                                  \
     ((ProtobufCBinaryData){.len = (bytes).len, .data = (uint8_t *)(uintptr_t)(bytes).data})

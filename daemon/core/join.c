@@ -329,7 +329,7 @@ static void refuse_ended(struct core *c, struct session *s, const struct job *jo
     snprintf(text, sizeof text, "job %s is %s%s%s", job->name, tide_job_state_name(job->state),
              job->cause ? ": " : "", job->cause ? job->cause : "");
     m.code = TIDE__REFUSED_CODE__REFUSED_JOB_ENDED;
-    m.reason = PB(text_cut(VIEW(text), sizeof text - 8));
+    m.reason = PB(core_text_cut(VIEW(text), sizeof text - 8));
     m.outcome = PB(VIEW(tide_job_state_name(job->state)));
     m.snapshot = job->ended_snapshot;
     message.msg_case = TIDE__TO_WORKER__MSG_REFUSED;
@@ -624,7 +624,7 @@ static void holder_gone(struct core *c, struct session *s, const Tide__HolderGon
 static void leave(struct core *c, struct session *s, const Tide__Leave *m)
 {
     struct worker *w = s->worker;
-    struct tide_bytes reason = text_cut(UNPB(m->reason), 200);
+    struct tide_bytes reason = core_text_cut(UNPB(m->reason), 200);
     char *why = core_printf("it left: %.*s", (int)reason.len, (const char *)reason.data);
     if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) {
         worker_lost(c, w, why);

@@ -581,7 +581,7 @@ void round_decline(struct core *c, struct worker *w, const Tide__Decline *m)
         w->attempt != m->attempt || w->standing != STANDS_HOLDING || bits_get(&r->acked, m->task))
         return; /* late: the round's fate does not hang on it */
     const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
-    struct tide_bytes reason = text_cut(UNPB(m->reason), 200);
+    struct tide_bytes reason = core_text_cut(UNPB(m->reason), 200);
     char *why = core_printf("%.*s[%u] declined: %.*s", (int)op->uid.len, (const char *)op->uid.data,
                             subtask, (int)reason.len, (const char *)reason.data);
     uint64_t not_before = c->now + m->retry_after_ms * MS;

@@ -60,7 +60,7 @@ char *core_text(struct tide_bytes from)
     return text;
 }
 
-struct tide_bytes text_cut(struct tide_bytes text, size_t max)
+struct tide_bytes core_text_cut(struct tide_bytes text, size_t max)
 {
     if (text.len <= max) return text;
     while (max > 0 && (text.data[max] & 0xc0) == 0x80)
@@ -384,7 +384,7 @@ void send_refused(struct core *c, struct session *s, Tide__RefusedCode code, con
 
     Tide__Refused refused = TIDE__REFUSED__INIT;
     refused.code = code;
-    refused.reason = PB(text_cut(VIEW(text), sizeof text - 8)); /* snprintf cuts anywhere */
+    refused.reason = PB(core_text_cut(VIEW(text), sizeof text - 8)); /* snprintf cuts anywhere */
     if (s->kind == TIDE__PEER_KIND__PEER_ADMIN) {
         Tide__Response response = TIDE__RESPONSE__INIT;
         response.result_case = TIDE__RESPONSE__RESULT_REFUSED;
