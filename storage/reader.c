@@ -192,10 +192,12 @@ static uint64_t find_job(struct tide_answer *a, ProtobufCBinaryData name)
         a, "SELECT nr FROM job WHERE name = ?1 OR id = ?2 ORDER BY name = ?1 DESC", values, 2);
     if (tide_answer_next(a, st)) nr = tide_db_num(st, 0);
     sqlite3_finalize(st);
+    /* the answer holds texts alone, and a name has at most 255 bytes */
+    if (text.len == 0 || text.len > 255 || !tide_text_valid(text))
+        text = tide_bytes_of(text.len ? "?" : "");
     if (!nr)
         tide_answer_error(a, TIDE__ERROR_CODE__ERROR_NOT_FOUND, "there is no job \"%.*s\"",
-                          text.len > 255 ? 255 : (int)text.len,
-                          text.len ? (const char *)text.data : "");
+                          (int)text.len, (const char *)text.data);
     return nr;
 }
 

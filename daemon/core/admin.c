@@ -43,6 +43,13 @@ static void answer_error(struct core *c, uint64_t session, uint64_t request, Tid
     answer(c, session, request, &response);
 }
 
+/* A name or path from a request, as it can stand in an answer: any bytes may have come. */
+static struct tide_bytes sayable(struct tide_bytes text)
+{
+    struct tide_bytes cut = core_text_cut(text, 200);
+    return tide_text_valid(cut) ? cut : VIEW("?");
+}
+
 /* ---- operations */
 
 static struct job *operation_job(struct core *c, uint64_t id, struct operation **ret)
@@ -127,10 +134,10 @@ struct wish { /* what an admin asks for */
 static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const struct job *job,
                                   char why[static 300])
 {
+    struct tide_bytes name = sayable(wish->job), target = sayable(wish->target);
     why[0] = '\0';
     if (!job || !job->durable) {
-        snprintf(why, 300, "there is no job \"%.*s\"",
-                 (int)(wish->job.len < 200 ? wish->job.len : 200), (const char *)wish->job.data);
+        snprintf(why, 300, "there is no job \"%.*s\"", (int)name.len, (const char *)name.data);
         return TIDE__ERROR_CODE__ERROR_NOT_FOUND;
     }
     if (wish->key.len > 64 || wish->label.len > 255 || wish->who.len > 255 ||
@@ -142,9 +149,8 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
     if (wish->target.len && wish->target.data[0] != '/') {
-        snprintf(why, 300, "the target \"%.*s\" is not an absolute path",
-                 (int)(wish->target.len < 200 ? wish->target.len : 200),
-                 (const char *)wish->target.data);
+        snprintf(why, 300, "the target \"%.*s\" is not an absolute path", (int)target.len,
+                 (const char *)target.data);
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
     size_t root = strlen(c->config.state_root);
@@ -500,9 +506,9 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
 {
     struct job *job = job_find(c, name);
     if (!job) {
+        name = sayable(name);
         answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND,
-                     "there is no job \"%.*s\"",
-                     (int)(name.len < 200 ? name.len : 200), (const char *)name.data);
+                     "there is no job \"%.*s\"", (int)name.len, (const char *)name.data);
         return;
     }
     Tide__JobDetail m = TIDE__JOB_DETAIL__INIT;
