@@ -13,7 +13,8 @@
  * - the flush fails    -> nobody knows what a crash will leave: the store stops
  * - a gap, or entries of another store -> the database was replaced by another one: refused at
  * start
- * - an entry is damaged -> it ends the chain; if another one follows, that is a gap */
+ * - an entry is damaged -> it ends the chain, as one that was never finished does; if another one
+ *   that is needed stands behind it, refused at start */
 #include "storage/journal.h"
 
 #include <errno.h>
@@ -284,6 +285,31 @@ static int first_of(struct file *f, uint64_t *ret)
     return rc;
 }
 
+/* Whether an entry above the last one that was taken stands behind the end of a chain. */
+static int look_behind(struct tide_journal *j, const struct file *f, uint64_t above,
+                       char why[static 512])
+{
+    struct tide_buf image;
+    struct entry e;
+    struct file at = *f;
+    int rc = 0;
+    bool needed = false;
+    tide_buf_init(&image, (size_t)FILE_MOST);
+    for (at.last = 0; !rc && !needed && at.end < at.size; at.end += BLOCK)
+        needed = next_entry(&at, &image, &e, &rc) && e.sequence > above &&
+                 memcmp(e.store, j->store.b, sizeof e.store) == 0;
+    tide_buf_release(&image);
+    if (rc)
+        snprintf(why, 512, "%.300s: cannot be read: %s", f->path,
+                 rc == TIDE_ENOMEM ? "out of memory" : strerror(errno));
+    if (rc || !needed) return rc;
+    snprintf(why, 512,
+             "%.150s: is damaged %" PRIu64 " bytes from its start, and entry %" PRIu64
+             " behind that is needed" NOT_OURS,
+             f->path, f->end, e.sequence);
+    return TIDE_ECORRUPT;
+}
+
 int tide_journal_replay(struct tide_journal *j, tide_id store, uint64_t above,
                         tide_journal_take *take, void *user, char why[static 512])
 {
@@ -299,7 +325,10 @@ int tide_journal_replay(struct tide_journal *j, tide_id store, uint64_t above,
     }
     int older = first[0] <= first[1] ? 0 : 1;
     int rc = replay_file(j, &j->files[older], &above, take, user, why);
-    return rc ? rc : replay_file(j, &j->files[!older], &above, take, user, why);
+    if (!rc) rc = replay_file(j, &j->files[!older], &above, take, user, why);
+    for (int i = 0; i < 2 && !rc; i++)
+        rc = look_behind(j, &j->files[i], above, why);
+    return rc;
 }
 
 /* ---- appending */

@@ -147,7 +147,7 @@ class Job:
 
     STAGES = ("source", "splitter", "counter", "sink")
 
-    def __init__(self, case, daemon, interval=100, rate=400000, words=60000, grace=3000, lease=2000):
+    def __init__(self, case, daemon, interval=100, rate=20000, words=60000, grace=3000, lease=2000):
         self.case, self.address = case, "127.0.0.1:%d" % daemon.port
         self.input, self.parts = case.path("input"), case.path("parts")
         os.makedirs(self.parts, exist_ok=True)
@@ -271,7 +271,8 @@ class Case(unittest.TestCase):
         def enough():
             completed = [r["round"] for r in self.rounds() if r["state"] == "complete" and r["round"] > above]
             return len(completed) >= n and max(completed)
-        return wait_for("%d checkpoints" % n, enough)
+        return wait_for(lambda: "%d checkpoints; the job: %s; the daemon:\n%s" %
+                        (n, self.job(), self.daemon.log()[-2000:]), enough)
 
     # ---- the store, while no daemon has it
 

@@ -200,6 +200,101 @@ class Logs(b.Case):
         self.nothing_was_lost(newest)
 
 
+class Journal(b.Case):
+    """The database is behind its journal: a copy of it from before is put back alone."""
+    SECONDS = 6
+
+    def setUp(self):
+        super().setUp()
+        self.start()
+        self.work = b.Job(self, self.daemon)
+        self.wait_checkpoints(2)
+        with sqlite3.connect(self.database()) as db, sqlite3.connect(self.path("old.db")) as copy:
+            db.backup(copy)
+            self.applied = copy.execute("SELECT applied FROM store").fetchone()[0]
+        db.close(), copy.close()
+        self.newest = self.wait_checkpoints(4, above=self.wait_checkpoints())
+        self.daemon.kill()
+        for name in os.listdir(self.data):
+            if name.startswith("tidemark.db"):
+                os.unlink(os.path.join(self.data, name))
+        shutil.copy(self.path("old.db"), self.database())
+        self.journal = os.path.join(self.data, "journal.0")
+
+    def entries(self):
+        """Where each entry of the journal begins, by its number."""
+        image, at, found = b.read(self.journal), 0, {}
+        while image[at:at + 8] == b"TIDEJRNL":
+            number, records, bulk = struct.unpack("<QQQ", image[at + 32:at + 56])
+            if found and number != max(found) + 1:
+                break
+            found[number] = at
+            at += (72 + records + bulk + 4095) // 4096 * 4096
+        return found
+
+    def test_the_journal_has_what_the_copy_has_not(self):
+        self.start()
+        kept = [s["snapshot"] for s in self.snapshots() if s["state"] == "retained"]
+        self.assertGreaterEqual(max(kept), self.newest)
+        self.wait_checkpoints(2, above=max(kept))
+        self.work.finish()
+
+    def test_damage_in_the_middle_of_what_is_needed(self):
+        """What stands behind it was told, and must not be dropped without a word."""
+        entries = self.entries()
+        self.assertGreater(max(entries), self.applied + 3)
+        for number in (self.applied + 1, self.applied + 2, max(entries) - 1):
+            for offset in (0, 9, 20, 33, 41, 60, 75, 100):
+                with self.subTest("byte %d of entry %d of %d" % (offset, number, max(entries))):
+                    b.flip(self.journal, entries[number] + offset)
+                    self.refuses_to_start("tidemarkd: %s: is damaged %d bytes from its start, and entry %d behind that is "
+                                          "needed; put back" % (self.journal, entries[number], number + 1), port=self.daemon.port)
+                    b.flip(self.journal, entries[number] + offset)
+        self.test_the_journal_has_what_the_copy_has_not()
+
+    def test_damage_before_what_is_needed(self):
+        entries = self.entries()
+        self.assertIn(self.applied - 1, entries)
+        b.flip(self.journal, entries[self.applied - 1] + 75)
+        self.refuses_to_start("tidemarkd: " + self.journal + ": is damaged ", port=self.daemon.port)
+
+    def test_the_last_entry_is_torn(self):
+        """Nobody can tell it from one that was never finished; who was told of it says so."""
+        entries = self.entries()
+        b.flip(self.journal, entries[max(entries)] + 75)
+        self.start()
+        self.work.finish() if self.goes_on() else self.assertIn("put back", self.job()["cause"])
+
+    def goes_on(self):
+        return b.wait_for("the job's decision", lambda: self.job()["state"] in ("RUNNING", "HELD") and
+                          self.job()["state"]) == "RUNNING"
+
+    def test_the_journal_of_another_store(self):
+        for name in os.listdir(self.data):
+            if name.startswith("tidemark.db"):
+                os.unlink(os.path.join(self.data, name))
+        self.refuses_to_start("tidemarkd: " + self.journal + ": holds commits of another store than tidemark.db; "
+                              "put back the tidemark.db that belongs to it, or move journal.0 and journal.1 away",
+                              port=self.daemon.port)
+
+    def test_the_journal_is_gone(self):
+        os.unlink(self.journal)
+        os.unlink(os.path.join(self.data, "journal.1"))
+        self.start()
+        b.wait_for("the job to be held", lambda: self.job()["state"] == "HELD")
+        self.assertIn("an old copy of the database may have been put back", self.job()["cause"])
+
+    def test_the_journal_is_no_file(self):
+        os.unlink(self.journal)
+        os.mkdir(self.journal)
+        self.refuses_to_start("tidemarkd: " + self.journal + ": ", "directory", port=self.daemon.port)
+
+    def test_the_journal_may_not_be_read(self):
+        os.chmod(self.journal, 0)
+        self.refuses_to_start("tidemarkd: " + self.journal + ": cannot be opened: Permission denied",
+                              port=self.daemon.port, prefix=b.NO_OVERRIDE)
+
+
 class PutBack(b.Case):
     """An old copy of the database is put back under workers that know more."""
     SECONDS = 6

@@ -283,8 +283,9 @@ START_TEST(what_does_not_belong_together_is_refused)
 }
 END_TEST
 
-/* Whatever byte is changed, cut or torn: what is read is what was stored, up to some entry. */
-START_TEST(damage_ends_the_chain)
+/* Whatever byte is changed or torn: what is read is what was stored, up to some entry, and never
+ * less than somebody was told: behind an entry that was never finished there is none. */
+START_TEST(damage_is_the_end_or_is_refused)
 {
     open_store();
     add_rounds(1, 6, 5);
@@ -304,9 +305,13 @@ START_TEST(damage_ends_the_chain)
         ck_assert_int_eq(pread(fd, &byte, 1, at), 1);
         byte ^= (uint8_t)(1 << i % 8);
         ck_assert_int_eq(pwrite(fd, &byte, 1, at), 1);
-        if (i % 3 == 0) ck_assert_int_eq(ftruncate(fd, at), 0);
+        bool torn = i % 3 == 0;
+        if (torn) ck_assert_int_eq(ftruncate(fd, at), 0);
         close(fd);
-        copy_has(entry);
+        if (torn || entry == 5)
+            copy_has(entry);
+        else
+            copy_is_refused(TIDE_ECORRUPT, "behind that is needed");
         shell("rm -rf %s%s", kept, "");
     }
     shell("rm -rf %s.old%s", kept, "");
@@ -320,7 +325,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, the_database_catches_up);
     tcase_add_test(tc, the_files_take_turns);
     tcase_add_test(tc, what_does_not_belong_together_is_refused);
-    tcase_add_test(tc, damage_ends_the_chain);
+    tcase_add_test(tc, damage_is_the_end_or_is_refused);
 }
 
 int main(void)
