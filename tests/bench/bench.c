@@ -5,10 +5,8 @@
  * `reuse`, a run of the daemon, and so on, so that whatever else the machine does falls on both. A
  * round is timed as in floor.c: from the first trigger handed to the kernel to the last complete
  * read by the workers' process. Printed are medians over the pairs of each run's median and 99th
- * percentile. */
-#include <dirent.h>
+ * percentile. With --idle it measures what the daemon costs while nothing happens: idle.c. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -16,11 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/bench/daemon.h"
+#include "tests/bench/idle.h"
 #include "tests/bench/peers.h"
 
 enum { SIZES_MAX = 16, PAIRS_MAX = 100, WARMUP = 3 };
@@ -36,7 +34,7 @@ static unsigned n_sizes = 5;
 static struct {
     const char *daemon, *floor, *json;
     uint32_t pairs, rounds, batch;
-    bool verbose;
+    bool verbose, idle;
 } options = {.json = "bench.json", .pairs = 5, .batch = 1000};
 
 struct figures { /* us; medians over the pairs */
@@ -58,117 +56,6 @@ static double part(double *values, size_t n, double of)
     qsort(values, n, sizeof *values, ascending);
     size_t at = (size_t)((double)n * of);
     return values[at < n ? at : n - 1];
-}
-
-/* ---- the daemon */
-
-struct daemon {
-    pid_t pid;
-    char directory[256];
-    uint16_t port;
-};
-
-static struct daemon running;
-
-static void daemon_remove(void)
-{
-    char command[300];
-    if (running.pid > 0) {
-        kill(running.pid, SIGTERM);
-        waitpid(running.pid, NULL, 0);
-    }
-    running.pid = 0;
-    if (running.directory[0] == '\0') return;
-    snprintf(command, sizeof command, "rm -rf '%s'", running.directory);
-    if (system(command) != 0) fprintf(stderr, "bench: cannot remove %s\n", running.directory);
-    running.directory[0] = '\0';
-}
-
-static void stopped(int signal_number)
-{
-    (void)signal_number;
-    if (running.pid > 0) kill(running.pid, SIGKILL);
-    _exit(1);
-}
-
-static void daemon_start(struct daemon *d)
-{
-    char file[300], port[16] = "", conf[300];
-    snprintf(d->directory, sizeof d->directory, "%s.XXXXXX", options.json);
-    if (!mkdtemp(d->directory)) die("%s: %s", d->directory, strerror(errno));
-    char *absolute = realpath(d->directory, NULL);
-    if (!absolute || strlen(absolute) >= sizeof d->directory)
-        die("%s: path too long", d->directory);
-    strcpy(d->directory, absolute);
-    free(absolute);
-    snprintf(conf, sizeof conf, "%s/conf", d->directory);
-    FILE *f = fopen(conf, "w");
-    if (!f) die("%s: %s", conf, strerror(errno));
-    fprintf(f, "[daemon]\nlisten = 127.0.0.1:0\ndata = %s/data\nlog-level = warn\n", d->directory);
-    fclose(f);
-
-    d->pid = fork();
-    if (d->pid < 0) die("fork: %s", strerror(errno));
-    if (d->pid == 0) {
-        execl(options.daemon, options.daemon, "--config", conf, (char *)NULL);
-        die("%s: %s", options.daemon, strerror(errno));
-    }
-    snprintf(file, sizeof file, "%s/data/port", d->directory);
-    for (int i = 0; i < 1000 && d->port == 0; i++) {
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-        if (waitpid(d->pid, NULL, WNOHANG) != 0) die("the daemon has ended at its start");
-        f = fopen(file, "r");
-        if (f && fgets(port, sizeof port, f)) d->port = (uint16_t)strtoul(port, NULL, 10);
-        if (f) fclose(f);
-    }
-    if (d->port == 0) die("the daemon names no port in %s", file);
-}
-
-/* A line such as "VmRSS:  1234 kB" of /proc/<pid>/status, in bytes. */
-static double memory(pid_t pid, const char *key)
-{
-    char path[64], line[256];
-    double kib = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *f = fopen(path, "r");
-    if (!f) die("%s: %s", path, strerror(errno));
-    while (fgets(line, sizeof line, f))
-        if (strncmp(line, key, strlen(key)) == 0) kib = strtod(line + strlen(key), NULL);
-    fclose(f);
-    return kib * 1024;
-}
-
-static void memory_peak_reset(pid_t pid)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/clear_refs", (int)pid);
-    FILE *f = fopen(path, "w");
-    if (!f || fputs("5", f) < 0 || fclose(f) != 0) die("%s: %s", path, strerror(errno));
-}
-
-/* CPU time in ns, of the loop's thread and of the others; better than the clock on a busy machine.
- */
-struct cpu {
-    double loop, others;
-};
-
-static struct cpu cpu_time(pid_t pid)
-{
-    struct cpu cpu = {0};
-    char path[300], line[64] = "";
-    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
-    DIR *threads = opendir(path);
-    if (!threads) die("%s: %s", path, strerror(errno));
-    for (const struct dirent *e; (e = readdir(threads));) {
-        snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", (int)pid, e->d_name);
-        FILE *f = *e->d_name == '.' ? NULL : fopen(path, "r");
-        if (!f) continue; /* a thread that has just ended */
-        bool loop = strtol(e->d_name, NULL, 10) == pid;
-        if (fgets(line, sizeof line, f)) *(loop ? &cpu.loop : &cpu.others) += strtod(line, NULL);
-        fclose(f);
-    }
-    closedir(threads);
-    return cpu;
 }
 
 /* ---- runs */
@@ -226,19 +113,18 @@ static struct figures measure(struct size s)
 {
     double p50[4][PAIRS_MAX], phase[2][PHASES][PAIRS_MAX], cpu[2][PAIRS_MAX];
     struct figures f = {0};
-    running = (struct daemon){0};
-    daemon_start(&running);
-    double before = memory(running.pid, "VmRSS:");
-    struct peers *p = peers_open(running.port, s.connections, s.tasks, options.batch);
+    const struct daemon *d = daemon_start(options.daemon, options.json);
+    double before = daemon_memory("VmRSS:");
+    struct peers *p = peers_open(d->port, s.connections, s.tasks, options.batch, 0);
     nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* what the join took is given back */
-    memory_peak_reset(running.pid);
+    daemon_memory_peak_reset();
     for (uint32_t i = 0; i < options.pairs; i++) {
         double floor_run[2] = {0}, run[2] = {0}, floor_phases[PHASES] = {0}, phases[PHASES];
-        run_floor(s, &running, floor_run, floor_phases);
+        run_floor(s, d, floor_run, floor_phases);
         peers_heartbeat(p);
-        struct cpu from = cpu_time(running.pid);
+        struct cpu from = daemon_cpu();
         run_daemon(s, p, run, phases);
-        struct cpu upto = cpu_time(running.pid);
+        struct cpu upto = daemon_cpu();
         double rounds = rounds_of(s) + WARMUP + 1;
         cpu[0][i] = (upto.loop - from.loop) / rounds / 1e3;
         cpu[1][i] = (upto.others - from.others) / rounds / 1e3;
@@ -252,9 +138,9 @@ static struct figures measure(struct size s)
         for (int k = 0; k < PHASES; k++)
             phase[0][k][i] = phases[k], phase[1][k][i] = floor_phases[k];
     }
-    f.rss = (memory(running.pid, "VmHWM:") - before) / s.tasks;
+    f.rss = (daemon_memory("VmHWM:") - before) / s.tasks;
     nanosleep(&(struct timespec){.tv_sec = 2}, NULL); /* what is written behind is written */
-    f.rss_idle = (memory(running.pid, "VmRSS:") - before) / s.tasks;
+    f.rss_idle = (daemon_memory("VmRSS:") - before) / s.tasks;
     peers_close(p);
     daemon_remove();
     f.p50 = part(p50[0], options.pairs, 0.5);
@@ -325,7 +211,8 @@ static void usage(int code)
     fprintf(
         code ? stderr : stdout,
         "usage: bench --daemon PATH --floor PATH [--json FILE] [--sizes W/N,W/N...] [--pairs N]\n"
-        "             [--rounds N] [--batch ACKS] [--verbose]\n");
+        "             [--rounds N] [--batch ACKS] [--verbose]\n"
+        "       bench --idle --daemon PATH [--json FILE]\n");
     exit(code);
 }
 
@@ -356,12 +243,17 @@ static void parse_sizes(char *list)
 
 static void parse(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"daemon", required_argument, NULL, 'd'}, {"floor", required_argument, NULL, 'f'},
-        {"json", required_argument, NULL, 'j'},   {"sizes", required_argument, NULL, 's'},
-        {"pairs", required_argument, NULL, 'p'},  {"rounds", required_argument, NULL, 'r'},
-        {"batch", required_argument, NULL, 'b'},  {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"daemon", required_argument, NULL, 'd'},
+                                          {"floor", required_argument, NULL, 'f'},
+                                          {"json", required_argument, NULL, 'j'},
+                                          {"sizes", required_argument, NULL, 's'},
+                                          {"pairs", required_argument, NULL, 'p'},
+                                          {"rounds", required_argument, NULL, 'r'},
+                                          {"batch", required_argument, NULL, 'b'},
+                                          {"verbose", no_argument, NULL, 'v'},
+                                          {"idle", no_argument, NULL, 'i'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "h", names, NULL)) != -1;) {
         switch (c) {
         case 'd': options.daemon = optarg; break;
@@ -372,11 +264,19 @@ static void parse(int argc, char **argv)
         case 'r': options.rounds = number(optarg, 100000); break;
         case 'b': options.batch = number(optarg, 100000); break;
         case 'v': options.verbose = true; break;
+        case 'i': options.idle = true; break;
         case 'h': usage(0); break;
         default: usage(2);
         }
     }
-    if (!options.daemon || !options.floor || optind != argc) usage(2);
+    if (!options.daemon || (!options.floor && !options.idle) || optind != argc) usage(2);
+}
+
+static void stopped(int signal_number)
+{
+    (void)signal_number;
+    daemon_kill();
+    _exit(1);
 }
 
 int main(int argc, char **argv)
@@ -390,6 +290,10 @@ int main(int argc, char **argv)
     signal(SIGTERM, stopped);
     signal(SIGPIPE, SIG_IGN);
     atexit(daemon_remove);
+    if (options.idle) {
+        idle_measure(options.daemon, options.json);
+        return 0;
+    }
     print_head();
     for (unsigned i = 0; i < n_sizes; i++) {
         figures[i] = measure(sizes[i]);

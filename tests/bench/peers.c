@@ -43,8 +43,9 @@ struct peer {
 };
 
 struct peers {
-    uint32_t n, tasks;
-    struct peer *peer; /* n workers, then the admin */
+    uint32_t n, tasks, interval_ms;
+    struct peer *peer; /* n workers, then the admin; or admins alone, then n is 0 */
+    uint32_t n_admins, welcomed;
     int epoll;
     uint8_t *receive;
     struct tide_arena arena;
@@ -195,6 +196,7 @@ static void send_join(struct peers *p, const struct peer *w)
     op.uid = text("task");
     op.parallelism = p->tasks;
     Tide__Checkpointing rules = TIDE__CHECKPOINTING__INIT;
+    rules.interval_ms = p->interval_ms;
     rules.heartbeat_ms = HEARTBEAT_MS;
     rules.lease_ms = LEASE_MS;
     Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
@@ -358,6 +360,7 @@ static void on_response(struct peers *p, struct tide_bytes frame)
 {
     const Tide__Response *m = must_unpack(p, &tide__response__descriptor, frame);
     switch (m->result_case) {
+    case TIDE__RESPONSE__RESULT_WELCOME: p->welcomed++; break;
     case TIDE__RESPONSE__RESULT_ERROR:
         die("the daemon answers: %.*s", (int)m->error->text.len, (const char *)m->error->text.data);
     case TIDE__RESPONSE__RESULT_REFUSED:
@@ -369,13 +372,12 @@ static void on_response(struct peers *p, struct tide_bytes frame)
     p->answered++;
 }
 
-/* Takes what has arrived, waiting at most so long for something. */
-static void hear(struct peers *p, int timeout_ms)
+/* Takes what has arrived, waiting at most so long for something; false: nothing has. */
+static bool hear(struct peers *p, int timeout_ms)
 {
     struct epoll_event events[EVENTS];
     int n = epoll_wait(p->epoll, events, EVENTS, timeout_ms);
     if (n < 0 && errno != EINTR) die("epoll_wait: %s", strerror(errno));
-    if (n == 0 && timeout_ms > 0) die("the daemon says nothing for %d s", timeout_ms / 1000);
     for (int e = 0; e < n; e++) {
         struct peer *w = &p->peer[events[e].data.u32];
         ssize_t k = recv(w->fd, p->receive, RECEIVE, MSG_DONTWAIT);
@@ -384,7 +386,7 @@ static void hear(struct peers *p, int timeout_ms)
         struct tide_bytes in = {p->receive, (size_t)k}, frame;
         enum tide_frame_next next;
         while ((next = tide_decoder_next(&w->decoder, &in, &frame)) == TIDE_FRAME_READY) {
-            if (w == &p->peer[p->n])
+            if (w >= &p->peer[p->n])
                 on_response(p, frame);
             else
                 on_worker_frame(p, w, frame);
@@ -392,6 +394,12 @@ static void hear(struct peers *p, int timeout_ms)
         }
         if (next != TIDE_FRAME_MORE) die("a frame of the daemon is too long");
     }
+    return n > 0;
+}
+
+static void must_hear(struct peers *p)
+{
+    if (!hear(p, PATIENCE_MS)) die("the daemon says nothing for %d s", PATIENCE_MS / 1000);
 }
 
 /* ---- birth */
@@ -442,16 +450,35 @@ static void connect_peer(struct peers *p, uint32_t i, uint16_t port)
     send_hello(p, w->fd, i < p->n ? TIDE__PEER_KIND__PEER_WORKER : TIDE__PEER_KIND__PEER_ADMIN);
 }
 
-struct peers *peers_open(uint16_t port, uint32_t connections, uint32_t tasks, uint32_t batch)
+static struct peers *make(uint32_t workers, uint32_t admins)
 {
     struct peers *p = must_alloc(1, sizeof *p);
-    p->n = connections;
-    p->tasks = tasks;
-    p->peer = must_alloc(connections + 1, sizeof *p->peer);
+    p->n = workers;
+    p->n_admins = admins;
+    p->peer = must_alloc(workers + admins, sizeof *p->peer);
     p->epoll = epoll_create1(EPOLL_CLOEXEC);
     p->receive = must_alloc(RECEIVE, 1);
     tide_arena_init(&p->arena, (size_t)64 << 20);
     tide_buf_init(&p->out, TIDE_PARTS_MAX);
+    return p;
+}
+
+struct peers *peers_admins(uint16_t port, uint32_t n)
+{
+    struct peers *p = make(0, n);
+    for (uint32_t i = 0; i < n; i++)
+        connect_peer(p, i, port);
+    while (p->welcomed < n)
+        must_hear(p);
+    return p;
+}
+
+struct peers *peers_open(uint16_t port, uint32_t connections, uint32_t tasks, uint32_t batch,
+                         uint32_t interval_ms)
+{
+    struct peers *p = make(connections, 1);
+    p->tasks = tasks;
+    p->interval_ms = interval_ms;
     for (uint32_t i = 0; i < connections; i++) {
         struct peer *w = &p->peer[i];
         w->first = (uint32_t)((uint64_t)tasks * i / connections);
@@ -461,11 +488,36 @@ struct peers *peers_open(uint16_t port, uint32_t connections, uint32_t tasks, ui
     for (uint32_t i = 0; i <= connections; i++)
         connect_peer(p, i, port);
     while (p->running < p->n)
-        hear(p, PATIENCE_MS);
+        must_hear(p);
     return p;
 }
 
 /* ---- rounds */
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint32_t peers_serve(struct peers *p, uint32_t seconds)
+{
+    uint64_t begun = now_ms(), end = begun + (uint64_t)seconds * 1000, beat = begun;
+    uint32_t rounds = 0;
+    for (uint64_t now = begun; now < end; now = now_ms()) {
+        if (now >= beat) {
+            peers_heartbeat(p);
+            beat += p->interval_ms ? 2000 : HEARTBEAT_MS;
+        }
+        (void)hear(p, (int)((beat < end ? beat : end) - now) + 1);
+        if (p->completes < p->n) continue;
+        p->completes = 0;
+        send_confirms(p);
+        rounds++;
+    }
+    return rounds;
+}
 
 static void request(struct peers *p, Tide__Request *m)
 {
@@ -473,7 +525,7 @@ static void request(struct peers *p, Tide__Request *m)
     uint32_t want = p->answered + 1;
     send_message(p, p->peer[p->n].fd, &m->base);
     while (p->answered < want)
-        hear(p, PATIENCE_MS);
+        must_hear(p);
 }
 
 static void one_round(struct peers *p)
@@ -487,7 +539,7 @@ static void one_round(struct peers *p)
     p->completes = 0;
     request(p, &m);
     while (p->completes < p->n)
-        hear(p, PATIENCE_MS);
+        must_hear(p);
     send_confirms(p);
 }
 
@@ -525,7 +577,7 @@ void peers_rounds(struct peers *p, uint32_t n, struct round_times *times)
 
 void peers_close(struct peers *p)
 {
-    for (uint32_t i = 0; i <= p->n; i++) {
+    for (uint32_t i = 0; i < p->n + p->n_admins; i++) {
         struct peer *w = &p->peer[i];
         close(w->fd);
         tide_decoder_release(&w->decoder);

@@ -15,8 +15,13 @@ struct round_times { /* us */
     uint64_t trigger, acks, commit, notify;
 };
 
-/* Connects, joins, restores and waits for Run. batch: acks per frame. */
-struct peers *peers_open(uint16_t port, uint32_t connections, uint32_t tasks, uint32_t batch);
+/* Connects, joins, restores and waits for Run. batch: acks per frame. interval_ms: of the job's
+ * checkpoints; 0: only those that are ordered. */
+struct peers *peers_open(uint16_t port, uint32_t connections, uint32_t tasks, uint32_t batch,
+                         uint32_t interval_ms);
+struct peers *peers_admins(uint16_t port, uint32_t n); /* welcomed, and then silent */
+/* Answers what comes for so long; returns how many rounds were complete. */
+uint32_t peers_serve(struct peers *p, uint32_t seconds);
 /* n rounds, each started when the one before is complete and confirmed; then asks the daemon when
  * each began and how long its phases took. */
 void peers_rounds(struct peers *p, uint32_t n, struct round_times *times);
