@@ -309,7 +309,7 @@ static void print_row(const struct table *t, FILE *out, const char *const *cells
                       const size_t *width)
 {
     size_t last = t->n_columns - 1;
-    while (last && width[last] == HIDDEN)
+    while (last && (width[last] == HIDDEN || !*cells[last]))
         last--;
     for (size_t c = 0; c <= last; c++)
         if (width[c] != HIDDEN)

@@ -51,12 +51,11 @@ free_port() {
 
 # Runs a page's blocks; what they say goes to $home/NAME.said. Whatever is left over is killed with
 # the session that it is in.
-follow() { # name
-    local port
-    port=$(free_port)
+follow() { # name [port]
+    local port=${2:-$(free_port)}
     {
         echo "make() { case \"\$*\" in install*) ;; *) return 1 ;; esac; }"
-        blocks "docs/$1.md" | sed "s/\\b7460\\b/$port/g"
+        blocks "docs/$1.md" | sed "s/\\b7460\\b/$port/g; s/\\b7461\\b/$(free_port)/g"
     } >"$home/$1.sh"
     env -i HOME="$home" PATH="$PATH" LC_ALL=C TIDEMARK_CONNECT="127.0.0.1:$port" ${ASAN_OPTIONS:+ASAN_OPTIONS="$ASAN_OPTIONS"} \
         setsid bash -e -u -x "$home/$1.sh" >"$home/$1.said" 2>&1 </dev/null &
@@ -84,6 +83,38 @@ else
     said guide '^tally  FINISHED        2 '
     said guide 'tally/savepoint-[0-9a-f]{6}-[0-9]+-[0-9]+$'
     grep -q 'tally: from byte [1-9]' "$home/guide.said" || fail "docs/guide.md: nothing was restored"
+
+    # The job that the operations are done beside; while hold-workers is there it stays down.
+    seq 1 1000000 >"$home/numbers"
+    port=$(free_port)
+    cat >"$home/worker.sh" <<'END'
+tally=
+trap 'kill $tally; exit' TERM
+while :; do
+    if [ ! -e "$HOME/hold-workers" ]; then
+        "$HOME/tally/tally" "$HOME/numbers" "$HOME/total" 2>>"$HOME/tally.log" &
+        tally=$!
+    fi
+    while kill -0 $tally; do
+        [ ! -e "$HOME/hold-workers" ] || kill -9 $tally
+        sleep 0.1
+    done
+    sleep 0.1
+done
+END
+    env -i HOME="$home" PATH="$PATH" TIDEMARK_CONNECT="127.0.0.1:$port" LD_LIBRARY_PATH="$home/tidemark/lib" \
+        bash "$home/worker.sh" 2>"$home/worker.said" &
+    worker=$!
+    follow operations $port
+    kill $worker && wait $worker
+    said operations '^Daemon          tidemarkd '
+    said operations '^\+ ?tidemark status --connect 127.0.0.1:[0-9]+ --secret-file secret$'
+    said operations '^tally\|RUNNING\|[0-9]+$'
+    said operations '^snapshot [0-9]+ is good: '
+    said operations '^tally  RUNNING        2 '
+    said operations 'warn .*worker tally-0 is lost: its process is gone from its host$'
+    said operations '^Loop lag '
+    if grep -q HELD "$home/operations.said"; then fail "docs/operations.md: the job is held"; fi
 fi
 
 [ "$failures" = 0 ]
