@@ -122,7 +122,7 @@ class Witness:
 
     # ---- the store, as a daemon has left it
 
-    def judge(self, db, state_root):
+    def judge(self, db):
         """Everything that was told is there; nothing was issued twice. Returns the newest complete round."""
         rows = db.execute("SELECT number, nonce FROM incarnation ORDER BY number").fetchall()
         rows.pop()  # that of recover.c
@@ -140,14 +140,14 @@ class Witness:
         for number in self.aborted:
             must(number not in rounds or rounds[number][3] != "complete", "round %d was told aborted, and is complete",
                  number)
-        self.judge_snapshots(db, rounds, state_root)
+        self.judge_snapshots(db, rounds)
         attempts = db.execute("SELECT number, ended_wall FROM attempt").fetchall()
         must(not self.quiet or attempts == [(1, None)], "the attempt has not gone on: %s", attempts)
         operations = [r[0] for r in db.execute("SELECT id FROM operation")]
         must(not set(operations) & set(rounds), "an operation and a round have the same number")
         return max((n for n, r in rounds.items() if r[3] == "complete"), default=0)
 
-    def judge_snapshots(self, db, rounds, state_root):
+    def judge_snapshots(self, db, rounds):
         snapshots = {s[0]: s for s in db.execute("SELECT round, kind, state, owner, directory FROM snapshot")}
         complete = sorted((n for n, r in rounds.items() if r[3] == "complete"), reverse=True)
         must(complete == sorted(snapshots, reverse=True), "complete rounds and snapshots differ")
@@ -161,9 +161,9 @@ class Witness:
                 must(kind == "checkpoint", "savepoint %d is %s", number, state)
                 must(newer >= RETAINED, "checkpoint %d is %s, with %d newer ones", number, state, newer)
             elif kind == "checkpoint":
+                files = os.listdir(directory) if os.path.isdir(directory) else []
                 for i in range(WORKERS):
-                    must(any(f.startswith("t%d-" % i) for f in os.listdir(directory)), "%s has nothing of keeper %d",
-                         directory, i)
+                    must(any(f.startswith("t%d-" % i) for f in files), "%s has nothing of keeper %d", directory, i)
             newer += kind == "checkpoint"
         for number, directory in self.savepoints.items():
             must(os.path.exists(directory + "/_metadata"), "savepoint %d has lost its _metadata", number)
@@ -292,7 +292,7 @@ class Run:
         self.pump(0.002)
         self.read()
         db = self.copy_store()
-        newest = self.witness.judge(db, self.data + "/state")
+        newest = self.witness.judge(db)
         deleting = db.execute("SELECT count(*) FROM snapshot WHERE state = 'deleting'").fetchone()[0]
         db.close()
         return newest, deleting
@@ -410,7 +410,7 @@ class Run:
         self.witness.quiet = False
         self.read()
         db = self.copy_store()
-        self.witness.judge(db, self.data + "/state")
+        self.witness.judge(db)
         must(db.execute("PRAGMA integrity_check").fetchone() == ("ok",), "the database is damaged")
         states = dict(db.execute("SELECT state, count(*) FROM round GROUP BY state"))
         db.close()
@@ -440,6 +440,8 @@ class Run:
             if p and p.poll() is None:
                 p.kill()
                 p.wait()
+        for _, out, _ in self.commands:
+            out.close()
         self.lines.close()
         self.log.close()
 
