@@ -27,7 +27,8 @@ int tide_files_metadata_read(const char *directory, struct tide_buf *ret, char w
 int tide_files_delete_round(const char *directory, char why[static 256]);
 /* Removes an attempt's directory if it is empty; fine if it is missing or not empty. */
 int tide_files_delete_attempt(const char *directory, char why[static 256]);
-/* Reads every artifact of the manifest below directory and compares size and digest. `stop` is
+/* Reads every artifact of the manifest below directory and compares size and digest, and in that of
+ * a savepoint `_metadata` with the image: a problem of task 0 with that path. `stop` is
  * polled: true ends it with TIDE_ECLOSED. *ret is malloc'ed by protobuf-c. */
 int tide_files_verify(const char *directory, struct tide_bytes image, const volatile int *stop,
                       Tide__VerifyResult **ret, char why[static 256]);

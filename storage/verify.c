@@ -146,6 +146,33 @@ static void verify_ack(struct verify *v, const struct tide_ack_view *ack)
     }
 }
 
+/* The copy of the manifest that a savepoint has in its directory. */
+static void verify_metadata(struct verify *v, const char *directory, struct tide_bytes image)
+{
+    const struct tide_bytes path = tide_bytes_of(TIDE_METADATA);
+    struct tide_buf have = {0};
+    struct tide_manifest m;
+    char why[256];
+    /* A byte more than it should have tells that it is too long. */
+    tide_buf_init(&have, image.len + 1);
+    int rc = tide_files_metadata_read(directory, &have, why);
+    if (rc == TIDE_ENOMEM) {
+        v->rc = rc;
+    } else if (rc == TIDE_ENOTFOUND) {
+        problem(v, 0, path, "missing");
+    } else if (rc == TIDE_ETOOBIG) {
+        problem(v, 0, path, "longer than the %zu bytes that were written", image.len);
+    } else if (rc) {
+        problem(v, 0, path, "%.150s", why);
+    } else if (!tide_bytes_equal(image, (struct tide_bytes){have.data, have.len})) {
+        rc = tide_manifest_open(&m, (struct tide_bytes){have.data, have.len}, why);
+        if (!rc) tide_manifest_close(&m);
+        problem(v, 0, path, "%.150s", rc ? why : "is another snapshot's");
+    }
+    v->result->bytes += have.len;
+    tide_buf_release(&have);
+}
+
 int tide_files_verify(const char *directory, struct tide_bytes image, const volatile int *stop,
                       Tide__VerifyResult **ret, char why[static 256])
 {
@@ -169,6 +196,8 @@ int tide_files_verify(const char *directory, struct tide_bytes image, const vola
     } else if (!v.rc) {
         while (!v.rc && tide_manifest_next(&m, &walk, &ack))
             verify_ack(&v, &ack);
+        if (!v.rc && m.head->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT)
+            verify_metadata(&v, directory, image);
         if (v.rc)
             snprintf(why, 256, "%.180s: verification ended early: %s", directory,
                      tide_strerror(v.rc));

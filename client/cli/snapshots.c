@@ -1,6 +1,7 @@
 /* `snapshots`, `snapshot show`, `snapshot verify` and `lineage`. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/cli/cli.h"
 
@@ -312,7 +313,8 @@ int snapshot_verify(struct cli *c)
     for (size_t i = 0; i < v->n_problems && !c->options.json; i++) {
         char *path = text_clean(v->problems[i]->path),
              *problem = text_clean(v->problems[i]->problem);
-        printf("task %u: %s%s%s\n", v->problems[i]->task, path, *path ? ": " : "", problem);
+        if (strcmp(path, "_metadata") != 0) printf("task %u: ", v->problems[i]->task);
+        printf("%s%s%s\n", path, *path ? ": " : "", problem);
         free(path);
         free(problem);
     }

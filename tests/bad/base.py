@@ -55,7 +55,7 @@ def read(path):
 
 def write(path, data, mode=0o644):
     with open(path, "wb") as f:
-        f.write(data if isinstance(data, bytes) else data.encode())
+        f.write(data.encode() if isinstance(data, str) else data)
     os.chmod(path, mode)
 
 
@@ -147,13 +147,13 @@ class Job:
 
     STAGES = ("source", "splitter", "counter", "sink")
 
-    def __init__(self, case, daemon, interval=100, rate=20000, words=60000, grace=3000, lease=2000):
+    def __init__(self, case, daemon, interval=100, rate=400000, words=30000, grace=3000, lease=2000):
         self.case, self.address = case, "127.0.0.1:%d" % daemon.port
         self.input, self.parts = case.path("input"), case.path("parts")
         os.makedirs(self.parts, exist_ok=True)
         if not os.path.exists(self.input):
-            # enough different words that a counter's state is a file and not a few inline bytes
-            write(self.input, "\n".join("w" + letters(i * 7919 % 5003) for i in range(words)) + "\n")
+            # words so long and so many that the counter's state soon is a file, and no inline bytes
+            write(self.input, "\n".join("w" * 200 + letters(i * 7919 % 5003) for i in range(words)) + "\n")
         self.options = ["--connect", self.address, "--interval", str(interval), "--deadline", "3000", "--lease",
                         str(lease), "--heartbeat", "200", "--grace", str(grace), "--sources", "1", "--splitters",
                         "1", "--counters", "1", "--input", self.input, "--parts", self.parts, "--rate", str(rate)]
