@@ -410,6 +410,35 @@ START_TEST(idle_cost)
 }
 END_TEST
 
+static uint64_t lag_max_us(int fd)
+{
+    uint64_t turns = 0;
+    Tide__Response *m = admin_status(fd);
+    for (size_t i = 0; i < m->status->n_loop_lag; i++)
+        turns += m->status->loop_lag[i]->count;
+    ck_assert_uint_gt(turns, 0);
+    uint64_t most = m->status->loop_lag_max_us;
+    tide__response__free_unpacked(m, NULL);
+    return most;
+}
+
+/* A loop that stood still while an alarm was due, here that of the next round, shows it. */
+START_TEST(the_lag_counts_from_when_an_alarm_was_due)
+{
+    (void)script_begin(&w);
+    (void)script_round(&w);
+    int fd = admin_connect(port_of(data));
+    uint64_t before = lag_max_us(fd);
+    child_kill(&daemon_, SIGSTOP);
+    (void)usleep(100000u + 1000000u + (useconds_t)before);
+    child_kill(&daemon_, SIGCONT);
+    (void)script_round(&w);
+    ck_assert_uint_ge(lag_max_us(fd), before + 900000u);
+    (void)close(fd);
+    daemon_stop();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("daemon");
@@ -428,6 +457,7 @@ int main(void)
     tcase_add_test(t, a_savepoint);
     tcase_add_test(t, lists_and_verification);
     tcase_add_test(t, idle_cost);
+    tcase_add_test(t, the_lag_counts_from_when_an_alarm_was_due);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
