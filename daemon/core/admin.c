@@ -257,8 +257,8 @@ void admin_operation_stored(struct core *c, struct job *job, uint64_t operation,
         return;
     }
     op->durable = true;
+    trigger_pump(c, job); /* first: the answer need not delay the round */
     operation_changed(c, op);
-    trigger_pump(c, job);
 }
 
 /* ---- waiting */

@@ -240,8 +240,8 @@ START_TEST(savepoint_S95)
     play_savepoint(&p, 100, "k");
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
-    play_expect(&p, "to 100: operation savepoint queued\ncommit: round-begin "
-                    "operation=running\nmkdir savepoint-c15c02-1000-2\n");
+    play_expect(&p, "commit: round-begin operation=running\nmkdir savepoint-c15c02-1000-2\n"
+                    "to 100: operation savepoint running\n");
     play_filed(&p, 0);
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: trigger savepoint 2\n");
