@@ -14,8 +14,14 @@
  * - it does not close after the last word                       -> close when the linger is over
  * - more connections or more partial frames than allowed        -> refused as busy
  *
+ * - it says more than others        -> its turn is over: what it says waits in the kernel
+ *
  * A session stands in at most one of three lists, each with one limit for all in it and therefore
- * in order of time; one timer looks at their heads. An idle session owns no buffer and no timer. */
+ * in order of time; one timer looks at their heads. An idle session owns no buffer and no timer.
+ *
+ * Turns: a small frame costs as much to answer as 10 KiB of acks cost to read, so both count. Who
+ * speaks in small frames is read in small pieces, and is not read again in a turn of the loop in
+ * which its share is used up; the loop asks again in the next. */
 #include "daemon/session.h"
 
 #include <inttypes.h>
@@ -29,6 +35,11 @@
 #include "proto/worker.pb-c.h"
 
 #define READ_BYTES (64u << 10)
+#define READ_SMALL 4096u /* of a worker that last said small things */
+#define READ_ADMIN 1024u /* of an admin, and of who has not said yet what it is */
+#define FRAME_SMALL 256u
+/* Of a session in one turn, frames and KiB together; what was read is heard out. */
+#define TURN_SHARE 512u
 #define LINGER_US 3000000u
 #define BACKLOG 4096
 #define SLOT_BITS 20
@@ -51,7 +62,10 @@ struct session {
     uint64_t since_us; /* in its list */
     size_t large;      /* queued bytes of blobs over half the limit */
     uint32_t held;     /* what it is charged for its partial frame */
+    uint32_t turn;     /* of the loop, in which it was last read */
+    uint16_t share;    /* used up in that turn */
     uint8_t state, list, kind;
+    bool small; /* what it said last */
     bool doomed, told, shut, hard, heard;
 };
 
@@ -85,7 +99,9 @@ struct server {
     uv_tcp_t listener;
     uv_timer_t sweep;
     uv_idle_t soon; /* active while somebody is doomed */
+    uv_prepare_t turns;
     uv_timer_t drain;
+    uint32_t turn;
     unsigned handles;
     bool draining, closed;
     struct slot *slots;
@@ -548,15 +564,19 @@ static void session_feed(struct session *s, struct tide_bytes in)
 {
     struct tide_bytes frame;
     enum tide_frame_next got = TIDE_FRAME_READY;
+    size_t bytes = in.len, frames = 0;
     char why[80];
     while (got == TIDE_FRAME_READY && (s->state == HELLO || s->state == OPEN)) {
         got = tide_decoder_next(&s->decoder, &in, &frame);
         if (got != TIDE_FRAME_READY) break;
+        frames++;
         if (s->state == HELLO)
             session_hello(s, frame);
         else
             session_frame(s, frame);
     }
+    s->small = frames && bytes / frames < FRAME_SMALL;
+    s->share = (uint16_t)(s->share + frames + bytes / 1024);
     if (s->state != HELLO && s->state != OPEN) return;
     if (got == TIDE_FRAME_TOO_LONG) {
         (void)snprintf(why, sizeof why, "a frame of more than %" PRIu32 " bytes", s->decoder.max);
@@ -568,18 +588,30 @@ static void session_feed(struct session *s, struct tide_bytes in)
     }
 }
 
+static void on_turn(uv_prepare_t *prepare)
+{
+    struct server *v = prepare->data;
+    v->turn++;
+}
+
+/* No buffer: libuv does not read and says UV_ENOBUFS; what is there makes it ask again. */
 static void on_buffer(uv_handle_t *handle, size_t hint, uv_buf_t *ret)
 {
     struct session *s = handle->data;
+    struct server *v = s->server;
+    bool worker = s->state == OPEN && s->kind == TIDE__PEER_KIND__PEER_WORKER;
+    uint32_t n = !worker ? READ_ADMIN : s->small ? READ_SMALL : READ_BYTES;
     (void)hint;
-    *ret = uv_buf_init((char *)s->server->buffer, READ_BYTES);
+    if (s->turn != v->turn) s->share = 0;
+    s->turn = v->turn;
+    *ret = uv_buf_init((char *)v->buffer, s->share < TURN_SHARE ? n : 0);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct session *s = stream->data;
     struct server *v = s->server;
-    if (n == 0) return; /* nothing to read after all: not the end */
+    if (n == 0 || n == UV_ENOBUFS) return; /* nothing to read after all, or later: not the end */
     if (n < 0) {
         session_close(s, n == UV_EOF ? "the peer closed the connection" : uv_strerror((int)n));
         return;
@@ -649,11 +681,12 @@ int server_open(const struct server_options *o, const struct server_events *even
     v->o.loop = o->loop;
     v->on = *events;
     v->lists[LIST_LINGER].limit_us = LINGER_US;
-    v->listener.data = v->sweep.data = v->soon.data = v->drain.data = v;
+    v->listener.data = v->sweep.data = v->soon.data = v->turns.data = v->drain.data = v;
     if (uv_tcp_init(o->loop, &v->listener) || uv_timer_init(o->loop, &v->sweep) ||
-        uv_idle_init(o->loop, &v->soon) || uv_timer_init(o->loop, &v->drain))
+        uv_idle_init(o->loop, &v->soon) || uv_timer_init(o->loop, &v->drain) ||
+        uv_prepare_init(o->loop, &v->turns) || uv_prepare_start(&v->turns, on_turn))
         abort(); /* these only fill in fields */
-    v->handles = 4;
+    v->handles = 5;
     v->sweep_at_ms = UINT64_MAX;
     server_limits(v, o);
     rc = uv_tcp_bind(&v->listener, address, 0);
@@ -736,5 +769,6 @@ void server_close(struct server *v)
     server_stop_listening(v);
     uv_close((uv_handle_t *)&v->sweep, on_server_closed);
     uv_close((uv_handle_t *)&v->soon, on_server_closed);
+    uv_close((uv_handle_t *)&v->turns, on_server_closed);
     uv_close((uv_handle_t *)&v->drain, on_server_closed);
 }
