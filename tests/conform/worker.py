@@ -32,19 +32,19 @@ def now():
 def this_host():
     with open("/proc/sys/kernel/random/boot_id") as f:
         boot = f.read().strip()
-    namespace = os.readlink("/proc/self/ns/pid")
-    return w.Host(boot_id=("%s %s" % (boot, namespace)).encode(), pid=os.getpid(),
+    namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    return w.Host(boot_id=("%s/%s" % (boot, namespace)).encode(), pid=os.getpid(),
                   start_time=start_time(os.getpid()))
 
 
 def start_time(pid):
-    """Field 22 of its stat, None if no such process runs."""
+    """Field 22 of its stat, None if there is no such process."""
     try:
         with open("/proc/%d/stat" % pid) as f:
             fields = f.read().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    return int(fields[19])
 
 
 class Ended(Exception):
@@ -88,8 +88,9 @@ class Program:
 class Aligner:
     """Alignment of one task, as in 'Rounds': which channels are blocked, which rounds are over."""
 
-    def __init__(self, program, channels, take):
-        self.program, self.n, self.take = program, channels, take
+    def __init__(self, program, channels, take, lost):
+        """take(trigger): snapshot and ack; lost(round, reason): the task has given it up."""
+        self.program, self.n, self.take, self.lost = program, channels, take, lost
         self.reset(b"", 0)
 
     def reset(self, job_id, lowest_pending):
@@ -97,12 +98,14 @@ class Aligner:
         self.open = set(range(self.n))
         self.aligning, self.had = 0, set()
         self.since = 0.0
-        self.triggers, self.over = {}, {}  # round: Trigger; round: cancel marker sent
+        self.triggers, self.time_over = {}, {}  # round: Trigger; until when it may be aligned
+        self.over = {}  # round: whether its barrier or its cancel marker has gone downstream
 
     def trigger(self, t):
         if t.round < self.lowest or t.round in self.over:
             return
         self.triggers[t.round] = t
+        self.time_over[t.round] = now() + t.left_ms / 1000
         if not self.open or self.aligning == t.round:
             self.aligning = t.round
             self.check()
@@ -113,13 +116,13 @@ class Aligner:
         if flags & wire.FLAG_END:
             return self.channel_end(channel)
         if flags & wire.FLAG_CANCEL:
-            return self.give_up(number)
+            return self.give_up(number, "it was given up upstream")
         if number < self.lowest or number < self.aligning:
             return
         if number in self.over:
             return self.cancel_downstream(number)
         if self.aligning and number > self.aligning:
-            self.give_up(self.aligning)
+            self.give_up(self.aligning, "round %d has overtaken it" % number)
         if not self.aligning:
             self.aligning, self.since = number, now()
         self.had.add(channel)
@@ -137,7 +140,7 @@ class Aligner:
             return
         t = self.triggers.pop(self.aligning)
         self.program.forward(wire.barrier(self.job_id, t.round))
-        self.over[t.round] = True  # the barrier has passed: no cancel marker follows it
+        self.over[t.round] = True
         self.take(t)
         self.unblock()
 
@@ -147,14 +150,26 @@ class Aligner:
             self.program.block(channel, False)
         self.had.clear()
 
-    def give_up(self, number):
-        """The round is over, here or upstream, perhaps before it was seen."""
+    def give_up(self, number, reason=None):
+        """The round is over, perhaps before it was seen; without reason: by the daemon's word."""
         if number < self.lowest:
             return
         self.triggers.pop(number, None)
         self.cancel_downstream(number)
         if self.aligning == number:
             self.unblock()
+        if reason:
+            self.lost(number, reason)
+
+    def tick(self, cut_since, orphan_s):
+        """Nobody waits for an absent daemon, nor for a round whose time is over."""
+        number = self.aligning
+        if not number:
+            return
+        if cut_since and now() - max(cut_since, self.since) > orphan_s:
+            self.give_up(number, "the daemon was away for longer than the orphan limit")
+        elif now() > self.time_over.get(number, now()):
+            self.give_up(number, "its time was over before every barrier was there")
 
     def cancel_downstream(self, number):
         if not self.over.get(number):
@@ -164,7 +179,7 @@ class Aligner:
     def resolved(self, lowest):
         """All rounds below are resolved, and need not be remembered."""
         self.lowest = max(self.lowest, lowest)
-        for known in (self.triggers, self.over):
+        for known in (self.triggers, self.time_over, self.over):
             for number in [n for n in known if n < self.lowest]:
                 del known[number]
         if self.aligning and self.aligning < self.lowest:
@@ -175,14 +190,15 @@ class Worker:
     def __init__(self, address, secret, spec, name, task, channels, endpoint, program, log=print):
         self.address, self.secret, self.spec, self.name = address, secret, spec, name
         self.task, self.endpoint, self.program, self.log = task, endpoint, program, log
-        self.aligner = Aligner(program, channels, self.take_snapshot)
+        self.aligner = Aligner(program, channels, self.take_snapshot, self.lost)
         self.host = this_host()
         self.socket, self.state = None, "closed"  # then hello, joining, parked, joined
         self.backoff, self.next_try = BACKOFF_S[0], 0.0
         self.heartbeat_s = (spec.checkpointing.heartbeat_ms or 1000) / 1000
         self.lease_s = (spec.checkpointing.lease_ms or 10000) / 1000
-        self.orphan_s, self.sequence = 1.0, 0
-        self.lease_until, self.cut_since = 0.0, 0.0
+        self.orphan_s, self.progress_s, self.sequence = 1.0, 1.0, 0
+        self.lease_until, self.cut_since, self.reported = 0.0, 0.0, 0.0
+        self.holder, self.next_look = w.Host(), 0.0
         self.drop()
 
     # ---- what the task has of its attempt
@@ -192,12 +208,19 @@ class Worker:
         self.attempt = 0
         self.open = {}  # round: packed AckBatch, or None as long as it has not acked
         self.declines = {}  # round: reason; kept while the connection is cut
-        self.told_complete = 0
+        self.told_complete = self.confirmed = 0
         self.finished = self.is_ended = False
+        self.attached = False  # this connection knows our attempt: between Start or Resumed and its end
+        self.is_fenced = False
         self.start_message = None
 
     def fenced(self):
-        return now() >= self.lease_until
+        """The lease is over, or was: only Resumed lifts that."""
+        self.is_fenced = self.is_fenced or bool(self.token) and now() >= self.lease_until
+        return self.is_fenced
+
+    def may_speak(self):
+        return self.state == "joined" and self.attached and not self.fenced()
 
     # ---- the connection
 
@@ -206,11 +229,14 @@ class Worker:
         if self.state == "closed":
             if now() < self.next_try:
                 return
-            if not self.connect():
-                return self.check_orphan()
+            self.connect()
         self.read()
+        if self.attached and self.fenced():
+            self.close("the lease is over")
         self.heartbeat()
-        self.check_orphan()
+        self.look_for_holder()
+        self.aligner.tick(self.cut_since, self.orphan_s)
+        self.report()
 
     def wait_s(self):
         return max(0.0, min(self.next_heartbeat if self.state != "closed" else self.next_try,
@@ -221,21 +247,19 @@ class Worker:
             self.socket = socket.create_connection(self.address, timeout=1)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
-            self.close("cannot connect")
-            return False
+            return self.close("cannot connect")
         self.frames, self.start_parts = wire.Frames(), wire.Parts()
         self.state, self.heard = "hello", now()
         self.sent_heartbeats, self.next_heartbeat = {}, now() + self.heartbeat_s
         self.send(hello=c.Hello(version_min=1, version_max=1, kind=c.PEER_WORKER,
                                 secret=self.secret, software=b"conform.py"))
-        return True
 
     def close(self, why):
         if self.socket:
             self.log("connection closed: %s" % why)
             self.socket.close()
             self.cut_since = now()
-        self.socket, self.state = None, "closed"
+        self.socket, self.state, self.attached = None, "closed", False
         self.next_try = now() + self.backoff * random.uniform(0.5, 1)
         self.backoff = min(self.backoff * 2, BACKOFF_S[1])
 
@@ -307,27 +331,31 @@ class Worker:
         self.join()
 
     def on_joined(self, m):
+        """Without a token Start follows; with one Resumed, when all are back, or Rewind."""
         self.state = "joined"
         self.heartbeat_s, self.lease_s = m.heartbeat_ms / 1000, m.lease_ms / 1000
-        self.orphan_s = m.orphan_limit_ms / 1000
+        self.orphan_s, self.progress_s = m.orphan_limit_ms / 1000, m.progress_ms / 1000
         self.next_heartbeat = now()
         self.renew(self.joined_at)
-        self.backoff, self.cut_since = BACKOFF_S[0], 0.0
+        self.backoff = BACKOFF_S[0]
 
     def on_parked(self, m):
-        self.state = "parked"
-        holder = m.holder
-        here = holder.boot_id and holder.boot_id == self.host.boot_id
-        if here and start_time(holder.pid) != holder.start_time:
-            self.send(holder_gone=w.HolderGone(holder=holder))
+        self.state, self.holder, self.next_look = "parked", m.holder, now()
+
+    def look_for_holder(self):
+        h = self.holder
+        if self.state != "parked" or not h.boot_id or h.boot_id != self.host.boot_id or now() < self.next_look:
+            return
+        self.next_look = now() + 1
+        if start_time(h.pid) != h.start_time:
+            self.send(holder_gone=w.HolderGone(holder=h))
 
     def on_resumed(self, m):
-        if m.attempt != self.attempt:
-            raise wire.Malformed("resumed attempt %d instead of %d" % (m.attempt, self.attempt))
-        self.state = "joined"
-        self.next_heartbeat = now()
-        self.renew(self.joined_at)
-        self.backoff, self.cut_since = BACKOFF_S[0], 0.0
+        if m.attempt != self.attempt or self.state != "joined":
+            raise wire.Malformed("Resumed for attempt %d" % m.attempt)
+        if now() >= self.lease_until:
+            return self.close("Resumed came when the lease was over again")
+        self.attached, self.is_fenced, self.cut_since = True, False, 0.0
         self.aligner.resolved(m.lowest_pending)
         mine = wire.ranges([self.task])
         if self.phase == w.PHASE_RESTORED:
@@ -336,6 +364,8 @@ class Worker:
             self.say_round(number)
         if self.finished and not self.is_ended:
             self.send(finished=w.TaskFinished(attempt=self.attempt, tasks=mine))
+        if self.confirmed:
+            self.confirm(self.confirmed)
 
     def on_rewind(self, m):
         self.log("rewind: %s" % m.reason.decode())
@@ -376,22 +406,11 @@ class Worker:
 
     def on_alive(self, m):
         sent = self.sent_heartbeats.pop(m.sequence, None)
-        if sent is None or self.state != "joined":
-            return
-        if self.token and self.fenced():  # only Resumed lifts that
-            return self.close("the lease was over")
-        self.renew(sent)
+        if sent is not None and self.state == "joined":
+            self.renew(sent)
 
     def renew(self, sent):
         self.lease_until = max(self.lease_until, sent + self.lease_s)
-
-    def check_orphan(self):
-        """Nobody waits for an absent daemon."""
-        number = self.aligner.aligning
-        if number and self.cut_since and now() - max(self.cut_since, self.aligner.since) > self.orphan_s:
-            self.log("gave up round %d: the daemon is away" % number)
-            self.declines[number] = "given up while the daemon was away"
-            self.aligner.give_up(number)
 
     # ---- start, restore, run
 
@@ -399,7 +418,10 @@ class Worker:
         data = self.start_parts.add(part)
         if data is None:
             return
+        if now() >= self.lease_until:  # it lay unread: another may have our place
+            return self.close("Start came when the lease was over")
         s = self.start_message = w.Start.FromString(data)
+        self.attached, self.cut_since = True, 0.0
         self.token, self.attempt, self.phase = s.token, s.token.attempt, w.PHASE_STARTING
         self.is_ended = any(r.first <= self.task < r.first + r.count for r in s.ended)
         self.aligner.reset(s.token.job_id, s.lowest_pending)
@@ -441,7 +463,7 @@ class Worker:
 
     def on_trigger(self, m):
         self.aligner.resolved(m.lowest_pending)
-        if m.attempt != self.attempt or self.fenced() or self.is_ended:
+        if m.attempt != self.attempt or not self.may_speak() or self.is_ended:
             return
         if self.open.get(m.round):
             return self.say_round(m.round)
@@ -468,8 +490,26 @@ class Worker:
                                   name=name, key_group_first=first, key_group_count=count)
             self.open[t.round] = batch.SerializeToString()
         except OSError as e:
-            self.declines[t.round] = str(e)
+            return self.lost(t.round, str(e))
         self.say_round(t.round)
+
+    def lost(self, number, reason):
+        """The task has given a round up: kept like an ack until it can be said."""
+        if not self.open.get(number):
+            self.log("gave up round %d: %s" % (number, reason))
+            self.declines[number] = reason
+            self.say_round(number)
+
+    def report(self):
+        """What holds the round, if aligning takes long."""
+        a = self.aligner
+        if not a.aligning or not self.may_speak() or now() < max(a.since, self.reported) + self.progress_s:
+            return
+        self.reported = now()
+        missing = sorted(a.open - a.had)
+        self.send(barrier=w.Barrier(attempt=self.attempt, round=a.aligning, tasks=[w.TaskProgress(
+            task=self.task, phase=w.TASK_ALIGNING, channels_missing=len(missing),
+            channel_first=missing[0] if missing else 0)]))
 
     def write(self, t, data):
         directory = t.directory.decode()
@@ -489,11 +529,10 @@ class Worker:
 
     def say_round(self, number):
         """What there is to say about a round; kept for later while cut off or fenced."""
-        if self.state != "joined" or self.fenced():
+        if not self.may_speak():
             return
         if number in self.declines:
-            reason = self.declines.pop(number)
-            self.open.pop(number, None)
+            reason = self.declines[number]
             return self.send(decline=w.Decline(attempt=self.attempt, round=number, task=self.task,
                                                reason=reason.encode()))
         if self.open.get(number):
@@ -501,9 +540,9 @@ class Worker:
 
     def on_complete(self, m):
         self.aligner.resolved(m.lowest_pending)
-        if m.attempt != self.attempt or self.fenced():
+        if m.attempt != self.attempt or not self.may_speak():
             return
-        self.open.pop(m.round, None)
+        self.forget(m.round)
         self.told_complete = max(self.told_complete, m.round)
         self.program.complete(m.round, None)
         if not self.is_ended and any(r.first <= self.task < r.first + r.count for r in m.ended):
@@ -512,16 +551,24 @@ class Worker:
             self.program.ended()
         self.confirm(m.round)
 
+    def forget(self, number):
+        """The round is resolved, and those before it."""
+        for known in (self.open, self.declines):
+            for old in [n for n in known if n <= number]:
+                del known[old]
+
     def confirm(self, number):
-        self.send(confirm=w.Confirm(attempt=self.attempt, round=number, tasks=wire.ranges([self.task])))
+        """Nothing answers it: the newest is said again after each Resumed."""
+        self.confirmed = max(self.confirmed, number)
+        if self.may_speak():
+            self.send(confirm=w.Confirm(attempt=self.attempt, round=number, tasks=wire.ranges([self.task])))
 
     def on_abort(self, m):
         self.aligner.resolved(m.lowest_pending)
         if m.attempt != self.attempt:
             return
         self.log("aborted round %d: %s" % (m.round, m.reason.decode()))
-        self.open.pop(m.round, None)
-        self.declines.pop(m.round, None)
+        self.forget(m.round)
         self.aligner.give_up(m.round)
 
     def finish(self):
@@ -529,7 +576,8 @@ class Worker:
         if self.finished or self.is_ended:
             return
         self.finished = True
-        self.send(finished=w.TaskFinished(attempt=self.attempt, tasks=wire.ranges([self.task])))
+        if self.may_speak():
+            self.send(finished=w.TaskFinished(attempt=self.attempt, tasks=wire.ranges([self.task])))
 
 
 def sync_directory(path):
