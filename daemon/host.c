@@ -275,7 +275,7 @@ static void on_request(struct host *h, uint64_t session, struct tide_bytes frame
 {
     int rc = 0;
     const Tide__Request *request = tide_unpack(&h->arena, &tide__request__descriptor, frame, &rc);
-    if (!request)
+    if (!request || frame.len == 0)
         server_refuse(h->server, session, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
                       rc == TIDE_ETOOBIG ? "a Request that would take more than 4 MiB unpacked"
                                          : "a frame that is not a Request");
