@@ -42,8 +42,9 @@ static void jobs_text(const Tide__JobList *list)
 {
     static const char *const titles[] = {"JOB",   "STATE",         "ATTEMPT",
                                          "TASKS", "LAST COMPLETE", "AGE"};
-    static const unsigned char columns[] = {TABLE_WIDE,  TABLE_LEFT,  TABLE_RIGHT,
-                                            TABLE_RIGHT, TABLE_RIGHT, TABLE_RIGHT};
+    static const unsigned char columns[] = {
+        TABLE_WIDE, TABLE_LEFT, TABLE_RIGHT | TABLE_SPARE, TABLE_RIGHT, TABLE_RIGHT | TABLE_SPARE,
+        TABLE_RIGHT};
     struct table t;
     char text[TEXT_MAX];
     table_init(&t, sizeof titles / sizeof *titles, titles, columns);

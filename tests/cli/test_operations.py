@@ -247,6 +247,8 @@ class Operations(Case):
 
     def test_tables_fit_the_terminal(self):
         self.on(list_jobs=R(jobs=admin.JobList(jobs=[s.summary(b"j" * 100)])))
+        self.assertEqual(self.on_terminal("jobs", columns=60).split()[:5],
+                         ["JOB", "STATE", "TASKS", "AGE", "j" * 30 + ".."])
         lines = self.on_terminal("jobs", columns=60).replace("\r", "").splitlines()
         self.assertEqual(max(map(len, lines)), 60)
         self.assertRegex(lines[1], r"^j+\.\.  RUNNING ")
