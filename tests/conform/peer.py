@@ -389,6 +389,10 @@ class Context:
         admin = Admin(self.address, self.secret)
         try:
             answer = admin.ask(checkpoint=a.TriggerCheckpoint(job=job))
+            end = time.monotonic() + PATIENCE_S
+            while isinstance(answer, a.Error) and answer.code == a.ERROR_BUSY and time.monotonic() < end:
+                time.sleep(0.05)  # it has just started
+                answer = admin.ask(checkpoint=a.TriggerCheckpoint(job=job))
             check(isinstance(answer, a.Operation), "no checkpoint: %s" % short(answer))
             return answer.id
         finally:
