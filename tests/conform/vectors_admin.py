@@ -191,7 +191,7 @@ def no_key(ctx):
         x.complete(t.round)
 
 
-@vector("64 requests that wait for a job", "BUSY (a limit is reached)")
+@vector("64 requests that wait for a job", "BUSY (a limit is reached")
 def queue(ctx):
     spec = make_spec(ctx.job(), ((b"op", 2),))
     x = Worker(ctx, spec, (0,)).joined()
