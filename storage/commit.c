@@ -12,6 +12,7 @@
  * - no room to follow -> nothing more is taken until there is: no space
  * - the journal's flush fails, or the database fails otherwise -> unknown, and nothing is written
  * any more by this process */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -162,7 +163,10 @@ static void append(struct tide_txn *t, const struct tide_commit *first,
     case TIDE_ENOSPC: tide_txn_fail(t, SQLITE_FULL, "no room for the journal"); return;
     case TIDE_ENOMEM: tide_txn_fail(t, SQLITE_NOMEM, "no memory for the journal"); return;
     case TIDE_ETOOBIG: tide_txn_fail(t, SQLITE_TOOBIG, "too large for the journal"); return;
-    default: tide_txn_fail(t, SQLITE_IOERR_WRITE, "the journal cannot be written"); return;
+    default:
+        tide_txn_fail(t, SQLITE_IOERR_WRITE, "the journal of %.120s cannot be written: %s",
+                      t->s->path, strerror(errno));
+        return;
     }
 }
 

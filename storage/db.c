@@ -78,6 +78,15 @@ int tide_db_code(int rc)
     }
 }
 
+const char *tide_db_system(sqlite3 *db, int rc, char text[static 64])
+{
+    int error = db ? sqlite3_system_errno(db) : 0;
+    text[0] = '\0';
+    if (error && ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN))
+        snprintf(text, 64, ": %s", strerror(error));
+    return text;
+}
+
 int tide_db_pragma(sqlite3 *db, const char *sql, int64_t *ret)
 {
     sqlite3_stmt *st;
@@ -137,8 +146,9 @@ int tide_db_open(const char *directory, int flags, sqlite3 **ret, char *path, si
     if (!rc) rc = sqlite3_exec(db, settings, NULL, NULL, NULL);
     if (rc) {
         int code = (rc & 0xff) == SQLITE_CANTOPEN ? TIDE_EIO : tide_db_code(rc);
-        snprintf(why, 512, "%.250s: cannot be opened: %.100s%s", path,
-                 db ? sqlite3_errmsg(db) : "out of memory",
+        char system[64];
+        snprintf(why, 512, "%.250s: cannot be opened: %.100s%s%s", path,
+                 db ? sqlite3_errmsg(db) : "out of memory", tide_db_system(db, rc, system),
                  code == TIDE_ECORRUPT ? "; " TIDE_DB_ADVICE : "");
         sqlite3_close(db);
         return code;

@@ -80,7 +80,9 @@ static int failed(const struct tide_store *s, int rc, const char *what, char why
     /* A rollback in between has cleared the connection's own message. */
     const char *said =
         sqlite3_errcode(s->db) == SQLITE_OK ? sqlite3_errstr(rc) : sqlite3_errmsg(s->db);
-    snprintf(why, 512, "%.250s: %s: %.100s%s", s->path, what, said,
+    char system[64];
+    snprintf(why, 512, "%.250s: %s: %.100s%s%s", s->path, what, said,
+             tide_db_system(s->db, rc, system),
              code == TIDE_ECORRUPT ? "; " TIDE_DB_ADVICE
              : code == TIDE_EBUSY  ? "; another program has it open, end that first"
                                    : "");

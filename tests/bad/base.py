@@ -22,8 +22,10 @@ DAEMON = os.path.join(BUILD, "tidemarkd")
 TOOL = os.path.join(BUILD, "tidemark")
 WORDCOUNT = os.path.join(BUILD, "client/examples/wordcount/wordcount")
 MOUNTS = bool(os.environ.get("MOUNTS"))
+with open(DAEMON, "rb") as program:
+    text = program.read()
 # A sanitizer maps terabytes and makes all slower.
-SANITIZED = b"__asan_init" in open(DAEMON, "rb").read() or b"__tsan_init" in open(DAEMON, "rb").read()
+SANITIZED = b"__asan_init" in text or b"__tsan_init" in text
 PATIENCE = 120 if SANITIZED else 40
 # Without the right to open what the mode forbids, as a service has it.
 NO_OVERRIDE = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps",
