@@ -48,7 +48,8 @@ struct tide_bytes tide_db_bytes(sqlite3_stmt *st, int column);
 
 /* The TIDE_E code for an SQLite code met outside of a commit. */
 int tide_db_code(int sqlite_rc);
-/* The system's own reason for an I/O error, as in ": No space left on device"; "": there is none. */
+/* The system's own reason for an I/O error, as in ": No space left on device"; "": there is none.
+ */
 const char *tide_db_system(sqlite3 *db, int rc, char text[static 64]);
 
 /* Opens the database in directory (flags: SQLITE_OPEN_...) with the settings that every connection
