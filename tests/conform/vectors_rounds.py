@@ -8,7 +8,7 @@ from proto import admin_pb2 as a
 START = "When every task of the job is hosted once, and whoever held an earlier attempt has dropped it"
 RESTORED = "It answers Restored for tasks that have their state, in one message or several"
 OTHERS = "A worker speaks for its own tasks alone: a message that names another's, or one that does not exist, is MALFORMED"
-STALE = "a message of an older attempt, or about a round that is over"
+STALE = "a message of another attempt than the one under way, or about another round"
 COLUMNS = "Each column must stand in one packed field; the columns of the first group have equal lengths"
 WHOLE = "The batch is checked as a whole before any entry counts"
 COUNTS = "the first ack counts, in whichever form, and repeated ones change nothing"
@@ -68,6 +68,56 @@ def restored_stale(ctx):
     x.quiet()
     x.restored()
     x.expect("run")
+
+
+def before_start(name, message):
+    @vector("before Start: " + name, STALE)
+    def play(ctx):
+        spec = make_spec(ctx.job(), ((b"op", 2),))
+        x = Worker(ctx, spec, (0,)).joined()
+        x.attempt = 1  # the one to come
+        x.send(**message(x))
+        x.alive()
+        y = Worker(ctx, spec, (1,)).joined()
+        for each in (x, y):
+            each.start()
+            each.restored()
+        for each in (x, y):
+            each.expect("run")
+        t = x.trigger()
+        y.expect("trigger")
+        x.ack(t.round)
+        y.ack(t.round)
+        for each in (x, y):
+            check(not each.complete(t.round).ended, "something was believed before it could be")
+
+
+before_start("Restored", lambda x: {"restored": w.Restored(attempt=1, tasks=x.mine())})
+before_start("RestoreFailed", lambda x: {"restore_failed": w.RestoreFailed(attempt=1, task=0)})
+before_start("ack", lambda x: {"ack": x.batch(1)})
+before_start("Decline", lambda x: {"decline": w.Decline(attempt=1, round=1)})
+before_start("Barrier", lambda x: {"barrier": w.Barrier(attempt=1, round=1)})
+before_start("TaskFinished", lambda x: {"finished": w.TaskFinished(attempt=1, tasks=x.mine())})
+before_start("Confirm", lambda x: {"confirm": w.Confirm(attempt=1, round=1, tasks=x.mine())})
+before_start("HolderGone", lambda x: {"holder_gone": w.HolderGone(holder=x.host)})
+
+
+def while_restoring(name, message):
+    @vector("before Run: " + name, "Between Start and Run a worker says Restored, RestoreFailed and heartbeats; what else it says is ignored")
+    def play(ctx):
+        x = ctx.worker().joined()
+        x.start()
+        x.send(**message(x))
+        x.alive()
+        x.restored()
+        x.expect("run")
+        x.round()
+
+
+while_restoring("ack", lambda x: {"ack": x.batch(1)})
+while_restoring("Decline", lambda x: {"decline": w.Decline(attempt=1, round=1)})
+while_restoring("Barrier", lambda x: {"barrier": w.Barrier(attempt=1, round=1)})
+while_restoring("Confirm", lambda x: {"confirm": w.Confirm(attempt=1, round=1, tasks=x.mine())})
 
 
 @vector("RestoreFailed", "A failed or late restore ends the attempt (below), and after a back-off the next one is tried")
