@@ -258,9 +258,12 @@ static int open_all(struct tide_store *s, const struct tide_store_options *o, ch
 int tide_store_open(const struct tide_store_options *o, struct tide_store **ret,
                     char why[static 512])
 {
-    if (!o->directory || !*o->directory || o->now_wall > INT64_MAX / 2) {
-        snprintf(why, 512,
-                 "a data directory and a time within reason are needed to open the store");
+    if (!o->directory || !*o->directory) {
+        snprintf(why, 512, "a data directory is needed to open the store");
+        return TIDE_EINVAL;
+    }
+    if (o->now_wall > INT64_MAX / 2) {
+        snprintf(why, 512, "the system's clock shows a time before 1970: set it right first");
         return TIDE_EINVAL;
     }
     struct tide_store *s = tide_mem_zalloc(1, sizeof *s);
