@@ -44,7 +44,7 @@ endif
 # What the build needs, what `make check` needs beside, and `make check-all`; Debian's names.
 PACKAGES := gcc libc6-dev make autoconf pkg-config protobuf-c-compiler libprotobuf-c-dev libuv1-dev \
             libsqlite3-dev libxxhash-dev check
-PACKAGES_CHECK := python3 python3-protobuf python3-xxhash protobuf-compiler faketime sqlite3 procps
+PACKAGES_CHECK := python3 python3-protobuf python3-xxhash protobuf-compiler sqlite3 procps
 PACKAGES_ALL := git clang clang-format clang-tidy libclang-rt-14-dev valgrind mandoc
 PACKAGES_DEB := debhelper dpkg-dev fakeroot lintian
 
@@ -269,7 +269,7 @@ configure: configure.ac | .deps
 	@$(call deps,command -v autoconf && command -v $(or $(CC),cc) && command -v protoc-c && \
 	  pkg-config --exists libuv libprotobuf-c sqlite3 libxxhash check,$(PACKAGES))
 .deps-check: Makefile | .deps
-	@$(call deps,command -v protoc && command -v faketime && command -v sqlite3 && command -v pkill && $(PYTHON) -c 'import google.protobuf; import xxhash',$(PACKAGES_CHECK))
+	@$(call deps,command -v protoc && command -v sqlite3 && command -v pkill && $(PYTHON) -c 'import google.protobuf; import xxhash',$(PACKAGES_CHECK))
 .deps-all: | .deps-check config.mk
 	@$(call deps,command -v git && command -v clang && command -v clang-format && command -v clang-tidy && \
 	  command -v valgrind && command -v mandoc && test -e "$$(clang -print-file-name=libclang_rt.fuzzer-x86_64.a)",$(PACKAGES_ALL))
