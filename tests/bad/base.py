@@ -251,7 +251,7 @@ class Case(unittest.TestCase):
     def tool(self, *args, code=0, daemon=True, env=None):
         where = ["--connect", "127.0.0.1:%d" % self.daemon.port] if daemon else []
         r = subprocess.run([TOOL, *args, *where], capture_output=True, env=env or environment(), timeout=PATIENCE)
-        self.assertEqual(r.returncode, code, (args, r.stdout, r.stderr))
+        self.assertEqual(r.returncode, code, (args, r.stdout, r.stderr, self.daemon.log()[-1500:]))
         return r
 
     def ask(self, *args, **more):
