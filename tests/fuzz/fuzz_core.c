@@ -1,11 +1,19 @@
 /* The core behind its sessions: any frames from any of three workers and an admin, in any order,
- * with time passing and connections cut. The store and the file lanes answer at once.
+ * with time passing and connections cut. The store and the file lanes answer at once, and fail when
+ * they are told to.
  *
- * Input: steps of an opcode byte, a length of two bytes and that many bytes of a frame's body. */
+ * Input: steps of a byte (opcode, who), a length of two bytes and that many bytes:
+ *   0-3  a frame's body                       4  the next commit (even who) or file (odd) fails
+ *   5    a Join, which becomes a Part with the right digest; a token without a job gets what the
+ *        worker would have been given: without these, nothing behind them is seen
+ *   6    the connection is cut                7  10 ms pass for each byte of the length, and one */
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/core.h"
+#include "proto/frame.h"
+#include "proto/worker.pb-c.h"
+#include "storage/manifest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -17,6 +25,12 @@ struct host {
     uint64_t now, session[SESSIONS], next_session;
     struct event answers[ANSWERS_MAX]; /* a ring of those that wait */
     size_t first, end;
+    struct tide_buf image; /* the manifest of `round`, the newest snapshot */
+    uint64_t round;
+    tide_id job; /* the newest, with its newest attempt */
+    uint64_t attempt, external;
+    enum tide_outcome outcome; /* of the next commit; of those after it: stored */
+    int file_rc;               /* of the next file; of those after it: 0 */
     bool stopped;
 };
 
@@ -26,14 +40,44 @@ static void answer(struct host *h, struct event ev)
     h->answers[h->end++ % ANSWERS_MAX] = ev;
 }
 
+static void keep(struct host *h, const struct tide_commit *c)
+{
+    for (const struct tide_record *r = c->first; r; r = r->next) {
+        if (r->type == TIDE_REC_SNAPSHOT) {
+            tide_buf_clear(&h->image);
+            tide_manifest_put(&h->image, r->snapshot.head, r->snapshot.chunks,
+                              r->snapshot.n_chunks);
+            h->round = r->snapshot.round;
+        } else if (r->type == TIDE_REC_ATTEMPT) {
+            h->job = r->job;
+            h->attempt = r->attempt.attempt;
+            h->external = r->attempt.external;
+        }
+    }
+}
+
 static void commit(struct host *h, struct action *a)
 {
     struct tide_commit *c = a->commit;
     a->commit = NULL;
     if (c->rc) abort();
-    if (c->awaited)
-        answer(h, (struct event){.type = EV_STORED, .tag = c->tag, .outcome = TIDE_STORED});
+    if (h->outcome == TIDE_STORED || !c->awaited) keep(h, c);
+    if (c->awaited) {
+        answer(h, (struct event){
+                      .type = EV_STORED, .tag = c->tag, .outcome = h->outcome, .text = "told to"});
+        h->outcome = TIDE_STORED;
+    }
     tide_commit_free(c);
+}
+
+static void load(struct host *h, const struct action *a)
+{
+    struct event ev = {.type = EV_MANIFEST, .tag = a->tag, .rc = TIDE_EIO, .text = "none"};
+    if (a->round == h->round) {
+        ev.rc = 0;
+        ev.bytes = (struct tide_bytes){h->image.data, h->image.len};
+    }
+    answer(h, ev);
 }
 
 static void carry_out(struct host *h, struct action *a)
@@ -43,12 +87,11 @@ static void carry_out(struct host *h, struct action *a)
     case ACT_FILE:
         free(a->image);
         a->image = NULL;
-        answer(h, (struct event){.type = EV_FILE, .tag = a->tag});
-        break;
-    case ACT_LOAD:
         answer(h,
-               (struct event){.type = EV_MANIFEST, .tag = a->tag, .rc = TIDE_EIO, .text = "none"});
+               (struct event){.type = EV_FILE, .tag = a->tag, .rc = h->file_rc, .text = "told to"});
+        h->file_rc = 0;
         break;
+    case ACT_LOAD: load(h, a); break;
     case ACT_SEND:
         if (a->tell) answer(h, (struct event){.type = EV_SENT, .tag = a->tag});
         break;
@@ -103,6 +146,68 @@ static void pass_time(struct host *h, uint64_t us)
     }
 }
 
+static void feed(struct host *h, int who, struct tide_bytes frame)
+{
+    if (!h->session[who]) open_session(h, who);
+    step(h, (struct event){.type = EV_FRAME, .session = h->session[who], .bytes = frame});
+}
+
+/* The token that the daemon has told, in a Join that has none of its own. */
+static bool with_token(struct host *h, struct tide_bytes message, struct tide_buf *ret)
+{
+    static uint8_t store_id[16];
+    struct tide_arena arena;
+    uint8_t *packed = NULL;
+    tide_arena_init(&arena, TIDE_ARENA_MAX);
+    Tide__Join *m = tide_unpack(&arena, &tide__join__descriptor, message, NULL);
+    if (m && m->token && m->token->job_id.len == 0) {
+        m->token->store_id = (ProtobufCBinaryData){16, store_id};
+        m->token->job_id = (ProtobufCBinaryData){16, h->job.b};
+        m->token->incarnation = 1000;
+        m->token->nonce = 7;
+        m->token->external = h->external;
+        if (!m->token->attempt) m->token->attempt = h->attempt;
+        packed = malloc(tide__join__get_packed_size(m));
+        if (!packed) abort();
+        tide_buf_put(ret, packed, tide__join__pack(m, packed));
+        free(packed);
+    }
+    tide_arena_release(&arena);
+    return packed != NULL;
+}
+
+static void join(struct host *h, int who, struct tide_bytes message)
+{
+    struct tide_buf frames, whole;
+    tide_buf_init(&frames, TIDE_FRAME_MAX);
+    tide_buf_init(&whole, TIDE_FRAME_MAX);
+    if (with_token(h, message, &whole)) message = (struct tide_bytes){whole.data, whole.len};
+    tide_parts_put(&frames, TIDE_PART_JOIN, message);
+    tide_buf_release(&whole);
+    for (size_t at = 0; at + TIDE_FRAME_HEADER <= frames.len && !h->stopped;) {
+        size_t len = tide_get_u32(frames.data + at);
+        at += TIDE_FRAME_HEADER;
+        feed(h, who, (struct tide_bytes){frames.data + at, len});
+        at += len;
+    }
+    tide_buf_release(&frames);
+}
+
+static void fail_next(struct host *h, int who)
+{
+    if (who == 0) h->outcome = TIDE_NO_SPACE;
+    if (who == 1) h->file_rc = TIDE_ENOSPC;
+    if (who == 2) h->outcome = TIDE_REFUSED;
+    if (who == 3) h->file_rc = TIDE_EIO;
+}
+
+static void cut(struct host *h, int who)
+{
+    uint64_t gone = h->session[who];
+    h->session[who] = 0;
+    if (gone) step(h, (struct event){.type = EV_CLOSED, .session = gone, .text = "cut"});
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct core_config config = {.state_root = "/state",
@@ -118,7 +223,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                    .incarnations = &incarnation,
                                    .n_incarnations = 1};
     static struct host h;
-    h = (struct host){.now = 1000000};
+    h = (struct host){.now = 1000000, .outcome = TIDE_STORED};
+    tide_buf_init(&h.image, (size_t)1 << 30);
     actions_init(&h.todo);
     h.core = core_new(&config, &catalog, 1);
     step(&h, (struct event){.type = EV_START});
@@ -128,21 +234,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t len = data[at + 1] | (size_t)data[at + 2] << 8;
         at += 3;
         if (len > size - at) len = size - at;
-        if (op == 7) {
-            pass_time(&h, (uint64_t)(len + 1) * 10000);
-        } else if (op == 6 && h.session[who]) {
-            uint64_t gone = h.session[who];
-            h.session[who] = 0;
-            step(&h, (struct event){.type = EV_CLOSED, .session = gone, .text = "cut"});
-        } else {
-            if (!h.session[who]) open_session(&h, who);
-            step(&h, (struct event){
-                         .type = EV_FRAME, .session = h.session[who], .bytes = {data + at, len}});
+        struct tide_bytes body = {data + at, len};
+        switch (op) {
+        case 4: fail_next(&h, who); break;
+        case 5: join(&h, who, body); break;
+        case 6: cut(&h, who); break;
+        case 7: pass_time(&h, (uint64_t)(len + 1) * 10000); break;
+        default: feed(&h, who, body);
         }
         at += len;
         if (!h.stopped && core_check(h.core)) abort();
     }
     core_free(h.core);
+    tide_buf_release(&h.image);
     actions_release(&h.todo);
     return 0;
 }

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """seeds.py: writes the first inputs of the corpora of fuzz targets (needs protobuf-compiler,
-python3-protobuf and libxxhash). Run it from the top of the tree after the messages have changed."""
-import ctypes
+python3-protobuf). Run it from the top of the tree after the messages have changed."""
 import glob
 import os
 import struct
@@ -30,21 +29,6 @@ def spec(name=b"job"):
     s.edges.add(**{"from": b"source"}, to=b"map", pattern=C.EDGE_ALL_TO_ALL)
     s.checkpointing.interval_ms = 100
     return s
-
-
-class Digest(ctypes.Structure):
-    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
-
-
-xxhash = ctypes.CDLL("libxxhash.so.0")
-xxhash.XXH3_128bits.restype = Digest
-xxhash.XXH3_128bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-
-
-def part(message):
-    data = message.SerializeToString()
-    digest = xxhash.XXH3_128bits(data, len(data))
-    return W.Part(data=data, count=1, digest_low=digest.low, digest_high=digest.high)
 
 
 def batch(attempt=1, rnd=1):
@@ -126,7 +110,7 @@ seed("cli", "error", bytes([1, 1]) + struct.pack("<H", len(answers["error"])) + 
 
 def join(who, first, count, **more):
     j = W.Join(job=b"job", spec=spec(), worker=b"w%d" % who, tasks=[C.TaskRange(first=first, count=count)], **more)
-    return (0, who, W.FromWorker(join=part(j)).SerializeToString())
+    return (5, who, j.SerializeToString())
 
 
 def say(who, **message):
@@ -163,3 +147,30 @@ seed("core", "finish", steps(*begin, say(0, finished=W.TaskFinished(attempt=1, t
 seed("core", "admin", steps(*begin, ask(list_jobs=A.ListJobs()), ask(show_job=A.ShowJob(job=b"job")),
                             ask(savepoint=A.TriggerSavepoint(job=b"job", key=b"k", who=b"me")), *one_round,
                             ask(wait=A.WaitOperation(operation=1001, timeout_ms=100)), later))
+# A second attempt from the snapshot; a worker that comes back with its token; what fails; what is refused.
+both = [(6, 0, b""), (6, 1, b""), (7, 0, b"\0" * 2000), join(0, 0, 1), join(1, 1, 2), wait]
+again = [say(w, restored=W.Restored(attempt=2, tasks=[C.TaskRange(first=f, count=c)])) for w, f, c in ((0, 0, 1), (1, 1, 2))]
+seed("core", "restore", steps(*begin, *one_round, *both, *again, later))
+seed("core", "restore-failed", steps(*begin, *one_round, *both, say(0, restore_failed=W.RestoreFailed(
+    attempt=2, task=0, reason=b"gone")), later))
+mine = C.Token(attempt=1)
+seed("core", "back", steps(*begin, *one_round, (6, 0, b""), wait, join(0, 0, 1, token=mine, phase=W.PHASE_RUNNING,
+                                                                      told_complete=1001, unconfirmed=[1001]), later))
+seed("core", "back-open", steps(*begin, later, (6, 1, b""), join(1, 1, 2, token=mine, phase=W.PHASE_RUNNING, open=[
+    W.OpenRound(round=1001, acked=[C.TaskRange(first=1, count=1)]), W.OpenRound(round=1002)]), later))
+seed("core", "no-space", steps(*begin, (4, 0, b""), *one_round, later))
+seed("core", "refused", steps(*begin, (4, 2, b""), *one_round, later))
+seed("core", "no-directory", steps(join(0, 0, 1), (4, 3, b""), join(1, 1, 2), wait, restored(0, 0, 1), later))
+seed("core", "savepoint-fails", steps(*begin, (4, 1, b""), ask(savepoint=A.TriggerSavepoint(job=b"job", target=b"/t")),
+                                      *one_round, later))
+host = W.Host(boot_id=b"boot", pid=7, start_time=9)
+seed("core", "parked", steps(join(0, 0, 1, host=host), join(1, 1, 2, host=host), wait, restored(0, 0, 1), restored(1, 1, 2),
+                             wait, join(2, 0, 1, host=host), say(2, holder_gone=W.HolderGone(holder=host)), wait,
+                             say(1, leave=W.Leave(reason=b"done")), later))
+other = spec()
+other.operators.add(uid=b"more", parallelism=1)
+seed("core", "other-spec", steps(join(0, 0, 1), (5, 1, W.Join(job=b"job", spec=other, worker=b"w1", tasks=[
+    C.TaskRange(first=1, count=1)]).SerializeToString()), wait))
+seed("core", "barrier", steps(*begin, later, say(1, barrier=W.Barrier(round=1001, attempt=1, tasks=[W.TaskProgress(task=1, phase=1)])),
+                              say(0, heartbeat=W.Heartbeat(sequence=1)), say(0, barrier=W.Barrier(round=1001, attempt=1)),
+                              later))
