@@ -397,7 +397,7 @@ class Worker:
     # ---- the lease
 
     def heartbeat(self):
-        if self.state not in ("joined", "parked") or now() < self.next_heartbeat:
+        if self.state != "joined" or now() < self.next_heartbeat:
             return
         self.sequence += 1
         self.sent_heartbeats[self.sequence] = now()
