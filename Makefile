@@ -183,6 +183,7 @@ run = $(call Q,TEST  )timeout -k 5 $(or $(TIMEOUT),300) $(1) >$(@:.ok=.log) 2>&1
 $(TESTS:=.ok): %.ok: %
 	$(call run,$(RUN) $<)
 $(filter $B/tests/daemon/%,$(TESTS:=.ok)): $B/tidemarkd
+$B/tests/client/test_conformance.ok: tests/client/conformance.txt docs/protocol.md
 $(SCRIPTS:=.ok): $B/%.ok: %.sh docs/guide.md docs/operations.md $$(filter-out %.corpus,$$(wildcard $$(dir $$*)*)) $(PROGRAMS) $(LIBRARY) $(EXAMPLES) | .deps-check
 	@mkdir -p $(@D)
 	$(call run,bash $< $B)

@@ -417,7 +417,8 @@ int tide_session_restored(struct tide_session *s, uint32_t task, int rc, struct 
     struct stask *t = tide_session_task(s, task, NULL);
     if (s->dead) return s->dead;
     if (!t) return TIDE_EINVAL;
-    if (s->phase != TIDE__WORKER_PHASE__PHASE_STARTING || s->rewinding || s->deliver_only)
+    if (s->phase != TIDE__WORKER_PHASE__PHASE_STARTING || s->rewinding || s->deliver_only ||
+        s->link == LINK_OVER)
         return TIDE_ESTALE;
     if (t->restored) return 0;
     tide_session_fence(s, now_us);

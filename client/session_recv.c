@@ -392,11 +392,23 @@ static void set_end_at(struct stask *t, uint64_t round)
     if (!t->ended && (!t->end_at || round < t->end_at)) t->end_at = round;
 }
 
+static bool releases_unfinished(struct tide_session *s, size_t n, Tide__TaskRange *const *ranges)
+{
+    for (uint32_t k = 0; k < s->n_tasks; k++)
+        for (size_t i = 0; i < n && !s->tasks[k].finished; i++)
+            if (s->tasks[k].number - ranges[i]->first < ranges[i]->count) return true;
+    return false;
+}
+
 static void on_complete(struct tide_session *s, const Tide__Complete *m, uint64_t now_us)
 {
     if (!s->attached || m->attempt != s->attempt) return;
     if (!m->round || !ranges_fit(s, m->n_ended, m->ended)) {
         broken(s, "Complete names no round, or tasks that do not exist", now_us);
+        return;
+    }
+    if (releases_unfinished(s, m->n_ended, m->ended)) {
+        broken(s, "Complete releases a task that has not told its end", now_us);
         return;
     }
     each_in(s, m->n_ended, m->ended, set_end_at, m->round);

@@ -342,7 +342,7 @@ int tide_session_confirm(struct tide_session *s, uint32_t task, uint64_t round, 
     struct stask *t = tide_session_task(s, task, NULL);
     if (s->dead) return s->dead;
     if (!t) return TIDE_EINVAL;
-    if (!s->attempt || s->rewinding) return TIDE_ESTALE;
+    if (!s->attempt || s->rewinding || s->link == LINK_OVER) return TIDE_ESTALE;
     if (tide_session_fence(s, now_us)) return TIDE_EFENCED;
     const Tide__Owed *owed = owed_next(t);
     if (!owed && round <= t->done) return 0;
@@ -435,6 +435,7 @@ int tide_session_barrier(struct tide_session *s, uint32_t task, uint32_t channel
     if (s->dead) return s->dead;
     if (!t || channel >= t->channels) return TIDE_EINVAL;
     if (!s->attempt) return TIDE_ESTATE;
+    if (s->link == LINK_OVER) return 0; /* peers learn of the end in their own time */
     if (tide_barrier_decode(barrier, &b) || b.job_check != s->job_check) return TIDE_EPROTO;
     if (b.flags & TIDE_BARRIER_END) return tide_session_channel_end(s, task, channel, now_us);
     if (t->ended) return 0; /* its outputs have had their END */
@@ -455,6 +456,7 @@ int tide_session_channel_end(struct tide_session *s, uint32_t task, uint32_t cha
     if (s->dead) return s->dead;
     if (!t || channel >= t->channels) return TIDE_EINVAL;
     if (!s->attempt) return TIDE_ESTATE;
+    if (s->link == LINK_OVER) return 0; /* peers learn of the end in their own time */
     int rc = tide_align_end(t->align, channel, now_us);
     t->open = tide_align_open(t->align);
     carry_steps(s, index, false);
@@ -550,7 +552,7 @@ int tide_session_ack(struct tide_session *s, const struct tide_session_ack *ack,
     if (ack->n_artifacts > TIDE_ARTIFACTS_PER_ACK_MAX || ack->handle.len > TIDE_HANDLE_MAX)
         return TIDE_ETOOBIG;
     struct round *r = find(s, ack->round);
-    if (!s->attempt || ack->attempt != s->attempt || !r) return TIDE_ESTALE;
+    if (!s->attempt || ack->attempt != s->attempt || !r || s->link == LINK_OVER) return TIDE_ESTALE;
     if (r->tasks[index].state == ROUND_ACKED) return 0;
     if (r->tasks[index].state != ROUND_ASKED) return TIDE_ESTALE;
     if (tide_session_fence(s, now_us)) return TIDE_EFENCED;
@@ -578,7 +580,7 @@ int tide_session_decline(struct tide_session *s, uint64_t attempt, uint64_t roun
     if (s->dead) return s->dead;
     if (!tide_session_task(s, task, &index)) return TIDE_EINVAL;
     const struct round *r = find(s, round);
-    if (!s->attempt || attempt != s->attempt || !r) return TIDE_ESTALE;
+    if (!s->attempt || attempt != s->attempt || !r || s->link == LINK_OVER) return TIDE_ESTALE;
     if (r->tasks[index].state == ROUND_ACKED) return TIDE_ESTALE;
     tide_session_fence(s, now_us); /* kept till Resumed, like those of the aligner */
     decline(s, index, round, reason, retry_after_ms);
@@ -605,7 +607,8 @@ int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us
     struct stask *t = tide_session_task(s, task, NULL);
     if (s->dead) return s->dead;
     if (!t) return TIDE_EINVAL;
-    if (!s->attempt || s->phase != TIDE__WORKER_PHASE__PHASE_RUNNING) return TIDE_ESTATE;
+    if (!s->attempt || s->phase != TIDE__WORKER_PHASE__PHASE_RUNNING || s->link == LINK_OVER)
+        return TIDE_ESTATE;
     if (tide_session_fence(s, now_us)) return TIDE_EFENCED;
     if (t->finished) return 0;
     t->finished = t->finish_due = s->flush_due = true;

@@ -221,7 +221,7 @@ TIDE_API struct tide_worker *tide_task_worker(const struct tide_task *t);
 
 /* A barrier was read from an input channel (any 16 bytes that a peer's forward was given). May call
  * block, forward, snapshot before it returns (called from a callback: after that one has returned).
- * TIDE_EPROTO: not a barrier of this job. TIDE_ESTATE: no attempt. */
+ * TIDE_EPROTO: not a barrier of this job. TIDE_ESTATE: no attempt. After `stop` it is dropped. */
 TIDE_API int tide_task_barrier(struct tide_task *t, uint32_t channel,
                                const uint8_t barrier[TIDE_BARRIER_SIZE]);
 /* The channel has ended in good order (its peer was told `ended`, or sent nothing more by

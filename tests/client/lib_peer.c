@@ -1,6 +1,7 @@
 #include "tests/client/lib_peer.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -29,6 +30,7 @@ void peer_cut(struct peer *p)
 {
     if (p->fd >= 0) close(p->fd);
     p->fd = -1;
+    p->gone = false;
     tide_decoder_release(&p->decoder);
     tide_joiner_release(&p->joiner);
     tide_buf_clear(&p->in);
@@ -41,19 +43,14 @@ void peer_close(struct peer *p)
     tide_buf_release(&p->in);
 }
 
-/* Bytes that have come. A connection whose other end has gone makes room for the next. */
 static void gather(struct peer *p)
 {
     uint8_t piece[65536];
-    while (p->fd >= 0) {
+    while (p->fd >= 0 && !p->gone) {
         ssize_t n = recv(p->fd, piece, sizeof piece, MSG_DONTWAIT);
-        if (n < 0) return;
-        if (n == 0) { /* what came before it is still to be heard */
-            close(p->fd);
-            p->fd = -1;
-            return;
-        }
-        tide_buf_put(&p->in, piece, (size_t)n);
+        if (n < 0 && errno == EAGAIN) return;
+        p->gone = n <= 0; /* what came before it is still to be heard */
+        if (n > 0) tide_buf_put(&p->in, piece, (size_t)n);
     }
 }
 
@@ -79,9 +76,20 @@ static bool parse(struct heard *h, struct peer *p, struct tide_bytes frame)
     return true;
 }
 
+static void answer_call(struct peer *p)
+{
+    int one = 1;
+    peer_cut(p); /* half a frame of the one before */
+    p->fd = accept(p->listen_fd, NULL, NULL);
+    if (p->fd < 0) return;
+    (void)setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    p->connections++;
+}
+
 bool peer_next(struct peer *p, struct heard *ret)
 {
     struct tide_bytes frame;
+    if (p->fd < 0) answer_call(p);
     if (p->deaf) return false;
     gather(p);
     for (;;) {
@@ -92,15 +100,9 @@ bool peer_next(struct peer *p, struct heard *ret)
         if (p->in.len) memmove(p->in.data, p->in.data + (p->in.len - in.len), in.len);
         p->in.len = in.len;
         if (whole) return true;
-        if (got == TIDE_FRAME_READY) continue;
-        if (p->fd >= 0) return false;
-        peer_cut(p); /* half a frame of the one before */
-        p->fd = accept(p->listen_fd, NULL, NULL);
-        if (p->fd < 0) return false;
-        int one = 1;
-        (void)setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        p->connections++;
-        gather(p);
+        if (got == TIDE_FRAME_READY) continue; /* a part, and more to come */
+        if (p->gone) peer_cut(p);
+        return false;
     }
 }
 

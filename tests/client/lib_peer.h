@@ -14,6 +14,7 @@ struct peer {
     char address[64];
     unsigned connections; /* accepted so far */
     bool deaf;            /* accepts and reads nothing */
+    bool gone;            /* the other end has closed */
     struct tide_decoder decoder;
     struct tide_buf in;
     struct tide_joiner joiner;
@@ -29,8 +30,8 @@ struct heard {
 void peer_open(struct peer *p);
 void peer_close(struct peer *p);
 void peer_cut(struct peer *p); /* closes the connection that there is */
-/* True, and the next message; false when there is none now. Accepts on the way: a new connection
- * takes the place of one that has broken. */
+/* True, and the next message; false when there is none now, or the worker has closed the connection
+ * (fd is -1 then). Called without a connection it accepts one. */
 bool peer_next(struct peer *p, struct heard *ret);
 void heard_free(struct heard *h);
 

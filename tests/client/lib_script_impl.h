@@ -1,0 +1,46 @@
+/* What the files of the script share.
+ *
+ *   lib_script.c      the trace, the program's callbacks and words, running
+ *   lib_script_say.c  the daemon's words */
+#ifndef TESTS_CLIENT_SCRIPT_IMPL_H
+#define TESTS_CLIENT_SCRIPT_IMPL_H
+
+#include "client/tidemark.h"
+#include "tests/client/lib_peer.h"
+#include "tests/client/lib_run.h"
+#include "tests/client/lib_script.h"
+
+#define ID "0123456789abcdef"
+#define ARGS 8u
+
+struct script {
+    struct peer peer;
+    struct tide_worker *w;
+    struct tide_task *task[2];
+    struct tide_snapshot *given[2];     /* of `defer` */
+    uint8_t barrier[TIDE_BARRIER_SIZE]; /* the last one of a */
+    bool hold, defer, late, mute, slow, over, batching, was_up;
+    bool greeted; /* this connection's Hello has come and was not answered */
+    int complete_rc, snapshot_rc;
+    struct tide_buf batch;
+    char boot_id[256];
+    char dir[64], trace[SCRIPT_TRACE];
+};
+extern struct script script;
+
+/* A word and what it does; args: those given, then "". */
+struct word {
+    const char *name;
+    void (*call)(char **arg);
+};
+extern const struct word daemon_words[]; /* ends with NULL */
+
+void script_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void script_turn(int ms); /* the worker's, then the daemon's */
+void script_settle(void); /* until nothing happens any more */
+uint64_t script_number(const char *arg, uint64_t otherwise);
+uint64_t script_now_ms(void);
+void script_say(Tide__ToWorker__MsgCase which, void *message);
+void script_start_init(void); /* the next Start is a plain one again */
+
+#endif
