@@ -54,7 +54,9 @@ free_port() {
 follow() { # name [port]
     local port=${2:-$(free_port)}
     {
-        echo "make() { case \"\$*\" in install*) ;; *) return 1 ;; esac; }"
+        echo 'make() { case "$*" in install*) ;; *) return 1 ;; esac; }'
+        echo 'stop_workers() { touch $HOME/hold-workers; until [ -e $HOME/workers-held ]; do sleep 0.1; done; }'
+        echo 'start_workers() { rm -f $HOME/hold-workers $HOME/workers-held; }'
         blocks "docs/$1.md" | sed "s/\\b7460\\b/$port/g; s/\\b7461\\b/$(free_port)/g"
     } >"$home/$1.sh"
     env -i HOME="$home" PATH="$PATH" LC_ALL=C TIDEMARK_CONNECT="127.0.0.1:$port" ${ASAN_OPTIONS:+ASAN_OPTIONS="$ASAN_OPTIONS"} \
@@ -78,8 +80,8 @@ else
     mkdir -p "$home/tally"
     program >"$home/tally/tally.c"
     follow guide
-    said guide '^50005000$'
-    [ "$(grep -c '^50005000$' "$home/guide.said")" = 2 ] || fail "docs/guide.md: the total is not the sum"
+    said guide '^200010000$'
+    [ "$(grep -c '^200010000$' "$home/guide.said")" = 2 ] || fail "docs/guide.md: the total is not the sum"
     said guide '^tally  FINISHED        2 '
     said guide 'tally/savepoint-[0-9a-f]{6}-[0-9]+-[0-9]+$'
     grep -q 'tally: from byte [1-9]' "$home/guide.said" || fail "docs/guide.md: nothing was restored"
@@ -99,6 +101,7 @@ while :; do
         [ ! -e "$HOME/hold-workers" ] || kill -9 $tally
         sleep 0.1
     done
+    [ ! -e "$HOME/hold-workers" ] || touch "$HOME/workers-held"
     sleep 0.1
 done
 END
