@@ -47,6 +47,7 @@
 #define LANE_ROOTS 16
 #define QUIET_TURNS_MAX 16      /* turns with input that EV_TIMER waits at most */
 #define DESCRIPTORS_SPARE 128   /* beside the connections */
+#define DESCRIPTORS_LEAST 40    /* with fewer libraries end the process without a word */
 #define CHURN ((size_t)1 << 20) /* bytes that came and went: time to give memory back ... */
 #define TRIM_MS 500u            /* ... once nothing large has come for so long */
 
@@ -575,11 +576,20 @@ static void raise_descriptors(const struct config *c)
                  c->connections, (unsigned long long)limit.rlim_max);
 }
 
+static int enough_descriptors(char why[static CONFIG_WHY])
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS_LEAST) return 0;
+    return fail(TIDE_EIO, why,
+                "the system allows %llu open files only, at least %d are needed: raise the limit "
+                "(ulimit -n, or LimitNOFILE= of the service)",
+                (unsigned long long)limit.rlim_cur, DESCRIPTORS_LEAST);
+}
+
 static int open_store(struct host *h, struct tide_catalog **ret, char why[static CONFIG_WHY])
 {
-    struct tide_store_options o = {.directory = h->config->data,
-                                   .now_wall = clock_wall_us(),
-                                   .journal = h->config->journal};
+    struct tide_store_options o = {
+        .directory = h->config->data, .now_wall = clock_wall_us(), .journal = h->config->journal};
     char text[512] = "";
     if (getrandom(&o.nonce, sizeof o.nonce, 0) != (ssize_t)sizeof o.nonce ||
         getrandom(o.new_store_id, sizeof o.new_store_id, 0) != (ssize_t)sizeof o.new_store_id)
@@ -812,6 +822,9 @@ static int begin(struct host *h, char why[static CONFIG_WHY])
 int host_open(const struct config *config, bool signals, struct host **ret,
               char why[static CONFIG_WHY])
 {
+    raise_descriptors(config);
+    int rc = enough_descriptors(why);
+    if (rc) return rc;
     memory_keep();
     struct host *h = must_alloc(sizeof *h);
     h->config = config;
@@ -822,10 +835,9 @@ int host_open(const struct config *config, bool signals, struct host **ret,
     tide_arena_init(&h->arena, TIDE_ARENA_MAX);
     (void)signal(SIGPIPE, SIG_IGN);
     if (signals) (void)signal(SIGHUP, SIG_IGN); /* until the loop takes it */
-    raise_descriptors(config);
     if (uv_loop_init(&h->loop)) die("the event loop could not be set up");
     h->loop_made = true;
-    int rc = begin(h, why);
+    rc = begin(h, why);
     if (rc) {
         close_all(h);
         (void)uv_run(&h->loop, UV_RUN_DEFAULT);

@@ -301,7 +301,7 @@ struct lanes *lanes_open(const struct lanes_options *o)
     all->wake.data = all->limit.data = all;
     if (uv_async_init(o->loop, &all->wake, on_wake) || uv_timer_init(o->loop, &all->limit) ||
         uv_mutex_init(&all->lock))
-        abort(); /* only a lack of descriptors at start can lead here */
+        die_for_want("open files or memory");
     all->handles = 2;
     return all;
 }

@@ -174,11 +174,11 @@ int reader_start(const struct reader_options *o, struct reader_thread **ret, cha
     r->wake.data = r->limit.data = r;
     if (uv_async_init(o->loop, &r->wake, on_wake) || uv_timer_init(o->loop, &r->limit) ||
         uv_mutex_init(&r->lock) || uv_cond_init(&r->ready))
-        abort(); /* only a lack of descriptors at start can lead here */
+        die_for_want("open files or memory");
     r->handles = 2;
     (void)sigfillset(&all); /* signals are the loop's */
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&r->thread, NULL, run, r)) abort();
+    if (pthread_create(&r->thread, NULL, run, r)) die_for_want("threads or memory");
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     *ret = r;
     return 0;

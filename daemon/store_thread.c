@@ -224,11 +224,11 @@ struct store_thread *store_thread_start(const struct store_thread_options *o)
     if (uv_async_init(o->loop, &t->wake, on_wake) || uv_timer_init(o->loop, &t->limit) ||
         uv_timer_init(o->loop, &t->ride) || uv_mutex_init(&t->lock) || uv_cond_init(&t->ready) ||
         uv_cond_init(&t->served))
-        abort(); /* only a lack of descriptors at start can lead here */
+        die_for_want("open files or memory");
     t->handles = 3;
     (void)sigfillset(&all); /* signals are the loop's */
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&t->thread, NULL, run, t)) abort();
+    if (pthread_create(&t->thread, NULL, run, t)) die_for_want("threads or memory");
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return t;
 }

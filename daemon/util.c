@@ -15,6 +15,12 @@ static void *present(void *p)
     _exit(1);
 }
 
+void die_for_want(const char *what)
+{
+    log_line(LEVEL_ERROR, "stopping at once: the system has no more %s: raise the limits", what);
+    _exit(1);
+}
+
 void *must_alloc(size_t size)
 {
     return present(calloc(1, size ? size : 1));

@@ -11,6 +11,8 @@
 void *must_alloc(size_t size); /* zeroed */
 void *must_grow(void *old, size_t size);
 char *must_copy(const char *text);
+/* Ends the process: the system has no more of what (threads, ...). */
+_Noreturn void die_for_want(const char *what);
 
 uint64_t clock_boot_us(void); /* CLOCK_BOOTTIME: goes on while the machine sleeps */
 uint64_t clock_wall_us(void); /* since 1970 */
