@@ -172,7 +172,9 @@ $(SIM): $(patsubst %.c,$B/%.o,$(filter-out %/lib_% %/test_%,$(wildcard tests/sim
 # Fuzz targets link with a main that replays their corpus; `make fuzz` takes the fuzzer's.
 REPLAY = $B/tests/fuzz/replay.o
 $(FUZZ): %: %.o $(REPLAY) $(HOST) $(CORE) $(PURE) $S $R $P
-	$(call Q,LINK  )$(LINK) $(FUZZER) -o $@ $(filter %.o,$^) $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+	$(call Q,LINK  )$(LINK) $(FUZZER) -o $@ $(filter %.o,$^) $(LIBS) $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+$B/tests/fuzz/fuzz_reader: $B/tests/storage/lib_fixture.o
+$B/tests/fuzz/fuzz_reader: LIBS = $(CHECK_LIBS)
 
 # Its connection is replaced, and its main is part of the target.
 $B/tests/fuzz/fuzz_cli: $(filter-out $B/client/cli/main.o $B/client/cli/rpc.o,$(CLI))

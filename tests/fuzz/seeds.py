@@ -174,3 +174,12 @@ seed("core", "other-spec", steps(join(0, 0, 1), (5, 1, W.Join(job=b"job", spec=o
 seed("core", "barrier", steps(*begin, later, say(1, barrier=W.Barrier(round=1001, attempt=1, tasks=[W.TaskProgress(task=1, phase=1)])),
                               say(0, heartbeat=W.Heartbeat(sequence=1)), say(0, barrier=W.Barrier(round=1001, attempt=1)),
                               later))
+
+for name, call in (("snapshots", {"snapshots": A.ListSnapshots(job=b"alpha", deleted=True, limit=2)}),
+                   ("before", {"snapshots": A.ListSnapshots(before=12)}),
+                   ("snapshot", {"snapshot": A.ShowSnapshot(snapshot=11, first_task=2, limit=3)}),
+                   ("lineage", {"lineage": A.Lineage(snapshot=12)}), ("job", {"lineage": A.Lineage(job=b"alpha")}),
+                   ("rounds", {"rounds": A.ListRounds(job=b"alpha")}),
+                   ("aborted", {"rounds": A.ListRounds(job=b"alpha", limit=1, before=14)}),
+                   ("operation", {"wait": A.WaitOperation(operation=5)})):
+    seed("reader", name, A.Request(id=1, **call).SerializeToString())
