@@ -250,7 +250,7 @@ fuzz: .deps-all
 	@bash tests/fuzz/fuzz.sh $(or $(SECONDS),30)
 fuzzers: $(FUZZ)
 
-lint: .deps-all $(PB:=.h)
+lint: .deps-all $(PB:=.h) $B/include/tidemark.h
 	@bash tests/lint.sh $(if $(FILES),$(FILES),all) -- $(FLAGS)
 format:
 	git ls-files -z '*.[ch]' ':!tests/bench/floor.c' | xargs -0 clang-format -i
