@@ -79,13 +79,16 @@ static void check_state(const struct model *m)
     }
     must(tide_align_open(m->a) == open);
     if (v.round) must(v.missing <= open && !m->snapshotted[v.round]);
+    if (v.round && v.missing) must(v.first_missing < m->channels && !m->ended[v.first_missing]);
+    /* what waits for time says so: a round lined up without its trigger, or with a deadline */
+    if (v.round && (v.triggered || !v.missing)) must(tide_align_deadline(m->a, 100) < UINT64_MAX);
 }
 
 static void event(struct model *m, const uint8_t *e, uint64_t now)
 {
     uint32_t channel = e[1] % CHANNELS;
     uint64_t round = e[2];
-    switch (e[0] % 8) {
+    switch (e[0] % 9) {
     case 0:
     case 1:
         if (tide_align_barrier(m->a, channel, round, now) == 0) m->had[round][channel] = true;
@@ -105,7 +108,11 @@ static void event(struct model *m, const uint8_t *e, uint64_t now)
         break;
     case 5: (void)tide_align_abort(m->a, round, e[1] & 1, "given up", now); break;
     case 6: tide_align_lowest(m->a, round); break;
-    default: (void)tide_align_tick(m->a, now, e[1]); break;
+    case 7: (void)tide_align_tick(m->a, now, e[1]); break;
+    default: /* a rewind, perhaps to another number of channels */
+        if (tide_align_reset(m->a, channel)) break;
+        *m = (struct model){.a = m->a, .channels = channel};
+        break;
     }
 }
 

@@ -1,6 +1,7 @@
-/* The session against a daemon that says anything. The input is a list of moves: a byte that
- * chooses one, and for frames a byte of length and so many bytes. Whatever comes, its invariants
- * hold, deadlines pass, and it asks for nothing impossible. */
+/* The session against a daemon that says anything, and a program that answers when it likes. The
+ * input is a list of moves: a byte that chooses one, a byte for what it is about, and for frames,
+ * whose length that byte is, so many bytes. Whatever comes, its invariants hold, deadlines pass, it
+ * asks for nothing impossible, and once it is over it asks for nothing. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +44,9 @@ static struct tide_session *make(void)
     return s;
 }
 
+static bool lazy;        /* the program answers nothing by itself: moves do */
+static uint64_t current; /* attempt of the last RESTORE */
+
 /* Carries deliveries out as a shell and a willing application would. */
 static void pump(struct tide_session *s, uint64_t now)
 {
@@ -50,6 +54,9 @@ static void pump(struct tide_session *s, uint64_t now)
     const struct tide_bytes none = {0};
     for (unsigned n = 0; tide_session_next(s, &d); n++) {
         must(n < 100000);
+        bool io = d.type == TIDE_DO_CONNECT || d.type == TIDE_DO_CLOSE || d.type == TIDE_DO_SEND;
+        if (d.type == TIDE_DO_RESTORE) current = d.attempt;
+        if (lazy && !io) continue;
         struct tide_session_ack ack = {.attempt = d.attempt, .round = d.round, .task = d.task};
         switch (d.type) {
         case TIDE_DO_CONNECT: tide_session_connected(s, now); break;
@@ -103,10 +110,20 @@ static void good_start(struct tide_session *s, uint64_t attempt, uint64_t now)
     start(s, packed, tide__start__pack(&m, packed), now);
 }
 
+static void say(struct tide_session *s, Tide__ToWorker__MsgCase which, void *message, uint64_t now)
+{
+    uint8_t packed[512];
+    Tide__ToWorker m = TIDE__TO_WORKER__INIT;
+    m.msg_case = which;
+    m.welcome = message; /* any member of the union */
+    must(tide__to_worker__get_packed_size(&m) <= sizeof packed);
+    size_t len = tide__to_worker__pack(&m, packed);
+    tide_session_frame(s, (struct tide_bytes){packed, len}, now);
+}
+
+/* The opening, by which everything else is reached. */
 static void good(struct tide_session *s, unsigned which, uint64_t number, uint64_t now)
 {
-    uint8_t packed[256];
-    Tide__ToWorker m = TIDE__TO_WORKER__INIT;
     Tide__Welcome welcome = TIDE__WELCOME__INIT;
     Tide__Joined joined = TIDE__JOINED__INIT;
     Tide__Run run = TIDE__RUN__INIT;
@@ -116,12 +133,100 @@ static void good(struct tide_session *s, unsigned which, uint64_t number, uint64
     joined.lease_ms = 3000;
     joined.heartbeat_ms = joined.orphan_limit_ms = joined.progress_ms = 500;
     run.attempt = resumed.attempt = number;
-    if (which == 0) m.msg_case = TIDE__TO_WORKER__MSG_WELCOME, m.welcome = &welcome;
-    if (which == 1) m.msg_case = TIDE__TO_WORKER__MSG_JOINED, m.joined = &joined;
-    if (which == 2) m.msg_case = TIDE__TO_WORKER__MSG_RUN, m.run = &run;
-    if (which == 3) m.msg_case = TIDE__TO_WORKER__MSG_RESUMED, m.resumed = &resumed;
-    size_t len = tide__to_worker__pack(&m, packed);
-    tide_session_frame(s, (struct tide_bytes){packed, len}, now);
+    if (which == 0) say(s, TIDE__TO_WORKER__MSG_WELCOME, &welcome, now);
+    if (which == 1) say(s, TIDE__TO_WORKER__MSG_JOINED, &joined, now);
+    if (which == 2) say(s, TIDE__TO_WORKER__MSG_RUN, &run, now);
+    if (which == 3) say(s, TIDE__TO_WORKER__MSG_RESUMED, &resumed, now);
+}
+
+/* Rounds, of the attempt under way; four bits of arg are the round, the others what is special. */
+static void rounds(struct tide_session *s, unsigned which, uint8_t arg, uint64_t now)
+{
+    Tide__Trigger trigger = TIDE__TRIGGER__INIT;
+    Tide__Complete complete = TIDE__COMPLETE__INIT;
+    Tide__Abort abort_ = TIDE__ABORT__INIT;
+    Tide__TaskRange range = TIDE__TASK_RANGE__INIT, *ranges[1] = {&range};
+    uint64_t round = arg & 15, lowest = arg & 16 ? round : 0;
+    trigger.attempt = complete.attempt = abort_.attempt = current;
+    trigger.round = complete.round = abort_.round = round;
+    trigger.lowest_pending = complete.lowest_pending = abort_.lowest_pending = lowest;
+    trigger.directory = text("/a/r");
+    trigger.left_ms = arg & 32 ? 700 : 60000;
+    complete.commits = !(arg & 32);
+    range.first = arg >> 6 & 1;
+    range.count = 1;
+    complete.ended = ranges;
+    complete.n_ended = arg >> 7;
+    if (which == 0) say(s, TIDE__TO_WORKER__MSG_TRIGGER, &trigger, now);
+    if (which == 1) say(s, TIDE__TO_WORKER__MSG_COMPLETE, &complete, now);
+    if (which == 2) say(s, TIDE__TO_WORKER__MSG_ABORT, &abort_, now);
+}
+
+static void others(struct tide_session *s, uint8_t arg, uint64_t now)
+{
+    Tide__HeartbeatAck alive = TIDE__HEARTBEAT_ACK__INIT;
+    Tide__Rewind rewind = TIDE__REWIND__INIT;
+    Tide__Fenced fenced = TIDE__FENCED__INIT;
+    Tide__Parked parked = TIDE__PARKED__INIT;
+    Tide__Refused refused = TIDE__REFUSED__INIT;
+    Tide__Host host = TIDE__HOST__INIT;
+    Tide__Bye bye = TIDE__BYE__INIT;
+    Tide__Stop stop = TIDE__STOP__INIT;
+    alive.sequence = arg >> 3;
+    rewind.attempt = current;
+    refused.code = (Tide__RefusedCode)(arg >> 3);
+    host.boot_id = text(arg & 8 ? "boot" : "other");
+    host.pid = 7;
+    parked.holder = arg & 16 ? NULL : &host;
+    parked.wait_ms = arg;
+    switch (arg & 7) {
+    case 0: say(s, TIDE__TO_WORKER__MSG_ALIVE, &alive, now); break;
+    case 1: say(s, TIDE__TO_WORKER__MSG_REWIND, &rewind, now); break;
+    case 2: say(s, TIDE__TO_WORKER__MSG_FENCED, &fenced, now); break;
+    case 3: say(s, TIDE__TO_WORKER__MSG_PARKED, &parked, now); break;
+    case 4: say(s, TIDE__TO_WORKER__MSG_REFUSED, &refused, now); break;
+    case 5: say(s, TIDE__TO_WORKER__MSG_BYE, &bye, now); break;
+    case 6: say(s, TIDE__TO_WORKER__MSG_STOP, &stop, now); break;
+    default: tide_session_heartbeat(s, now); break;
+    }
+}
+
+/* What the program says, at whatever moment: a bit for the task, four for the round. */
+static void program(struct tide_session *s, unsigned which, uint8_t arg, uint64_t now)
+{
+    uint32_t task = arg & 1;
+    uint64_t round = arg >> 1 & 15, number;
+    const struct tide_bytes why = tide_bytes_of("why");
+    struct tide_artifact_view one = {.size = arg, .name = tide_bytes_of("name")};
+    struct tide_session_ack ack = {
+        .attempt = current, .round = round, .task = task, .artifacts = &one, .n_artifacts = 1};
+    if (arg & 64) one.name.len = 0;
+    ack.has_handle = arg & 128;
+    switch (which) {
+    case 0: (void)tide_session_ack(s, &ack, now); break;
+    case 1: (void)tide_session_decline(s, current, round, task, why, arg, now); break;
+    case 2: (void)tide_session_confirm(s, task, round, now); break;
+    case 3: (void)tide_session_commit_failed(s, task, round, now); break;
+    case 4: (void)tide_session_restored(s, task, arg & 2 ? TIDE_EIO : 0, why, now); break;
+    case 5: (void)tide_session_rewound(s, task, now); break;
+    case 6: (void)tide_session_progress(s, task, round, arg, now); break;
+    case 7: (void)tide_session_channel_end(s, task, arg >> 1 & 1, now); break;
+    case 8: (void)tide_session_channels(s, task, arg >> 1 & 7); break;
+    case 9: tide_session_holder(s, arg & 1, now); break;
+    case 10: (void)tide_session_token(s, now, &number); break;
+    default: tide_session_leave(s, why, now); break;
+    }
+}
+
+static void barrier(struct tide_session *s, uint8_t arg, uint64_t now)
+{
+    uint8_t bytes[TIDE_BARRIER_BYTES];
+    struct tide_barrier b = {.round = arg & 15,
+                             .job_check = tide_job_check((const uint8_t *)"0123456789abcdef")};
+    if (arg & 32) b.flags = arg & 64 ? TIDE_BARRIER_CANCEL : TIDE_BARRIER_END;
+    if (arg & 128) b.job_check++;
+    tide_barrier_encode(&b, bytes);
+    (void)tide_session_barrier(s, 1, arg >> 4 & 1, bytes, now);
 }
 
 static uint64_t until(struct tide_session *s, uint64_t now, uint64_t end)
@@ -135,12 +240,28 @@ static uint64_t until(struct tide_session *s, uint64_t now, uint64_t end)
     return end;
 }
 
+/* Over is over: nothing is wanted any more but that the connection be closed. */
+static void check_over(struct tide_session *s, uint64_t now)
+{
+    struct tide_delivery d;
+    tide_session_leave(s, tide_bytes_of("the end"), now);
+    pump(s, now);
+    must(tide_session_deadline(s) == UINT64_MAX);
+    good(s, 0, 1, now);
+    rounds(s, 0, 5, now);
+    barrier(s, 5, now);
+    tide_session_tick(s, now + 100000000);
+    must(!tide_session_next(s, &d));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct tide_session *s = make();
     uint64_t now = until(s, 1, 1000);
+    lazy = false;
+    current = 0;
     for (size_t at = 0; at + 2 <= size;) {
-        uint8_t move = data[at] % 12, arg = data[at + 1];
+        uint8_t move = data[at] % 32, arg = data[at + 1];
         at += 2;
         size_t len = move <= 2 ? arg : 0;
         if (len > size - at) len = size - at;
@@ -152,9 +273,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (move == 8) tide_session_disconnected(s, now);
         if (move == 9) (void)tide_session_finished(s, arg & 1, now);
         if (move == 10) tide_session_flush(s, now);
+        if (move == 12) lazy = arg & 1;
+        if (move >= 13 && move <= 15) rounds(s, move - 13u, arg, now);
+        if (move >= 16 && move <= 17) others(s, arg, now);
+        if (move == 18) barrier(s, arg, now);
+        if (move >= 19 && move <= 30) program(s, move - 19u, arg, now);
         pump(s, now);
-        if (move == 11) now = until(s, now, now + (uint64_t)arg * arg * 1000);
+        if (move == 11 || move == 31) now = until(s, now, now + (uint64_t)arg * arg * 1000);
     }
+    check_over(s, now);
     tide_session_free(s);
     return 0;
 }
