@@ -400,8 +400,10 @@ START_TEST(checkpointing_is_checked_together)
     tide_graph_free(accept());
     c->heartbeat_ms = UINT32_MAX;
     c->lease_ms = UINT32_MAX;
+    refused("lease_ms is 4294967295: it must be at most 86400000, a day");
+    c->lease_ms = 86400000;
     refused(
-        "lease_ms is 4294967295 with a heartbeat_ms of 4294967295: a lease must be at least three "
+        "lease_ms is 86400000 with a heartbeat_ms of 4294967295: a lease must be at least three "
         "heartbeats");
     c->heartbeat_ms = 4000;
     c->lease_ms = 0;
