@@ -51,22 +51,23 @@
 enum session_state { HELLO, OPEN, FINISHING, CLOSED };
 enum list_name { LIST_HELLO, LIST_IDLE, LIST_LINGER, LISTS, LIST_NONE = LISTS };
 
+/* There may be many, and most say nothing for long: 248 bytes of this are libuv's. */
 struct session {
-    uv_tcp_t tcp;
-    struct server *server;
+    uv_tcp_t tcp; /* first, its data is the server: a handle of libuv's is a session */
     uint64_t id;
     struct tide_decoder decoder;
     struct session *older, *younger; /* in a list */
     struct session *next_doomed;
     const char *why;   /* it ends */
-    uint64_t since_us; /* in its list */
     size_t large;      /* queued bytes of blobs over half the limit */
+    uint32_t since_ms; /* in its list; the low half of the loop's clock */
     uint32_t held;     /* what it is charged for its partial frame */
-    uint32_t turn;     /* of the loop, in which it was last read */
+    uint16_t turn;     /* of the loop, in which it was last read */
     uint16_t share;    /* used up in that turn */
-    uint8_t state, list, kind;
-    bool small; /* what it said last */
-    bool doomed, told, shut, hard, heard;
+    uint8_t state, kind;
+    uint8_t list : 2;
+    bool small : 1; /* what it said last */
+    bool doomed : 1, told : 1, shut : 1, hard : 1, heard : 1;
 };
 
 struct list {
@@ -101,7 +102,7 @@ struct server {
     uv_idle_t soon; /* active while somebody is doomed */
     uv_prepare_t turns;
     uv_timer_t drain;
-    uint32_t turn;
+    uint16_t turn;
     unsigned handles;
     bool draining, closed;
     struct slot *slots;
@@ -115,6 +116,11 @@ struct server {
     uint64_t sweep_at_ms; /* on the loop's clock; UINT64_MAX: the timer is off */
     uint8_t buffer[READ_BYTES];
 };
+
+static struct server *server_of(const struct session *s)
+{
+    return s->tcp.data;
+}
 
 static void doom(struct session *s, const char *why, bool hard);
 static void on_sweep(uv_timer_t *timer);
@@ -157,7 +163,7 @@ static void slot_drop(struct server *v, const struct session *s)
 static void list_leave(struct session *s)
 {
     if (s->list == LIST_NONE) return;
-    struct list *l = &s->server->lists[s->list];
+    struct list *l = &server_of(s)->lists[s->list];
     *(s->older ? &s->older->younger : &l->oldest) = s->younger;
     *(s->younger ? &s->younger->older : &l->youngest) = s->older;
     s->older = s->younger = NULL;
@@ -174,11 +180,11 @@ static void sweep_in(struct server *v, uint64_t wait_us)
 
 static void list_join(struct session *s, enum list_name name)
 {
-    struct server *v = s->server;
+    struct server *v = server_of(s);
     struct list *l = &v->lists[name];
     list_leave(s);
-    s->list = (uint8_t)name;
-    s->since_us = uv_now(v->o.loop) * 1000;
+    s->list = name & 3;
+    s->since_ms = (uint32_t)uv_now(v->o.loop);
     s->older = l->youngest;
     *(l->youngest ? &l->youngest->younger : &l->oldest) = s;
     l->youngest = s;
@@ -188,10 +194,10 @@ static void list_join(struct session *s, enum list_name name)
 static void list_expired(struct session *s, enum list_name name)
 {
     if (name == LIST_HELLO)
-        server_refuse(s->server, s->id, TIDE__REFUSED_CODE__REFUSED_STATE,
+        server_refuse(server_of(s), s->id, TIDE__REFUSED_CODE__REFUSED_STATE,
                       "no Hello came in time ([limits] hello-timeout)");
     else if (name == LIST_IDLE)
-        server_refuse(s->server, s->id, TIDE__REFUSED_CODE__REFUSED_STATE,
+        server_refuse(server_of(s), s->id, TIDE__REFUSED_CODE__REFUSED_STATE,
                       "nothing was said for too long ([limits] idle-timeout)");
     else
         doom(s, s->why, true);
@@ -200,16 +206,16 @@ static void list_expired(struct session *s, enum list_name name)
 static void on_sweep(uv_timer_t *timer)
 {
     struct server *v = timer->data;
-    uint64_t now = uv_now(v->o.loop) * 1000;
+    uint32_t now = (uint32_t)uv_now(v->o.loop);
     v->sweep_at_ms = UINT64_MAX;
     for (enum list_name name = 0; name < LISTS; name++) {
         struct list *l = &v->lists[name];
-        while (l->oldest && l->oldest->since_us + l->limit_us <= now) {
+        while (l->oldest && (now - l->oldest->since_ms) * UINT64_C(1000) >= l->limit_us) {
             struct session *s = l->oldest;
             list_leave(s);
             list_expired(s, name);
         }
-        if (l->oldest) sweep_in(v, l->oldest->since_us + l->limit_us - now);
+        if (l->oldest) sweep_in(v, l->limit_us - (now - l->oldest->since_ms) * UINT64_C(1000));
     }
 }
 
@@ -234,8 +240,8 @@ static void free_if_last(struct server *v)
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct session *s = handle->data;
-    struct server *v = s->server;
+    struct session *s = (struct session *)handle;
+    struct server *v = server_of(s);
     tide_decoder_release(&s->decoder);
     slot_drop(v, s);
     v->connections--;
@@ -248,13 +254,13 @@ static void tell_closed(struct session *s)
 {
     if (s->told) return;
     s->told = true;
-    struct server *v = s->server;
+    struct server *v = server_of(s);
     if (!v->closed) v->on.closed(v->on.user, s->id, s->kind, s->why);
 }
 
 static void doomed_leave(struct session *s)
 {
-    struct server *v = s->server;
+    struct server *v = server_of(s);
     struct session *before = NULL, **at = &v->doomed;
     if (!s->doomed) return;
     while (*at != s)
@@ -272,7 +278,7 @@ static void session_close(struct session *s, const char *why)
     s->state = CLOSED;
     list_leave(s);
     doomed_leave(s);
-    s->server->held -= s->held;
+    server_of(s)->held -= s->held;
     s->held = 0;
     tell_closed(s);
     uv_close((uv_handle_t *)&s->tcp, on_closed);
@@ -296,7 +302,7 @@ static void on_soon(uv_idle_t *idle)
  * it only is told to be closed, and lingers. */
 static void doom(struct session *s, const char *why, bool hard)
 {
-    struct server *v = s->server;
+    struct server *v = server_of(s);
     if (s->state == CLOSED) return;
     if (!s->why) s->why = why;
     s->hard = s->hard || hard;
@@ -358,7 +364,7 @@ static void on_written(uv_write_t *request, int status)
     struct session *s = w->session;
     s->large -= w->large;
     blob_unref(w->blob);
-    tell_one(s->server, w->tell);
+    tell_one(server_of(s), w->tell);
     free(w);
     if (status < 0)
         session_close(s, uv_strerror(status));
@@ -372,12 +378,12 @@ static bool fits(const struct session *s, size_t more, size_t large)
 {
     size_t queued = uv_stream_get_write_queue_size((const uv_stream_t *)&s->tcp);
     size_t counted = queued > s->large ? queued - s->large : 0;
-    return counted + (large ? 0 : more) <= s->server->o.output_queue;
+    return counted + (large ? 0 : more) <= server_of(s)->o.output_queue;
 }
 
 static void write_queued(struct session *s, struct blob *blob, size_t from, struct tell *tell)
 {
-    struct server *v = s->server;
+    struct server *v = server_of(s);
     size_t rest = blob->len - from;
     size_t large = rest > v->o.output_queue / 2 ? rest : 0;
     if (!fits(s, rest, large)) {
@@ -480,8 +486,8 @@ static void peer_name(const struct session *s, char out[static 80])
 static void complain(struct session *s, const char *reason)
 {
     char name[80];
-    s->server->refused++;
-    if (!may_complain(s->server)) return;
+    server_of(s)->refused++;
+    if (!may_complain(server_of(s))) return;
     peer_name(s, name);
     log_about(LEVEL_WARN, &(struct log_fields){.peer = name}, "%s refused: %s", name, reason);
 }
@@ -515,7 +521,7 @@ void server_refuse(struct server *v, uint64_t id, Tide__RefusedCode code, const 
 
 static void session_hello(struct session *s, struct tide_bytes frame)
 {
-    struct server *v = s->server;
+    struct server *v = server_of(s);
     Tide__PeerKind kind = TIDE__PEER_KIND__PEER_UNSPECIFIED;
     struct tide_buf reply;
     char why[160] = "";
@@ -539,7 +545,7 @@ static void session_hello(struct session *s, struct tide_bytes frame)
 
 static void session_frame(struct session *s, struct tide_bytes frame)
 {
-    struct server *v = s->server;
+    struct server *v = server_of(s);
     if (s->kind == TIDE__PEER_KIND__PEER_ADMIN)
         list_join(s, LIST_IDLE); /* to its young end */
     else if (!s->heard)
@@ -551,7 +557,7 @@ static void session_frame(struct session *s, struct tide_bytes frame)
 /* A partial frame owns its whole length: it counts from the moment its header is there. */
 static void charge(struct session *s)
 {
-    struct server *v = s->server;
+    struct server *v = server_of(s);
     uint32_t held = (uint32_t)tide_decoder_held(&s->decoder);
     v->held = v->held - s->held + held;
     s->held = held;
@@ -597,8 +603,8 @@ static void on_turn(uv_prepare_t *prepare)
 /* No buffer: libuv does not read and says UV_ENOBUFS; what is there makes it ask again. */
 static void on_buffer(uv_handle_t *handle, size_t hint, uv_buf_t *ret)
 {
-    struct session *s = handle->data;
-    struct server *v = s->server;
+    struct session *s = (struct session *)handle;
+    struct server *v = server_of(s);
     bool worker = s->state == OPEN && s->kind == TIDE__PEER_KIND__PEER_WORKER;
     uint32_t n = !worker ? READ_ADMIN : s->small ? READ_SMALL : READ_BYTES;
     (void)hint;
@@ -609,8 +615,8 @@ static void on_buffer(uv_handle_t *handle, size_t hint, uv_buf_t *ret)
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
-    struct session *s = stream->data;
-    struct server *v = s->server;
+    struct session *s = (struct session *)stream;
+    struct server *v = server_of(s);
     if (n == 0 || n == UV_ENOBUFS) return; /* nothing to read after all, or later: not the end */
     if (n < 0) {
         session_close(s, n == UV_EOF ? "the peer closed the connection" : uv_strerror((int)n));
@@ -631,10 +637,9 @@ static void on_connection(uv_stream_t *listener, int status)
         return;
     }
     struct session *s = must_alloc(sizeof *s);
-    s->server = v;
+    s->tcp.data = v;
     s->list = LIST_NONE;
     s->told = true; /* nobody has heard of it yet */
-    s->tcp.data = s;
     tide_decoder_init(&s->decoder, TIDE_FRAME_MAX_HELLO);
     if (uv_tcp_init(v->o.loop, &s->tcp)) {
         free(s);

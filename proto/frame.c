@@ -45,7 +45,7 @@ enum tide_frame_next tide_decoder_next(struct tide_decoder *d, struct tide_bytes
 {
     if (d->deliver) tide_decoder_release(d);
     if (d->partial == NULL) {
-        d->head_have += take(in, d->head + d->head_have, TIDE_FRAME_HEADER - d->head_have);
+        d->head_have += (uint8_t)take(in, d->head + d->head_have, TIDE_FRAME_HEADER - d->head_have);
         if (d->head_have < TIDE_FRAME_HEADER) return TIDE_FRAME_MORE;
         d->want = tide_get_u32(d->head);
         if (d->want > d->max) return TIDE_FRAME_TOO_LONG;

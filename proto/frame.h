@@ -24,13 +24,12 @@ enum tide_frame_next {
     TIDE_FRAME_NOMEM     /* no memory for a partial frame: close the connection */
 };
 
-struct tide_decoder {
-    uint32_t max; /* longest body; may be changed between frames */
-    uint32_t head_have;
-    uint8_t head[TIDE_FRAME_HEADER];
-    uint32_t want, have; /* of the partial body */
+struct tide_decoder {    /* 32 bytes: each connection has one */
     uint8_t *partial;    /* malloc'ed, want bytes, or NULL */
-    bool deliver;        /* partial has been returned; freed by the next call */
+    uint32_t want, have; /* of the partial body */
+    uint32_t max;        /* longest body; may be changed between frames */
+    uint8_t head[TIDE_FRAME_HEADER], head_have;
+    bool deliver; /* partial has been returned; freed by the next call */
 };
 
 void tide_decoder_init(struct tide_decoder *d, uint32_t max);

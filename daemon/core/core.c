@@ -160,7 +160,7 @@ void core_free(struct core *c)
     actions_release(&none);
     for (size_t i = 0; i < c->sessions.cap; i++) {
         struct session *s = c->sessions.slots[i].value;
-        if (s) tide_joiner_release(&s->joiner);
+        if (s) joiner_free(s);
     }
     free_values(&c->sessions);
     free_values(&c->pending);
@@ -205,8 +205,7 @@ static void opened(struct core *c, const struct event *ev)
     core_assert(ev->session != 0 && map_get(&c->sessions, ev->session) == NULL);
     struct session *s = core_alloc(sizeof *s);
     s->id = ev->session;
-    s->kind = ev->kind;
-    tide_joiner_init(&s->joiner, TIDE_PARTS_MAX);
+    s->kind = (uint8_t)ev->kind;
     map_put(&c->sessions, s->id, s);
 }
 
@@ -216,7 +215,7 @@ static void closed(struct core *c, const struct event *ev)
     if (!s) return;
     if (s->kind == TIDE__PEER_KIND__PEER_ADMIN) admin_closed(c, s->id);
     if (s->worker) worker_closed(c, s->worker, ev->text ? ev->text : "connection closed");
-    tide_joiner_release(&s->joiner);
+    joiner_free(s);
     free(s);
 }
 

@@ -333,10 +333,10 @@ struct job {
 
 struct session {
     uint64_t id;
-    Tide__PeerKind kind;
     struct worker *worker;
-    bool joined; /* a Join was accepted or parked on it */
-    struct tide_joiner joiner;
+    struct tide_joiner *joiner; /* while a Join is coming in; otherwise NULL */
+    uint8_t kind;               /* Tide__PeerKind */
+    bool joined;                /* a Join was accepted or parked on it */
 };
 
 struct core {
@@ -402,6 +402,7 @@ void act_close(struct core *c, uint64_t session);
 
 /* ---- join.c */
 void worker_frame(struct core *c, struct session *s, struct tide_bytes frame);
+void joiner_free(struct session *s);
 void worker_closed(struct core *c, struct worker *w, const char *why);
 void worker_lost(struct core *c, struct worker *w, const char *why);
 void worker_release(struct core *c, struct worker *w); /* forgets it; its session stays */

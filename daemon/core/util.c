@@ -190,7 +190,7 @@ size_t bits_ranges(const struct bits *b, struct tide_arena *arena, Tide__TaskRan
     return n;
 }
 
-/* ---- map: open addressing, linear probing, at most half full */
+/* ---- map: open addressing, linear probing, at most three quarters full */
 
 static size_t map_place(const struct map *m, uint64_t key)
 {
@@ -208,7 +208,7 @@ void *map_get(const struct map *m, uint64_t key)
 void map_put(struct map *m, uint64_t key, void *value)
 {
     core_assert(key != 0 && value != NULL);
-    if (2 * (m->n + 1) > m->cap) {
+    if (4 * (m->n + 1) > 3 * m->cap) {
         struct map old = *m;
         m->cap = old.cap ? old.cap * 2 : 16;
         m->slots = core_alloc(m->cap * sizeof *m->slots);
