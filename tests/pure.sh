@@ -31,6 +31,7 @@ protobuf_c_message_unpack protobuf_c_message_free_unpacked protobuf_c_message_pa
 protobuf_c_message_get_packed_size protobuf_c_message_pack_to_buffer protobuf_c_message_check
 protobuf_c_message_init protobuf_c_message_descriptor protobuf_c_enum_descriptor
 protobuf_c_empty_string protobuf_c_enum_descriptor_get_value
+protobuf_c_message_descriptor_get_field
 '
 # The core may stop the process when its own memory ends or one of its assertions fails, and may
 # say so; what it links to beside (proto/, storage/record, storage/manifest) is checked as well.
