@@ -17,10 +17,11 @@ step_demo() { # five of the default size, forty-five small ones, each with a see
     echo "$bad of ${DEMOS:-50} demos failed"
     [ $bad = 0 ]
 }
-step_kill() { # the daemon, a thousand times, under a job on real disks
-    rm -f build/tests/kill/run.ok
-    KILLS="${KILLS:-1000}" SEED="${SEED:-$RANDOM}" make --no-print-directory TIMEOUT=3600 build/tests/kill/run.ok || return
-    cat build/tests/kill/run.log
+step_kill() { # the daemon, a thousand times, under a job on real disks; then with states that fill the journal
+    local kills=${KILLS:-1000}
+    make --no-print-directory build/tests/kill/run.ok || return
+    KILLS=$kills SEED="${SEED:-$RANDOM}" sh tests/kill/run.sh build &&
+        KILLS=$((kills / 5)) SEED="${SEED:-$RANDOM}" STATE=300000 sh tests/kill/run.sh build
 }
 step_fuzz() { bash tests/fuzz/fuzz.sh 300; }
 step_repeat() { # tests with real time in them, again and again beside each other

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""kill.py BUILD WORK KILLS SEED: kills the daemon with -9, again and again, while a job runs on real disks.
+"""kill.py BUILD WORK KILLS SEED [BYTES]: kills the daemon with -9, again and again, while a job runs on real disks.
 
 Workers (worker.c) tell each of their callbacks on a pipe; admins' commands run beside them. What anybody was told is
 kept by a witness of its own, and after each death what the daemon has left is copied, opened once (recover.c) and
@@ -7,7 +7,8 @@ compared with it: no completed snapshot lost, no id twice, no worker restarted. 
 well, and what they restore must be what they had at that snapshot.
 
 Half of the deaths come at a random moment, the others at a chosen system call (aim.c) or just behind something that a
-worker was told. The seed gives the plan; what the machine makes of it differs from run to run.
+worker was told. The seed gives the plan; what the machine makes of it differs from run to run. BYTES is a keeper's state
+[1500]; above 100000 it travels in the acks, and some lives are long enough for the journal to change its file.
 """
 import json
 import os
@@ -57,6 +58,7 @@ class Witness:
         self.restored = {}  # task: (attempt, snapshot, count, hash), of its process's life
         self.running = set()
         self.quiet = True  # nobody may restore or rewind now
+        self.files = True  # a keeper's state is a file
         self.last = 0  # newest round told complete
         self.told_at = {}  # round: when the first task was told complete
         self.acked = 0  # newest round that all tasks have snapshotted
@@ -160,7 +162,7 @@ class Witness:
             if state != "retained":
                 must(kind == "checkpoint", "savepoint %d is %s", number, state)
                 must(newer >= RETAINED, "checkpoint %d is %s, with %d newer ones", number, state, newer)
-            elif kind == "checkpoint":
+            elif kind == "checkpoint" and self.files:
                 files = os.listdir(directory) if os.path.isdir(directory) else []
                 for i in range(WORKERS):
                     must(any(f.startswith("t%d-" % i) for f in files), "%s has nothing of keeper %d", directory, i)
@@ -170,10 +172,12 @@ class Witness:
 
 
 class Run:
-    def __init__(self, build, work, kills, seed):
+    def __init__(self, build, work, kills, seed, state):
+        self.state, self.large = state, state >= 100000
         self.build, self.work, self.kills = os.path.abspath(build), os.path.abspath(work), kills
         self.random = random.Random(seed)
         self.witness = Witness()
+        self.witness.files = not self.large
         # One pipe for all workers: what they say stands in it in the order in which they said it.
         self.told, self.tell = os.pipe()
         os.set_blocking(self.told, False)
@@ -203,7 +207,7 @@ class Run:
 
     def start_worker(self, index):
         return subprocess.Popen([self.build + "/tests/kill/worker", self.address, str(index), str(WORKERS),
-                                 str(INTERVAL_MS)], stdin=subprocess.DEVNULL, stdout=self.tell)
+                                 str(INTERVAL_MS), str(self.state)], stdin=subprocess.DEVNULL, stdout=self.tell)
 
     def command(self, *args, done=None):
         """An admin's command beside everything else; done(exit code, answer) when it has ended."""
@@ -313,11 +317,11 @@ class Run:
     def kill_once(self):
         """One life of the daemon; it is dead at the end, and judged."""
         w, draw = self.witness, self.random
-        way = draw.choices(("any", "start", "call", "told"), (35, 15, 35, 15))[0]
+        way = draw.choices(("any", "start", "call", "told", "long"), (35, 15, 35, 15, 20 * self.large))[0]
         aim = None
         if way == "call":
             call = draw.choice(list(CALLS))
-            nth = round(CALLS[call] ** draw.random())
+            nth = round((CALLS[call] * (3 if self.large else 1)) ** draw.random())
             aim = "%s %d %s" % (call, nth, draw.choice(("before", "after")))
         self.start_daemon(aim)
         last, triggers = w.last, w.triggers
@@ -333,7 +337,9 @@ class Run:
         elif way == "start":
             self.pump(draw.uniform(0, 0.1))
         elif way == "call":
-            self.pump(1.0, gone)
+            self.pump(5.0 if self.large else 1.0, gone)
+        elif way == "long":
+            self.pump(draw.uniform(2, 6))
         else:  # just behind a trigger, the last snapshot, the first complete
             mark = draw.choice(("triggers", "acked", "last"))
             before = getattr(w, mark)
@@ -447,8 +453,9 @@ class Run:
 
 
 def main():
-    build, work, kills, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    run = Run(build, work, kills, seed)
+    build, work = sys.argv[1:3]
+    kills, seed, state = [int(arg) for arg in sys.argv[3:] + ["1500"]][:3]
+    run = Run(build, work, kills, seed, state)
     try:
         run.all()
     except Failed as why:

@@ -1,6 +1,6 @@
 /* A worker that says everything: what is killed around it is judged by what it was told.
  *
- *   worker ADDRESS INDEX WORKERS INTERVAL_MS
+ *   worker ADDRESS INDEX WORKERS INTERVAL_MS BYTES
  *
  * It hosts source INDEX and keeper INDEX. The source counts up; the keeper, fed through a queue in
  * which the barrier travels as in any channel, folds each number into a hash. So the state of both
@@ -23,8 +23,9 @@
 #include <tidemark.h>
 
 #define QUEUE 4096u
-#define STATE 1500u /* bytes of a keeper's state: more than travels inside an ack here */
-#define INLINE_MAX 64u
+#define STATE_MAX (1u << 20) /* bytes of a keeper's state */
+#define STATE_LARGE                                                                                \
+    100000u /* and more travel inside the ack, to fill the journal; fewer in a file */
 #define LEASE_MS 60000u
 
 struct item {
@@ -39,6 +40,8 @@ static struct {
 } source, keeper;
 static struct item queue[QUEUE];
 static size_t first, end;
+static uint64_t state[STATE_MAX / 8];
+static size_t state_bytes;
 static bool running, blocked;
 
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
@@ -88,21 +91,20 @@ static void drain(void)
 
 static int on_restore(struct tide_task *t, const struct tide_restore *r, void *user)
 {
-    uint8_t state[STATE] = {0};
     struct tide_state_reader *reader;
     size_t at = 0, n = 1;
+    memset(state, 0, sizeof state);
     for (uint32_t i = 0; i < r->n_states; i++) {
         int rc = tide_state_open(r, &r->states[i], &reader);
+        if (rc) return rc;
         while (!rc && n && at < sizeof state) {
-            rc = tide_state_read(reader, state + at, sizeof state - at, &n);
+            rc = tide_state_read(reader, (uint8_t *)state + at, sizeof state - at, &n);
             at += n;
         }
-        if (!rc && n) rc = tide_state_read(reader, state, 1, &n);
         tide_state_close(reader);
         if (rc) return rc;
     }
-    uint64_t word[2];
-    memcpy(word, state, sizeof word);
+    const uint64_t *word = state;
     if (t == source.task) source.count = word[0], source.hash = word[1];
     if (t == keeper.task) keeper.count = word[0], keeper.hash = word[1];
     first = end = 0;
@@ -143,14 +145,15 @@ static void on_forward(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_S
 
 static int on_snapshot(struct tide_task *t, struct tide_snapshot *s, void *user)
 {
-    uint64_t word[STATE / 8] = {source.count, source.hash}, round = tide_snapshot_round(s);
+    uint64_t *word = state, round = tide_snapshot_round(s);
     char handle[32];
     size_t size = 16;
+    word[0] = source.count, word[1] = source.hash;
     if (t == keeper.task) {
         word[0] = keeper.count, word[1] = keeper.hash;
-        for (size_t i = 2; i < STATE / 8; i++)
+        for (size_t i = 2; i < state_bytes / 8; i++)
             word[i] = fold(word[i - 1], i);
-        size = sizeof word;
+        size = state_bytes;
         (void)tide_snapshot_handle(s, handle,
                                    (size_t)snprintf(handle, sizeof handle, "%" PRIu64, round));
     }
@@ -235,8 +238,8 @@ int main(int argc, char **argv)
                                                     .fenced = on_fenced};
     char name[32], why[256];
     struct tide_worker *w;
-    if (argc != 5) {
-        (void)fprintf(stderr, "usage: worker ADDRESS INDEX WORKERS INTERVAL_MS\n");
+    if (argc != 6 || (state_bytes = strtoul(argv[5], NULL, 10)) < 16 || state_bytes > STATE_MAX) {
+        (void)fprintf(stderr, "usage: worker ADDRESS INDEX WORKERS INTERVAL_MS BYTES\n");
         return 2;
     }
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -246,8 +249,11 @@ int main(int argc, char **argv)
     snprintf(keeper.name, sizeof keeper.name, "keeper-%u", index);
     struct tide_spec *spec =
         describe((uint32_t)strtoul(argv[3], NULL, 10), (uint32_t)strtoul(argv[4], NULL, 10));
-    struct tide_worker_config config = {
-        .spec = spec, .address = argv[1], .name = name, .inline_max = INLINE_MAX, .log = on_log};
+    struct tide_worker_config config = {.spec = spec,
+                                        .address = argv[1],
+                                        .name = name,
+                                        .inline_max = state_bytes < STATE_LARGE ? 64 : STATE_MAX,
+                                        .log = on_log};
     int rc = tide_worker_new(&config, &w, why);
     tide_spec_free(spec);
     if (!rc)
