@@ -186,7 +186,7 @@ $(TESTS:=.ok): %.ok: %
 	$(call run,$(RUN) $<)
 $(filter $B/tests/daemon/%,$(TESTS:=.ok)): $B/tidemarkd
 $B/tests/client/test_conformance.ok: tests/client/conformance.txt docs/protocol.md
-$(SCRIPTS:=.ok): $B/%.ok: %.sh docs/guide.md docs/operations.md $$(filter-out %.corpus,$$(wildcard $$(dir $$*)*)) $(PROGRAMS) $(LIBRARY) $(EXAMPLES) | .deps-check
+$(SCRIPTS:=.ok): $B/%.ok: %.sh docs/guide.md docs/errors.md docs/operations.md $$(filter-out %.corpus,$$(wildcard $$(dir $$*)*)) $(PROGRAMS) $(LIBRARY) $(EXAMPLES) | .deps-check
 	@mkdir -p $(@D)
 	$(call run,bash $< $B)
 # What the daemon is killed around and by, see tests/kill/kill.py.
