@@ -703,6 +703,7 @@ static void open_core(struct host *h, const struct tide_catalog *catalog)
                             .store_timeout_us = c->store_timeout,
                             .jobs_max = (uint32_t)c->jobs,
                             .workers_max = (uint32_t)c->workers,
+                            .join_memory = c->input_memory,
                             .software = "tidemarkd " TIDE_VERSION};
     h->core = core_new(&o, catalog, seed);
 }

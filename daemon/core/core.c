@@ -160,7 +160,7 @@ void core_free(struct core *c)
     actions_release(&none);
     for (size_t i = 0; i < c->sessions.cap; i++) {
         struct session *s = c->sessions.slots[i].value;
-        if (s) joiner_free(s);
+        if (s) joining_end(c, s);
     }
     free_values(&c->sessions);
     free_values(&c->pending);
@@ -215,7 +215,7 @@ static void closed(struct core *c, const struct event *ev)
     if (!s) return;
     if (s->kind == TIDE__PEER_KIND__PEER_ADMIN) admin_closed(c, s->id);
     if (s->worker) worker_closed(c, s->worker, ev->text ? ev->text : "connection closed");
-    joiner_free(s);
+    joining_end(c, s);
     free(s);
 }
 

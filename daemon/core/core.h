@@ -27,6 +27,7 @@ struct core_config {
     const char *savepoint_root;     /* absolute: default target of savepoints; NULL: none */
     uint64_t store_timeout_us;      /* a commit that takes longer stops the daemon */
     uint32_t jobs_max, workers_max; /* refused beyond */
+    uint64_t join_memory;           /* bytes of Joins of which parts are missing; 0: no bound */
     const char *software;           /* "tidemarkd 0.1.0" */
 };
 

@@ -334,9 +334,9 @@ struct job {
 struct session {
     uint64_t id;
     struct worker *worker;
-    struct tide_joiner *joiner; /* while a Join is coming in; otherwise NULL */
-    uint8_t kind;               /* Tide__PeerKind */
-    bool joined;                /* a Join was accepted or parked on it */
+    struct joining *joining; /* while a Join is coming in; otherwise NULL */
+    uint8_t kind;            /* Tide__PeerKind */
+    bool joined;             /* a Join was accepted or parked on it */
 };
 
 struct core {
@@ -353,6 +353,7 @@ struct core {
     bool reserving;
     uint64_t external, lease_us;
     struct map sessions;
+    size_t joins_held; /* bytes of Joins of which parts are missing */
     uint32_t n_workers;
     struct job *jobs, **jobs_end;
     uint32_t n_jobs;
@@ -400,9 +401,13 @@ struct action *act(struct core *c, enum action_type type);
 void act_send(struct core *c, uint64_t session, struct blob *blob); /* takes the reference */
 void act_close(struct core *c, uint64_t session);
 
+/* ---- parts.c */
+/* True when the Join is whole, in *ret until joining_end(). What is wrong has been refused. */
+bool joining_add(struct core *c, struct session *s, struct tide_bytes part, struct tide_bytes *ret);
+void joining_end(struct core *c, struct session *s); /* fine when there is none */
+
 /* ---- join.c */
 void worker_frame(struct core *c, struct session *s, struct tide_bytes frame);
-void joiner_free(struct session *s);
 void worker_closed(struct core *c, struct worker *w, const char *why);
 void worker_lost(struct core *c, struct worker *w, const char *why);
 void worker_release(struct core *c, struct worker *w); /* forgets it; its session stays */

@@ -711,13 +711,6 @@ static void joined_frame(struct core *c, struct session *s, const Tide__FromWork
     }
 }
 
-void joiner_free(struct session *s)
-{
-    if (s->joiner) tide_joiner_release(s->joiner);
-    free(s->joiner);
-    s->joiner = NULL;
-}
-
 static void join_part(struct core *c, struct session *s, struct tide_bytes part)
 {
     /* one whose attempt is over has nothing that a Join could contradict */
@@ -726,18 +719,10 @@ static void join_part(struct core *c, struct session *s, struct tide_bytes part)
                      "a second Join, which is for the answer to Rewind alone");
         return;
     }
-    if (!s->joiner) {
-        s->joiner = core_alloc(sizeof *s->joiner);
-        tide_joiner_init(s->joiner, TIDE_PARTS_MAX);
-    }
-    int rc = tide_joiner_add(s->joiner, part);
-    if (rc == 0) return;
-    if (rc < 0)
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
-                     "Join: its parts do not make a whole: %s", tide_strerror(rc));
-    else
-        join(c, s, (struct tide_bytes){s->joiner->bytes.data, s->joiner->bytes.len});
-    joiner_free(s);
+    struct tide_bytes whole;
+    if (!joining_add(c, s, part, &whole)) return;
+    join(c, s, whole);
+    joining_end(c, s);
 }
 
 void worker_frame(struct core *c, struct session *s, struct tide_bytes frame)

@@ -241,6 +241,7 @@ static const struct core_config config = {.state_root = "/state",
                                           .store_timeout_us = 30000000,
                                           .jobs_max = 100,
                                           .workers_max = 1000,
+                                          .join_memory = 3 << 20,
                                           .software = "test"};
 
 void play_start(struct play *p)

@@ -221,6 +221,57 @@ START_TEST(lost_its_state)
 }
 END_TEST
 
+static void part(struct play *p, uint64_t session, size_t len)
+{
+    static uint8_t bytes[1 << 20];
+    Tide__Part m = TIDE__PART__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.data = (ProtobufCBinaryData){len, bytes};
+    message.msg_case = TIDE__FROM_WORKER__MSG_JOIN;
+    message.join = &m;
+    play_frame(p, session, &message);
+}
+
+/* Nobody may begin with a Join, keep silent, and have the daemon hold its parts for ever. */
+START_TEST(a_join_that_does_not_end)
+{
+    static struct play p;
+    play_start(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    part(&p, 1, 10);
+    play_wait(&p, 30000);
+    part(&p, 1, 10);
+    play_wait(&p, 29999);
+    play_expect(&p, "");
+    play_wait(&p, 1);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: refused: Join: its last part did not come"));
+    play_close(&p, 1);
+    play_end(&p);
+}
+END_TEST
+
+/* All together hold no more than the limit: whoever would bring more is refused, the others go on.
+ */
+START_TEST(joins_that_are_too_much_together)
+{
+    static struct play p;
+    play_start(&p);
+    for (uint64_t i = 1; i <= 3; i++)
+        play_open(&p, i, TIDE__PEER_KIND__PEER_WORKER);
+    part(&p, 1, 1 << 20);
+    part(&p, 1, 1 << 20);
+    part(&p, 2, 1 << 20);
+    play_expect(&p, "");
+    part(&p, 3, 1);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 3: refused: Join: too much is arriving at once"));
+    play_forget(&p);
+    play_close(&p, 2);
+    part(&p, 1, 1 << 20);
+    play_expect(&p, "");
+    play_end(&p);
+}
+END_TEST
+
 START_TEST(restore_fails_and_is_tried_again)
 {
     static struct play p;
@@ -445,5 +496,6 @@ END_TEST
 SUITE_MAIN("attempts", away_until_the_lease_is_over, parked_until_holder_is_gone,
            gone_from_another_host, present_holder_refuses_second_host,
            other_spec_is_refused_with_the_difference, back_in_time, too_late,
-           old_database_is_noticed, lost_its_state, restore_fails_and_is_tried_again, adopted,
+           old_database_is_noticed, lost_its_state, a_join_that_does_not_end,
+           joins_that_are_too_much_together, restore_fails_and_is_tried_again, adopted,
            open_round_is_resolved, grace_is_over, leases_outlive_a_restart, shutdown)
