@@ -145,6 +145,10 @@ START_TEST(garbage_from_an_admin)
     peer_refused(fd, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "a frame that is not a Request");
     fd = admin_connect(in.port);
     send_header(fd, 0);
+    peer_refused(fd, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "a frame that is not a Request");
+    fd = admin_connect(in.port);
+    send_header(fd, 3);
+    peer_send_raw(fd, "\x90\x03\x05", 3); /* an id and nothing else */
     peer_refused(fd, TIDE__REFUSED_CODE__REFUSED_UNSUPPORTED,
                  "a Request without a call that this version knows");
     fd = admin_connect(in.port);
@@ -155,7 +159,7 @@ START_TEST(garbage_from_an_admin)
     peer_send(fd, &m.base);
     peer_refused(fd, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
                  "a Request without an id: it is at least 1");
-    stop(3);
+    stop(4);
 }
 END_TEST
 
