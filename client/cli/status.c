@@ -7,16 +7,23 @@
 
 #define BAR_MOST 40 /* columns of the histogram's longest bar */
 
+/* A double: no counts of a daemon's make it smaller than one of them. */
+static double lag_turns(const Tide__Status *s)
+{
+    double all = 0;
+    for (size_t i = 0; i < s->n_loop_lag; i++)
+        all += (double)s->loop_lag[i]->count;
+    return all;
+}
+
 /* Of all turns since the start, so many per mille lagged less than this. 0: there were none. */
 static uint64_t lag_quantile(const Tide__Status *s, uint64_t per_mille)
 {
-    uint64_t all = 0, below = 0;
-    for (size_t i = 0; i < s->n_loop_lag; i++)
-        all += s->loop_lag[i]->count;
+    double all = lag_turns(s), below = 0;
     for (size_t i = 0; i < s->n_loop_lag; i++) {
         const Tide__LagBucket *b = s->loop_lag[i];
-        below += b->count;
-        if (all && (double)below >= (double)all * (double)per_mille / 1000) {
+        below += (double)b->count;
+        if (all > 0 && below >= all * (double)per_mille / 1000) {
             bool tighter = s->loop_lag_max_us && s->loop_lag_max_us < b->below_us;
             return tighter || !b->below_us ? s->loop_lag_max_us : b->below_us;
         }
@@ -88,19 +95,18 @@ static void lag_histogram(const Tide__Status *s)
     static const unsigned char columns[] = {TABLE_RIGHT, TABLE_RIGHT, TABLE_RIGHT, TABLE_LEFT};
     struct table t;
     char text[TEXT_MAX], bar[BAR_MOST + 1];
-    uint64_t all = 0;
+    double all = lag_turns(s);
     size_t first = s->n_loop_lag, last = 0;
     for (size_t i = 0; i < s->n_loop_lag; i++) {
         if (!s->loop_lag[i]->count) continue;
-        all += s->loop_lag[i]->count;
         if (first > i) first = i;
         last = i;
     }
-    if (!all) return;
+    if (first > last) return;
     table_init(&t, sizeof titles / sizeof *titles, titles, columns);
     for (size_t i = first; i <= last; i++) {
         const Tide__LagBucket *b = s->loop_lag[i];
-        double share = (double)b->count / (double)all;
+        double share = (double)b->count / all;
         table_put(&t, b->below_us ? text_duration(text, b->below_us) : "more");
         table_put_u64(&t, b->count);
         snprintf(text, sizeof text, "%.1f", share * 100);

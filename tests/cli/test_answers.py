@@ -170,6 +170,12 @@ class Listing(Case):
                       "     more      1   0.1  #\n" % ("#" * 40),
                       re.sub(r"% +\n", "%\n", self.text("status", "--verbose")))
 
+    def test_counts_that_no_daemon_can_have_counted(self):
+        odd = s.status()
+        odd.loop_lag[0].count = odd.loop_lag[1].count = 1 << 63
+        self.on(status=R(status=odd))
+        self.assertIn("   1.0 ms  9223372036854775808  50.0  %s\n" % ("#" * 20), self.text("status", "--verbose"))
+
     def test_the_lag_of_a_loop_that_has_not_turned(self):
         quiet = s.status()
         quiet.loop_lag_max_us = 0

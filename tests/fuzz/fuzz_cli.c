@@ -90,6 +90,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     c.options.detach = data[1] & 4;
     c.options.wait = data[1] & 8;
     c.options.limit_n = data[1] & 16 ? 3 : 0;
+    c.options.verbose = data[1] & 64;
+    c.options.failed = data[1] & 128;
     if (k->arg && k->arg[0] == '[' && (data[1] & 32)) c.args[0] = NULL;
     input = (struct tide_bytes){data + 2, size - 2};
     now = 1000000;
