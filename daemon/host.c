@@ -779,7 +779,8 @@ void host_apply(struct host *h)
     raise_descriptors(h->config);
     server_limits(h->server, &o);
     welcome_with_secret(h);
-    core_limits(h->core, (uint32_t)h->config->jobs, (uint32_t)h->config->workers);
+    core_limits(h->core, (uint32_t)h->config->jobs, (uint32_t)h->config->workers,
+                h->config->input_memory);
 }
 
 /* Everything is there: the core hears of its start, then peers may come. */

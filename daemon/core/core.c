@@ -135,10 +135,11 @@ static void free_values(struct map *m)
     free(m->slots);
 }
 
-void core_limits(struct core *c, uint32_t jobs_max, uint32_t workers_max)
+void core_limits(struct core *c, uint32_t jobs_max, uint32_t workers_max, uint64_t join_memory)
 {
     c->config.jobs_max = jobs_max;
     c->config.workers_max = workers_max;
+    c->config.join_memory = join_memory;
 }
 
 void core_free(struct core *c)

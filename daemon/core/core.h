@@ -139,7 +139,7 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
 void core_free(struct core *c);
 void core_step(struct core *c, const struct event *ev, struct actions *todo);
 /* Other limits from now on; who is over one already stays. */
-void core_limits(struct core *c, uint32_t jobs_max, uint32_t workers_max);
+void core_limits(struct core *c, uint32_t jobs_max, uint32_t workers_max, uint64_t join_memory);
 /* When EV_TIMER is wanted, on the clock of now_us; UINT64_MAX: never. */
 uint64_t core_deadline(const struct core *c);
 
