@@ -109,6 +109,8 @@ static struct known *find(struct tide_align *a, uint64_t round)
     return NULL;
 }
 
+/* NULL: there is no room for one that is older than all; then it counts as resolved. So no known
+ * round is ever below `lowest`. */
 static struct known *remember(struct tide_align *a, uint64_t round)
 {
     struct known *k = find(a, round);
@@ -117,6 +119,10 @@ static struct known *remember(struct tide_align *a, uint64_t round)
         uint32_t oldest = 0;
         for (uint32_t i = 1; i < KNOWN_MAX; i++)
             if (a->known[i].round < a->known[oldest].round) oldest = i;
+        if (round < a->known[oldest].round) {
+            if (round >= a->lowest) a->lowest = round + 1;
+            return NULL;
+        }
         if (a->known[oldest].round >= a->lowest) a->lowest = a->known[oldest].round + 1;
         a->known[oldest] = a->known[--a->n_known];
     }
@@ -134,6 +140,7 @@ static void close_round(struct tide_align *a, uint64_t round, bool silent)
 {
     if (round < a->lowest) return;
     struct known *k = remember(a, round);
+    if (!k) return;
     k->over = true;
     k->silent = silent;
 }
@@ -313,6 +320,10 @@ int tide_align_trigger(struct tide_align *a, uint64_t round, uint64_t deadline_u
         return 0;
     }
     struct known *k = remember(a, round);
+    if (!k) {
+        skip(a, round, overtaken);
+        return 0;
+    }
     k->triggered = true;
     k->deadline_us = deadline_us;
     if (!a->open) snapshot_at_once(a, round);

@@ -523,6 +523,25 @@ START_TEST(memory_of_rounds_is_bounded)
 }
 END_TEST
 
+/* It was remembered below what counts as resolved, and the end of the last channel never returned.
+ */
+START_TEST(a_trigger_older_than_all_that_is_remembered_is_declined)
+{
+    make(1);
+    for (uint64_t r = 100; r < 116; r++)
+        abort_round(r);
+    trace[0] = '\0';
+    trigger(50);
+    trigger(50);
+    end(0);
+    trigger(120);
+    expect(trace, "trigger 50 -> cancel 50 discard 50 (overtaken by a newer round)\n"
+                  "trigger 50 ->\n0:end -> ended\n"
+                  "trigger 120 -> forward 120 snapshot 120 after 0\n");
+    tide_align_free(a);
+}
+END_TEST
+
 START_TEST(what_is_out_of_range_is_refused)
 {
     make(2);
@@ -598,6 +617,7 @@ int main(void)
         what_is_remembered_is_dropped_once_resolved,
         a_round_given_up_here_is_declined,
         memory_of_rounds_is_bounded,
+        a_trigger_older_than_all_that_is_remembered_is_declined,
         what_is_out_of_range_is_refused,
         cost_of_a_barrier,
     };
