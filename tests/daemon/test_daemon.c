@@ -79,6 +79,10 @@ START_TEST(rounds_complete)
     script_heartbeat(&w, 9);
     child_kill(&daemon_, SIGTERM);
     Tide__ToWorker *m = peer_word(w.fd);
+    if (m->msg_case == TIDE__TO_WORKER__MSG_TRIGGER) { /* on a busy machine: of the next round */
+        tide__to_worker__free_unpacked(m, NULL);
+        m = peer_word(w.fd);
+    }
     ck_assert_int_eq(m->msg_case, TIDE__TO_WORKER__MSG_ALIVE);
     ck_assert_uint_eq(m->alive->sequence, 9);
     tide__to_worker__free_unpacked(m, NULL);
