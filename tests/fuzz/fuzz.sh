@@ -17,14 +17,14 @@ for source in tests/fuzz/fuzz_*.c; do
     echo "fuzz: $name for $seconds s"
     args=()
     [ ! -e tests/fuzz/"$name".dict ] || args+=(-dict=tests/fuzz/"$name".dict)
-    if ! $build/tests/fuzz/"$name" -max_total_time="$seconds" -print_final_stats=1 -rss_limit_mb=2048 \
+    if ! $build/tests/fuzz/"$name" -max_total_time="$seconds" -timeout=60 -print_final_stats=1 -rss_limit_mb=2048 \
         -artifact_prefix=$build/"$name"- "${args[@]}" $build/corpus/"$name" tests/fuzz/"$name".corpus >$build/"$name".log 2>&1; then
         tail -n 40 $build/"$name".log
         failed=1
     fi
     grep -hE '^stat::number_of_executed_units|^artifact_prefix' $build/"$name".log || true
     grep -h ' cov: ' $build/"$name".log | tail -n 1 || true
-    [ -z "${KEEP:-}" ] || $build/tests/fuzz/"$name" -merge=1 -max_len=4096 tests/fuzz/"$name".corpus \
+    [ -z "${KEEP:-}" ] || $build/tests/fuzz/"$name" -merge=1 -use_counters=0 -max_len=4096 tests/fuzz/"$name".corpus \
         $build/corpus/"$name" >$build/"$name".merge.log 2>&1
 done
 exit $failed
