@@ -366,7 +366,9 @@ int tide_store_load(struct tide_store *s, struct tide_catalog **ret, char why[st
     if (rc) stop(&l, tide_db_code(rc), sqlite3_errmsg(s->db));
     load_store(&l);
     load_jobs(&l);
-    if (!sqlite3_get_autocommit(s->db)) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    /* Ending it can want memory as well, and a commit could not begin within it. */
+    for (int i = 0; i < 3 && !sqlite3_get_autocommit(s->db); i++)
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
     if (l.rc) {
         tide_catalog_free(l.c);
         return l.rc;

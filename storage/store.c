@@ -176,6 +176,13 @@ static int first_row(struct tide_store *s, const char *sql, const char *good, ch
     return fine ? 0 : TIDE_ECORRUPT;
 }
 
+/* Damage is what is found twice: for want of memory, too, SQLite says that it cannot get a page. */
+static int find(struct tide_store *s, const char *sql, const char *good, char why[static 512])
+{
+    int rc = first_row(s, sql, good, why);
+    return rc == TIDE_ECORRUPT ? first_row(s, sql, good, why) : rc;
+}
+
 static int check(struct tide_store *s, char why[static 512])
 {
     int64_t pages = 0;
@@ -183,13 +190,13 @@ static int check(struct tide_store *s, char why[static 512])
     if (rc) return failed(s, rc, "cannot be read", why);
     /* Every page is read in any case; comparing the indexes as well takes several times longer, and
      * a large store must be back before its workers' grace is over. */
-    if (pages * PAGE > CHECK_ALL) return first_row(s, "PRAGMA quick_check(1)", "ok", why);
-    rc = first_row(s, "PRAGMA integrity_check(1)", "ok", why);
+    if (pages * PAGE > CHECK_ALL) return find(s, "PRAGMA quick_check(1)", "ok", why);
+    rc = find(s, "PRAGMA integrity_check(1)", "ok", why);
     return rc ? rc
-              : first_row(s,
-                          "SELECT 'a row of ' || \"table\" || ' refers to one that is not there'"
-                          " FROM pragma_foreign_key_check",
-                          NULL, why);
+              : find(s,
+                     "SELECT 'a row of ' || \"table\" || ' refers to one that is not there'"
+                     " FROM pragma_foreign_key_check",
+                     NULL, why);
 }
 
 /* ---- opening */

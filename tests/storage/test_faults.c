@@ -1,6 +1,6 @@
 /* Whatever fails, at whatever moment: what was reported stored is there, what was reported as not
- * stored is not, and the store opens again. Each allocation, write and sync fails in turn; the disk
- * is full; the process is killed. */
+ * stored is not, and the store opens again. Each write and sync fails in turn; the disk is full;
+ * the process is killed. Allocations: test_memory.c. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,23 +14,10 @@
 /* ---- faults: the one numbered fail_at, of those counted */
 
 static long calls, fail_at; /* fail_at 0: none */
-static bool count_io;       /* writes, syncs and truncations; otherwise allocations */
 
 static bool fault(void)
 {
     return ++calls == fail_at;
-}
-
-static sqlite3_mem_methods memory;
-
-static void *fault_malloc(int n)
-{
-    return !count_io && fault() ? NULL : memory.xMalloc(n);
-}
-
-static void *fault_realloc(void *p, int n)
-{
-    return !count_io && fault() ? NULL : memory.xRealloc(p, n);
 }
 
 /* SQLite has a table of methods per kind of file; each gets its double. */
@@ -49,24 +36,24 @@ static int fail_as;
 
 static int fault_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
 {
-    if (!count_io || !fault()) return real(f)->xWrite(f, data, n, at);
+    if (!fault()) return real(f)->xWrite(f, data, n, at);
     if (n > 512) real(f)->xWrite(f, data, n / 2, at); /* a part of it got out */
     return fail_as;
 }
 
 static int fault_sync(sqlite3_file *f, int flags)
 {
-    return count_io && fault() ? SQLITE_IOERR_FSYNC : real(f)->xSync(f, flags);
+    return fault() ? SQLITE_IOERR_FSYNC : real(f)->xSync(f, flags);
 }
 
 static int fault_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
-    return count_io && fault() ? SQLITE_IOERR_TRUNCATE : real(f)->xTruncate(f, size);
+    return fault() ? SQLITE_IOERR_TRUNCATE : real(f)->xTruncate(f, size);
 }
 
 static int fault_journal(void)
 {
-    return !count_io || !fault() ? 0 : fail_as == SQLITE_FULL ? ENOSPC : EIO;
+    return !fault() ? 0 : fail_as == SQLITE_FULL ? ENOSPC : EIO;
 }
 
 static sqlite3_vfs *real_vfs, vfs;
@@ -105,7 +92,7 @@ static struct tide_commit *make(int i)
 }
 
 /* Commits 0, and 1 and 2 as a group. Commits are made with no fault under way. */
-static void history(long k, void (*reading)(void))
+static void history(long k)
 {
     char why[512] = "";
     struct tide_store_options o = options();
@@ -138,7 +125,6 @@ static void history(long k, void (*reading)(void))
     }
     while (tide_store_maintain(st) > 0)
         ;
-    if (reading) reading();
     close_store();
 }
 
@@ -160,12 +146,12 @@ static void check_history(const char *what, long k)
     close_store();
 }
 
-static void each_in_turn(const char *what, void (*reading)(void))
+static void each_in_turn(const char *what)
 {
     long k = 0, failures = 0;
     do {
         setup();
-        history(++k, reading);
+        history(++k);
         long reached = calls;
         for (int i = 0; i < 3; i++)
             failures += outcome[i] != TIDE_STORED;
@@ -179,75 +165,15 @@ static void each_in_turn(const char *what, void (*reading)(void))
 
 START_TEST(each_write_fails)
 {
-    count_io = true;
     fail_as = SQLITE_IOERR_WRITE;
-    each_in_turn("I/O error", NULL);
+    each_in_turn("I/O error");
 }
 END_TEST
 
 START_TEST(each_write_finds_the_disk_full)
 {
-    count_io = true;
     fail_as = SQLITE_FULL;
-    each_in_turn("disk full", NULL);
-}
-END_TEST
-
-/* ---- memory, also while loading and answering */
-
-static void ask(struct tide_reader *r, Tide__Request *request, Tide__Request__CallCase call)
-{
-    request->call_case = call;
-    Tide__Response *answer = tide_reader_answer(r, request);
-    if (answer) tide__response__free_unpacked(answer, NULL);
-}
-
-static void reading(void)
-{
-    char why[512];
-    struct tide_catalog *c;
-    struct tide_reader *r;
-    struct tide_buf image = {0};
-    if (tide_store_load(st, &c, why) == 0) tide_catalog_free(c);
-    if (tide_reader_open(dir, &r, why)) return;
-    Tide__Request request = TIDE__REQUEST__INIT;
-    Tide__ListSnapshots snapshots = TIDE__LIST_SNAPSHOTS__INIT;
-    Tide__ShowSnapshot snapshot = TIDE__SHOW_SNAPSHOT__INIT;
-    Tide__ListRounds rounds = TIDE__LIST_ROUNDS__INIT;
-    Tide__Lineage lineage = TIDE__LINEAGE__INIT;
-    snapshot.snapshot = 10;
-    snapshot.limit = 5;
-    lineage.snapshot = 10;
-    request.snapshots = &snapshots;
-    ask(r, &request, TIDE__REQUEST__CALL_SNAPSHOTS);
-    request.snapshot = &snapshot;
-    ask(r, &request, TIDE__REQUEST__CALL_SNAPSHOT);
-    request.rounds = &rounds;
-    ask(r, &request, TIDE__REQUEST__CALL_ROUNDS);
-    request.lineage = &lineage;
-    ask(r, &request, TIDE__REQUEST__CALL_LINEAGE);
-    if (tide_reader_manifest(r, 10, &image, why) == 0) tide_buf_release(&image);
-    tide_reader_close(r);
-}
-
-START_TEST(each_allocation_fails)
-{
-    count_io = false;
-    tide_mem_set_fault(fault);
-    long k = 0, reached;
-    /* All of them take minutes: TIDE_EACH=1 does that, otherwise it is every 29th. */
-    long stride = getenv("TIDE_EACH") ? 1 : 29;
-    do {
-        k += stride;
-        setup();
-        tide_mem_set_fault(fault);
-        history(k, reading);
-        reached = calls;
-        tide_mem_set_fault(NULL);
-        check_history("allocation", k);
-        teardown();
-    } while (reached >= k);
-    ck_assert_int_gt(k, 500);
+    each_in_turn("disk full");
 }
 END_TEST
 
@@ -332,11 +258,7 @@ END_TEST
 
 int main(void)
 {
-    sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory);
-    sqlite3_mem_methods faulty = memory;
-    faulty.xMalloc = fault_malloc;
-    faulty.xRealloc = fault_realloc;
-    if (sqlite3_config(SQLITE_CONFIG_MALLOC, &faulty) || sqlite3_initialize()) return 1;
+    if (sqlite3_initialize()) return 1;
     real_vfs = sqlite3_vfs_find(NULL);
     vfs = *real_vfs;
     vfs.zName = "faulty";
@@ -350,7 +272,6 @@ int main(void)
     tcase_set_timeout(tc, 280);
     tcase_add_test(tc, each_write_fails);
     tcase_add_test(tc, each_write_finds_the_disk_full);
-    tcase_add_test(tc, each_allocation_fails);
     tcase_add_test(tc, full_disk);
     tcase_add_test(tc, killed);
     suite_add_tcase(suite, tc);
