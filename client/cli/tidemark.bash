@@ -5,9 +5,10 @@
 _tidemark_ask() {
     local i
     local -a where=()
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${COMP_WORDS[i]} in
-        --connect | --data | --secret-file) where+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}") ;;
+    for ((i = 1; i < ${#words[@]} - 1; i++)); do
+        case ${words[i]} in
+        --connect | --data | --secret-file) where+=("${words[i]}" "${words[i + 1]}") ;;
+        --connect=* | --data=* | --secret-file=*) where+=("${words[i]}") ;;
         esac
     done
     tidemark "$@" "${where[@]}" --json --timeout 1s 2>/dev/null
@@ -23,10 +24,21 @@ _tidemark_snapshots() {
 }
 
 _tidemark() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local word=${COMP_WORDS[COMP_CWORD]} before
+    local -a words=()
     local common="--json --connect --data --secret-file --timeout --help --version"
     local command="" i options="" answers="" ask="" IFS=$' \t\n'
     COMPREPLY=()
+
+    # The shell has split the line at colons and equals signs as well: HOST:PORT is one word.
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        if ((i)) && [[ ${COMP_WORDS[i]} == [:=] || ${COMP_WORDS[i - 1]} == [:=] ]]; then
+            words[-1]+=${COMP_WORDS[i]}
+        else
+            words+=("${COMP_WORDS[i]}")
+        fi
+    done
+    before=${words[-2]}
 
     case $before in
     --data | --target)
@@ -41,11 +53,11 @@ _tidemark() {
     esac
 
     # The words that are not options tell the command.
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${COMP_WORDS[i]} in
+    for ((i = 1; i < ${#words[@]} - 1; i++)); do
+        case ${words[i]} in
         --data | --target | --secret-file | --connect | --timeout | --label | --key | --limit) ((++i)) ;;
         -*) ;;
-        *) command="${command:+$command }${COMP_WORDS[i]}" ;;
+        *) command="${command:+$command }${words[i]}" ;;
         esac
     done
 

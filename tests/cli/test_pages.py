@@ -53,6 +53,13 @@ class Completion(Case):
                          ["two\\", "words", "\\$x"])  # split here alone: bash gets two answers
         self.assertEqual(self.complete("tidemark", "rounds", "", env=environment(TIDEMARK_CONNECT="127.0.0.1:1")), [])
 
+    def test_words_as_the_shell_splits_them(self):
+        self.on(list_jobs=R(jobs=admin.JobList(jobs=[s.summary()])))
+        host, port = self.fake.address().split(":")
+        self.assertEqual(self.complete("tidemark", "--connect", host, ":", port, "rounds", ""), ["wordcount"])
+        self.assertEqual(self.complete("tidemark", "--connect", "=", host, ":", port, "job", "show", "w"), ["wordcount"])
+        self.assertEqual(self.complete("tidemark", "--connect", host, ":", ""), [])
+
     def test_snapshots(self):
         self.on(snapshots=R(snapshots=admin.SnapshotList(snapshots=[s.snapshot(), s.savepoint()])),
                 list_jobs=R(jobs=admin.JobList(jobs=[s.summary()])))
