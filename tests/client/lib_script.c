@@ -1,9 +1,10 @@
 /* Scripts: a worker's program, its trace, and the running of words; the daemon's words are in
  * lib_script_say.c. */
 #include <ctype.h>
-#include <poll.h>
+#include <linux/sockios.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,7 +129,9 @@ static int on_complete(struct tide_task *t, uint64_t round, const void *handle, 
     (void)user;
     script_note("%s complete %llu%s%.*s", name_of(t), ull(round), handle ? " handle " : "",
                 (int)len, handle ? (const char *)handle : "");
-    return script.complete_rc;
+    int rc = script.complete_rc;
+    if (script.once) script.complete_rc = 0;
+    return rc;
 }
 
 static void on_abort(struct tide_task *t, uint64_t round, void *user)
@@ -248,7 +251,7 @@ static void hear(const struct heard *h)
     switch (h->what) {
     case TIDE__FROM_WORKER__MSG_HELLO:
         script_note("> hello");
-        script.greeted = true;
+        script.greeted = script.said_hello = true;
         break;
     case TIDE__FROM_WORKER__MSG_JOIN: hear_join(h->join); break;
     case TIDE__FROM_WORKER__MSG_HEARTBEAT:
@@ -292,7 +295,7 @@ void script_turn(int ms)
         heard_free(&h);
     }
     if (script.was_up && script.peer.fd < 0) script_note("> closed");
-    if (script.peer.fd < 0) script.greeted = false;
+    if (script.peer.fd < 0) script.greeted = script.said_hello = false;
     script.was_up = script.peer.fd >= 0;
 }
 
@@ -308,6 +311,13 @@ uint64_t script_now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+/* What the kernel has not sent yet: the worker was not quick enough. */
+static bool is_under_way(void)
+{
+    int left = 0;
+    return script.peer.fd >= 0 && ioctl(script.peer.fd, SIOCOUTQNSD, &left) == 0 && left > 0;
+}
+
 /* Until nothing happens any more. */
 void script_settle(void)
 {
@@ -315,7 +325,7 @@ void script_settle(void)
     while (quiet < 2) {
         size_t before = strlen(script.trace);
         script_turn(1);
-        quiet = strlen(script.trace) == before ? quiet + 1 : 0;
+        quiet = strlen(script.trace) == before && !is_under_way() ? quiet + 1 : 0;
     }
 }
 
@@ -409,9 +419,10 @@ static void w_confirm(char **arg)
                 tide_task_confirm(script.task[arg[0][0] == 'b'], script_number(arg[1], 0)));
 }
 
-static void w_answers(char **arg) /* answers complete|snapshot RC */
+static void w_answers(char **arg) /* answers complete|snapshot RC: both tasks; "first": once */
 {
     int rc = -(int)script_number(arg[1], 0);
+    script.once = strcmp(arg[2], "first") == 0;
     if (arg[0][0] == 'c')
         script.complete_rc = rc;
     else
@@ -547,14 +558,11 @@ const char *script_run(const char *text)
     peer_open(&script.peer);
     open_worker();
     run_words(text);
-    if (script.peer.fd < 0 && !script.over && !script.peer.deaf) {
-        unsigned before = script.peer.connections;
-        uint64_t end = script_now_ms() + 20000;
-        while (script.peer.connections == before && script_now_ms() < end)
-            script_turn(5);
-        script_settle();
-        if (script.peer.connections == before) script_note("NEVER CAME BACK");
-    }
+    uint64_t end = script_now_ms() + 20000;
+    while (!script.over && !script.said_hello && script_now_ms() < end)
+        script_turn(5);
+    if (!script.over && !script.said_hello) script_note("NEVER CAME BACK");
+    script_settle();
     for (unsigned i = 0; i < 2; i++)
         if (script.given[i]) (void)tide_snapshot_done(script.given[i], TIDE_EIO, NULL, 0);
     tide_worker_free(script.w);

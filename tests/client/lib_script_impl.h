@@ -20,7 +20,9 @@ struct script {
     struct tide_snapshot *given[2];     /* of `defer` */
     uint8_t barrier[TIDE_BARRIER_SIZE]; /* the last one of a */
     bool hold, defer, late, mute, slow, over, batching, was_up;
-    bool greeted; /* this connection's Hello has come and was not answered */
+    bool said_hello; /* on this connection */
+    bool greeted;    /* and was not answered yet */
+    bool once;
     int complete_rc, snapshot_rc;
     struct tide_buf batch;
     char boot_id[256];

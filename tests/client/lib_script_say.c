@@ -442,7 +442,7 @@ static void w_bite(char **arg)
     put(out.data, n < out.len ? n : out.len);
     script_settle();
     peer_cut(&script.peer);
-    script.was_up = false;
+    script.was_up = script.greeted = script.said_hello = false;
     tide_buf_release(&out);
 }
 
@@ -483,7 +483,7 @@ static void w_cut(char **arg)
 {
     (void)arg;
     peer_cut(&script.peer);
-    script.was_up = false;
+    script.was_up = script.greeted = script.said_hello = false;
 }
 
 static void w_deaf(char **arg)
