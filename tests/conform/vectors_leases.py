@@ -2,7 +2,6 @@
 import time
 
 import wire
-
 from peer import Failed, Worker, check, make_spec, short, vector
 from wire import c, w
 from proto import admin_pb2 as a

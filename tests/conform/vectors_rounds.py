@@ -195,7 +195,7 @@ def savepoint(ctx):
 
 # ---- AckBatch
 
-def stays(name, says, change, count=None):
+def stays(name, says, change):
     """Ignored: nothing comes of it, the connection stays, and the round can still be acked."""
     @vector(name, says)
     def play(ctx):
