@@ -217,21 +217,36 @@ static int top_level(struct batch *b, struct tide_bytes body)
     return 0;
 }
 
-static const uint8_t *column_end(struct tide_bytes column)
+/* How many tasks from `at` on are v, v + 1, ... as nearly all workers send them; *at moves behind
+ * them. What is expected is written and compared, which waits for nothing that was read before. */
+static int64_t tasks_in_order(const uint8_t **at, const uint8_t *end, uint64_t v)
 {
-    return column.len ? column.data + column.len : column.data;
+    const uint8_t *p = *at;
+    uint64_t from = v;
+
+    for (; end - p >= 8 && v < 1u << 28; v++) {
+        unsigned width = v < 1u << 7 ? 1 : v < 1u << 14 ? 2 : v < 1u << 21 ? 3 : 4;
+        uint64_t all = (UINT64_C(1) << 8 * width) - 1;
+        uint64_t bytes = (v & 0x7f) | (v & 0x3f80) << 1 | (v & 0x1fc000) << 2 | v >> 21 << 24;
+        if ((tide_wire_load(p) & all) != (bytes | (TIDE_WIRE_MORE & all >> 8))) break;
+        p += width;
+    }
+    *at = p;
+    return (int64_t)(v - from);
 }
 
 /* The tasks; -1: not all are numbers of 32 bits. *ret_run: each is the one before plus 1. */
 static int64_t column_tasks(struct tide_bytes column, uint32_t *ret_first, bool *ret_run)
 {
-    const uint8_t *at = column.data, *end = column_end(column);
+    const struct tide_wire w = tide_wire_of(column);
+    const uint8_t *at = w.at, *end = w.end, *begin = at;
     uint64_t v = 0, first = 0, differs = 0;
     int64_t n = 0;
 
+    if (at != end && tide_wire_varint(&begin, end, &first) && first <= UINT32_MAX)
+        n = tasks_in_order(&at, end, first);
     for (; at != end; n++) {
         if (!tide_wire_varint(&at, end, &v) || v > UINT32_MAX) return -1;
-        if (n == 0) first = v;
         differs |= v ^ (first + (uint64_t)n);
     }
     *ret_first = (uint32_t)first;
@@ -239,26 +254,49 @@ static int64_t column_tasks(struct tide_bytes column, uint32_t *ret_first, bool 
     return n;
 }
 
-/* How many numbers of 32 bits the column holds, or -1. Of those with up to four bytes, which is
- * nearly all, as many as eight bytes hold whole are counted at once. */
+/* Whether a number of more than four bytes begins in the first five of these eight. */
+static uint64_t long_number(uint64_t more)
+{
+    return more & more >> 8 & more >> 16 & more >> 24;
+}
+
+/* Counts the numbers of a column if all have at most four bytes, as nearly all have; false: not so,
+ * or it is cut off. It need not know where each begins: a number ends with each byte that says so,
+ * and four that do not, in a row, are too many. */
+static bool column_short(struct tide_bytes column, int64_t *ret)
+{
+    const struct tide_wire w = tide_wire_of(column);
+    const uint8_t *at = w.at, *end = w.end;
+    uint64_t more, wrong = 0;
+    int64_t n = 0;
+    int row = 0;
+
+    for (; end - at >= 16; at += 8) {
+        more = tide_wire_load(at) & TIDE_WIRE_MORE;
+        wrong |= long_number(more) | long_number(tide_wire_load(at + 5) & TIDE_WIRE_MORE);
+        n += (int64_t)(((more ^ TIDE_WIRE_MORE) >> 7) * UINT64_C(0x0101010101010101) >> 56);
+    }
+    /* long_number() has looked at rows that begin before `at`, three bytes into what is left */
+    for (; at != end; at++) {
+        row = *at & 0x80 ? row + 1 : 0;
+        wrong |= row > 3;
+        n += row == 0;
+    }
+    *ret = n;
+    return wrong == 0 && row == 0;
+}
+
+/* How many numbers of 32 bits the column holds, or -1. */
 static int64_t column_numbers(struct tide_bytes column)
 {
-    const uint8_t *at = column.data, *end = column_end(column);
+    const struct tide_wire w = tide_wire_of(column);
+    const uint8_t *at = w.at, *end = w.end;
     uint64_t v;
     int64_t n = 0;
 
-    while (at != end) {
-        if (end - at >= 8) {
-            uint64_t more = tide_wire_load(at) & TIDE_WIRE_MORE, last = more ^ TIDE_WIRE_MORE;
-            if (last && !(more & more >> 8 & more >> 16 & more >> 24)) {
-                n += (int64_t)((last >> 7) * UINT64_C(0x0101010101010101) >> 56);
-                at += 8 - (__builtin_clzll(last) >> 3);
-                continue;
-            }
-        }
+    if (column_short(column, &n)) return n;
+    for (n = 0; at != end; n++)
         if (!tide_wire_varint(&at, end, &v) || v > UINT32_MAX) return -1;
-        n++;
-    }
     return n;
 }
 
@@ -266,7 +304,8 @@ static int64_t column_numbers(struct tide_bytes column)
  * 127. A column of less than 2^24 bytes sums to less than 2^56. */
 static int64_t column_counts(struct tide_bytes column, uint64_t *ret_sum, uint32_t *ret_most)
 {
-    const uint8_t *at = column.data, *end = column_end(column);
+    const struct tide_wire w = tide_wire_of(column);
+    const uint8_t *at = w.at, *end = w.end;
     uint64_t sum = 0, v;
     uint32_t most = 0;
     int64_t n = 0;
@@ -291,7 +330,8 @@ static int64_t column_counts(struct tide_bytes column, uint64_t *ret_sum, uint32
 
 static int64_t column_sizes(struct batch *b, struct tide_bytes column)
 {
-    const uint8_t *at = column.data, *end = column_end(column);
+    const struct tide_wire w = tide_wire_of(column);
+    const uint8_t *at = w.at, *end = w.end;
     uint64_t v;
     int64_t n = 0;
 

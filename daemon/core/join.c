@@ -111,8 +111,8 @@ bool ranges_ok(const struct job *job, size_t n, Tide__TaskRange **ranges, const 
     for (size_t i = 0; i < n; i++) {
         uint64_t first = ranges[i]->first, end = first + ranges[i]->count;
         if (ranges[i]->count == 0 || first < free_from || end > job->graph->tasks) return false;
-        for (uint64_t t = first; of && t < end; t++)
-            if (!worker_hosts(of, (uint32_t)t)) return false;
+        for (uint64_t t = first, until; of && t < end; t = until)
+            if ((until = worker_hosts_until(of, (uint32_t)t)) == t) return false;
         free_from = end;
     }
     return true;

@@ -73,7 +73,7 @@ START_TEST(numbers_of_every_length_at_every_place)
     struct tide_ack_builder b;
     tide_buf_init(&out, 100000);
     tide_ack_builder_init(&b, 100000);
-    for (uint32_t n = 1; n <= 20; n++)
+    for (uint32_t n = 1; n <= 30; n++)
         for (uint32_t at = 0; at < n; at++)
             for (unsigned bits = 0; bits <= 32; bits++) {
                 uint32_t big = (uint32_t)((UINT64_C(1) << bits) - 1);
@@ -87,6 +87,36 @@ START_TEST(numbers_of_every_length_at_every_place)
                 struct tide_bytes body = {out.data, out.len};
                 open_or_fail(&acks, body);
                 ck_assert_uint_eq(walk_in_bounds(acks, body), n);
+                compare_with_unpack(acks, body);
+            }
+    tide_ack_builder_release(&b);
+    tide_buf_release(&out);
+}
+END_TEST
+
+/* Runs of tasks across each place where a number becomes longer, and with one that is out of it. */
+START_TEST(runs_of_tasks_of_every_length)
+{
+    static const uint32_t at[] = {0, 127, 16383, 2097151, 268435455, UINT32_MAX - 20};
+    struct tide_buf out;
+    struct tide_acks acks;
+    struct tide_ack_builder b;
+    tide_buf_init(&out, 100000);
+    tide_ack_builder_init(&b, 100000);
+    for (size_t k = 0; k < sizeof at / sizeof *at; k++)
+        for (uint32_t before = 0; before < 12 && before <= at[k]; before++)
+            for (uint32_t out_of_it = 0; out_of_it <= 20; out_of_it++) {
+                tide_buf_clear(&out);
+                tide_ack_builder_clear(&b);
+                for (uint32_t i = 0; i < 20; i++)
+                    tide_ack_builder_add(&b, at[k] - before + i + (i == out_of_it), 1, 2, 3, NULL,
+                                         0);
+                tide_ack_builder_put(&b, 1, 1, &out);
+                struct tide_bytes body = {out.data, out.len};
+                open_or_fail(&acks, body);
+                ck_assert_int_eq(acks.run, out_of_it == 20);
+                if (acks.run) ck_assert_uint_eq(acks.first, at[k] - before);
+                ck_assert_uint_eq(walk_in_bounds(acks, body), 20);
                 compare_with_unpack(acks, body);
             }
     tide_ack_builder_release(&b);
@@ -462,6 +492,7 @@ int main(void)
     Suite *s = suite_create("ack");
     add_test(s, what_was_built_is_read);
     add_test(s, numbers_of_every_length_at_every_place);
+    add_test(s, runs_of_tasks_of_every_length);
     add_test(s, random_batches_agree_with_protobuf);
     add_test(s, the_builder_writes_what_protobuf_would);
     add_test(s, the_frame_is_from_worker_ack);
