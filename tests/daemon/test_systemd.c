@@ -95,6 +95,7 @@ START_TEST(the_watchdog_is_fed)
     for (int i = 0; i < 5; i++)
         expect_word("WATCHDOG=1");
     child_kill(&c, SIGSTOP); /* hangs */
+    (void)usleep(100000);    /* what was on its way arrives */
     while (hear(0))
         ;
     ck_assert(!hear(400));
