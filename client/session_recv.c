@@ -34,6 +34,10 @@ static void on_welcome(struct tide_session *s, const Tide__Welcome *m, uint64_t 
         broken(s, "Welcome names a version that was not offered, or no store", now_us);
         return;
     }
+    if (m->frame_max && m->frame_max < TIDE_FRAME_MAX) { /* parts and batches are made for ours */
+        broken(s, "Welcome allows only shorter frames than 16 MiB", now_us);
+        return;
+    }
     s->link = LINK_WELCOMED;
     if (!s->rewinding) tide_session_send_join(s, now_us);
 }

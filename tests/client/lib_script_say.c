@@ -54,7 +54,7 @@ static void w_welcome(char **arg)
     m.version = (uint32_t)script_number(arg[0], 1);
     m.store_id = pb_text(arg[1][0] ? arg[1] : ID);
     m.incarnation = 1;
-    m.frame_max = TIDE_FRAME_MAX;
+    m.frame_max = (uint32_t)script_number(arg[2], TIDE_FRAME_MAX);
     script_say(TIDE__TO_WORKER__MSG_WELCOME, &m);
 }
 
