@@ -16,7 +16,6 @@
 #include "daemon/host.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
@@ -39,6 +38,7 @@
 #include "daemon/store_thread.h"
 #include "daemon/systemd.h"
 #include "daemon/util.h"
+#include "daemon/where.h"
 #include "proto/frame.h"
 
 #define RIDE_US 1000000u  /* an unawaited commit waits at most so long for a flush */
@@ -480,21 +480,6 @@ void host_ask_stop(struct host *h)
     (void)uv_async_send(&h->ask);
 }
 
-/* A file in the data directory that tells where we listen: `port`, or `address`. */
-static void told_path(const struct host *h, const char *name, char *out, size_t size)
-{
-    (void)snprintf(out, size, "%s/%s", h->config->data, name);
-}
-
-static void untell(const struct host *h)
-{
-    char path[4096];
-    told_path(h, "port", path, sizeof path);
-    (void)unlink(path);
-    told_path(h, "address", path, sizeof path);
-    (void)unlink(path);
-}
-
 /* Ends everything that runs; the loop then runs out of handles. */
 static void close_all(struct host *h)
 {
@@ -733,37 +718,6 @@ static int open_handles(struct host *h, char why[static CONFIG_WHY])
     return 0;
 }
 
-/* Written beside, synced and renamed: whoever finds the file finds all of it. */
-static int tell(struct host *h, const char *name, const char *text, char why[static CONFIG_WHY])
-{
-    char path[4096], beside[4096 + 8];
-    told_path(h, name, path, sizeof path);
-    (void)snprintf(beside, sizeof beside, "%s.new", path);
-    size_t n = strlen(text);
-    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool written = fd >= 0 && write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
-    int error = errno;
-    if (fd >= 0) (void)close(fd);
-    if (!written) return fail(TIDE_EIO, why, "%s: %s", beside, strerror(error));
-    if (rename(beside, path) < 0) return fail(TIDE_EIO, why, "%s: %s", path, strerror(errno));
-    return 0;
-}
-
-/* `address` first: who finds `port` knows that we are there. */
-static int tell_where(struct host *h, char why[static CONFIG_WHY])
-{
-    const struct sockaddr *address = (const struct sockaddr *)&h->config->address;
-    unsigned port = server_port(h->server);
-    char host[64] = "", text[80];
-    (void)uv_ip_name(address, host, sizeof host);
-    (void)snprintf(text, sizeof text, address->sa_family == AF_INET6 ? "[%s]:%u\n" : "%s:%u\n",
-                   host, port);
-    h->told = true;
-    int rc = tell(h, "address", text, why);
-    (void)snprintf(text, sizeof text, "%u\n", port);
-    return rc ? rc : tell(h, "port", text, why);
-}
-
 static void welcome_with_secret(struct host *h)
 {
     struct hello_config hello = {.store_id = h->store_id,
@@ -793,7 +747,8 @@ static int start_core(struct host *h, const struct tide_catalog *catalog,
     host_feed(h, &(struct event){.type = EV_START});
     int code = server_listen(h->server);
     if (code) return fail(TIDE_EIO, why, "[daemon] listen: %s: %s", c->listen, uv_strerror(code));
-    int rc = tell_where(h, why);
+    h->told = true;
+    int rc = where_tell(c, server_port(h->server), why);
     if (rc) return rc;
     log_line(LEVEL_INFO,
              "tidemarkd " TIDE_VERSION " ready: port %u, data %s, incarnation %" PRIu64 ", %" PRIu32
@@ -810,7 +765,7 @@ static int begin(struct host *h, char why[static CONFIG_WHY])
     if (rc == 0) rc = open_server(h, why); /* a port in use is told before anything is changed */
     if (rc == 0) rc = open_store(h, &catalog, why);
     if (rc == 0) {
-        untell(h); /* of a daemon that was killed */
+        where_untell(c); /* of a daemon that was killed */
         rc = make_directory(c->state, "state", why);
     }
     if (rc == 0) rc = make_directory(c->savepoints, "savepoints", why);
@@ -864,7 +819,7 @@ int host_run(struct host *h)
 bool host_close(struct host *h)
 {
     if (!h) return true;
-    if (h->told) untell(h);
+    if (h->told) where_untell(h->config);
     if (h->hung) return false;
     queries_free(h->queries);
     if (h->core) core_free(h->core);
