@@ -21,7 +21,8 @@ def mounted(case, path, kind, *options):
 
 
 def remount(path, how):
-    return subprocess.run(["mount", "-o", "remount," + how, path], capture_output=True).returncode == 0
+    """`ro` or `rw`: of the mount alone, which is what a user namespace may do as well."""
+    return subprocess.run(["mount", "-o", "remount,bind," + how, path], capture_output=True).returncode == 0
 
 
 @unittest.skipUnless(b.MOUNTS, "needs a mount namespace: be root, or allow user namespaces")
