@@ -597,8 +597,10 @@ bool config_write(const struct config *c, FILE *out)
         if (strcmp(section, keys[i].section) != 0)
             (void)fprintf(out, "%s[%s]\n", *section ? "\n" : "", keys[i].section);
         section = keys[i].section;
-        (void)fprintf(out, "%s%s =%s%s\n", given ? "" : "#", keys[i].name, *value ? " " : "",
-                      value);
+        size_t n = strlen(value); /* a blank at the end would be lost, but for a slash behind it */
+        bool blank = n && (value[n - 1] == ' ' || value[n - 1] == '\t' || value[n - 1] == '\r');
+        (void)fprintf(out, "%s%s =%s%s%s\n", given ? "" : "#", keys[i].name, n ? " " : "", value,
+                      blank ? "/" : "");
     }
     return !ferror(out);
 }

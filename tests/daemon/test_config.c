@@ -236,6 +236,23 @@ START_TEST(state_and_savepoints_are_two_places)
 }
 END_TEST
 
+START_TEST(what_is_written_is_read_again)
+{
+    char text[8192] = "";
+    FILE *out = fmemopen(text, sizeof text, "w");
+    ck_assert_int_eq(parse("[daemon]\ndata = /a b /\nlisten = [::1]:0\n[limits]\njobs = 7\n"), 0);
+    ck_assert_int_eq(config_finish(&c, why), 0);
+    ck_assert_str_eq(c.data, "/a b ");
+    ck_assert(out && config_write(&c, out) && fclose(out) == 0);
+    config_close(&c);
+    config_init(&c);
+    ck_assert_msg(parse(text) == 0 && config_finish(&c, why) == 0, "%s", why);
+    ck_assert_str_eq(c.data, "/a b ");
+    ck_assert_str_eq(c.listen, "[::1]:0");
+    ck_assert_uint_eq(c.jobs, 7);
+}
+END_TEST
+
 /* ---- the sample file */
 
 static const char *sample(void)
@@ -313,6 +330,7 @@ int main(void)
     tcase_add_test(t, a_secret_that_everybody_reads_is_none);
     tcase_add_test(t, secrets_have_bounds);
     tcase_add_test(t, state_and_savepoints_are_two_places);
+    tcase_add_test(t, what_is_written_is_read_again);
     tcase_add_test(t, every_known_key_is_in_the_file_with_its_default);
     tcase_add_test(t, every_key_of_the_file_is_known);
     suite_add_tcase(s, t);
