@@ -74,8 +74,9 @@ static const struct {
     [Q_ROLLBACK] = {"ROLLBACK", NULL},
     [Q_OWNER] = {"SELECT number, nonce FROM incarnation ORDER BY number DESC LIMIT 1", NULL},
     [Q_STORE] = {"INSERT INTO store (one, id) VALUES (1, ?1) ON CONFLICT DO NOTHING", NULL},
-    [Q_IDENTITY] = {"SELECT id, applied FROM store", NULL},
-    [Q_APPLIED] = {"UPDATE store SET applied = ?1", "the store has no row of its own"},
+    [Q_IDENTITY] = {"SELECT id, applied, applied_digest FROM store", NULL},
+    [Q_APPLIED] = {"UPDATE store SET applied = ?1, applied_digest = ?2",
+                   "the store has no row of its own"},
     [Q_INCARNATION] = {"INSERT INTO incarnation (number, nonce, started_wall) VALUES"
                        " (max(coalesce((SELECT max(number) FROM incarnation), 0), ?1) + 1, ?2, ?1)"
                        " RETURNING number",
@@ -315,7 +316,9 @@ enum tide_outcome tide_txn_end(struct tide_txn *t)
 {
     struct tide_store *s = t->s;
     tide_txn_bulk(t, SIZE_MAX);
-    if (s->applied != s->committed) RUN(t, Q_APPLIED, NUM(s->applied));
+    if (s->applied.sequence != s->committed.sequence)
+        RUN(t, Q_APPLIED, NUM(s->applied.sequence),
+            BLOB(((struct tide_bytes){s->applied.digest, sizeof s->applied.digest})));
     if (!t->rc) {
         t->ended = true;
         run(t, Q_COMMIT, NULL, 0);
@@ -646,7 +649,11 @@ int tide_apply_identity(struct tide_store *s)
     if (!st) return t.rc;
     struct tide_bytes id = tide_db_bytes(st, 0);
     if (id.len == sizeof s->id.b) memcpy(s->id.b, id.data, sizeof s->id.b);
-    s->applied = s->committed = tide_db_num(st, 1);
+    s->applied = (struct tide_journal_mark){.sequence = tide_db_num(st, 1)};
+    struct tide_bytes digest = tide_db_bytes(st, 2);
+    if (digest.len == sizeof s->applied.digest)
+        memcpy(s->applied.digest, digest.data, sizeof s->applied.digest);
+    s->committed = s->applied;
     sqlite3_reset(st);
     return SQLITE_OK;
 }

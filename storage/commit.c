@@ -30,10 +30,11 @@
 
 static bool is_behind(const struct tide_store *s)
 {
-    return s->applied < tide_journal_last(s->journal);
+    return s->applied.sequence < tide_journal_last(s->journal).sequence;
 }
 
-static int take(void *user, uint64_t sequence, struct tide_commit *list, char why[static 512])
+static int take(void *user, const struct tide_journal_mark *entry, struct tide_commit *list,
+                char why[static 512])
 {
     struct tide_txn *t = user;
     for (const struct tide_commit *c = list; c; c = c->next)
@@ -41,10 +42,10 @@ static int take(void *user, uint64_t sequence, struct tide_commit *list, char wh
     tide_apply_check(t);
     if (t->rc) {
         snprintf(why, 512, "%.250s: entry %" PRIu64 " of the journal cannot be applied: %s",
-                 t->s->path, sequence, t->error);
+                 t->s->path, entry->sequence, t->error);
         return TIDE_ECORRUPT;
     }
-    t->s->applied = sequence;
+    t->s->applied = *entry;
     return 0;
 }
 
@@ -93,7 +94,7 @@ static int checkpoint(struct tide_store *s)
     case SQLITE_OK:
         if (all != done) return 0; /* a reader is in the way: later */
         s->wal_frames = 0;
-        tide_journal_release(s->journal, s->committed);
+        tide_journal_release(s->journal, s->committed.sequence);
         return 0;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:

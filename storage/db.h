@@ -7,10 +7,11 @@
 
 #include "proto/arena.h"
 #include "proto/bytes.h"
+#include "storage/journal.h"
 #include "storage/record.h"
 
 #define TIDE_DB_FILE "tidemark.db"
-#define TIDE_DB_CACHE_PAGES 512 /* the writer's; readers have a quarter */
+#define TIDE_DB_CACHE_PAGES 128 /* the writer's; readers have a quarter */
 #define TIDE_DB_ADVICE "restore it from a backup, or move it away to start with an empty store"
 #define TIDE_DB_APPLICATION 0x54494445 /* "TIDE" */
 
@@ -76,7 +77,6 @@ int tide_schema_migrate(sqlite3 *db, int from);
 /* ---- store.c */
 
 struct tide_bulk;
-struct tide_journal;
 struct tide_store {
     sqlite3 *db;
     struct tide_journal *journal;
@@ -86,8 +86,8 @@ struct tide_store {
     uint64_t incarnation, nonce; /* of this start */
     bool dead;                   /* a write ended in doubt: nothing is written any more */
     bool open;                   /* a transaction is: it has followed the journal up to applied, */
-    uint64_t applied, committed; /* the last one that was committed up to committed */
-    struct tide_bulk *bulk;      /* what that transaction still has to take out of the journal */
+    struct tide_journal_mark applied, committed; /* the last one that was committed to committed */
+    struct tide_bulk *bulk; /* what that transaction still has to take out of the journal */
     size_t n_bulk;
     bool unpurged;             /* manifests of deleted snapshots are still there */
     int wal_frames;            /* in the WAL, as of the last commit */

@@ -33,8 +33,8 @@
 #include "storage/record_pack.h"
 
 #define BLOCK 4096u
-#define HEADER 72u
-#define HASHED 56u /* of the header: what is before the digest */
+#define HEADER 88u
+#define HASHED 72u /* of the header: what is before the digest */
 #define VERSION 1u
 #define FILE_LEAST ((uint64_t)32 << 20) /* a file this long is full */
 #define FILE_MOST ((uint64_t)4 << 30)   /* and never longer than this */
@@ -47,15 +47,17 @@
 struct file {
     char path[4096];
     int fd;
-    uint64_t size, end, last; /* bytes in the file; end of the chain, sequence of its last entry */
+    uint64_t size, end;            /* bytes in the file, of the chain in it */
+    struct tide_journal_mark last; /* entry of that */
 };
 
 struct tide_journal {
     struct file files[2];
     int now; /* the file in use */
     tide_id store;
-    uint64_t last, released;
-    uint64_t largest; /* entry, so far */
+    struct tide_journal_mark last;
+    uint64_t released; /* a sequence */
+    uint64_t largest;  /* entry, so far */
     struct tide_buf packed;
     struct iovec *iov; /* grows, kept */
     size_t iov_cap;
@@ -169,14 +171,20 @@ static int flush(int fd)
 /* ---- reading */
 
 struct entry {
-    uint64_t sequence, records, bulk;
-    uint8_t store[16];
+    struct tide_journal_mark mark;
+    uint64_t records, bulk;
+    uint8_t store[16], previous[16];
     struct tide_bytes image; /* the whole of it, not padded */
 };
 
 static uint64_t entry_len(const struct entry *e)
 {
     return padded(HEADER + e->records + e->bulk);
+}
+
+static bool follows(const struct entry *e, const struct tide_journal_mark *m)
+{
+    return e->mark.sequence == m->sequence + 1 && memcmp(e->previous, m->digest, 16) == 0;
 }
 
 /* What stands at f->end, digest compared, read into image. False: no entry, the chain ends here. */
@@ -190,13 +198,15 @@ static bool next_entry(struct file *f, struct tide_buf *image, struct entry *ret
         return false;
     }
     if ((*rc = read_all(f->fd, f->end, header, HEADER))) return false;
-    *ret = (struct entry){.sequence = tide_get_u64(header + 32),
+    *ret = (struct entry){.mark.sequence = tide_get_u64(header + 32),
                           .records = tide_get_u64(header + 40),
                           .bulk = tide_get_u64(header + 48)};
     memcpy(ret->store, header + 16, sizeof ret->store);
+    memcpy(ret->previous, header + 56, sizeof ret->previous);
+    memcpy(ret->mark.digest, header + HASHED, sizeof ret->mark.digest);
     uint64_t left = f->size - f->end - HEADER;
-    if (memcmp(header, MAGIC, 8) || tide_get_u32(header + 8) != VERSION || !ret->sequence ||
-        (f->last && ret->sequence != f->last + 1) || ret->records > left ||
+    if (memcmp(header, MAGIC, 8) || tide_get_u32(header + 8) != VERSION || !ret->mark.sequence ||
+        (f->last.sequence && !follows(ret, &f->last)) || ret->records > left ||
         ret->bulk > left - ret->records || ret->records > PACKED_MAX)
         return false;
     size_t len = (size_t)(ret->records + ret->bulk);
@@ -212,7 +222,8 @@ static bool next_entry(struct file *f, struct tide_buf *image, struct entry *ret
     XXH3_128bits_update(&state, rest, len);
     XXH128_hash_t h = XXH3_128bits_digest(&state);
     ret->image = (struct tide_bytes){image->data, image->len};
-    return tide_get_u64(image->data + 56) == h.low64 && tide_get_u64(image->data + 64) == h.high64;
+    return tide_get_u64(ret->mark.digest) == h.low64 &&
+           tide_get_u64(ret->mark.digest + 8) == h.high64;
 }
 
 static void free_list(struct tide_commit *list)
@@ -232,38 +243,55 @@ static int take_entry(const struct file *f, const struct entry *e, tide_journal_
     struct tide_bytes bulk = {records.data + records.len, (size_t)e->bulk};
     int rc = tide_records_unpack(records, bulk, &list);
     if (rc)
-        snprintf(why, 512, "%.300s: entry %" PRIu64 ": %s", f->path, e->sequence,
+        snprintf(why, 512, "%.300s: entry %" PRIu64 ": %s", f->path, e->mark.sequence,
                  rc == TIDE_ENOMEM ? "out of memory" : "holds what this version does not know");
     else
-        rc = take(user, e->sequence, list, why);
+        rc = take(user, &e->mark, list, why);
     free_list(list);
     return rc;
 }
 
-/* Walks one file's chain and takes what is above *above, which moves. */
-static int replay_file(struct tide_journal *j, struct file *f, uint64_t *above,
+/* Whether an entry may stand where the database ends at `above`. */
+static int belongs(const struct tide_journal *j, const struct file *f, const struct entry *e,
+                   const struct tide_journal_mark *above, char why[static 512])
+{
+    if (memcmp(e->store, j->store.b, sizeof e->store) != 0)
+        snprintf(why, 512, "%.150s: holds commits of another store than tidemark.db" NOT_OURS,
+                 f->path);
+    else if (e->mark.sequence > above->sequence + 1)
+        snprintf(why, 512,
+                 "%.150s: goes on at entry %" PRIu64
+                 " where the database ends at %" PRIu64 NOT_OURS,
+                 f->path, e->mark.sequence, above->sequence);
+    else if (e->mark.sequence == above->sequence + 1 && !follows(e, above))
+        snprintf(
+            why, 512,
+            "%.150s: continues another history of the store than tidemark.db has, which ends at "
+            "entry %" PRIu64 NOT_OURS,
+            f->path, above->sequence);
+    else
+        return 0;
+    return TIDE_ECORRUPT;
+}
+
+/* Walks one file's chain and takes what is behind *above, which moves. */
+static int replay_file(struct tide_journal *j, struct file *f, struct tide_journal_mark *above,
                        tide_journal_take *take, void *user, char why[static 512])
 {
     struct tide_buf image;
     struct entry e;
     int rc = 0;
     tide_buf_init(&image, (size_t)FILE_MOST);
-    f->end = f->last = 0;
+    f->end = 0;
+    f->last = (struct tide_journal_mark){0};
     while (!rc && next_entry(f, &image, &e, &rc)) {
-        bool ours = memcmp(e.store, j->store.b, sizeof e.store) == 0;
-        if (!ours || e.sequence > *above + 1) {
-            rc = TIDE_ECORRUPT;
-            snprintf(why, 512,
-                     ours ? "%.150s: goes on at entry %" PRIu64
-                            " where the database ends at %" PRIu64 NOT_OURS
-                          : "%.150s: holds commits of another store than tidemark.db" NOT_OURS,
-                     f->path, e.sequence, *above);
-        } else if (e.sequence == *above + 1) {
+        rc = belongs(j, f, &e, above, why);
+        if (!rc && e.mark.sequence == above->sequence + 1) {
             rc = take_entry(f, &e, take, user, why);
-            *above = e.sequence;
+            *above = e.mark;
         }
         f->end += entry_len(&e);
-        f->last = e.sequence;
+        f->last = e.mark;
     }
     if (rc && !*why)
         snprintf(why, 512, "%.300s: cannot be read: %s", f->path,
@@ -279,8 +307,9 @@ static int first_of(struct file *f, uint64_t *ret)
     struct entry e;
     int rc = 0;
     tide_buf_init(&image, (size_t)FILE_MOST);
-    f->end = f->last = 0;
-    *ret = next_entry(f, &image, &e, &rc) ? e.sequence : 0;
+    f->end = 0;
+    f->last = (struct tide_journal_mark){0};
+    *ret = next_entry(f, &image, &e, &rc) ? e.mark.sequence : 0;
     tide_buf_release(&image);
     return rc;
 }
@@ -295,8 +324,9 @@ static int look_behind(struct tide_journal *j, const struct file *f, uint64_t ab
     int rc = 0;
     bool needed = false;
     tide_buf_init(&image, (size_t)FILE_MOST);
-    for (at.last = 0; !rc && !needed && at.end < at.size; at.end += BLOCK)
-        needed = next_entry(&at, &image, &e, &rc) && e.sequence > above &&
+    at.last = (struct tide_journal_mark){0};
+    for (; !rc && !needed && at.end < at.size; at.end += BLOCK)
+        needed = next_entry(&at, &image, &e, &rc) && e.mark.sequence > above &&
                  memcmp(e.store, j->store.b, sizeof e.store) == 0;
     tide_buf_release(&image);
     if (rc)
@@ -306,11 +336,11 @@ static int look_behind(struct tide_journal *j, const struct file *f, uint64_t ab
     snprintf(why, 512,
              "%.150s: is damaged %" PRIu64 " bytes from its start, and entry %" PRIu64
              " behind that is needed" NOT_OURS,
-             f->path, f->end, e.sequence);
+             f->path, f->end, e.mark.sequence);
     return TIDE_ECORRUPT;
 }
 
-int tide_journal_replay(struct tide_journal *j, tide_id store, uint64_t above,
+int tide_journal_replay(struct tide_journal *j, tide_id store, struct tide_journal_mark above,
                         tide_journal_take *take, void *user, char why[static 512])
 {
     uint64_t first[2];
@@ -327,7 +357,7 @@ int tide_journal_replay(struct tide_journal *j, tide_id store, uint64_t above,
     int rc = replay_file(j, &j->files[older], &above, take, user, why);
     if (!rc) rc = replay_file(j, &j->files[!older], &above, take, user, why);
     for (int i = 0; i < 2 && !rc; i++)
-        rc = look_behind(j, &j->files[i], above, why);
+        rc = look_behind(j, &j->files[i], above.sequence, why);
     return rc;
 }
 
@@ -363,20 +393,23 @@ static int prime_file(struct file *f, uint64_t prime)
     return flush(f->fd);
 }
 
-int tide_journal_start(struct tide_journal *j, tide_id store, uint64_t last, uint64_t prime)
+int tide_journal_start(struct tide_journal *j, tide_id store, struct tide_journal_mark last,
+                       uint64_t prime)
 {
     j->store = store;
-    j->last = j->released = last;
+    j->last = last;
+    j->released = last.sequence;
     j->now = 0;
     for (int i = 0; i < 2; i++) {
-        j->files[i].end = j->files[i].last = 0;
+        j->files[i].end = 0;
+        j->files[i].last = (struct tide_journal_mark){0};
         int rc = prime_file(&j->files[i], padded(prime));
         if (rc) return rc;
     }
     return 0;
 }
 
-uint64_t tide_journal_last(const struct tide_journal *j)
+struct tide_journal_mark tide_journal_last(const struct tide_journal *j)
 {
     return j->last;
 }
@@ -388,7 +421,7 @@ static uint64_t full_at(const struct tide_journal *j)
 
 static bool is_free(const struct tide_journal *j, const struct file *f)
 {
-    return f->last <= j->released;
+    return f->last.sequence <= j->released;
 }
 
 bool tide_journal_tight(const struct tide_journal *j)
@@ -452,8 +485,8 @@ static size_t gather(struct tide_journal *j, uint8_t header[static HEADER],
             }
     if (pad) j->iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, pad};
     XXH128_hash_t h = XXH3_128bits_digest(&state);
-    tide_set_u64(header + 56, h.low64);
-    tide_set_u64(header + 64, h.high64);
+    tide_set_u64(header + HASHED, h.low64);
+    tide_set_u64(header + HASHED + 8, h.high64);
     return n;
 }
 
@@ -469,9 +502,10 @@ int tide_journal_append(struct tide_journal *j, const struct tide_commit *first,
     if (!f) return TIDE_ENOSPC;
     tide_set_u32(header + 8, VERSION);
     memcpy(header + 16, j->store.b, sizeof j->store.b);
-    tide_set_u64(header + 32, j->last + 1);
+    tide_set_u64(header + 32, j->last.sequence + 1);
     tide_set_u64(header + 40, j->packed.len);
     tide_set_u64(header + 48, bulk);
+    memcpy(header + 56, j->last.digest, sizeof j->last.digest);
     size_t n = gather(j, header, first, past, (size_t)(padded(all) - all));
     if (!n) return TIDE_ENOMEM;
     int rc = write_all(f->fd, f->end, j->iov, n);
@@ -482,7 +516,9 @@ int tide_journal_append(struct tide_journal *j, const struct tide_commit *first,
     f->end += padded(all);
     if (f->size < f->end) f->size = f->end;
     if (j->largest < padded(all)) j->largest = padded(all);
-    f->last = ++j->last;
+    j->last.sequence++;
+    memcpy(j->last.digest, header + HASHED, sizeof j->last.digest);
+    f->last = j->last;
     return 0;
 }
 

@@ -10,13 +10,15 @@
  *   8 bytes   sequence: one more than that of the entry before
  *   8 bytes   length of the records
  *   8 bytes   length of the bulk
- *   16 bytes  XXH3-128 of everything before, the records and the bulk, low half first
+ *   16 bytes  digest of the entry before
+ *   16 bytes  digest: XXH3-128 of everything before, the records and the bulk, low half first
  *   ...       the records, packed (record_pack.h)
  *   ...       the bulk: the chunks of the snapshots among them
  *   ...       zeros up to a multiple of 4096, so that no write touches a block of another entry
  *
- * A file holds a chain: entries from its start, each numbered one above the one before; what
- * follows the chain is left from before, or torn. Place is used again only when the database has
+ * A file holds a chain: entries from its start, each numbered one above the one before, whose
+ * digest it has; what follows the chain is left from before, or torn. So a journal continues one
+ * history, and no other one that had come as far. Place is used again only when the database has
  * all that stands there, durably. */
 #ifndef TIDE_JOURNAL_H
 #define TIDE_JOURNAL_H
@@ -24,6 +26,11 @@
 #include "storage/record.h"
 
 struct tide_journal;
+
+struct tide_journal_mark { /* an entry; zeros: before the first */
+    uint64_t sequence;
+    uint8_t digest[16];
+};
 
 struct tide_journal_place { /* of bytes in the bulk of an entry */
     int file;
@@ -34,25 +41,26 @@ struct tide_journal_place { /* of bytes in the bulk of an entry */
 int tide_journal_open(const char *directory, struct tide_journal **ret, char why[static 512]);
 void tide_journal_close(struct tide_journal *j); /* NULL is fine */
 
-/* Hands every entry above `above` to take(), in order; the commits stay the journal's. Only entries
- * of this store that continue `above` without a gap are believed: TIDE_ECORRUPT otherwise, and why.
- * take() returns 0 or an error that ends the replay and is returned (why is then take()'s). */
-typedef int tide_journal_take(void *user, uint64_t sequence, struct tide_commit *list,
-                              char why[static 512]);
-int tide_journal_replay(struct tide_journal *j, tide_id store, uint64_t above,
+/* Hands every entry behind `above` to take(), in order; the commits stay the journal's. Only
+ * entries of this store that continue `above` without a gap are believed: TIDE_ECORRUPT otherwise,
+ * and why. take() returns 0 or an error that ends the replay and is returned (why is then
+ * take()'s). */
+typedef int tide_journal_take(void *user, const struct tide_journal_mark *entry,
+                              struct tide_commit *list, char why[static 512]);
+int tide_journal_replay(struct tide_journal *j, tide_id store, struct tide_journal_mark above,
                         tide_journal_take *take, void *user, char why[static 512]);
 
-/* From here on entries are appended, the next one with sequence last + 1; all before it is durable
- * elsewhere. Each file gets at least prime bytes of written blocks, if there is room. 0 or
- * TIDE_EIO. */
-int tide_journal_start(struct tide_journal *j, tide_id store, uint64_t last, uint64_t prime);
+/* From here on entries are appended behind `last`; all up to there is durable elsewhere. Each file
+ * gets at least prime bytes of written blocks, if there is room. 0 or TIDE_EIO. */
+int tide_journal_start(struct tide_journal *j, tide_id store, struct tide_journal_mark last,
+                       uint64_t prime);
 
 /* Appends the commits from first up to, not including, past, and flushes. 0: durable, *ret is where
  * the bulk begins. TIDE_ENOSPC, TIDE_ENOMEM, TIDE_ETOOBIG: nothing was written that counts, the
  * journal is as before. TIDE_EIO: in doubt, never append again. */
 int tide_journal_append(struct tide_journal *j, const struct tide_commit *first,
                         const struct tide_commit *past, struct tide_journal_place *ret);
-uint64_t tide_journal_last(const struct tide_journal *j); /* sequence of the last entry */
+struct tide_journal_mark tide_journal_last(const struct tide_journal *j);
 /* Reads bytes of the bulk of an entry whose place is not free yet. 0 or TIDE_EIO. */
 int tide_journal_read(const struct tide_journal *j, struct tide_journal_place place, void *data,
                       size_t len);

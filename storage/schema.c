@@ -17,8 +17,9 @@ static const char *const migrations[] = {
                                                                       issued */
     "  lease_us INTEGER NOT NULL DEFAULT 0 CHECK (lease_us >= 0)," /* the longest lease ever granted
                                                                     */
-    "  applied INTEGER NOT NULL DEFAULT 0 CHECK (applied >= 0)"    /* the last entry of the journal
-                                                                      that is in here */
+    /* the last entry of the journal that is in here, and its digest */
+    "  applied INTEGER NOT NULL DEFAULT 0 CHECK (applied >= 0),"
+    "  applied_digest BLOB NOT NULL DEFAULT (zeroblob(16)) CHECK (length(applied_digest) = 16)"
     ") STRICT;"
 
     "CREATE TABLE incarnation ("

@@ -229,7 +229,7 @@ class Journal(b.Case):
             if found and number != max(found) + 1:
                 break
             found[number] = at
-            at += (72 + records + bulk + 4095) // 4096 * 4096
+            at += (88 + records + bulk + 4095) // 4096 * 4096
         return found
 
     def test_the_journal_has_what_the_copy_has_not(self):

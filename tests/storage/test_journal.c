@@ -283,6 +283,28 @@ START_TEST(what_does_not_belong_together_is_refused)
 }
 END_TEST
 
+/* Two histories that began as one: the numbers fit, the journal of the one does not continue the
+ * other. */
+START_TEST(another_history_is_refused)
+{
+    open_store();
+    add_rounds(1, 3, 20);
+    close_store();
+    keep("tidemark.db");
+    open_store();
+    add_rounds(4, 1, 20);
+    close_store();
+    shell("cp %s/tidemark.db %s/longer.db", dir, kept);
+    shell("cp %s/tidemark.db %s/", kept, dir);
+    shell("rm %s/journal.0 %s/journal.1", dir, dir);
+    open_store();
+    add_rounds(40, 3, 20);
+    shell("cp %s/journal.* %s/", dir, kept);
+    shell("mv %s/longer.db %s/tidemark.db", kept, kept);
+    copy_is_refused(TIDE_ECORRUPT, "continues another history");
+}
+END_TEST
+
 /* Whatever byte is changed or torn: what is read is what was stored, up to some entry, and never
  * less than somebody was told: behind an entry that was never finished there is none. */
 START_TEST(damage_is_the_end_or_is_refused)
@@ -296,7 +318,7 @@ START_TEST(damage_is_the_end_or_is_refused)
         shell("cp -r %s.old %s", kept, kept);
         snprintf(path, sizeof path, "%s/journal.0", kept);
         int fd = open(path, O_RDWR), entry = i / 20;
-        uint8_t header[72], byte;
+        uint8_t header[88], byte;
         off_t start = entry * 4096; /* each entry has one block */
         ck_assert_int_eq(pread(fd, header, sizeof header, start), sizeof header);
         uint64_t len = sizeof header + tide_get_u64(header + 40) + tide_get_u64(header + 48);
@@ -325,6 +347,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, the_database_catches_up);
     tcase_add_test(tc, the_files_take_turns);
     tcase_add_test(tc, what_does_not_belong_together_is_refused);
+    tcase_add_test(tc, another_history_is_refused);
     tcase_add_test(tc, damage_is_the_end_or_is_refused);
 }
 
