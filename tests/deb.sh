@@ -6,7 +6,8 @@
 # There the packages are installed; the service is up, hardened as its unit says; a job runs against
 # it, takes a checkpoint and a savepoint; it is reloaded, killed, hangs and comes back. Then
 # the packages are purged, and the file system is as before but for the data.
-# Needs root, debootstrap, unshare, nsenter.   deb.sh [FOLDER with the packages: made if not given]
+# Needs root, debootstrap, unshare, nsenter, cgroup2 (`deb.sh possible` says whether there is).
+#   deb.sh [FOLDER with the packages: made if not given]
 set -euo pipefail
 fail() {
     echo "deb: $*" >&2
@@ -279,5 +280,6 @@ inside) inside ;;
 dependencies) dependencies "$2" ;;
 init) become_init "$2" "$3" ;;
 init2) become_init2 "$2" ;;
+possible) cgroups "mkdir $group && rmdir $group" 2>/dev/null ;; # can systemd be started here?
 *) outside "$@" ;;
 esac
