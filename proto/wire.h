@@ -78,6 +78,14 @@ static inline bool tide_wire_varint(const uint8_t **at, const uint8_t *end, uint
     return true;
 }
 
+/* A tag or a length: at most 32 bits, and written in at most five bytes. Protobuf's libraries
+ * refuse longer ones, and what is kept as it came must be readable for them. */
+static inline bool tide_wire_short(const uint8_t **at, const uint8_t *end, uint64_t *ret)
+{
+    const uint8_t *from = *at;
+    return tide_wire_varint(at, end, ret) && *at - from <= 5 && *ret <= UINT32_MAX;
+}
+
 /* The next field; false at the end or when malformed. Groups, which nobody uses, are malformed. */
 static inline bool tide_wire_next(struct tide_wire *w, struct tide_wire_field *f)
 {
@@ -85,7 +93,7 @@ static inline bool tide_wire_next(struct tide_wire *w, struct tide_wire_field *f
     size_t left;
 
     if (w->at == w->end) return false;
-    if (!tide_wire_varint(&w->at, w->end, &tag) || tag > UINT32_MAX || tag < 8) goto bad;
+    if (!tide_wire_short(&w->at, w->end, &tag) || tag < 8) goto bad;
     *f = (struct tide_wire_field){.number = (uint32_t)tag >> 3, .type = (uint32_t)tag & 7};
     left = (size_t)(w->end - w->at);
     switch (f->type) {
@@ -98,7 +106,7 @@ static inline bool tide_wire_next(struct tide_wire *w, struct tide_wire_field *f
         w->at += 8;
         return true;
     case TIDE_WIRE_LEN:
-        if (!tide_wire_varint(&w->at, w->end, &len)) goto bad;
+        if (!tide_wire_short(&w->at, w->end, &len)) goto bad;
         if (len > (size_t)(w->end - w->at)) goto bad;
         f->bytes = (struct tide_bytes){w->at, (size_t)len};
         w->at += len;

@@ -303,6 +303,11 @@ static const struct {
     B(HEAD "\0\1", "the batch is malformed or cut off"),
     B(HEAD "\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\1", "the batch is malformed or cut off"),
     B("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\2\x10\2", "the batch is malformed or cut off"),
+    /* a tag and a length of five bytes, and of six */
+    B("\x88\x80\x80\x80\0\1\x10\2\x1a\x80\x80\x80\x80\0", NULL),
+    B("\x88\x80\x80\x80\x80\0\1\x10\2", "the batch is malformed or cut off"),
+    B(HEAD "\x1a\x80\x80\x80\x80\x80\0", "the batch is malformed or cut off"),
+    B(HEAD "\x7a\x80\x80\x80\x80\x80\x80\0", "the batch is malformed or cut off"),
     B(HEAD "\x18\5", "the column task is not packed"),
     B(HEAD "\x49" D8, "the column digest_low is not packed"),
     B(HEAD COLUMNS1 "\x42\1\7\x42\0\x4a\x8" D8 "\x52\x8" D8,
