@@ -11,7 +11,7 @@
 #include "storage/record.h"
 
 #define TIDE_DB_FILE "tidemark.db"
-#define TIDE_DB_CACHE_PAGES 64 /* the writer's; readers have a quarter */
+#define TIDE_DB_CACHE_PAGES 56 /* the writer's; readers have a quarter */
 #define TIDE_DB_ADVICE "restore it from a backup, or move it away to start with an empty store"
 #define TIDE_DB_APPLICATION 0x54494445 /* "TIDE" */
 

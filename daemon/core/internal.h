@@ -26,7 +26,7 @@
 #define MS UINT64_C(1000)
 #define NEVER UINT64_MAX
 #define ID_BLOCK UINT64_C(1000)           /* ids reserved at once */
-#define CHUNK_MAX ((size_t)256 << 10)     /* of a manifest's acks in the store */
+#define CHUNK_MAX ((size_t)128 << 10)     /* of a manifest's acks in the store */
 #define ROUND_BYTES_MAX ((size_t)1 << 30) /* acks of one round in memory */
 #define OPERATIONS_QUEUED_MAX 64u
 #define OPERATIONS_REMEMBERED 64u /* that have ended, of a job; the store has all */
