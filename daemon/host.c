@@ -41,7 +41,10 @@
 #include "daemon/where.h"
 #include "proto/frame.h"
 
-#define RIDE_US 1000000u  /* an unawaited commit waits at most so long for a flush */
+#define RIDE_US 2000000u /* an unawaited commit waits at most so long for a flush; */
+#define QUIET_US                                                                                   \
+    2000000u              /* nor is the database written before it was quiet for so long: longer   \
+                             than the period of most jobs, so that many rounds share that work */
 #define DRAIN_US 2000000u /* for last words at the end */
 #define LANES_WAIT_US 2000000u
 #define LANE_ROOTS 16
@@ -652,6 +655,7 @@ static int open_parts(struct host *h, char why[static CONFIG_WHY])
         .maintain = maintain_store,
         .ride_us = c->store_timeout / 2 < RIDE_US ? c->store_timeout / 2 : RIDE_US,
         .timeout_us = c->store_timeout,
+        .quiet_us = QUIET_US,
         .user = h,
         .done = on_stored,
         .failed = on_store_failed};

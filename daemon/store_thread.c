@@ -22,7 +22,6 @@
 #include "daemon/util.h"
 #include "proto/err.h"
 
-#define QUIET_US 100000u     /* no commit for so long: time to maintain */
 #define MAINTAIN_US 5000000u /* maintain at least so often while commits keep coming */
 
 struct list {
@@ -127,7 +126,7 @@ static bool take(struct store_thread *t, struct work *ret)
         if (t->more)
             quiet = true;
         else if (t->dirty)
-            quiet = uv_cond_timedwait(&t->ready, &t->lock, QUIET_US * 1000) == UV_ETIMEDOUT;
+            quiet = uv_cond_timedwait(&t->ready, &t->lock, t->o.quiet_us * 1000) == UV_ETIMEDOUT;
         else
             uv_cond_wait(&t->ready, &t->lock);
     bool group = t->awaited || t->flush || t->stop;

@@ -23,7 +23,8 @@ struct store_thread_options {
     int (*settle)(void *store);   /* what is stored becomes visible to readers; TIDE_EIO: failed */
     int (*maintain)(void *store); /* the same, and what else is to be done when idle */
     uint64_t ride_us, timeout_us;
-    void *user; /* given to done and failed, which run on the loop */
+    uint64_t quiet_us; /* no commit for so long: time to maintain */
+    void *user;        /* given to done and failed, which run on the loop */
     void (*done)(void *user, struct tide_commit *list); /* takes the list, linked by next */
     void (*failed)(void *user, const char *why);
 };

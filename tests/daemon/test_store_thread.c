@@ -79,6 +79,7 @@ static void start(uint64_t ride_us, uint64_t timeout_us)
                                      .commit = fake_commit,
                                      .settle = fake_settle,
                                      .maintain = fake_maintain,
+                                     .quiet_us = 50000,
                                      .ride_us = ride_us,
                                      .timeout_us = timeout_us,
                                      .done = on_done,
