@@ -489,6 +489,7 @@ static void close_all(struct host *h)
     if (h->closed) return;
     h->closed = true;
     h->stopping = true;
+    if (h->commits) store_thread_let_go(h->commits);
     if (h->queries && !queries_stop(h->queries)) h->hung = true;
     if (!lanes_close(h->lanes, LANES_WAIT_US)) h->hung = true;
     if (!store_thread_stop(h->commits)) h->hung = true;
@@ -607,9 +608,9 @@ static int settle_store(void *store)
     return tide_store_settle(store);
 }
 
-static void settle_for_reader(void *user)
+static int settle_for_reader(void *user)
 {
-    store_thread_settle(((struct host *)user)->commits);
+    return store_thread_settle(((struct host *)user)->commits);
 }
 
 static int maintain_store(void *store)

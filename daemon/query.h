@@ -15,7 +15,7 @@ struct queries_options {
     struct server *server;
     struct lanes *lanes;
     void *user;
-    void (*settle)(void *user); /* see reader_options */
+    int (*settle)(void *user); /* see reader_options */
     /* The answer to an ACT_LOAD; image is borrowed for the call. */
     void (*loaded)(void *user, uint64_t tag, int rc, const char *why, struct tide_bytes image);
 };

@@ -102,8 +102,14 @@ static void *run(void *arg)
     struct reader_thread *r = arg;
     struct question *q;
     while ((q = take(r))) {
-        if (r->o.settle) r->o.settle(r->o.settle_user);
-        ask(r->reader, q);
+        q->rc = r->o.settle ? r->o.settle(r->o.settle_user) : 0;
+        if (q->rc)
+            (void)snprintf(q->why, sizeof q->why,
+                           q->rc == TIDE_ENOSPC
+                               ? "the database has no room for what is stored already"
+                               : "the store is busy: ask again");
+        else
+            ask(r->reader, q);
         uv_mutex_lock(&r->lock);
         r->running = NULL;
         *(r->answered_last ? &r->answered_last->next : &r->answered) = q;
@@ -202,6 +208,12 @@ bool reader_ask(struct reader_thread *r, struct question *q)
     return true;
 }
 
+/* The thread hangs and may still come back to what it knows. */
+static void on_closed_keep(uv_handle_t *handle)
+{
+    (void)handle;
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct reader_thread *r = handle->data;
@@ -230,10 +242,12 @@ bool reader_stop(struct reader_thread *r)
     }
     (void)clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 5;
-    if (pthread_timedjoin_np(r->thread, NULL, &until)) return false;
-    on_wake(&r->wake);
-    tide_reader_close(r->reader);
-    uv_close((uv_handle_t *)&r->wake, on_closed);
-    uv_close((uv_handle_t *)&r->limit, on_closed);
-    return true;
+    bool ended = pthread_timedjoin_np(r->thread, NULL, &until) == 0;
+    if (ended) {
+        on_wake(&r->wake);
+        tide_reader_close(r->reader);
+    }
+    uv_close((uv_handle_t *)&r->wake, ended ? on_closed : on_closed_keep);
+    uv_close((uv_handle_t *)&r->limit, ended ? on_closed : on_closed_keep);
+    return ended;
 }

@@ -38,9 +38,9 @@ struct reader_options {
     const char *directory; /* the data directory */
     unsigned queue;
     uint64_t timeout_us;
-    /* On the reader's thread, before each question: returns once the database shows all that was
-     * stored before. NULL: it always does. */
-    void (*settle)(void *settle_user);
+    /* On the reader's thread, before each question: 0 once the database shows all that was stored
+     * before, or why it does not: the answer, then. NULL: it always does. */
+    int (*settle)(void *settle_user);
     void *settle_user;
     void *user; /* given to done() */
 };

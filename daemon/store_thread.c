@@ -44,6 +44,8 @@ struct store_thread {
     bool flush;               /* riders have waited long enough */
     bool unsettled;           /* readers do not see all that is stored */
     uint64_t settle, settled; /* tickets: the last one asked for, the last one served */
+    int settled_rc;           /* how that went */
+    bool let_go;              /* nobody waits for that any more */
     uv_cond_t served;
     bool stop, broken;
 
@@ -101,6 +103,7 @@ static void serve(struct store_thread *t, uint64_t ticket)
     uv_mutex_lock(&t->lock);
     t->unsettled = rc != 0;
     t->settled = ticket;
+    t->settled_rc = rc;
     uv_mutex_unlock(&t->lock);
     uv_cond_broadcast(&t->served);
 }
@@ -110,6 +113,7 @@ static void maintain(struct store_thread *t)
 {
     t->more = enter(t, t->o.maintain) > 0;
     t->dirty = t->more;
+    if (!t->more) t->dirty_us = monotonic_us();
 }
 
 struct work { /* all of it zero: time to maintain */
@@ -251,17 +255,31 @@ void store_thread_submit(struct store_thread *t, struct tide_commit *c)
         (void)uv_timer_start(&t->ride, on_ride, t->o.ride_us / 1000 + 1, 0);
 }
 
-void store_thread_settle(struct store_thread *t)
+int store_thread_settle(struct store_thread *t)
 {
     uint64_t until = monotonic_us() + t->o.timeout_us;
+    int rc = 0;
     uv_mutex_lock(&t->lock);
     uint64_t ticket = t->unsettled ? ++t->settle : 0;
     if (ticket) uv_cond_signal(&t->ready);
-    while (t->settled < ticket && !t->stop && !t->broken) {
+    while (!rc && t->settled < ticket) {
         uint64_t now = monotonic_us();
-        if (now >= until || uv_cond_timedwait(&t->served, &t->lock, (until - now) * 1000)) break;
+        if (t->let_go || t->stop || t->broken || now >= until)
+            rc = TIDE_EBUSY;
+        else
+            (void)uv_cond_timedwait(&t->served, &t->lock, (until - now) * 1000);
     }
+    if (!rc && ticket) rc = t->settled_rc;
     uv_mutex_unlock(&t->lock);
+    return rc;
+}
+
+void store_thread_let_go(struct store_thread *t)
+{
+    uv_mutex_lock(&t->lock);
+    t->let_go = true;
+    uv_mutex_unlock(&t->lock);
+    uv_cond_broadcast(&t->served);
 }
 
 uint64_t store_thread_waiting(const struct store_thread *t)
@@ -282,6 +300,12 @@ uint64_t store_thread_busy_us(const struct store_thread *t)
 {
     uint64_t since = t->entered_us, now = monotonic_us();
     return since && now > since ? now - since : 0;
+}
+
+/* The thread hangs and may still come back to what it knows. */
+static void on_closed_keep(uv_handle_t *handle)
+{
+    (void)handle;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -306,10 +330,10 @@ bool store_thread_stop(struct store_thread *t)
     uv_cond_broadcast(&t->served);
     (void)clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += (time_t)(t->o.timeout_us / 1000000 + 1);
-    if (pthread_timedjoin_np(t->thread, NULL, &until)) return false;
-    deliver(t);
-    uv_close((uv_handle_t *)&t->wake, on_closed);
-    uv_close((uv_handle_t *)&t->limit, on_closed);
-    uv_close((uv_handle_t *)&t->ride, on_closed);
-    return true;
+    bool ended = pthread_timedjoin_np(t->thread, NULL, &until) == 0;
+    if (ended) deliver(t);
+    uv_close((uv_handle_t *)&t->wake, ended ? on_closed : on_closed_keep);
+    uv_close((uv_handle_t *)&t->limit, ended ? on_closed : on_closed_keep);
+    uv_close((uv_handle_t *)&t->ride, ended ? on_closed : on_closed_keep);
+    return ended;
 }

@@ -33,8 +33,10 @@ struct store_thread *store_thread_start(const struct store_thread_options *o);
 /* Takes the commit. On the loop only. */
 void store_thread_submit(struct store_thread *t, struct tide_commit *c);
 /* Waits until readers see all that was stored before the call, at most the limit. On any thread but
- * the store's; to be used while the loop runs or after store_thread_stop(), not later. */
-void store_thread_settle(struct store_thread *t);
+ * the store's, until store_thread_let_go(). 0; TIDE_EBUSY (not within the limit, or let go) or what
+ * settle() said: readers see what was before. */
+int store_thread_settle(struct store_thread *t);
+void store_thread_let_go(struct store_thread *t);            /* before those who wait are stopped */
 uint64_t store_thread_waiting(const struct store_thread *t); /* commits without an outcome yet */
 uint64_t store_thread_flushes(const struct store_thread *t); /* groups committed so far */
 /* For how long the thread has been in the store, 0: it is not. */

@@ -471,9 +471,7 @@ static void apply_manifest(struct tide_txn *t, const struct tide_record *r, bool
         tide_buf_put(&front, r->snapshot.chunks[i].data, r->snapshot.chunks[i].len);
     if (front.rc) tide_txn_fail(t, SQLITE_NOMEM, "no memory for the head of a manifest");
     RUN(t, Q_MANIFEST, NUM(round), NUM(0), BLOB(((struct tide_bytes){front.data, front.len})));
-    if (!one && t->live) add_bulk(t, r);
-    for (uint32_t i = 0; i < n && !one && !t->live && !t->rc; i++)
-        RUN(t, Q_MANIFEST, NUM(round), NUM(i + 1), BLOB(r->snapshot.chunks[i]));
+    if (!one) add_bulk(t, r);
     tide_buf_release(&front);
 }
 
@@ -532,7 +530,7 @@ static void apply_snapshot_state(struct tide_txn *t, const struct tide_record *r
         return;
     }
     uint64_t bytes, parts = parts_of(t, round, &bytes);
-    uint32_t there = drop_bulk(t->s, round);
+    uint32_t there = drop_bulk(t->s, round); /* 1: only what is before the chunks, a few bytes */
     if (there) parts = there;
     bool later = bytes > PURGE_LATER && there != 1;
     RUN(t, Q_DELETED, NUM(round), NUM(r->snapshot_state.wall), NUM(later ? parts : 0));

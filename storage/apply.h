@@ -18,7 +18,6 @@ struct tide_bulk {
 struct tide_txn {
     struct tide_store *s;
     int rc;          /* SQLite's, of the first failure */
-    bool live;       /* what is applied is not in the journal yet: chunks stay behind, as bulk */
     bool fenced;     /* the store is another incarnation's */
     bool ended;      /* the failure was in COMMIT */
     char error[200]; /* of that failure */

@@ -33,23 +33,46 @@ static bool is_behind(const struct tide_store *s)
     return s->applied.sequence < tide_journal_last(s->journal).sequence;
 }
 
-static int take(void *user, const struct tide_journal_mark *entry, struct tide_commit *list,
-                char why[static 512])
+/* Where the chunks that stayed behind are now. */
+static void place_bulk(struct tide_store *s, const struct tide_commit *first,
+                       const struct tide_commit *past, struct tide_journal_place place)
+{
+    for (const struct tide_commit *c = first; c != past; c = c->next)
+        for (const struct tide_record *r = c->first; r; r = r->next) {
+            if (r->type != TIDE_REC_SNAPSHOT) continue;
+            for (size_t i = s->n_bulk; i-- > 0;)
+                if (s->bulk[i].round == r->snapshot.round) s->bulk[i].place = place;
+            for (uint32_t i = 0; i < r->snapshot.n_chunks; i++)
+                place.at += r->snapshot.chunks[i].len;
+        }
+}
+
+static int take(void *user, const struct tide_journal_mark *entry, struct tide_journal_place bulk,
+                struct tide_commit *list, char why[static 512])
 {
     struct tide_txn *t = user;
     for (const struct tide_commit *c = list; c; c = c->next)
         tide_apply(t, c);
     tide_apply_check(t);
     if (t->rc) {
-        snprintf(why, 512, "%.250s: entry %" PRIu64 " of the journal cannot be applied: %s",
+        snprintf(why, 512,
+                 "%.200s: entry %" PRIu64 " of the journal cannot be applied: %.150s; if a copy of "
+                 "the database was put back, move journal.0 and journal.1 away",
                  t->s->path, entry->sequence, t->error);
         return TIDE_ECORRUPT;
     }
+    place_bulk(t->s, list, NULL, bulk);
     t->s->applied = *entry;
     return 0;
 }
 
-enum tide_outcome tide_store_follow(struct tide_store *s, char why[static 512])
+static bool is_busy(int rc)
+{
+    return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
+}
+
+/* Applies what the journal has and the open transaction has not. */
+static enum tide_outcome follow(struct tide_store *s, bool *ret_fenced, char why[static 512])
 {
     struct tide_txn t;
     why[0] = '\0';
@@ -58,31 +81,57 @@ enum tide_outcome tide_store_follow(struct tide_store *s, char why[static 512])
         int rc = tide_journal_replay(s->journal, s->id, s->applied, take, &t, why);
         if (rc) tide_txn_fail(&t, rc == TIDE_ENOMEM ? SQLITE_NOMEM : SQLITE_CORRUPT, "%.190s", why);
     }
-    enum tide_outcome outcome = tide_txn_end(&t);
-    if (outcome != TIDE_STORED && !*why)
-        snprintf(why, 512, "%.250s: cannot follow its journal: %s", s->path, t.error);
+    if (!t.rc && is_behind(s))
+        tide_txn_fail(&t, SQLITE_CORRUPT, "its last entries cannot be read back");
+    *ret_fenced = t.fenced;
+    enum tide_outcome outcome = tide_txn_outcome(&t);
+    if (outcome == TIDE_STORED) return outcome;
+    tide_txn_rollback(s);
+    if (!*why) snprintf(why, 512, "%.250s: cannot follow its journal: %s", s->path, t.error);
     /* What was stored once must be storable again: the database and the journal do not agree. */
-    if (outcome == TIDE_REFUSED && t.rc != SQLITE_BUSY && !t.fenced) outcome = TIDE_UNKNOWN;
+    if (outcome == TIDE_REFUSED && !is_busy(t.rc) && !t.fenced) outcome = TIDE_UNKNOWN;
     if (outcome == TIDE_UNKNOWN) s->dead = true;
+    return s->dead ? TIDE_UNKNOWN : outcome;
+}
+
+static int checkpoint(struct tide_store *s);
+
+/* The same; where there is no room, again with the log written back, so that it need not grow. */
+static enum tide_outcome catch_up(struct tide_store *s, bool *ret_fenced, char why[static 512])
+{
+    *ret_fenced = false;
+    if (!is_behind(s)) return TIDE_STORED;
+    enum tide_outcome outcome = follow(s, ret_fenced, why);
+    if (outcome != TIDE_NO_SPACE || checkpoint(s)) return outcome;
+    return follow(s, ret_fenced, why);
+}
+
+static enum tide_outcome settle(struct tide_store *s, bool *ret_fenced, char why[static 512])
+{
+    struct tide_txn t;
+    enum tide_outcome outcome = catch_up(s, ret_fenced, why);
+    if (outcome != TIDE_STORED || !s->open) return outcome;
+    tide_txn_begin(&t, s);
+    outcome = tide_txn_end(&t);
+    if (outcome != TIDE_STORED) snprintf(why, 512, "%.250s: %s", s->path, t.error);
     return outcome;
 }
 
-static enum tide_outcome settle(struct tide_store *s, char why[static 512])
+enum tide_outcome tide_store_follow(struct tide_store *s, char why[static 512])
 {
-    struct tide_txn t;
-    if (is_behind(s)) return tide_store_follow(s, why);
-    if (!s->open) return TIDE_STORED;
-    tide_txn_begin(&t, s);
-    enum tide_outcome outcome = tide_txn_end(&t);
-    if (outcome != TIDE_STORED) snprintf(why, 512, "%.250s: %s", s->path, t.error);
-    return outcome;
+    bool fenced;
+    enum tide_outcome outcome = follow(s, &fenced, why);
+    return outcome == TIDE_STORED ? settle(s, &fenced, why) : outcome;
 }
 
 int tide_store_settle(struct tide_store *s)
 {
     char why[512];
+    bool fenced;
     if (s->dead) return TIDE_EIO;
-    enum tide_outcome outcome = settle(s, why);
+    enum tide_outcome outcome = settle(s, &fenced, why);
+    if (outcome == TIDE_NO_SPACE && !checkpoint(s)) outcome = settle(s, &fenced, why);
+    if (fenced || s->dead) return TIDE_EIO;
     return outcome == TIDE_STORED ? 0 : outcome == TIDE_UNKNOWN ? TIDE_EIO : TIDE_ENOSPC;
 }
 
@@ -115,16 +164,14 @@ int tide_store_maintain(struct tide_store *s)
         tide_txn_begin(&t, s);
         tide_txn_bulk(&t, SLICE);
         if (!t.rc) return 1;
-        tide_txn_rollback(s); /* the next step follows the journal again, and judges */
+        tide_txn_rollback(s); /* what follows judges */
     }
-    if (s->open || is_behind(s)) {
-        int rc = tide_store_settle(s);
-        return rc == 0 ? 1 : rc == TIDE_EIO ? rc : 0;
-    }
-    if (s->unpurged) tide_apply_purge(s);
+    int rc = tide_store_settle(s);
+    if (rc) return rc == TIDE_EIO ? rc : 0;
+    rc = s->unpurged ? tide_apply_purge(s) : 0;
     if (s->dead) return TIDE_EIO;
-    if (s->unpurged) return 1;
-    return s->wal_frames > WAL_MOST || tide_journal_tight(s->journal) ? checkpoint(s) : 0;
+    if (!rc && s->unpurged) return 1;
+    return rc || s->wal_frames > WAL_MOST || tide_journal_tight(s->journal) ? checkpoint(s) : 0;
 }
 
 /* The host calls maintain when idle. If it never is, neither log must grow for ever. */
@@ -135,20 +182,6 @@ static void keep_in_bounds(struct tide_store *s)
 }
 
 /* ---- commits */
-
-/* Where the chunks that stayed behind are now. */
-static void place_bulk(struct tide_store *s, const struct tide_commit *first,
-                       const struct tide_commit *past, struct tide_journal_place place)
-{
-    for (const struct tide_commit *c = first; c != past; c = c->next)
-        for (const struct tide_record *r = c->first; r; r = r->next) {
-            if (r->type != TIDE_REC_SNAPSHOT) continue;
-            for (size_t i = s->n_bulk; i-- > 0;)
-                if (s->bulk[i].round == r->snapshot.round) s->bulk[i].place = place;
-            for (uint32_t i = 0; i < r->snapshot.n_chunks; i++)
-                place.at += r->snapshot.chunks[i].len;
-        }
-}
 
 static void append(struct tide_txn *t, const struct tide_commit *first,
                    const struct tide_commit *past)
@@ -163,6 +196,9 @@ static void append(struct tide_txn *t, const struct tide_commit *first,
         return;
     case TIDE_ENOSPC: tide_txn_fail(t, SQLITE_FULL, "no room for the journal"); return;
     case TIDE_ENOMEM: tide_txn_fail(t, SQLITE_NOMEM, "no memory for the journal"); return;
+    case TIDE_ECORRUPT:
+        tide_txn_fail(t, SQLITE_MISMATCH, "a record holds a number that the journal cannot");
+        return;
     case TIDE_ETOOBIG: tide_txn_fail(t, SQLITE_TOOBIG, "too large for the journal"); return;
     default:
         tide_txn_fail(t, SQLITE_IOERR_WRITE, "the journal of %.120s cannot be written: %s",
@@ -187,20 +223,18 @@ static enum tide_outcome commit_group(struct tide_store *s, struct tide_commit *
 {
     struct tide_txn t;
     char why[512];
-    if (is_behind(s)) {
-        enum tide_outcome outcome = tide_store_follow(s, why);
-        if (outcome != TIDE_STORED) {
-            set_outcome(first, past, outcome, false, why);
-            return outcome;
-        }
+    bool fenced;
+    enum tide_outcome outcome = catch_up(s, &fenced, why);
+    if (outcome != TIDE_STORED) {
+        set_outcome(first, past, outcome, fenced, why);
+        return outcome;
     }
     tide_txn_begin(&t, s);
-    t.live = true;
     for (const struct tide_commit *c = first; c != past; c = c->next)
         tide_apply(&t, c);
     tide_apply_check(&t);
     append(&t, first, past);
-    enum tide_outcome outcome = tide_txn_outcome(&t);
+    outcome = tide_txn_outcome(&t);
     if (outcome != TIDE_STORED) tide_txn_rollback(s);
     if (outcome == TIDE_UNKNOWN) s->dead = true;
     if (s->dead) outcome = TIDE_UNKNOWN;

@@ -235,9 +235,10 @@ static void free_list(struct tide_commit *list)
     }
 }
 
-static int take_entry(const struct file *f, const struct entry *e, tide_journal_take *take,
-                      void *user, char why[static 512])
+static int take_entry(const struct tide_journal *j, const struct file *f, const struct entry *e,
+                      tide_journal_take *take, void *user, char why[static 512])
 {
+    struct tide_journal_place place = {(int)(f - j->files), f->end + HEADER + e->records};
     struct tide_commit *list = NULL;
     struct tide_bytes records = {e->image.data + HEADER, (size_t)e->records};
     struct tide_bytes bulk = {records.data + records.len, (size_t)e->bulk};
@@ -246,7 +247,7 @@ static int take_entry(const struct file *f, const struct entry *e, tide_journal_
         snprintf(why, 512, "%.300s: entry %" PRIu64 ": %s", f->path, e->mark.sequence,
                  rc == TIDE_ENOMEM ? "out of memory" : "holds what this version does not know");
     else
-        rc = take(user, &e->mark, list, why);
+        rc = take(user, &e->mark, place, list, why);
     free_list(list);
     return rc;
 }
@@ -287,7 +288,7 @@ static int replay_file(struct tide_journal *j, struct file *f, struct tide_journ
     while (!rc && next_entry(f, &image, &e, &rc)) {
         rc = belongs(j, f, &e, above, why);
         if (!rc && e.mark.sequence == above->sequence + 1) {
-            rc = take_entry(f, &e, take, user, why);
+            rc = take_entry(j, f, &e, take, user, why);
             *above = e.mark;
         }
         f->end += entry_len(&e);
@@ -353,7 +354,7 @@ int tide_journal_replay(struct tide_journal *j, tide_id store, struct tide_journ
                  rc == TIDE_ENOMEM ? "out of memory" : strerror(errno));
         return rc;
     }
-    int older = first[0] <= first[1] ? 0 : 1;
+    int older = first[0] <= first[1] ? 0 : 1; /* one without an entry, 0, may come first as well */
     int rc = replay_file(j, &j->files[older], &above, take, user, why);
     if (!rc) rc = replay_file(j, &j->files[!older], &above, take, user, why);
     for (int i = 0; i < 2 && !rc; i++)
@@ -416,7 +417,8 @@ struct tide_journal_mark tide_journal_last(const struct tide_journal *j)
 
 static uint64_t full_at(const struct tide_journal *j)
 {
-    return j->largest > FILE_LEAST / 4 ? 4 * j->largest : FILE_LEAST;
+    uint64_t full = j->largest > FILE_LEAST / 4 ? 4 * j->largest : FILE_LEAST;
+    return full < FILE_MOST ? full : FILE_MOST;
 }
 
 static bool is_free(const struct tide_journal *j, const struct file *f)

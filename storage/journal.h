@@ -41,12 +41,14 @@ struct tide_journal_place { /* of bytes in the bulk of an entry */
 int tide_journal_open(const char *directory, struct tide_journal **ret, char why[static 512]);
 void tide_journal_close(struct tide_journal *j); /* NULL is fine */
 
-/* Hands every entry behind `above` to take(), in order; the commits stay the journal's. Only
- * entries of this store that continue `above` without a gap are believed: TIDE_ECORRUPT otherwise,
- * and why. take() returns 0 or an error that ends the replay and is returned (why is then
- * take()'s). */
+/* Hands every entry behind `above` to take(), in order, with the place of its bulk; the commits
+ * stay the journal's. Only entries of this store that continue `above` without a gap are believed:
+ * TIDE_ECORRUPT otherwise, and why. take() returns 0 or an error that ends the replay and is
+ * returned (why is then take()'s). Finds the ends of both files anew: after an error nothing must
+ * be appended before a replay has succeeded. */
 typedef int tide_journal_take(void *user, const struct tide_journal_mark *entry,
-                              struct tide_commit *list, char why[static 512]);
+                              struct tide_journal_place bulk, struct tide_commit *list,
+                              char why[static 512]);
 int tide_journal_replay(struct tide_journal *j, tide_id store, struct tide_journal_mark above,
                         tide_journal_take *take, void *user, char why[static 512]);
 

@@ -1,6 +1,7 @@
 /* The store thread: what is ready together is committed together, what nobody awaits rides along,
  * a store that hangs is reported. */
 #include <check.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,23 +232,57 @@ START_TEST(readers_wait_until_they_see_what_is_stored)
 {
     atomic_store(&store.gate, 1);
     start(1000000, 30000000);
-    store_thread_settle(thread);
+    ck_assert_int_eq(store_thread_settle(thread), 0);
     ck_assert_int_eq(atomic_load(&store.settled), 0); /* nothing to wait for */
     for (int i = 1; i <= 3; i++) {
         submit((uint64_t)i, true);
         wait_for(i);
-        store_thread_settle(thread);
+        ck_assert_int_eq(store_thread_settle(thread), 0);
         ck_assert_int_eq(atomic_load(&store.settled), i);
-        store_thread_settle(thread);
+        ck_assert_int_eq(store_thread_settle(thread), 0);
         ck_assert_int_eq(atomic_load(&store.settled), i);
     }
-    store.settle_rc = TIDE_EIO;
+    store.settle_rc = TIDE_ENOSPC; /* no reader must take what was before for what is */
     submit(4, true);
     wait_for(4);
-    store_thread_settle(thread);
+    ck_assert_int_eq(store_thread_settle(thread), TIDE_ENOSPC);
+    ck_assert_int_eq(store_thread_settle(thread), TIDE_ENOSPC);
+    store.settle_rc = TIDE_EIO;
+    submit(5, true);
+    wait_for(5);
+    ck_assert_int_eq(store_thread_settle(thread), TIDE_EIO);
     at_most = 1000;
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert_str_eq(failure, "the database cannot be written");
+    stop();
+}
+END_TEST
+
+/* A reader that waits for a store that hangs is let go, and the loop runs out all the same. */
+static void *settle_on_a_thread(void *rc)
+{
+    *(int *)rc = store_thread_settle(thread);
+    return NULL;
+}
+
+START_TEST(who_waits_is_let_go)
+{
+    pthread_t reader;
+    int rc = 1;
+    atomic_store(&store.gate, 1);
+    start(1000000, 30000000);
+    submit(1, true);
+    wait_for(1);
+    atomic_store(&store.gate, 0); /* the next commit hangs, and with it the thread */
+    submit(2, true);
+    while (!atomic_load(&store.at_gate))
+        (void)usleep(500);
+    ck_assert_int_eq(pthread_create(&reader, NULL, settle_on_a_thread, &rc), 0);
+    (void)usleep(50000);
+    store_thread_let_go(thread);
+    ck_assert_int_eq(pthread_join(reader, NULL), 0);
+    ck_assert_int_eq(rc, TIDE_EBUSY);
+    atomic_store(&store.gate, 1);
     stop();
 }
 END_TEST
@@ -310,6 +345,7 @@ int main(void)
     tcase_add_test(t, maintained_when_quiet_and_only_then);
     tcase_add_test(t, maintained_step_by_step);
     tcase_add_test(t, readers_wait_until_they_see_what_is_stored);
+    tcase_add_test(t, who_waits_is_let_go);
     tcase_add_test(t, a_store_that_cannot_be_maintained_is_reported);
     tcase_add_test(t, a_store_that_hangs_is_reported);
     tcase_add_test(t, a_busy_store_is_not_a_hung_one);
