@@ -194,7 +194,9 @@ static void append(struct tide_txn *t, const struct tide_commit *first,
         t->s->applied = tide_journal_last(t->s->journal);
         place_bulk(t->s, first, past, place);
         return;
-    case TIDE_ENOSPC: tide_txn_fail(t, SQLITE_FULL, "no room for the journal"); return;
+    case TIDE_ENOSPC:
+        tide_txn_fail(t, SQLITE_FULL, "%.120s: no room for the journal", t->s->path);
+        return;
     case TIDE_ENOMEM: tide_txn_fail(t, SQLITE_NOMEM, "no memory for the journal"); return;
     case TIDE_ECORRUPT:
         tide_txn_fail(t, SQLITE_MISMATCH, "a record holds a number that the journal cannot");

@@ -58,14 +58,14 @@ class Disk(b.Case):
         return b.wait_for("a state in files", lambda: [s["snapshot"] for s in self.snapshots()
                                                        if s["state"] == "retained" and os.path.isdir(s["directory"])])[0]
 
-    def with_state(self):
+    def with_state(self, journal="8M"):
         """The configuration for a state root that is not in the data directory."""
         os.makedirs(self.path("state"), exist_ok=True)
-        return "[daemon]\nstate = %s\n" % self.path("state")
+        return "[daemon]\nstate = %s\n[store]\njournal = %s\n" % (self.path("state"), journal)
 
     def test_the_data_directory_fills_up(self):
         self.small(self.data, 64)
-        self.start(config=self.with_state())
+        self.start(config=self.with_state(journal="0"))
         work = b.Job(self, self.daemon)
         self.wait_checkpoints(2)
         filler = self.fill(self.data)
@@ -78,13 +78,31 @@ class Disk(b.Case):
         os.unlink(filler)
         newest = self.wait_checkpoints(2, above=newest)
         self.daemon.kill()
-        self.start(config=self.with_state())
+        self.start(config=self.with_state(journal="0"))
         self.assertGreaterEqual(self.job()["last_complete"], newest)
+        work.finish()
+
+    def test_rounds_go_on_while_the_journal_has_room(self):
+        """It has its size from the start. Lists wait, rounds do not, also when the daemon is killed."""
+        self.small(self.data, 64)
+        self.start(config=self.with_state())
+        work = b.Job(self, self.daemon)
+        self.wait_checkpoints(2)
+        filler = self.fill(self.data)
+        last = self.job()["last_complete"]
+        b.wait_for("ten rounds more", lambda: self.job()["last_complete"] >= last + 10)
+        self.assertNotIn("aborted", self.daemon.log())
+        last = self.job()["last_complete"]
+        self.daemon.kill()
+        os.unlink(filler)
+        self.start(config=self.with_state())
+        self.assertGreaterEqual(self.job()["last_complete"], last)
+        self.wait_checkpoints(2, above=last)
         work.finish()
 
     def test_killed_while_the_data_directory_is_full(self):
         self.small(self.data, 64)
-        self.start(config=self.with_state())
+        self.start(config=self.with_state(journal="0"))
         work = b.Job(self, self.daemon)
         self.wait_checkpoints(2)
         filler = self.fill(self.data)
@@ -92,7 +110,7 @@ class Disk(b.Case):
         newest = self.wait_checkpoints()
         self.daemon.kill()
         os.unlink(filler)
-        self.start(config=self.with_state())
+        self.start(config=self.with_state(journal="0"))
         self.assertGreaterEqual(self.job()["last_complete"], newest)
         work.finish()
 
