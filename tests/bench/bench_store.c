@@ -252,8 +252,9 @@ int main(int argc, char **argv)
     for (uint32_t i = 0; i < 5; i++)
         singles(100000 + i, sizes[i], times[i], path);
     tide_store_close(store);
-    static const char *const left[] = {"yardstick", "tidemark.db", "tidemark.lock"};
-    for (int i = 0; i < 3 && argc < 2; i++) {
+    static const char *const left[] = {"yardstick", "tidemark.db", "tidemark.lock", "journal.0",
+                                       "journal.1"};
+    for (int i = 0; i < 5 && argc < 2; i++) {
         snprintf(path, sizeof path, "%s/%s", directory, left[i]);
         unlink(path);
     }
