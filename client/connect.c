@@ -122,6 +122,17 @@ static void dial(struct tide_worker *w)
         fail(w, strerror(errno));
 }
 
+/* Where the name is not to be had, what it meant before is as good: a daemon that starts again is
+ * mostly where it was. */
+static void use(struct tide_worker *w, const char *failure)
+{
+    w->connect_deadline_us = tide_now_us() + CONNECT_US; /* looking up was not its time */
+    if (failure && !w->addresses.n)
+        fail(w, failure);
+    else
+        dial(w);
+}
+
 static void check_looking(struct tide_worker *w)
 {
     if (tide_lookup_done(w->lookup)) {
@@ -129,12 +140,10 @@ static void check_looking(struct tide_worker *w)
         w->lookup = NULL;
         w->looking = false;
         w->next_address = 0;
-        if (failure)
-            fail(w, failure);
-        else
-            dial(w);
+        use(w, failure);
     } else if (tide_now_us() >= w->connect_deadline_us) {
-        fail(w, "the name is not resolved yet"); /* the next try waits for the same lookup */
+        w->looking = false;
+        use(w, "the name is not resolved yet"); /* the next try waits for the same lookup */
     }
 }
 
@@ -166,6 +175,7 @@ static void check_connecting(struct tide_worker *w)
     if (up) {
         w->connecting = false;
         w->trouble[0] = '\0';
+        w->trouble_due = false;
         watch(w, EPOLL_CTL_MOD, EPOLLIN);
         tide_session_connected(w->session, tide_now_us());
     } else if (error || tide_now_us() >= w->connect_deadline_us) {

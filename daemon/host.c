@@ -507,6 +507,11 @@ static void close_all(struct host *h)
     watchdog_close(&h->watchdog);
     for (size_t i = 0; h->with_signals && i < 3; i++)
         uv_close((uv_handle_t *)&h->signals[i], NULL);
+    if (!h->with_signals) return;
+    /* libuv puts their default actions back: the store is still to be closed in good order. */
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
 }
 
 static void on_drained(void *user)

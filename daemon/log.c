@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/util.h"
+
 #define LINE_MAX_BYTES 1024
 #define FIELD_MAX_BYTES 256
 #define ENTRY_MAX_BYTES (LINE_MAX_BYTES + 8 * FIELD_MAX_BYTES)
@@ -26,10 +29,11 @@
 
 static struct {
     _Atomic int most_verbose;
-    bool journal; /* stderr is read by systemd */
-    int socket;   /* to the journal; -1: none */
+    bool journal;                     /* stderr is read by systemd */
+    int socket;                       /* to the journal; -1: none */
+    _Atomic uint64_t jammed_until_us; /* it did not read */
     struct sockaddr_un at;
-} state = {LEVEL_INFO, false, -1, {0}};
+} state = {LEVEL_INFO, false, -1, 0, {0}};
 
 static const struct {
     enum log_level level;
@@ -115,9 +119,14 @@ static bool to_journal(enum log_level level, const struct log_fields *about, con
     len = put_number(entry, len, "ROUND", about->round);
     len = put_text(entry, len, "WORKER", about->worker);
     len = put_text(entry, len, "PEER", about->peer);
-    return sendto(state.socket, entry, len, MSG_NOSIGNAL, (struct sockaddr *)&state.at,
-                  sizeof state.at) >= 0 ||
-           errno == EAGAIN;
+    /* A journal that does not read may cost one wait a second, not one for each line. */
+    uint64_t now = clock_boot_us();
+    int flags = MSG_NOSIGNAL | (now < state.jammed_until_us ? MSG_DONTWAIT : 0);
+    if (sendto(state.socket, entry, len, flags, (struct sockaddr *)&state.at, sizeof state.at) >= 0)
+        return true;
+    if (errno != EAGAIN) return false;
+    state.jammed_until_us = now + 1000000;
+    return true;
 }
 
 /* ---- stderr */
@@ -143,6 +152,8 @@ static void to_stderr(enum log_level level, const char *text)
     memcpy(line + head, text, n);
     line[(size_t)head + n] = '\n';
     /* A full pipe or a closed stderr must not stop the daemon: the line is lost. */
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&out, 1, 0) != 1) return;
     ssize_t written = write(STDERR_FILENO, line, (size_t)head + n + 1);
     (void)written;
 }

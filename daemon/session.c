@@ -405,10 +405,17 @@ static void write_queued(struct session *s, struct blob *blob, size_t from, stru
     doom(s, uv_strerror(rc), true);
 }
 
+static void use_share(struct session *s, size_t units)
+{
+    size_t share = s->share + units;
+    s->share = share < UINT16_MAX ? (uint16_t)share : UINT16_MAX;
+}
+
 static void write_blob(struct session *s, struct blob *blob, struct tell *tell)
 {
     size_t done = 0;
     if (blob->len == 0) return;
+    use_share(s, blob->len / 1024);
     if (uv_stream_get_write_queue_size((uv_stream_t *)&s->tcp) == 0) {
         uv_buf_t buf = {.base = (char *)blob->data, .len = blob->len};
         int n = uv_try_write((uv_stream_t *)&s->tcp, &buf, 1);
@@ -582,7 +589,7 @@ static void session_feed(struct session *s, struct tide_bytes in)
             session_frame(s, frame);
     }
     s->small = frames && bytes / frames < FRAME_SMALL;
-    s->share = (uint16_t)(s->share + frames + bytes / 1024);
+    use_share(s, frames + bytes / 1024);
     if (s->state != HELLO && s->state != OPEN) return;
     if (got == TIDE_FRAME_TOO_LONG) {
         (void)snprintf(why, sizeof why, "a frame of more than %" PRIu32 " bytes", s->decoder.max);

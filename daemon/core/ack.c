@@ -165,6 +165,11 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
         return;
     }
     if (!is_wanted(w, &acks)) return;
+    if (acks.bytes > INT64_MAX - r->bytes) { /* of a round they are stored as one signed number */
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
+                     "AckBatch: the files of this round would be more than 2^63 - 1 bytes");
+        return;
+    }
     enum tally tally =
         acks.run ? tally_run(r, w, &acks, &stranger) : tally_each(r, w, &acks, &stranger);
     if (tally == A_STRANGER) {

@@ -20,9 +20,13 @@ static int check_members(const struct tide_catalog_job *j, uint32_t tasks, char 
             snprintf(why, WHY, "worker %.*s hosts no task", len, name);
             rc = TIDE_ECORRUPT;
         }
+        uint64_t before = 0; /* the end of the range before */
         for (uint32_t k = 0; !rc && k < m->n_ranges; k++) {
             uint64_t first = m->ranges[2 * k], end = first + m->ranges[2 * k + 1];
-            if (end > tasks) {
+            if (end == first || first < before) {
+                snprintf(why, WHY, "the tasks of worker %.*s are in no rising order", len, name);
+                rc = TIDE_ECORRUPT;
+            } else if (end > tasks) {
                 snprintf(why, WHY, "worker %.*s hosts tasks %" PRIu64 "-%" PRIu64 ", of %" PRIu32,
                          len, name, first, end - 1, tasks);
                 rc = TIDE_ECORRUPT;
@@ -33,6 +37,7 @@ static int check_members(const struct tide_catalog_job *j, uint32_t tasks, char 
                              len, name);
                     rc = TIDE_ECORRUPT;
                 }
+            before = end;
         }
     }
     bits_release(&hosted);

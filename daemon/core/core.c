@@ -148,6 +148,11 @@ void core_free(struct core *c)
     struct actions none;
     actions_init(&none);
     c->todo = &none; /* whatever the last rites would say, nobody hears */
+    /* first of all: it takes timers out of the heap, where those of jobs and waiters still stand */
+    for (size_t i = 0; i < c->sessions.cap; i++) {
+        struct session *s = c->sessions.slots[i].value;
+        if (s) joining_end(c, s);
+    }
     while (c->jobs) {
         struct job *job = c->jobs;
         c->jobs = job->next;
@@ -159,10 +164,6 @@ void core_free(struct core *c)
         free(w);
     }
     actions_release(&none);
-    for (size_t i = 0; i < c->sessions.cap; i++) {
-        struct session *s = c->sessions.slots[i].value;
-        if (s) joining_end(c, s);
-    }
     free_values(&c->sessions);
     free_values(&c->pending);
     free(c->timers.heap);

@@ -128,12 +128,12 @@ void actions_release(struct actions *a);
 
 /* ---- the machine */
 
-/* The catalog is borrowed for the call. seed: for back-offs and spreads. Out of memory stops the
- * process, here and in every step: the store makes that safe. */
 /* Whether core_new() may be given it: 0, or TIDE_ECORRUPT or TIDE_ENOMEM with the job and what is
  * wrong with it in why. */
 int core_check_catalog(const struct tide_catalog *catalog, char why[static 512]);
 
+/* The catalog is borrowed for the call. seed: for back-offs and spreads. Out of memory stops the
+ * process, here and in every step: the store makes that safe. */
 struct core *core_new(const struct core_config *config, const struct tide_catalog *catalog,
                       uint64_t seed);
 void core_free(struct core *c);

@@ -63,12 +63,16 @@ bool hello_check(const struct hello_config *config, struct tide_bytes frame,
     /* field 1 of FromWorker and of Request alike; a Request may have more beside it */
     const Tide__Request *m = tide_unpack(&arena, &tide__request__descriptor, frame, NULL);
     const Tide__Hello *hello = m && m->call_case == TIDE__REQUEST__CALL_HELLO ? m->hello : NULL;
+    struct tide_bytes content;
     why[0] = '\0';
     if (!hello) {
         snprintf(why, 160, "the first frame is not a Hello");
     } else if (hello->kind != TIDE__PEER_KIND__PEER_WORKER &&
                hello->kind != TIDE__PEER_KIND__PEER_ADMIN) {
         snprintf(why, 160, "Hello.kind is %d: neither worker (1) nor admin (2)", (int)hello->kind);
+    } else if (hello->kind == TIDE__PEER_KIND__PEER_WORKER &&
+               tide_frame_peek(frame, &content) != 1) {
+        snprintf(why, 160, "the first frame of a worker is not a Hello alone");
     } else if (hello->version_min > TIDE_PROTOCOL_VERSION ||
                hello->version_max < TIDE_PROTOCOL_VERSION ||
                hello->version_min > hello->version_max) {

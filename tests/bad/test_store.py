@@ -144,7 +144,8 @@ class Damaged(b.Case):
         for tasks, said in (("0-9", "worker counter-0 hosts tasks 0-9, of 4"),
                             ("3-4", "worker counter-0 hosts tasks 3-4, of 4"),
                             ("4000000000-4294967290", "worker counter-0 hosts tasks 4000000000-4294967290, of 4"),
-                            ("1-1", "task 1 is hosted twice, by worker "), ("", "worker counter-0 hosts no task")):
+                            ("1-1", "task 1 is hosted twice, by worker "), ("", "worker counter-0 hosts no task"),
+                            ("2-3 0-1", "the tasks of worker counter-0 are in no rising order")):
             with self.subTest(tasks):
                 b.write(self.database(), self.whole)
                 with sqlite3.connect(self.database()) as db:

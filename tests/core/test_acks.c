@@ -168,5 +168,24 @@ START_TEST(any_order_ends_with_each_once)
 }
 END_TEST
 
+/* Each batch is within bounds, all of them are not: the sum must not wrap. */
+START_TEST(sizes_beyond_all_disks)
+{
+    static struct play p;
+    run_on_two(&p, &six, 4);
+    for (uint32_t task = 0; task < 2; task++) {
+        struct tide_ack_file file = {UINT64_C(1) << 62, 1, 2};
+        struct tide_ack_builder b;
+        play_expect(&p, "");
+        tide_ack_builder_init(&b, 65536);
+        tide_ack_builder_add(&b, task, 1, 2, 3, &file, 1);
+        play_ack_frame(&p, 1, &b);
+    }
+    play_expect(&p, "to 1: refused: AckBatch: the files of this round would be more than 2^63 - 1 "
+                    "bytes\nclose 1\n");
+    play_end(&p);
+}
+END_TEST
+
 SUITE_MAIN("acks", a_stranger_anywhere_and_nothing_counts, the_first_of_a_task_counts,
-           any_order_ends_with_each_once)
+           any_order_ends_with_each_once, sizes_beyond_all_disks)

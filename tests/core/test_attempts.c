@@ -272,6 +272,21 @@ START_TEST(joins_that_are_too_much_together)
 }
 END_TEST
 
+/* The end may come while a Join is half sent, and after it timers of a running job were set. */
+START_TEST(an_end_amid_a_join)
+{
+    static struct play p;
+    play_start(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    part(&p, 1, 10);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &job, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
+    play_settle(&p);
+    ck_assert_uint_ne(core_deadline(p.core), UINT64_MAX);
+    play_end(&p);
+}
+END_TEST
+
 START_TEST(restore_fails_and_is_tried_again)
 {
     static struct play p;
@@ -497,5 +512,5 @@ SUITE_MAIN("attempts", away_until_the_lease_is_over, parked_until_holder_is_gone
            gone_from_another_host, present_holder_refuses_second_host,
            other_spec_is_refused_with_the_difference, back_in_time, too_late,
            old_database_is_noticed, lost_its_state, a_join_that_does_not_end,
-           joins_that_are_too_much_together, restore_fails_and_is_tried_again, adopted,
-           open_round_is_resolved, grace_is_over, leases_outlive_a_restart, shutdown)
+           joins_that_are_too_much_together, an_end_amid_a_join, restore_fails_and_is_tried_again,
+           adopted, open_round_is_resolved, grace_is_over, leases_outlive_a_restart, shutdown)
