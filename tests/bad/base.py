@@ -273,6 +273,7 @@ class Case(unittest.TestCase):
         def enough():
             completed = [r["round"] for r in self.rounds() if r["state"] == "complete" and r["round"] > above]
             return len(completed) >= n and max(completed)
+        wait_for("the job's first attempt", lambda: (self.job() or {}).get("attempt"))
         return wait_for(lambda: "%d checkpoints; the job: %s; the daemon:\n%s" %
                         (n, self.job(), self.daemon.log()[-2000:]), enough)
 

@@ -16,6 +16,7 @@ class InTheDatabase(b.Case):
         super().setUp()
         self.start()
         self.work = b.Job(self, self.daemon)
+        self.wait_checkpoints()
         self.tool("savepoint", "wordcount")
         self.wait_checkpoints(2)
         self.work.stop()
