@@ -9,7 +9,7 @@
  * What can go wrong:
  * - a record is refused, no room in the database or the journal -> the transaction is rolled back,
  *   the database follows the journal again, and each commit of the group is tried alone
- * - no room to follow -> nothing more is taken until there is: no space
+ * - no room for the database -> the journal is used up first, then: no space
  * - the journal's flush fails, or the database fails otherwise -> unknown, and nothing is written
  * any more by this process */
 #include <errno.h>

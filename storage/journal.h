@@ -73,7 +73,8 @@ void tide_journal_release(struct tide_journal *j, uint64_t sequence);
  * before more is appended. */
 bool tide_journal_tight(const struct tide_journal *j);
 
-/* For tests: asked before each write and flush; an errno lets it fail, after half of a write. */
+/* For tests: asked before each write and flush; an errno lets it fail, a write after all but its
+ * last piece. */
 void tide_journal_set_fault(int (*fault)(void));
 
 #endif

@@ -100,7 +100,8 @@ void tide_catalog_free(struct tide_catalog *c);
  * readers see it after the next settle. */
 void tide_store_commit(struct tide_store *s, struct tide_commit *list);
 /* Lets readers see all that is stored. 0, TIDE_EIO (stop), TIDE_ENOSPC (there is no room, or
- * another program has the database open: they see what was before, the next call tries again). */
+ * another program has the database open: readers would see what was before, so the caller lets none
+ * ask; the next call tries again). */
 int tide_store_settle(struct tide_store *s);
 /* When idle, and now and then: one step of what makes readers see all that is stored, frees the
  * manifest of a deleted snapshot, and writes the WAL back into the database once that is worth it,
