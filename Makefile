@@ -258,11 +258,12 @@ format:
 
 # ---- configuring: on a fresh machine the packages come first. DEPS=no leaves packages alone.
 
+# Another apt at work, of ours or of the machine's, is waited for.
 APT = $$([ "$$(id -u)" = 0 ] || echo sudo) sh -c 'apt-get update -q && \
-      DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(1)'
+      DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 $(1)'
 # $(call deps,is everything there?,packages)
 deps = if [ "$(DEPS)" = no ] || { $(1); } >/dev/null 2>&1; then :; \
-       elif command -v apt-get >/dev/null; then $(call APT,$(2)); \
+       elif command -v apt-get >/dev/null; then $(call APT,$(2)) || exit 1; \
        else echo 'please install what Debian calls: $(2)' >&2; exit 1; fi; touch $@
 
 config.mk: config.mk.in configure | .deps
