@@ -30,7 +30,7 @@ static void on_welcome(struct tide_session *s, const Tide__Welcome *m, uint64_t 
         broken(s, "Welcome twice", now_us);
         return;
     }
-    if (m->version != TIDE_PROTOCOL_VERSION || m->store_id.len != 16) {
+    if (m->version < s->graph->version || m->version > TIDE_PROTOCOL_MAX || m->store_id.len != 16) {
         broken(s, "Welcome names a version that was not offered, or no store", now_us);
         return;
     }

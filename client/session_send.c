@@ -117,7 +117,8 @@ void tide_session_send_hello(struct tide_session *s, uint64_t now_us)
 {
     Tide__Hello m = TIDE__HELLO__INIT;
     (void)now_us;
-    m.version_min = m.version_max = TIDE_PROTOCOL_VERSION;
+    m.version_min = s->graph->version; /* what the job asks for must be known there */
+    m.version_max = TIDE_PROTOCOL_MAX;
     m.kind = TIDE__PEER_KIND__PEER_WORKER;
     m.secret = tide_pb(s->secret);
     m.software = tide_pb(s->software);

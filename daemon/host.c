@@ -310,12 +310,12 @@ static void on_input(void *user)
     h->inputs++;
 }
 
-static void on_open(void *user, uint64_t session, Tide__PeerKind kind)
+static void on_open(void *user, uint64_t session, struct peer peer)
 {
     struct host *h = user;
     log_line(LEVEL_DEBUG, "session %" PRIu64 " opened by %s", session,
-             kind == TIDE__PEER_KIND__PEER_WORKER ? "a worker" : "an admin");
-    host_feed(h, &(struct event){.type = EV_OPEN, .session = session, .kind = kind});
+             peer.kind == TIDE__PEER_KIND__PEER_WORKER ? "a worker" : "an admin");
+    host_feed(h, &(struct event){.type = EV_OPEN, .session = session, .peer = peer});
 }
 
 static void on_frame(void *user, uint64_t session, Tide__PeerKind kind, struct tide_bytes frame)

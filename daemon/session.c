@@ -529,11 +529,11 @@ void server_refuse(struct server *v, uint64_t id, Tide__RefusedCode code, const 
 static void session_hello(struct session *s, struct tide_bytes frame)
 {
     struct server *v = server_of(s);
-    Tide__PeerKind kind = TIDE__PEER_KIND__PEER_UNSPECIFIED;
+    struct peer peer = {TIDE__PEER_KIND__PEER_UNSPECIFIED, 0};
     struct tide_buf reply;
     char why[160] = "";
     tide_buf_init(&reply, TIDE_FRAME_MAX_HELLO);
-    bool welcome = hello_check(&v->hello, frame, &kind, &reply, why);
+    bool welcome = hello_check(&v->hello, frame, &peer, &reply, why);
     session_say(s, &reply);
     tide_buf_release(&reply);
     if (s->state != HELLO) return; /* it went away meanwhile */
@@ -542,12 +542,12 @@ static void session_hello(struct session *s, struct tide_bytes frame)
         session_finish(s, "refused");
         return;
     }
-    s->kind = (uint8_t)kind;
+    s->kind = (uint8_t)peer.kind;
     s->state = OPEN;
     s->told = false;
     s->decoder.max = TIDE_FRAME_MAX;
     list_join(s, LIST_IDLE);
-    v->on.open(v->on.user, s->id, kind);
+    v->on.open(v->on.user, s->id, peer);
 }
 
 static void session_frame(struct session *s, struct tide_bytes frame)

@@ -26,7 +26,7 @@ struct server_options {
 struct server_events {
     void *user;
     void (*input)(void *user); /* bytes have arrived, on whichever session */
-    void (*open)(void *user, uint64_t session, Tide__PeerKind kind);
+    void (*open)(void *user, uint64_t session, struct peer peer);
     void (*frame)(void *user, uint64_t session, Tide__PeerKind kind, struct tide_bytes frame);
     void (*closed)(void *user, uint64_t session, Tide__PeerKind kind, const char *why);
     void (*sent)(void *user, uint64_t tag);

@@ -15,7 +15,8 @@
 #define TIDE_FRAME_MAX_HELLO (64u << 10) /* before Hello is accepted */
 #define TIDE_PART_MAX (1u << 20)         /* data of one Part */
 #define TIDE_PARTS_MAX (256u << 20)      /* all parts of one Join or Start, joined */
-#define TIDE_PROTOCOL_VERSION 1u
+#define TIDE_PROTOCOL_MIN 1u             /* versions that this tree speaks */
+#define TIDE_PROTOCOL_MAX 2u
 
 enum tide_frame_next {
     TIDE_FRAME_MORE,     /* the piece is used up, no frame is complete */

@@ -35,6 +35,7 @@ struct making {
     const Tide__JobSpec *spec;
     Tide__Operator **operators; /* sorted by uid */
     struct sorted_edge *edges;  /* sorted by (from, to) */
+    ProtobufCBinaryData *hooks; /* sorted bytewise */
     char *why;                  /* 256 bytes */
 };
 
@@ -158,6 +159,8 @@ static int number_operators(struct making *m)
             to->max_parallelism = tide_max_parallelism_default(from->parallelism);
         to->first_task = (uint32_t)tasks;
         to->source = true;
+        to->union_state = from->union_state;
+        to->coordinator = from->coordinator;
         tasks += from->parallelism;
     }
     if (tasks > TIDE_TASKS_MAX)
@@ -332,6 +335,87 @@ static int check_cycles(struct making *m)
     return 0;
 }
 
+/* ---- what version 2 of the protocol added */
+
+static int by_bytes(const void *a, const void *b)
+{
+    return tide_bytes_compare(tide_bytes_in(*(const ProtobufCBinaryData *)a),
+                              tide_bytes_in(*(const ProtobufCBinaryData *)b));
+}
+
+static int sort_hooks(struct making *m)
+{
+    size_t n = m->spec->n_hooks;
+    if (n > TIDE_HOOKS_MAX)
+        return refuse(m, "the job has %zu hooks: at most %u are allowed", n, TIDE_HOOKS_MAX);
+    m->hooks = need(m, n, sizeof *m->hooks);
+    if (m->hooks == NULL) return TIDE_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        struct tide_bytes name = tide_bytes_in(m->spec->hooks[i]);
+        if (name.len == 0) return refuse(m, "a hook has no name");
+        if (name.len > NAME_MAX_BYTES || !tide_text_valid(name))
+            return refuse(m, "the hook's name %s is not UTF-8 without NUL of at most 255 bytes",
+                          tide_show(name).text);
+        m->hooks[i] = m->spec->hooks[i];
+    }
+    if (n) qsort(m->hooks, n, sizeof *m->hooks, by_bytes);
+    for (size_t i = 1; i < n; i++)
+        if (by_bytes(&m->hooks[i - 1], &m->hooks[i]) == 0)
+            return refuse(m, "two hooks have the name %s",
+                          tide_show(tide_bytes_in(m->hooks[i])).text);
+    return 0;
+}
+
+static int check_restore_from(struct making *m)
+{
+    struct tide_bytes path = tide_bytes_in(m->spec->restore_from);
+    if (path.len == 0) return 0;
+    if (path.len > 4095 || path.data[0] != '/' || !tide_text_valid(path))
+        return refuse(m, "restore_from %s is not an absolute path of at most 4,095 bytes",
+                      tide_show(path).text);
+    return 0;
+}
+
+/* Each goes when the daemon and the library can do it. */
+static int refuse_for_now(struct making *m)
+{
+    const Tide__JobSpec *spec = m->spec;
+    const Tide__Checkpointing *c = &m->o->graph.checkpointing;
+    const char *what = NULL;
+    if (c->style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS) what = "rendezvous rounds";
+    if (c->alignment == TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "at-least-once rounds";
+    if (c->alignment > TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "unaligned rounds";
+    if (c->max_concurrent > 1) what = "max_concurrent above 1";
+    if (c->failure_pause_ms) what = "failure_pause_ms";
+    if (c->failures_max) what = "failures_max";
+    if (spec->checkpointing && spec->checkpointing->backlog_interval_ms)
+        what = "backlog_interval_ms";
+    if (c->deadline_cap_ms != c->deadline_ms) what = "deadline_cap_ms";
+    if (c->regional) what = "regional failover";
+    if (spec->n_hooks) what = "hooks";
+    if (spec->restore_from.len) what = "restore_from";
+    for (size_t i = 0; i < spec->n_operators; i++) {
+        if (spec->operators[i]->coordinator) what = "coordinators of operators";
+        if (spec->operators[i]->union_state) what = "union_state";
+    }
+    return what ? refuse(m, "%s: not supported yet", what) : 0;
+}
+
+static uint32_t version_needed(const Tide__JobSpec *spec)
+{
+    if (spec->n_hooks || spec->restore_from.len || spec->allow_unmatched) return 2;
+    for (size_t i = 0; i < spec->n_operators; i++)
+        if (spec->operators[i]->union_state || spec->operators[i]->coordinator) return 2;
+    for (size_t i = TIDE_CHECKPOINTING_FIELDS_1;
+         spec->checkpointing && i < TIDE_CHECKPOINTING_FIELDS; i++) {
+        uint32_t v;
+        memcpy(&v, (const char *)spec->checkpointing + tide_checkpointing_fields[i].offset,
+               sizeof v);
+        if (v) return 2;
+    }
+    return 1;
+}
+
 /* ---- the canonical bytes */
 
 static int pack_canonical(struct making *m)
@@ -345,6 +429,7 @@ static int pack_canonical(struct making *m)
         edges[i] = m->edges[i].edge;
     canonical.operators = m->operators;
     canonical.edges = edges;
+    canonical.hooks = m->hooks;
     /* to say nothing and to say "all defaults" is the same */
     if (canonical.checkpointing &&
         protobuf_c_message_get_packed_size(&canonical.checkpointing->base) == 0)
@@ -369,8 +454,12 @@ static int make(struct making *m)
     if (rc == 0) rc = sort_edges(m);
     if (rc == 0) rc = check_cycles(m);
     if (rc == 0) rc = tide_checkpointing_fill(m->spec->checkpointing, &g->checkpointing, m->why);
+    if (rc == 0) rc = sort_hooks(m);
+    if (rc == 0) rc = check_restore_from(m);
+    if (rc == 0) rc = refuse_for_now(m);
     if (rc == 0) rc = pack_canonical(m);
     if (rc) return rc;
+    g->version = version_needed(m->spec);
     g->name = tide_arena_bytes(&m->o->arena, tide_bytes_in(m->spec->name));
     return g->name.data ? 0 : TIDE_ENOMEM;
 }

@@ -13,12 +13,15 @@
 #define TIDE_TASKS_MAX (1u << 21)
 #define TIDE_OPERATORS_MAX 4096u
 #define TIDE_EDGES_MAX 16384u
+#define TIDE_HOOKS_MAX 64u
+#define TIDE_NONE UINT32_MAX /* in a number of Checkpointing: none, where 0 is the default */
 
 struct tide_operator {
     struct tide_bytes uid; /* view into spec_bytes' unpacked form, lives as long as the graph */
     uint32_t parallelism, max_parallelism; /* max_parallelism is never 0 here */
     uint32_t first_task;
     bool source; /* no edge leads to it */
+    bool union_state, coordinator;
 };
 
 struct tide_edge {
@@ -34,7 +37,8 @@ struct tide_graph {
     uint32_t n_edges;
     uint32_t tasks;
     Tide__Checkpointing
-        checkpointing;   /* defaults filled in; min_pause_ms, interval_ms, attempts_max may be 0 */
+        checkpointing; /* defaults filled in; 0 in the others says "none", and so does TIDE_NONE */
+    uint32_t version;  /* of the protocol that a worker needs to host its tasks */
     uint8_t *spec_bytes; /* canonical, owned */
     size_t spec_len;
     uint8_t fingerprint[16]; /* low half first, little-endian */

@@ -65,6 +65,12 @@ static bool operators_differ(struct both *b)
         if (numbers_differ(b, what, x->max_parallelism, y->max_parallelism,
                            tide_max_parallelism_default(x->parallelism)))
             return true;
+        (void)snprintf(what, sizeof what, "union_state of operator %s", uid.text);
+        if (numbers_differ(b, what, (uint32_t)x->union_state, (uint32_t)y->union_state, 0))
+            return true;
+        (void)snprintf(what, sizeof what, "coordinator of operator %s", uid.text);
+        if (numbers_differ(b, what, (uint32_t)x->coordinator, (uint32_t)y->coordinator, 0))
+            return true;
     }
 }
 
@@ -121,6 +127,34 @@ static bool checkpointing_differs(struct both *b)
     return false;
 }
 
+static bool hooks_differ(struct both *b)
+{
+    for (size_t i = 0; i < b->have->n_hooks || i < b->want->n_hooks; i++) {
+        const ProtobufCBinaryData *x = i < b->have->n_hooks ? &b->have->hooks[i] : NULL;
+        const ProtobufCBinaryData *y = i < b->want->n_hooks ? &b->want->hooks[i] : NULL;
+        int order = !x ? 1 : !y ? -1 : tide_bytes_compare(tide_bytes_in(*x), tide_bytes_in(*y));
+        if (order == 0) continue;
+        (void)snprintf(b->out, 256, "the hook %s is %s",
+                       tide_show(tide_bytes_in(order < 0 ? *x : *y)).text,
+                       order < 0 ? in_have : in_want);
+        return true;
+    }
+    return false;
+}
+
+static bool restore_differs(struct both *b)
+{
+    struct tide_bytes x = tide_bytes_in(b->have->restore_from),
+                      y = tide_bytes_in(b->want->restore_from);
+    if (!tide_bytes_equal(x, y)) {
+        (void)snprintf(b->out, 256, "restore_from is %s in the spec in force and %s in the new one",
+                       tide_show(x).text, tide_show(y).text);
+        return true;
+    }
+    return numbers_differ(b, "allow_unmatched", (uint32_t)b->have->allow_unmatched,
+                          (uint32_t)b->want->allow_unmatched, 0);
+}
+
 static void compare(struct both *b)
 {
     if (!tide_bytes_equal(tide_bytes_in(b->have->name), tide_bytes_in(b->want->name))) {
@@ -130,7 +164,9 @@ static void compare(struct both *b)
                        tide_show(tide_bytes_in(b->want->name)).text);
         return;
     }
-    if (operators_differ(b) || edges_differ(b) || checkpointing_differs(b)) return;
+    if (operators_differ(b) || edges_differ(b) || checkpointing_differs(b) || hooks_differ(b) ||
+        restore_differs(b))
+        return;
     (void)snprintf(b->out, 256, "the specs differ in something that this version does not know");
 }
 

@@ -18,12 +18,15 @@ static inline struct tide_bytes tide_bytes_in(ProtobufCBinaryData d)
 
 struct tide_checkpointing_field {
     const char *name;
-    size_t offset;     /* of the uint32_t in Tide__Checkpointing */
+    size_t offset;     /* of the uint32_t, enum or boolean in Tide__Checkpointing */
     uint32_t fallback; /* what 0 stands for */
     uint32_t least;    /* the lowest value but 0 */
+    uint32_t most;     /* the highest but TIDE_NONE */
+    bool none;         /* TIDE_NONE is a value */
 };
-#define TIDE_CHECKPOINTING_FIELDS 11
-#define TIDE_LEASE_MAX_MS 86400000u /* what both sides of a Join take for a lease */
+#define TIDE_CHECKPOINTING_FIELDS 21
+#define TIDE_CHECKPOINTING_FIELDS_1 11 /* so many does version 1 of the protocol know */
+#define TIDE_LEASE_MAX_MS 86400000u    /* what both sides of a Join take for a lease */
 extern const struct tide_checkpointing_field tide_checkpointing_fields[TIDE_CHECKPOINTING_FIELDS];
 
 /* Fills in defaults and checks the numbers with each other; spec may be NULL (all defaults). */

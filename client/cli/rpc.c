@@ -337,9 +337,10 @@ static enum rpc_rc welcomed(struct rpc *r, const Tide__Response *answer)
         answer->welcome->store_id.len != 16)
         return fail(r, RPC_BROKEN, "%s does not answer as tidemarkd does", r->peer);
     const Tide__Welcome *w = answer->welcome;
-    if (w->version != TIDE_PROTOCOL_VERSION)
-        return fail(r, RPC_BROKEN, "%s speaks version %u of the protocol, this program %u", r->peer,
-                    w->version, TIDE_PROTOCOL_VERSION);
+    if (w->version < TIDE_PROTOCOL_MIN || w->version > TIDE_PROTOCOL_MAX)
+        return fail(r, RPC_BROKEN, "%s speaks version %u of the protocol, this program %u to %u",
+                    r->peer, w->version, TIDE_PROTOCOL_MIN, TIDE_PROTOCOL_MAX);
+    r->version = w->version;
     if (r->known && memcmp(r->store_id, w->store_id.data, 16) != 0)
         return fail(r, RPC_OTHER,
                     "%s is now a daemon with another store: it cannot know the operation", r->peer);
@@ -357,7 +358,8 @@ static enum rpc_rc greet(struct rpc *r, uint64_t deadline)
     size_t n;
     enum rpc_rc rc = read_secret(r, secret, &n);
     if (rc) return rc;
-    hello.version_min = hello.version_max = TIDE_PROTOCOL_VERSION;
+    hello.version_min = TIDE_PROTOCOL_MIN;
+    hello.version_max = TIDE_PROTOCOL_MAX;
     hello.kind = TIDE__PEER_KIND__PEER_ADMIN;
     hello.secret = (ProtobufCBinaryData){n, (uint8_t *)secret};
     hello.software = (ProtobufCBinaryData){sizeof "tidemark " TIDE_VERSION - 1,

@@ -34,6 +34,7 @@ struct rpc {
     uint64_t last_id;
     bool known;           /* a daemon has answered before: */
     uint8_t store_id[16]; /* its store */
+    uint32_t version;     /* of the protocol, on this connection */
     bool busy;            /* with RPC_REFUSED: it may have room later */
     char peer[300];       /* the address in use, for messages */
     char why[RPC_WHY];    /* after a failure: one sentence */

@@ -207,7 +207,8 @@ static void opened(struct core *c, const struct event *ev)
     core_assert(ev->session != 0 && map_get(&c->sessions, ev->session) == NULL);
     struct session *s = core_alloc(sizeof *s);
     s->id = ev->session;
-    s->kind = (uint8_t)ev->kind;
+    s->kind = (uint8_t)ev->peer.kind;
+    s->version = (uint8_t)ev->peer.version;
     map_put(&c->sessions, s->id, s);
 }
 

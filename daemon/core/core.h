@@ -33,9 +33,15 @@ struct core_config {
 
 /* ---- events */
 
+/* Who has been welcomed, and which version of the protocol holds. */
+struct peer {
+    Tide__PeerKind kind;
+    uint32_t version;
+};
+
 enum event_type {
     EV_START = 1, /* first event of a core's life */
-    EV_OPEN,      /* a session has been welcomed: session, kind */
+    EV_OPEN,      /* a session has been welcomed: session, peer */
     EV_FRAME,     /* a frame of a welcomed session: session, bytes (borrowed for the call) */
     EV_CLOSED,    /* a session is gone, whoever closed it: session, text (why) */
     EV_TIMER,     /* core_deadline() has come; all input that had arrived was fed before */
@@ -51,7 +57,7 @@ struct event {
     uint64_t now_us;  /* CLOCK_BOOTTIME */
     uint64_t wall_us; /* CLOCK_REALTIME */
     uint64_t session; /* chosen by the host, at least 1; a later connection has a higher one */
-    Tide__PeerKind kind;
+    struct peer peer; /* OPEN */
     struct tide_bytes bytes;
     uint64_t tag;
     enum tide_outcome outcome;
@@ -154,15 +160,15 @@ void core_status(const struct core *c, struct tide_arena *arena, Tide__Status *s
 bool core_answers(Tide__Request__CallCase call);
 
 /* The opening exchange, pure as well, for whoever hosts sessions: checks a first frame. Returns
- * true and fills *ret_kind with the Welcome frame in reply, or false with the Refused frame in
+ * true and fills *ret_peer with the Welcome frame in reply, or false with the Refused frame in
  * reply. */
 struct hello_config {
     tide_id store_id;
     uint64_t incarnation, nonce;
     struct tide_bytes secret;
 };
-bool hello_check(const struct hello_config *config, struct tide_bytes frame,
-                 Tide__PeerKind *ret_kind, struct tide_buf *reply, char why[static 160]);
+bool hello_check(const struct hello_config *config, struct tide_bytes frame, struct peer *ret_peer,
+                 struct tide_buf *reply, char why[static 160]);
 
 /* Names an invariant that the core's own state breaks, or NULL; for tests and the simulator, slow.
  */

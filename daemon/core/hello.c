@@ -23,15 +23,15 @@ static bool refuse(struct tide_buf *reply, Tide__PeerKind kind, Tide__RefusedCod
     return false;
 }
 
-static void welcome(const struct hello_config *config, Tide__PeerKind kind, struct tide_buf *reply)
+static void welcome(const struct hello_config *config, struct peer peer, struct tide_buf *reply)
 {
     Tide__Welcome m = TIDE__WELCOME__INIT;
-    m.version = TIDE_PROTOCOL_VERSION;
+    m.version = peer.version;
     m.store_id = PB(((struct tide_bytes){config->store_id.b, 16}));
     m.incarnation = config->incarnation;
     m.nonce = config->nonce;
     m.frame_max = TIDE_FRAME_MAX;
-    if (kind == TIDE__PEER_KIND__PEER_ADMIN) {
+    if (peer.kind == TIDE__PEER_KIND__PEER_ADMIN) {
         Tide__Response response = TIDE__RESPONSE__INIT;
         response.result_case = TIDE__RESPONSE__RESULT_WELCOME;
         response.welcome = &m;
@@ -53,12 +53,12 @@ static bool same_secret(struct tide_bytes want, struct tide_bytes got)
     return difference == 0;
 }
 
-bool hello_check(const struct hello_config *config, struct tide_bytes frame,
-                 Tide__PeerKind *ret_kind, struct tide_buf *reply, char why[static 160])
+bool hello_check(const struct hello_config *config, struct tide_bytes frame, struct peer *ret_peer,
+                 struct tide_buf *reply, char why[static 160])
 {
     struct tide_arena arena;
     Tide__RefusedCode code = TIDE__REFUSED_CODE__REFUSED_MALFORMED;
-    Tide__PeerKind kind = TIDE__PEER_KIND__PEER_UNSPECIFIED;
+    struct peer peer = {TIDE__PEER_KIND__PEER_UNSPECIFIED, 0};
     tide_arena_init(&arena, 256u << 10);
     /* field 1 of FromWorker and of Request alike; a Request may have more beside it */
     const Tide__Request *m = tide_unpack(&arena, &tide__request__descriptor, frame, NULL);
@@ -73,11 +73,10 @@ bool hello_check(const struct hello_config *config, struct tide_bytes frame,
     } else if (hello->kind == TIDE__PEER_KIND__PEER_WORKER &&
                tide_frame_peek(frame, &content) != 1) {
         snprintf(why, 160, "the first frame of a worker is not a Hello alone");
-    } else if (hello->version_min > TIDE_PROTOCOL_VERSION ||
-               hello->version_max < TIDE_PROTOCOL_VERSION ||
+    } else if (hello->version_min > TIDE_PROTOCOL_MAX || hello->version_max < TIDE_PROTOCOL_MIN ||
                hello->version_min > hello->version_max) {
-        snprintf(why, 160, "protocol versions %u to %u are offered, this daemon speaks %u",
-                 hello->version_min, hello->version_max, TIDE_PROTOCOL_VERSION);
+        snprintf(why, 160, "protocol versions %u to %u are offered, this daemon speaks %u to %u",
+                 hello->version_min, hello->version_max, TIDE_PROTOCOL_MIN, TIDE_PROTOCOL_MAX);
         code = TIDE__REFUSED_CODE__REFUSED_VERSION;
     } else if (config->secret.len && !same_secret(config->secret, UNPB(hello->secret))) {
         snprintf(why, 160,
@@ -87,10 +86,14 @@ bool hello_check(const struct hello_config *config, struct tide_bytes frame,
     } else if (hello->software.len > 64 || !tide_text_valid(UNPB(hello->software))) {
         snprintf(why, 160, "Hello.software is not a text of at most 64 bytes");
     }
-    if (hello) kind = hello->kind;
+    if (hello) {
+        peer.kind = hello->kind;
+        peer.version =
+            hello->version_max < TIDE_PROTOCOL_MAX ? hello->version_max : TIDE_PROTOCOL_MAX;
+    }
     tide_arena_release(&arena);
-    if (why[0]) return refuse(reply, kind, code, why);
-    *ret_kind = kind;
-    welcome(config, kind, reply);
+    if (why[0]) return refuse(reply, peer.kind, code, why);
+    *ret_peer = peer;
+    welcome(config, peer, reply);
     return true;
 }

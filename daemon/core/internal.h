@@ -1,9 +1,9 @@
 /* What the files of the core share. Nothing outside daemon/core/ includes this.
  *
  * Reading order: core.c (the door and the start), job.c (a job's states), join.c (workers come and
- * go), attempt.c and restore.c (an execution of the job), trigger.c (when rounds begin), round.c,
- * ack.c and notify.c (one round), clean.c (what may be deleted), admin.c (what people ask). util.c,
- * timer.c and pending.c are plumbing.
+ * go), hear.c (what they say), attempt.c and restore.c (an execution of the job), trigger.c (when
+ * rounds begin), round.c, ack.c and notify.c (one round), clean.c (what may be deleted), admin.c
+ * (what people ask). util.c, timer.c and pending.c are plumbing.
  *
  * Ownership: a core owns its jobs and sessions, a job its workers, its round, its operations and
  * its trash. Once it is durable a job lives as long as the core, so a pending
@@ -335,7 +335,7 @@ struct session {
     uint64_t id;
     struct worker *worker;
     struct joining *joining; /* while a Join is coming in; otherwise NULL */
-    uint8_t kind;            /* Tide__PeerKind */
+    uint8_t kind, version;   /* as struct peer */
     bool joined;             /* a Join was accepted or parked on it */
 };
 
@@ -406,8 +406,11 @@ void act_close(struct core *c, uint64_t session);
 bool joining_add(struct core *c, struct session *s, struct tide_bytes part, struct tide_bytes *ret);
 void joining_end(struct core *c, struct session *s); /* fine when there is none */
 
-/* ---- join.c */
+/* ---- hear.c */
 void worker_frame(struct core *c, struct session *s, struct tide_bytes frame);
+
+/* ---- join.c */
+void join_part(struct core *c, struct session *s, struct tide_bytes part);
 void worker_closed(struct core *c, struct worker *w, const char *why);
 void worker_lost(struct core *c, struct worker *w, const char *why);
 void worker_release(struct core *c, struct worker *w); /* forgets it; its session stays */

@@ -275,6 +275,16 @@ static bool well_formed(struct core *c, struct session *s, const Tide__Join *m)
     return wrong == NULL;
 }
 
+/* What the job asks for must be in the protocol that the connection has. */
+static bool speaks(struct core *c, struct session *s, const struct tide_graph *graph)
+{
+    if (graph->version <= s->version) return true;
+    send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_VERSION,
+                 "job %s needs version %u of the protocol, this connection has %u",
+                 tide_show(graph->name).text, graph->version, s->version);
+    return false;
+}
+
 /* The job that the Join is for, made if it is new; NULL: refused. */
 static struct job *join_job(struct core *c, struct session *s, const Tide__Join *m)
 {
@@ -293,7 +303,7 @@ static struct job *join_job(struct core *c, struct session *s, const Tide__Join 
                          job->name);
             job = NULL;
         }
-        return job;
+        return job && speaks(c, s, job->graph) ? job : NULL;
     }
     struct tide_graph *graph = NULL;
     int rc =
@@ -312,6 +322,8 @@ static struct job *join_job(struct core *c, struct session *s, const Tide__Join 
     } else if (!job && c->n_jobs >= c->config.jobs_max) {
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY,
                      "this daemon has its %u jobs ([limits] jobs)", c->config.jobs_max);
+    } else if (!speaks(c, s, graph)) {
+        job = NULL;
     } else if (!job) {
         return job_new(c, graph);
     } else if (memcmp(graph->fingerprint, job->graph->fingerprint, 16) != 0) {
@@ -588,130 +600,7 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
         join_with_nothing(c, s, job, m);
 }
 
-/* ---- the other frames */
-
-/* "Decline" of field 7 of FromWorker; NULL: there is no such message. */
-static const char *message_name(uint32_t field)
-{
-    const ProtobufCFieldDescriptor *f =
-        protobuf_c_message_descriptor_get_field(&tide__from_worker__descriptor, field);
-    return f ? ((const ProtobufCMessageDescriptor *)f->descriptor)->short_name : NULL;
-}
-
-static void heartbeat(struct core *c, struct session *s, const Tide__Heartbeat *m)
-{
-    Tide__HeartbeatAck alive = TIDE__HEARTBEAT_ACK__INIT;
-    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
-    /* one that should drop its attempt gets no further lease for it */
-    if (!s->worker || s->worker->standing == STANDS_REWINDING) return;
-    worker_renew(c, s->worker);
-    alive.sequence = m->sequence;
-    message.msg_case = TIDE__TO_WORKER__MSG_ALIVE;
-    message.alive = &alive;
-    send_worker(c, s->id, &message);
-}
-
-static void holder_gone(struct core *c, struct session *s, const Tide__HolderGone *m)
-{
-    if (s->worker->standing != STANDS_PARKED || !m->holder || m->holder->boot_id.len == 0) return;
-    if (!tide_bytes_equal(UNPB(m->holder->boot_id), s->worker->boot_id))
-        return; /* it cannot know */
-    for (struct worker *w = s->worker->job->workers; w; w = w->next) {
-        if (w == s->worker || w->session || w->standing == STANDS_PARKED) continue;
-        if (w->pid != m->holder->pid || w->start_time != m->holder->start_time ||
-            !tide_bytes_equal(w->boot_id, UNPB(m->holder->boot_id)))
-            continue;
-        worker_lost(c, w, "its process is gone from its host");
-        return;
-    }
-}
-
-static void leave(struct core *c, struct session *s, const Tide__Leave *m)
-{
-    struct worker *w = s->worker;
-    struct tide_bytes reason = core_text_cut(UNPB(m->reason), 200);
-    char *why = core_printf("it left: %.*s", (int)reason.len, (const char *)reason.data);
-    if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) {
-        worker_lost(c, w, why);
-    } else {
-        struct job *job = w->job;
-        worker_release(c, w);
-        act_close(c, s->id);
-        job_admit_parked(c, job);
-    }
-    free(why);
-}
-
-static bool is_text(ProtobufCBinaryData text)
-{
-    return tide_text_valid(UNPB(text));
-}
-
-/* A worker speaks for its own tasks alone, and in texts. What is wrong, or NULL. */
-static const char *malformed(const struct worker *w, const Tide__FromWorker *m)
-{
-    static const char task[] = "names a task of another worker",
-                      text[] = "has a reason that is not UTF-8 without NUL";
-    bool own = true, fine = true;
-    switch (m->msg_case) {
-    case TIDE__FROM_WORKER__MSG_RESTORED:
-        own = ranges_ok(w->job, m->restored->n_tasks, m->restored->tasks, w);
-        break;
-    case TIDE__FROM_WORKER__MSG_RESTORE_FAILED:
-        own = worker_hosts(w, m->restore_failed->task);
-        fine = is_text(m->restore_failed->reason);
-        break;
-    case TIDE__FROM_WORKER__MSG_DECLINE:
-        own = worker_hosts(w, m->decline->task);
-        fine = is_text(m->decline->reason);
-        break;
-    case TIDE__FROM_WORKER__MSG_BARRIER:
-        for (size_t i = 0; i < m->barrier->n_tasks; i++)
-            own = own && worker_hosts(w, m->barrier->tasks[i]->task);
-        break;
-    case TIDE__FROM_WORKER__MSG_FINISHED:
-        own = ranges_ok(w->job, m->finished->n_tasks, m->finished->tasks, w);
-        break;
-    case TIDE__FROM_WORKER__MSG_CONFIRM:
-        own = ranges_ok(w->job, m->confirm->n_tasks, m->confirm->tasks, w);
-        break;
-    case TIDE__FROM_WORKER__MSG_LEAVE: fine = is_text(m->leave->reason); break;
-    default: break;
-    }
-    return own ? fine ? NULL : text : task;
-}
-
-static void joined_frame(struct core *c, struct session *s, const Tide__FromWorker *m)
-{
-    struct worker *w = s->worker;
-    const char *wrong = malformed(w, m);
-    if (wrong) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "%s %s",
-                     message_name((uint32_t)m->msg_case), wrong);
-        return;
-    }
-    switch (m->msg_case) {
-    case TIDE__FROM_WORKER__MSG_HEARTBEAT: heartbeat(c, s, m->heartbeat); break;
-    case TIDE__FROM_WORKER__MSG_RESTORED: attempt_restored(c, w, m->restored); break;
-    case TIDE__FROM_WORKER__MSG_RESTORE_FAILED:
-        attempt_restore_failed(c, w, m->restore_failed);
-        break;
-    case TIDE__FROM_WORKER__MSG_DECLINE: round_decline(c, w, m->decline); break;
-    case TIDE__FROM_WORKER__MSG_BARRIER: round_progress(w, m->barrier); break;
-    case TIDE__FROM_WORKER__MSG_FINISHED:
-        if (m->finished->attempt == w->attempt)
-            round_finished(c, w, m->finished->n_tasks, m->finished->tasks);
-        break;
-    case TIDE__FROM_WORKER__MSG_CONFIRM: round_confirm(c, w, m->confirm); break;
-    case TIDE__FROM_WORKER__MSG_HOLDER_GONE: holder_gone(c, s, m->holder_gone); break;
-    case TIDE__FROM_WORKER__MSG_LEAVE: leave(c, s, m->leave); break;
-    default:
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE, "%s is not for this moment",
-                     message_name((uint32_t)m->msg_case));
-    }
-}
-
-static void join_part(struct core *c, struct session *s, struct tide_bytes part)
+void join_part(struct core *c, struct session *s, struct tide_bytes part)
 {
     /* one whose attempt is over has nothing that a Join could contradict */
     if (s->worker && s->worker->standing != STANDS_REWINDING) {
@@ -723,41 +612,4 @@ static void join_part(struct core *c, struct session *s, struct tide_bytes part)
     if (!joining_add(c, s, part, &whole)) return;
     join(c, s, whole);
     joining_end(c, s);
-}
-
-void worker_frame(struct core *c, struct session *s, struct tide_bytes frame)
-{
-    struct tide_bytes content;
-    uint32_t field = tide_frame_peek(frame, &content);
-    if (field == TIDE__FROM_WORKER__MSG_JOIN) {
-        join_part(c, s, content);
-        return;
-    }
-    if (field != 0 && !message_name(field)) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_UNSUPPORTED,
-                     "a message that this version does not know (field %u of FromWorker)", field);
-        return;
-    }
-    if (field == 0) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "a frame that cannot be parsed");
-        return;
-    }
-    if (!s->joined) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE, "%s before Join",
-                     message_name(field));
-        return;
-    }
-    if (!s->worker) return; /* lost, or its attempt is over: it has been told, and will join anew */
-    if (field == TIDE__FROM_WORKER__MSG_ACK) {
-        ack_batch(c, s, content);
-        return;
-    }
-    int rc;
-    Tide__FromWorker *m = tide_unpack(&c->arena, &tide__from_worker__descriptor, frame, &rc);
-    if (!m || m->msg_case == TIDE__FROM_WORKER__MSG__NOT_SET)
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
-                     !m && rc == TIDE_ETOOBIG ? "a message that unpacks to more than 4 MiB"
-                                              : "a frame that cannot be parsed");
-    else
-        joined_frame(c, s, m);
 }

@@ -181,7 +181,9 @@ static void start(uint32_t tasks)
     core = core_new(&config, &catalog, 1);
     step((struct event){.type = EV_START});
     settle();
-    step((struct event){.type = EV_OPEN, .session = SESSION, .kind = TIDE__PEER_KIND__PEER_WORKER});
+    step((struct event){.type = EV_OPEN,
+                        .session = SESSION,
+                        .peer = {TIDE__PEER_KIND__PEER_WORKER, TIDE_PROTOCOL_MAX}});
     join(tasks);
     settle();
     if (!attempt) die("the job does not start");

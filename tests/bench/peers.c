@@ -174,7 +174,8 @@ static void send_acks(struct peers *p, struct peer *w)
 static void send_hello(struct peers *p, int fd, Tide__PeerKind kind)
 {
     Tide__Hello hello = TIDE__HELLO__INIT;
-    hello.version_min = hello.version_max = TIDE_PROTOCOL_VERSION;
+    hello.version_min = TIDE_PROTOCOL_MIN;
+    hello.version_max = TIDE_PROTOCOL_MAX;
     hello.kind = kind;
     hello.software = text("tidemark bench");
     if (kind == TIDE__PEER_KIND__PEER_ADMIN) {

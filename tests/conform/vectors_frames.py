@@ -240,7 +240,7 @@ def before_join(member):
     def play(ctx):
         m = w.FromWorker()
         getattr(m, member).SetInParent()
-        p = ctx.peer().welcomed()
+        p = ctx.peer().welcomed(version_max=2)
         p.send(m)
         p.refused(c.REFUSED_STATE, "Join")
 

@@ -2,7 +2,7 @@
 import time
 
 import wire
-from peer import Peer, check, field, unknown_field, vector
+from peer import Peer, check, field, make_spec, unknown_field, vector
 from wire import c, w
 from proto import admin_pb2 as a
 
@@ -12,6 +12,8 @@ VERSION = "The daemon chooses the highest version that both speak; if there is n
 SECRET = "A secret that is missing or wrong is answered with SECRET"
 KIND = "An unknown kind, or a software that is not a text of at most 64 bytes, is MALFORMED"
 LATE = "Whoever has not sent a whole Hello within the daemon's limit (10 s by default) is refused with STATE"
+NEWER = "A message that version 2 added, on a connection on which version 1 was chosen, is answered by STATE"
+NEWER_JOB = "A Join for a job whose spec needs version 2 is answered by VERSION there"
 SECOND = "a message that this state of the connection does not allow (an ack before Join, a second Hello)"
 
 
@@ -32,14 +34,28 @@ def versions(low, high, fine):
     def play(ctx):
         p = ctx.peer().hello(version_min=low, version_max=high)
         if fine:
-            check(p.expect("welcome").version == 1, "another version")
+            check(p.expect("welcome").version == min(high, 2), "another version")
         else:
             p.refused(c.REFUSED_VERSION, str(low))
 
 
 for _low, _high, _fine in ((1, 1, True), (0, 1, True), (1, 9, True), (0, 0xFFFFFFFF, True),
-                           (0, 0, False), (2, 9, False), (9, 1, False)):
+                           (2, 2, True), (2, 9, True), (0, 0, False), (3, 9, False), (9, 1, False)):
     versions(_low, _high, _fine)
+
+
+@vector("a message of version 2 on a connection of version 1", NEWER)
+def newer_message(ctx):
+    p = ctx.peer().welcomed()
+    p.send(backlog=w.Backlog(attempt=1))
+    p.refused(c.REFUSED_STATE, "version 2")
+
+
+@vector("a job of version 2 on a connection of version 1", NEWER_JOB)
+def newer_job(ctx):
+    p = ctx.worker(spec=make_spec(ctx.job(), max_concurrent=1)).welcomed()
+    p.join()
+    p.refused(c.REFUSED_VERSION, "version 2")
 
 
 def kinds(number):

@@ -293,7 +293,7 @@ void play_forget(struct play *p)
 
 void play_open(struct play *p, uint64_t session, Tide__PeerKind kind)
 {
-    step(p, (struct event){.type = EV_OPEN, .session = session, .kind = kind});
+    step(p, (struct event){.type = EV_OPEN, .session = session, .peer = {kind, TIDE_PROTOCOL_MAX}});
 }
 
 void play_close(struct play *p, uint64_t session)

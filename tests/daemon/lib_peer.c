@@ -198,7 +198,8 @@ void peer_hello(int fd, Tide__PeerKind kind, const char *secret)
 {
     Tide__Hello hello = TIDE__HELLO__INIT;
     Tide__FromWorker m = TIDE__FROM_WORKER__INIT;
-    hello.version_min = hello.version_max = TIDE_PROTOCOL_VERSION;
+    hello.version_min = TIDE_PROTOCOL_MIN;
+    hello.version_max = TIDE_PROTOCOL_MAX;
     hello.kind = kind;
     hello.secret = BYTES_OF(secret);
     hello.software = BYTES_OF("test");

@@ -53,7 +53,7 @@ START_TEST(hello_is_welcomed)
     Tide__ToWorker *m = peer_word(worker);
     ck_assert_ptr_nonnull(m);
     ck_assert_int_eq(m->msg_case, TIDE__TO_WORKER__MSG_WELCOME);
-    ck_assert_uint_eq(m->welcome->version, TIDE_PROTOCOL_VERSION);
+    ck_assert_uint_eq(m->welcome->version, TIDE_PROTOCOL_MAX);
     ck_assert_uint_eq(m->welcome->store_id.len, 16);
     ck_assert_uint_gt(m->welcome->incarnation, 0);
     ck_assert_uint_eq(m->welcome->frame_max, TIDE_FRAME_MAX);
@@ -72,7 +72,8 @@ START_TEST(one_byte_at_a_time)
     Tide__GetStatus status = TIDE__GET_STATUS__INIT;
     start("");
     tide_buf_init(&b, 4096);
-    hello.version_min = hello.version_max = TIDE_PROTOCOL_VERSION;
+    hello.version_min = TIDE_PROTOCOL_MIN;
+    hello.version_max = TIDE_PROTOCOL_MAX;
     hello.kind = TIDE__PEER_KIND__PEER_ADMIN;
     m.call_case = TIDE__REQUEST__CALL_HELLO;
     m.hello = &hello;

@@ -25,10 +25,10 @@ static void input(void *user)
     (void)user;
 }
 
-static void opened(void *user, uint64_t session, Tide__PeerKind kind)
+static void opened(void *user, uint64_t session, struct peer peer)
 {
     (void)user;
-    (void)kind;
+    (void)peer;
     ck_assert_uint_lt(stage.opened, 2);
     stage.session[stage.opened++] = session;
 }

@@ -130,10 +130,11 @@ static void step(struct host *h, struct event ev)
 static void open_session(struct host *h, int i)
 {
     h->session[i] = ++h->next_session;
-    step(h, (struct event){.type = EV_OPEN,
-                           .session = h->session[i],
-                           .kind = i == 3 ? TIDE__PEER_KIND__PEER_ADMIN
-                                          : TIDE__PEER_KIND__PEER_WORKER});
+    step(h, (struct event){
+                .type = EV_OPEN,
+                .session = h->session[i],
+                .peer = {i == 3 ? TIDE__PEER_KIND__PEER_ADMIN : TIDE__PEER_KIND__PEER_WORKER,
+                         TIDE_PROTOCOL_MAX}});
 }
 
 /* In steps, so that the core does not take it for a machine that slept. */

@@ -21,13 +21,13 @@ static const ProtobufCMessageDescriptor *const types[] = {
 static void hello(struct tide_bytes frame)
 {
     const struct hello_config config = {.secret = {(const uint8_t *)"secret", 6}};
-    Tide__PeerKind kind = TIDE__PEER_KIND__PEER_UNSPECIFIED;
+    struct peer peer = {TIDE__PEER_KIND__PEER_UNSPECIFIED, 0};
     struct tide_buf reply;
     char why[160];
     tide_buf_init(&reply, 4096);
-    bool welcome = hello_check(&config, frame, &kind, &reply, why);
+    bool welcome = hello_check(&config, frame, &peer, &reply, why);
     if (reply.rc || reply.len <= 4 || tide_get_u32(reply.data) != reply.len - 4) abort();
-    if (welcome != (why[0] == '\0') || welcome != (kind != TIDE__PEER_KIND__PEER_UNSPECIFIED))
+    if (welcome != (why[0] == '\0') || welcome != (peer.kind != TIDE__PEER_KIND__PEER_UNSPECIFIED))
         abort();
     tide_buf_release(&reply);
 }

@@ -126,16 +126,16 @@ void daemon_hello(struct sim *s, struct conn *c, struct tide_bytes frame)
     struct hello_config config = {
         s->store.store_id, s->daemon.incarnation, s->daemon.nonce, {NULL, 0}};
     struct tide_buf reply;
-    Tide__PeerKind kind;
+    struct peer peer;
     char why[160];
     tide_buf_init(&reply, 4096);
-    bool ok = hello_check(&config, frame, &kind, &reply, why);
+    bool ok = hello_check(&config, frame, &peer, &reply, why);
     struct tide_bytes bytes = sim_bytes(s, (struct tide_bytes){reply.data, reply.len});
     tide_buf_release(&reply);
     must(s, ok, "a Hello is refused: %s", why);
     net_to_worker(s, c, bytes);
     c->welcomed = true;
-    daemon_feed(s, (struct event){.type = EV_OPEN, .session = c->session, .kind = kind});
+    daemon_feed(s, (struct event){.type = EV_OPEN, .session = c->session, .peer = peer});
 }
 
 void daemon_start(struct sim *s, void *arg, uint64_t x)

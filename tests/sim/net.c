@@ -182,7 +182,8 @@ struct conn *net_admin(struct sim *s)
         struct tide_buf b;
         tide_buf_init(&b, 4096);
         Tide__Hello hello = TIDE__HELLO__INIT;
-        hello.version_min = hello.version_max = TIDE_PROTOCOL_VERSION;
+        hello.version_min = TIDE_PROTOCOL_MIN;
+        hello.version_max = TIDE_PROTOCOL_MAX;
         hello.kind = TIDE__PEER_KIND__PEER_ADMIN;
         Tide__Request r = TIDE__REQUEST__INIT;
         r.call_case = TIDE__REQUEST__CALL_HELLO;
