@@ -171,10 +171,10 @@ class Failures(Case):
 
     def test_another_version(self):
         def welcome(hello, c):
-            f.Fake.send(c, R(welcome=common.Welcome(version=2, store_id=f.STORE)))
+            f.Fake.send(c, R(welcome=common.Welcome(version=3, store_id=f.STORE)))
             raise f.HangUp
         self.fake.handlers["hello"] = welcome
-        self.failure("protocol", "%s speaks version 2 of the protocol, this program 1" % self.fake.address(), "jobs")
+        self.failure("protocol", "%s speaks version 3 of the protocol, this program 1 to 2" % self.fake.address(), "jobs")
 
     def test_hostile_text(self):
         name = b'a"\\\x1b[31m\n\xff\xc2\x9b\xe2\x82\xac\x7f\xed\xa0\x80/'

@@ -42,7 +42,7 @@ class Operations(Case):
         self.assertRegex(call.who, rb"^[^@]+@.+$")
         hello = self.fake.hellos[0]
         self.assertEqual((hello.kind, hello.version_min, hello.version_max, hello.secret),
-                         (common.PEER_ADMIN, 1, 1, b""))
+                         (common.PEER_ADMIN, 1, 2, b""))
 
     def test_relative_target_is_in_the_working_directory(self):
         for given, want in (("save", "/save"), ("./save", "/save"), (".", "")):

@@ -84,6 +84,7 @@ static void on_join(struct fake *f, struct tide_bytes part)
         if (m) tide__join__free_unpacked(m, NULL);
     }
     tide_joiner_release(&j);
+    if (f->mute) return; /* a Joined would renew the lease */
     joined.job_id = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t) "0123456789abcdef"};
     joined.lease_ms = f->lease_ms;
     joined.heartbeat_ms = f->heartbeat_ms;

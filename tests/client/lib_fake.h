@@ -13,7 +13,7 @@ struct fake *fake_open(void);
 void fake_close(struct fake *f);
 const char *fake_address(const struct fake *f); /* 127.0.0.1:port */
 void fake_times(struct fake *f, uint32_t lease_ms, uint32_t heartbeat_ms);
-void fake_mute(struct fake *f, bool mute); /* answers no heartbeat */
+void fake_mute(struct fake *f, bool mute); /* answers no heartbeat, no Join */
 void fake_cut(struct fake *f);             /* closes the connection that there is */
 /* How often this has been heard: "hello", "join", "join with attempt", "beat", "restored",
  * "restore failed", "ack", "decline", "finished", "confirm", "leave", "progress". */

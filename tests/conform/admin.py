@@ -10,8 +10,16 @@ from wire import c
 from proto import admin_pb2 as a
 
 
+PATIENCE_S = 15  # for an answer
+
+
+def busy(response):
+    """A limit is reached, perhaps by somebody else: whoever asks may always be told so."""
+    return response.WhichOneof("result") == "error" and response.error.code == a.ERROR_BUSY
+
+
 class Admin:
-    def __init__(self, address, secret=b"", timeout=10):
+    def __init__(self, address, secret=b"", timeout=30):
         self.socket = socket.create_connection(address, timeout=timeout)
         self.frames, self.id = wire.Frames(), 0
         self.send(a.Request(hello=c.Hello(version_min=1, version_max=1, kind=c.PEER_ADMIN, secret=secret)))
@@ -31,15 +39,23 @@ class Admin:
             self.frames.feed(data)
 
     def ask(self, **call):
-        """The result, or the Error."""
-        self.id += 1
-        self.send(a.Request(id=self.id, **call))
-        r = self.receive()
-        assert r.id == self.id, (r, self.id)
-        return getattr(r, r.WhichOneof("result"))
+        """The result, or the Error. BUSY means "try again", and that is what is done."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            self.id += 1
+            self.send(a.Request(id=self.id, **call))
+            r = self.receive()
+            assert r.id == self.id, (r, self.id)
+            result = getattr(r, r.WhichOneof("result"))
+            if not busy(r) or time.monotonic() > end:
+                return result
+            time.sleep(0.05)
 
     def close(self):
         self.socket.close()
+
+
+START_S = 60  # to start, and to stop
 
 
 class Daemon:
@@ -61,7 +77,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 [self.program, "--config", self.config, "--data", os.path.join(self.folder, "data"),
                  "--listen", "127.0.0.1:%d" % self.port], stderr=log, stdin=subprocess.DEVNULL)
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + START_S
         while not os.path.exists(port_file):
             if self.process.poll() is not None or time.monotonic() > give_up:
                 raise RuntimeError("%s does not start; see daemon.log" % self.program)
@@ -79,7 +95,7 @@ class Daemon:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(10)
+            return self.process.wait(START_S)
         except subprocess.TimeoutExpired:
             self.kill()
             return -9

@@ -13,11 +13,9 @@ import threading
 import time
 
 import wire
-from admin import Admin
+from admin import PATIENCE_S, Admin, busy
 from wire import c, w
 from proto import admin_pb2 as a
-
-PATIENCE_S = 15  # for an answer
 
 
 class Failed(Exception):
@@ -148,14 +146,22 @@ class Peer:
 
     # admins
     def ask(self, call_id=1, **call):
-        self.send(a.Request(id=call_id, **call))
-        m = self.receive()
-        check(m is not None, "the connection was closed")
-        check(m.id == call_id, "answer %d to request %d" % (m.id, call_id))
-        return m
+        """The answer; BUSY, which the page allows at any time, is none yet."""
+        return self.answered(a.Request(id=call_id, **call), call_id)
+
+    def answered(self, request, call_id, or_busy=False):
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            self.send(request)
+            m = self.receive()
+            check(m is not None, "the connection was closed")
+            check(m.id == call_id, "answer %d to request %d" % (m.id, call_id))
+            if or_busy or not busy(m) or time.monotonic() > end:
+                return m
+            time.sleep(0.05)
 
     def error(self, code, *names, **call):
-        m = self.ask(**call)
+        m = self.answered(a.Request(id=1, **call), 1, or_busy=code == a.ERROR_BUSY)
         check(m.WhichOneof("result") == "error", "no error: %s" % short(m))
         check(m.error.code == code, "%s instead of %s: %s" % (
             a.ErrorCode.Name(m.error.code), a.ErrorCode.Name(code), m.error.text))
@@ -389,10 +395,6 @@ class Context:
         admin = Admin(self.address, self.secret)
         try:
             answer = admin.ask(checkpoint=a.TriggerCheckpoint(job=job))
-            end = time.monotonic() + PATIENCE_S
-            while isinstance(answer, a.Error) and answer.code == a.ERROR_BUSY and time.monotonic() < end:
-                time.sleep(0.05)  # it has just started
-                answer = admin.ask(checkpoint=a.TriggerCheckpoint(job=job))
             check(isinstance(answer, a.Operation), "no checkpoint: %s" % short(answer))
             return answer.id
         finally:
@@ -402,19 +404,21 @@ class Context:
 # ---- the list of vectors
 
 class Vector:
-    def __init__(self, group, name, says, play, needs):
-        self.group, self.name, self.says, self.play, self.needs = group, name, says, play, needs
+    def __init__(self, group, name, says, play, needs, hasty):
+        self.group, self.name, self.says, self.play = group, name, says, play
+        self.needs, self.hasty = needs, hasty
 
 
 vectors = []
 
 
-def vector(name, says, needs=None):
+def vector(name, says, needs=None, hasty=False):
     """Registers a function of the context. says: the sentence of docs/protocol.md that it checks;
-    needs: "secret", "daemon" (one of ours, to be restarted), or nothing."""
+    needs: "secret", "daemon" (one of ours, to be restarted), or nothing; hasty: it fails when the
+    machine keeps one of us waiting for a second, so that a failure counts when it repeats itself alone."""
     def register(play):
         group = play.__module__.rpartition("_")[2]
-        vectors.append(Vector(group, name, says, play, needs))
+        vectors.append(Vector(group, name, says, play, needs, hasty))
         return play
     return register
 

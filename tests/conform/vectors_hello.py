@@ -2,7 +2,7 @@
 import time
 
 import wire
-from peer import Peer, check, field, make_spec, unknown_field, vector
+from peer import PATIENCE_S, Peer, check, field, make_spec, unknown_field, vector
 from wire import c, w
 from proto import admin_pb2 as a
 
@@ -168,7 +168,7 @@ def second_joined(ctx):
 def never(ctx):
     begun = time.monotonic()
     p = ctx.peer()
-    p.refused_late = p.expect("refused", ctx.hello_timeout_s * 2 + 2)
+    p.refused_late = p.expect("refused", ctx.hello_timeout_s + PATIENCE_S)
     check(p.refused_late.code == c.REFUSED_STATE, "the code is %d" % p.refused_late.code)
     p.reason(p.refused_late.reason, ("Hello",))
     check(time.monotonic() - begun > ctx.hello_timeout_s * 0.8, "too early")

@@ -1,8 +1,10 @@
 """Heartbeats, leases, coming back, taking another's place."""
+import itertools
+import select
 import time
 
 import wire
-from peer import Failed, Worker, check, make_spec, short, vector
+from peer import PATIENCE_S, Failed, Worker, check, make_spec, short, vector
 from wire import c, w
 from proto import admin_pb2 as a
 
@@ -36,18 +38,18 @@ def beats_parked(ctx):
     y.alive()
 
 
-@vector("a silent worker is lost", LOST)
+@vector("a silent worker is lost", LOST, hasty=True)
 def silent(ctx):
-    x, y = ctx.pair(lease_ms=400, heartbeat_ms=100)
     begun = time.monotonic()
-    while time.monotonic() < begun + 3:
+    x, y = ctx.pair(lease_ms=1000, heartbeat_ms=250)
+    while time.monotonic() < begun + 8:
         x.send(heartbeat=w.Heartbeat(sequence=1))
-        m = x.receive(1)
+        m = x.receive()
         if m.WhichOneof("msg") == "rewind":
             break
         time.sleep(0.05)
     took = time.monotonic() - begun
-    check(m.WhichOneof("msg") == "rewind" and 0.35 < took < 1.5, "after %.2f s: %s" % (took, short(m)))
+    check(m.WhichOneof("msg") == "rewind" and 1 <= took < 8, "after %.2f s: %s" % (took, short(m)))
     x.reason(m.rewind.reason, (y.name.decode(), "lease"))
     y.ends()
     z = y.again()  # under its old token
@@ -56,25 +58,28 @@ def silent(ctx):
     z.expect("joined")
 
 
-@vector("what renews a lease", ONLY)
+@vector("what renews a lease", ONLY, hasty=True)
 def only_beats(ctx):
-    x = ctx.worker(lease_ms=400, heartbeat_ms=100).run()
     begun = time.monotonic()
-    while time.monotonic() < begun + 2:
+    x = ctx.worker(lease_ms=1000, heartbeat_ms=250).run()
+    while time.monotonic() < begun + 8:
         x.confirm(1)
         try:
             x.ends(0.05)
             break
         except Failed:
             pass
-    check(0.35 < time.monotonic() - begun < 1.5, "other messages have renewed it")
+    check(1 <= time.monotonic() - begun < 8, "other messages have renewed it")
 
 
-@vector("a lease that is kept", LOST)
+@vector("a lease that is kept", LOST, hasty=True)
 def kept(ctx):
-    x = ctx.worker(lease_ms=900, heartbeat_ms=150).run()
-    for number in range(10):
-        x.alive(number + 1)
+    x = ctx.worker(lease_ms=1500, heartbeat_ms=150).run()
+    end = time.monotonic() + 2
+    for number in itertools.count(1):
+        x.alive(number)
+        if time.monotonic() > end:
+            break
         time.sleep(0.15)
     x.round()
 
@@ -338,16 +343,17 @@ not_gone("said from another host", lambda h: None, boot_id=b"conform/2", pid=1, 
 not_gone("said from nowhere", lambda h: None, pid=1)
 
 
-@vector("parked: until the lease is over", "Otherwise the holder's lease decides, at most wait_ms. Joined follows")
+@vector("parked: until the lease is over", "Otherwise the holder's lease decides, at most wait_ms. Joined follows",
+        hasty=True)
 def parked_lease(ctx):
-    x = ctx.worker(lease_ms=400, heartbeat_ms=100).run()
+    x = ctx.worker(lease_ms=1000, heartbeat_ms=250).run()
     x.close()
     y = Worker(ctx, x.spec).welcomed()
     y.join()
     y.expect("parked")
     begun = time.monotonic()
     y.expect("joined")
-    check(time.monotonic() - begun < 2, "it took %.1f s" % (time.monotonic() - begun))
+    check(time.monotonic() - begun < 8, "it took %.1f s" % (time.monotonic() - begun))
     y.start()
 
 
@@ -358,14 +364,18 @@ def parked_two(ctx):
     z.join()
     z.expect("parked")
     y.send(holder_gone=w.HolderGone(holder=x.host))
-    y_or_z = []
-    for each in (y, z):
-        try:
-            m = each.receive(1)
-            y_or_z.append(m.WhichOneof("msg"))
-        except Exception:
-            y_or_z.append("nothing")
-    check(sorted(y_or_z) in (["joined", "nothing"], ["joined", "parked"]), "both: %s" % y_or_z)
+    first = y if select.select([y.socket, z.socket], [], [], PATIENCE_S)[0] == [y.socket] else z
+    m = first.receive()
+    if m.WhichOneof("msg") == "parked":  # by the other, who has it now
+        first = z if first is y else y
+        m = first.receive()
+    check(m.WhichOneof("msg") == "joined", short(m))
+    other = z if first is y else y
+    try:
+        m = other.receive(0.3)
+    except Failed:
+        return
+    check(m is not None and m.WhichOneof("msg") == "parked", "both: %s" % short(m or "closed"))
 
 
 @vector("a lost worker's tasks", AWAY)
@@ -373,7 +383,8 @@ def shown_away(ctx):
     x = ctx.worker().run()
     x.close()
     admin = ctx.admin()
-    for _ in range(50):
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
         shown = admin.ask(show_job=a.ShowJob(job=x.spec.name)).job
         if shown.workers[0].state == b"away":
             break

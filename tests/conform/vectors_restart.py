@@ -91,13 +91,13 @@ def earlier_phase(ctx):
     y2.expect("rewind")
 
 
-@vector("killed: one does not come back", ENDS, needs="daemon")
+@vector("killed: one does not come back", ENDS, needs="daemon", hasty=True)
 def grace_over(ctx):
-    x, y = ctx.pair(grace_ms=400, lease_ms=600, heartbeat_ms=100)
+    x, y = ctx.pair(grace_ms=800, lease_ms=1200, heartbeat_ms=200)
     restart(ctx)
     x2 = x.again()
     x2.expect("joined")
-    x2.reason(x2.expect("rewind").reason, (y.name.decode(), "400"))
+    x2.reason(x2.expect("rewind").reason, (y.name.decode(), "800"))
     x2.join()
     x2.expect("joined")
     z = Worker(ctx, x.spec, (1,)).welcomed()

@@ -158,7 +158,7 @@ def checkpoint(ctx):
     t = x.trigger()
     check(t == y.expect("trigger"), "two workers are told different things")
     check(t.incarnation == x.welcome.incarnation and t.kind == c.ROUND_CHECKPOINT, short(t))
-    check(6000 < t.left_ms <= 7000 and t.lowest_pending == t.round, short(t))
+    check(5000 < t.left_ms <= 7000 and t.lowest_pending == t.round, short(t))
     check(t.directory == x.start_message.directory + b"/r%d" % t.round and not t.directory_exists, short(t))
     x.ack(t.round)
     x.quiet()
@@ -189,7 +189,7 @@ def savepoint(ctx):
     x.send(ack=w.AckBatch(attempt=x.attempt, round=t.round, full=[w.TaskAck(
         task=0, artifacts=[c.Artifact(inline=b"abc", size=3)])]))
     check(not x.complete(t.round).commits, "a savepoint commits")
-    done = admin.ask(wait=a.WaitOperation(operation=operation.id, timeout_ms=5000)).operation
+    done = admin.ask(wait=a.WaitOperation(operation=operation.id, timeout_ms=15000)).operation
     check(done.state == b"done" and done.snapshot == t.round and done.location == t.directory, short(done))
 
 
@@ -480,7 +480,7 @@ def decline(ctx):
         check(m.code == w.ABORT_DECLINED and m.round == t.round and m.attempt == 1, short(m))
         each.reason(m.reason, ("op[1]", "no disk left"))
         check(m.latest_complete == 0 and m.lowest_pending > t.round, short(m))
-    error = ctx.admin().ask(wait=a.WaitOperation(operation=x.operation, timeout_ms=5000)).operation
+    error = ctx.admin().ask(wait=a.WaitOperation(operation=x.operation, timeout_ms=15000)).operation
     check(error.state == b"failed" and b"no disk left" in error.error, short(error))
 
 
@@ -504,11 +504,11 @@ def decline_mute(ctx):
 def decline_later(ctx):
     x = ctx.worker(interval_ms=20).run()
     t = x.expect("trigger")
+    begun = time.monotonic()
     x.decline(t.round, retry_after_ms=700)
     x.expect("abort")
-    begun = time.monotonic()
     t = x.expect("trigger")
-    check(0.6 < time.monotonic() - begun < 3, "the next trigger after %.2f s" % (time.monotonic() - begun))
+    check(time.monotonic() - begun >= 0.7, "the next trigger after %.2f s" % (time.monotonic() - begun))
 
 
 @vector("Decline: twice, and after the own ack", "Of a task that has acked it is ignored")
@@ -530,9 +530,10 @@ def decline_acked(ctx):
     x.quiet()
 
 
-@vector("the deadline", "At its deadline it aborts, naming the tasks that have not acked and the phase of each")
+@vector("the deadline", "At its deadline it aborts, naming the tasks that have not acked and the phase of each",
+        hasty=True)
 def deadline(ctx):
-    x, y = ctx.pair(deadline_ms=500)
+    x, y = ctx.pair(deadline_ms=1000)
     t = x.trigger()
     y.expect("trigger")
     x.ack(t.round)
@@ -542,7 +543,7 @@ def deadline(ctx):
         w.TaskProgress(task=1, phase=w.TASK_UPLOADING, bytes=12345)]))
     m = x.expect("abort")
     check(m.code == w.ABORT_DEADLINE, short(m))
-    x.reason(m.reason, ("op[1]", "uploading", "12345", "500"))
+    x.reason(m.reason, ("op[1]", "uploading", "12345", "1000"))
     rounds = ctx.admin().ask(rounds=a.ListRounds(job=x.spec.name)).rounds.rounds
     check([h.task for h in rounds[0].held_by] == [1] and rounds[0].acked == 1, short(rounds[0]))
 
