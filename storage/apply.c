@@ -106,20 +106,24 @@ static const struct {
                        "there is no such attempt"},
     [Q_ROUND_BEGIN] =
         {"INSERT INTO round (job, number, incarnation, attempt, kind, operation, directory,"
-         " begun_wall, state) VALUES (" JOB ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'begun')",
+         " begun_wall, state, style, alignment, stop) VALUES (" JOB
+         ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'begun', ?9, ?10, ?11)",
          NULL},
     /* Its begin record may never have become durable. */
     [Q_ROUND_END] =
         {"INSERT INTO round (job, number, incarnation, attempt, kind, operation, directory,"
          " begun_wall, state, ended_wall, code, reason, tasks, acked, trigger_us, acks_us, bytes, "
-         "holders)"
+         "holders, style, alignment, stop, unaligned, counted, processed_bytes, persisted_bytes)"
          " VALUES (" JOB
-         ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+         ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,"
+         " ?21, ?22, ?23, ?24, ?25)"
          " ON CONFLICT (number) DO UPDATE SET state = excluded.state, ended_wall = "
          "excluded.ended_wall,"
          " code = excluded.code, reason = excluded.reason, tasks = excluded.tasks,"
          " acked = excluded.acked, trigger_us = excluded.trigger_us, acks_us = excluded.acks_us,"
-         " bytes = excluded.bytes, holders = excluded.holders"
+         " bytes = excluded.bytes, holders = excluded.holders, unaligned = excluded.unaligned,"
+         " counted = excluded.counted, processed_bytes = excluded.processed_bytes,"
+         " persisted_bytes = excluded.persisted_bytes"
          " WHERE round.state = 'begun' AND round.job = excluded.job",
          NULL},
     /* Aborted before, and again since a worker still names it: the first reason stays, the sweep is
@@ -138,16 +142,18 @@ static const struct {
                     "directory, label,"
                     " begun_wall, completed_wall, tasks, artifacts, bytes, ended, manifest_bytes, "
                     "manifest_parts,"
-                    " manifest_digest) VALUES (" JOB ", ?2, ?3, ?4, ?5, 'retained',"
-                    " iif(?5 = 'savepoint', 'user', 'system'),"
-                    " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                    " manifest_digest, style, unaligned, commits, imported)"
+                    " VALUES (" JOB ", ?2, ?3, ?4, ?5, 'retained',"
+                    " iif(?5 = 'savepoint' OR ?20, 'user', 'system'),"
+                    " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
                     NULL},
     [Q_MANIFEST] = {"INSERT INTO manifest (snapshot, part, data) VALUES (?1, ?2, ?3)", NULL},
     [Q_LINEAGE] = {"INSERT INTO lineage (snapshot, parent, relation) VALUES (?2, ?4, iif(?4 ="
                    " (SELECT restored_from FROM attempt WHERE job = " JOB " AND number = ?3),"
                    " 'restored-from', 'follows'))",
                    NULL},
-    [Q_DELETING] = {"UPDATE snapshot SET state = 'deleting', deleting_wall = ?2 WHERE round = ?1",
+    [Q_DELETING] = {"UPDATE snapshot SET state = 'deleting', deleting_wall = ?2, disposed = ?3"
+                    " WHERE round = ?1",
                     "there is no such snapshot"},
     [Q_PARTS] = {"SELECT manifest_parts, manifest_bytes FROM snapshot WHERE round = ?1", NULL},
     [Q_DELETED] = {"UPDATE snapshot SET state = 'deleted', deleted_wall = ?2, manifest_parts = ?3 "
@@ -166,11 +172,14 @@ static const struct {
     [Q_OPERATION] =
         {"INSERT INTO operation (job, id, kind, state, key, snapshot, target, location, error, "
          "label,"
-         " begun_wall, ended_wall) VALUES (" JOB ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+         " begun_wall, ended_wall, request, report, snapshot_good) VALUES (" JOB
+         ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
          " ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, state = excluded.state,"
          " key = excluded.key, snapshot = excluded.snapshot, target = excluded.target,"
          " location = excluded.location, error = excluded.error, label = excluded.label,"
-         " begun_wall = excluded.begun_wall, ended_wall = excluded.ended_wall"
+         " begun_wall = excluded.begun_wall, ended_wall = excluded.ended_wall,"
+         " request = excluded.request, report = excluded.report,"
+         " snapshot_good = excluded.snapshot_good"
          " WHERE operation.job = excluded.job",
          "the operation is another job's"},
     [Q_AUDIT] = {"INSERT INTO audit (job, wall, who, what, detail) VALUES (" JOB
@@ -367,9 +376,12 @@ static void apply_round(struct tide_txn *t, const struct tide_record *r)
     const struct tide_record_round *o = &r->round;
     struct tide_value job = BLOB(((struct tide_bytes){r->job.b, sizeof r->job.b}));
     struct tide_value kind = NAME(tide_kind_name(o->kind));
+    struct tide_value style = NAME(tide_style_name(o->style));
+    struct tide_value alignment = NAME(tide_alignment_name(o->alignment));
+    struct tide_value stop = NAME(tide_stop_name(o->stop));
     if (r->type == TIDE_REC_ROUND_BEGIN) {
         RUN(t, Q_ROUND_BEGIN, job, NUM(o->number), OPT(o->incarnation), OPT(o->attempt), kind,
-            OPT(o->operation), OPT_TEXT(o->directory), NUM(o->begun_wall));
+            OPT(o->operation), OPT_TEXT(o->directory), NUM(o->begun_wall), style, alignment, stop);
         return;
     }
     struct tide_value reason = o->complete ? OPT_TEXT((struct tide_bytes){0}) : TEXT(o->reason);
@@ -377,7 +389,8 @@ static void apply_round(struct tide_txn *t, const struct tide_record *r)
         OPT(o->operation), OPT_TEXT(o->directory), NUM(o->begun_wall),
         NAME(o->complete ? "complete" : "aborted"), NUM(o->ended_wall),
         OPT((uint64_t)(o->complete ? 0 : o->code)), reason, NUM(o->tasks), NUM(o->acked),
-        NUM(o->trigger_us), NUM(o->acks_us), NUM(o->bytes), NUM(o->holders_total));
+        NUM(o->trigger_us), NUM(o->acks_us), NUM(o->bytes), NUM(o->holders_total), style, alignment,
+        stop, NUM(o->unaligned), NUM(o->counted), NUM(o->processed_bytes), NUM(o->persisted_bytes));
     if (!t->rc && sqlite3_changes(t->s->db) == 0) {
         if (o->complete)
             tide_txn_fail(t, SQLITE_CONSTRAINT, "the round has ended before, or is another job's");
@@ -494,7 +507,9 @@ static void apply_snapshot(struct tide_txn *t, const struct tide_record *r)
         NUM(r->snapshot.completed_wall), NUM(r->snapshot.tasks), NUM(r->snapshot.artifacts),
         NUM(r->snapshot.bytes), OPT_BLOB(r->snapshot.ended), NUM(bytes),
         NUM(one ? 1 : (uint64_t)r->snapshot.n_chunks + 1),
-        BLOB(((struct tide_bytes){digest, sizeof digest})));
+        BLOB(((struct tide_bytes){digest, sizeof digest})),
+        NAME(tide_style_name(r->snapshot.style)), NUM(r->snapshot.unaligned),
+        NUM(r->snapshot.commits), NUM(r->snapshot.imported));
     apply_manifest(t, r, one);
     if (r->snapshot.parent)
         RUN(t, Q_LINEAGE, job, NUM(r->snapshot.round), NUM(r->snapshot.attempt),
@@ -523,7 +538,10 @@ static void apply_snapshot_state(struct tide_txn *t, const struct tide_record *r
 {
     uint64_t round = r->snapshot_state.round;
     switch (r->snapshot_state.state) {
-    case TIDE_DELETING: RUN(t, Q_DELETING, NUM(round), NUM(r->snapshot_state.wall)); return;
+    case TIDE_DELETING:
+        RUN(t, Q_DELETING, NUM(round), NUM(r->snapshot_state.wall),
+            NUM(r->snapshot_state.disposed));
+        return;
     case TIDE_DELETED: break;
     default:
         tide_txn_fail(t, SQLITE_CONSTRAINT, "a snapshot moves to deleting or deleted only");
@@ -542,11 +560,13 @@ static void apply_snapshot_state(struct tide_txn *t, const struct tide_record *r
 
 static void apply_operation(struct tide_txn *t, const struct tide_record *r, struct tide_value job)
 {
-    RUN(t, Q_OPERATION, job, NUM(r->operation.id), NAME(tide_kind_name(r->operation.kind)),
+    RUN(t, Q_OPERATION, job, NUM(r->operation.id),
+        NAME(tide_operation_kind_name(r->operation.kind)),
         NAME(tide_operation_state_name(r->operation.state)), OPT_BLOB(r->operation.key),
         OPT(r->operation.snapshot), OPT_TEXT(r->operation.target), OPT_TEXT(r->operation.location),
         OPT_TEXT(r->operation.error), OPT_TEXT(r->operation.label), NUM(r->operation.begun_wall),
-        OPT(r->operation.ended_wall));
+        OPT(r->operation.ended_wall), OPT_BLOB(r->operation.request), OPT_TEXT(r->operation.report),
+        NUM(r->operation.snapshot_good));
 }
 
 /* Every record type, and nothing else, goes through here. */

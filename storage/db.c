@@ -184,6 +184,28 @@ enum tide_snapshot_state tide_snapshot_state_of(struct tide_bytes name)
     return 0;
 }
 
+enum tide_operation_kind tide_operation_kind_of(struct tide_bytes name)
+{
+    for (int k = TIDE_OP_CHECKPOINT; k <= TIDE_OP_RELEASE; k++)
+        if (is(name, tide_operation_kind_name((enum tide_operation_kind)k)))
+            return (enum tide_operation_kind)k;
+    return 0;
+}
+
+enum tide_alignment tide_alignment_of(struct tide_bytes name)
+{
+    for (int a = TIDE_AT_LEAST_ONCE; a <= TIDE_ALIGNED_TIMEOUT; a++)
+        if (is(name, tide_alignment_name((enum tide_alignment)a))) return (enum tide_alignment)a;
+    return TIDE_ALIGNED;
+}
+
+enum tide_stop tide_stop_of(struct tide_bytes name)
+{
+    return is(name, "suspend") ? TIDE_STOP_SUSPEND
+           : is(name, "drain") ? TIDE_STOP_DRAIN
+                               : TIDE_STOP_NOT;
+}
+
 enum tide_operation_state tide_operation_state_of(struct tide_bytes name)
 {
     for (int s = TIDE_OP_QUEUED; s <= TIDE_OP_FAILED; s++)

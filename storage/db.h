@@ -65,6 +65,9 @@ enum tide_job_state tide_job_state_of(struct tide_bytes name);
 enum tide_kind tide_kind_of(struct tide_bytes name);
 enum tide_snapshot_state tide_snapshot_state_of(struct tide_bytes name);
 enum tide_operation_state tide_operation_state_of(struct tide_bytes name);
+enum tide_operation_kind tide_operation_kind_of(struct tide_bytes name);
+enum tide_alignment tide_alignment_of(struct tide_bytes name);
+enum tide_stop tide_stop_of(struct tide_bytes name);
 
 /* ---- schema.c */
 

@@ -174,7 +174,8 @@ static void load_snapshots(struct loader *l, int64_t nr, struct tide_catalog_job
         l,
         "SELECT round, incarnation, attempt, (SELECT parent FROM lineage WHERE snapshot = round),"
         " completed_wall, begun_wall, bytes, kind, state, directory, ended,"
-        " (SELECT count(*) FROM owed o WHERE o.round = s.round)"
+        " (SELECT count(*) FROM owed o WHERE o.round = s.round), style = 'rendezvous', unaligned,"
+        " commits, imported"
         " FROM snapshot s WHERE job = ?1 AND state <> 'deleted' ORDER BY round",
         nr, 0);
     EACH(l, st, i, j->n_snapshots)
@@ -191,7 +192,11 @@ static void load_snapshots(struct loader *l, int64_t nr, struct tide_catalog_job
                                            .state = tide_snapshot_state_of(tide_db_bytes(st, 8)),
                                            .directory = keep(l, st, 9),
                                            .ended = keep(l, st, 10),
-                                           .owed = (uint32_t)tide_db_num(st, 11)};
+                                           .owed = (uint32_t)tide_db_num(st, 11),
+                                           .style = (enum tide_style)tide_db_num(st, 12),
+                                           .unaligned = tide_db_num(st, 13) != 0,
+                                           .commits = tide_db_num(st, 14) != 0,
+                                           .imported = tide_db_num(st, 15) != 0};
     }
     sqlite3_finalize(st);
     j->owed = room(l, "SELECT count(*) FROM owed WHERE job = ?1", nr, sizeof *j->owed, &j->n_owed);
@@ -218,7 +223,9 @@ static void load_rounds(struct loader *l, int64_t nr, struct tide_catalog_job *j
     sqlite3_stmt *st = query(
         l,
         "SELECT number, incarnation, attempt, operation, kind, directory, begun_wall, ended_wall,"
-        " code, reason, tasks, acked, trigger_us, acks_us, bytes, holders, state = 'aborted'"
+        " code, reason, tasks, acked, trigger_us, acks_us, bytes, holders, state = 'aborted',"
+        " style = 'rendezvous', alignment, stop, unaligned, counted, processed_bytes,"
+        " persisted_bytes"
         " FROM round WHERE job = ?1 AND " UNSETTLED " ORDER BY number",
         nr, 0);
     EACH(l, st, i, j->n_rounds)
@@ -240,7 +247,14 @@ static void load_rounds(struct loader *l, int64_t nr, struct tide_catalog_job *j
                                        .trigger_us = tide_db_num(st, 12),
                                        .acks_us = tide_db_num(st, 13),
                                        .bytes = tide_db_num(st, 14),
-                                       .holders_total = (uint32_t)tide_db_num(st, 15)};
+                                       .holders_total = (uint32_t)tide_db_num(st, 15),
+                                       .style = (enum tide_style)tide_db_num(st, 17),
+                                       .alignment = tide_alignment_of(tide_db_bytes(st, 18)),
+                                       .stop = tide_stop_of(tide_db_bytes(st, 19)),
+                                       .unaligned = tide_db_num(st, 20) != 0,
+                                       .counted = tide_db_num(st, 21) != 0,
+                                       .processed_bytes = tide_db_num(st, 22),
+                                       .persisted_bytes = tide_db_num(st, 23)};
     }
     sqlite3_finalize(st);
 }
@@ -257,7 +271,8 @@ static void load_operations(struct loader *l, int64_t nr, struct tide_catalog_jo
     sqlite3_stmt *st =
         query(l,
               "SELECT id, snapshot, begun_wall, ended_wall, kind, state, key, target, location,"
-              " error, label FROM operation WHERE " REMEMBERED " ORDER BY id",
+              " error, label, request, report, snapshot_good FROM operation WHERE " REMEMBERED
+              " ORDER BY id",
               nr, KEYS_REMEMBERED);
     EACH(l, st, i, j->n_operations)
     {
@@ -266,13 +281,16 @@ static void load_operations(struct loader *l, int64_t nr, struct tide_catalog_jo
                                             .snapshot = tide_db_num(st, 1),
                                             .begun_wall = tide_db_num(st, 2),
                                             .ended_wall = tide_db_num(st, 3),
-                                            .kind = tide_kind_of(tide_db_bytes(st, 4)),
+                                            .kind = tide_operation_kind_of(tide_db_bytes(st, 4)),
                                             .state = tide_operation_state_of(tide_db_bytes(st, 5)),
                                             .key = keep(l, st, 6),
                                             .target = keep(l, st, 7),
                                             .location = keep(l, st, 8),
                                             .error = keep(l, st, 9),
-                                            .label = keep(l, st, 10)};
+                                            .label = keep(l, st, 10),
+                                            .request = keep(l, st, 11),
+                                            .report = keep(l, st, 12),
+                                            .snapshot_good = tide_db_num(st, 13) != 0};
     }
     sqlite3_finalize(st);
 }

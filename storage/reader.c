@@ -225,6 +225,10 @@ Tide__SnapshotInfo *tide_answer_snapshot(struct tide_answer *a, sqlite3_stmt *st
     i->parent = tide_db_num(st, 14);
     tide_answer_set(a, &i->label, tide_db_bytes(st, 15));
     i->owed = (uint32_t)tide_db_num(st, 16);
+    i->commits = tide_db_num(st, 17) != 0;
+    i->unaligned = tide_db_num(st, 18) != 0;
+    i->imported = tide_db_num(st, 19) != 0;
+    i->style = (Tide__RoundStyle)tide_db_num(st, 20);
     return i;
 }
 
@@ -391,6 +395,14 @@ static Tide__RoundInfo *round_info(struct tide_answer *a, sqlite3_stmt *st)
     i->held_by_count = (uint32_t)tide_db_num(st, 15);
     tide_answer_set(a, &i->job, tide_db_bytes(st, 16));
     i->operation = tide_db_num(st, 17);
+    i->style = (Tide__RoundStyle)tide_db_num(st, 18);
+    i->alignment = (Tide__Alignment)tide_alignment_of(tide_db_bytes(st, 19));
+    i->stop = (Tide__StopMode)tide_stop_of(tide_db_bytes(st, 20));
+    i->unaligned = tide_db_num(st, 21) != 0;
+    i->counted = tide_db_num(st, 22) != 0;
+    i->processed_bytes = tide_db_num(st, 23);
+    i->persisted_bytes = tide_db_num(st, 24);
+    i->code = (uint32_t)tide_db_num(st, 25);
     if (i->held_by_count) fill_holders(a, i);
     return i;
 }
@@ -400,7 +412,8 @@ static Tide__RoundInfo *round_info(struct tide_answer *a, sqlite3_stmt *st)
     "r.tasks,"                                                                                     \
     " r.acked, r.trigger_us, r.acks_us, r.commit_us, r.notify_us, r.bytes, r.reason, r.holders, "  \
     "j.name,"                                                                                      \
-    " r.operation FROM round r JOIN job j ON j.nr = r.job WHERE "
+    " r.operation, r.style = 'rendezvous', r.alignment, r.stop, r.unaligned, r.counted,"           \
+    " r.processed_bytes, r.persisted_bytes, r.code FROM round r JOIN job j ON j.nr = r.job WHERE "
 
 static void answer_rounds(struct tide_answer *a, const Tide__ListRounds *q)
 {
@@ -436,6 +449,23 @@ static void answer_rounds(struct tide_answer *a, const Tide__ListRounds *q)
 
 /* ---- operations */
 
+/* One entry per line. */
+static void fill_report(struct tide_answer *a, Tide__Operation *o, struct tide_bytes text)
+{
+    size_t lines = 0;
+    for (size_t i = 0; i < text.len; i++)
+        lines += text.data[i] == '\n';
+    if (!text.len) return;
+    o->report = tide_answer_new(a, lines + 1, sizeof *o->report);
+    while (o->report && text.len) {
+        const uint8_t *end = memchr(text.data, '\n', text.len);
+        size_t len = end ? (size_t)(end - text.data) : text.len;
+        tide_answer_set(a, &o->report[o->n_report++], (struct tide_bytes){text.data, len});
+        size_t past = end ? len + 1 : len;
+        text = (struct tide_bytes){text.data + past, text.len - past};
+    }
+}
+
 static void answer_wait(struct tide_answer *a, const Tide__WaitOperation *q)
 {
     const struct tide_value values[] = {NUM(bounded(q->operation))};
@@ -447,7 +477,8 @@ static void answer_wait(struct tide_answer *a, const Tide__WaitOperation *q)
     sqlite3_stmt *st =
         tide_answer_query(a,
                           "SELECT o.id, o.kind, j.name, o.state, o.snapshot, o.location, o.error,"
-                          " r.tasks, r.acked, o.begun_wall, o.ended_wall FROM operation o"
+                          " r.tasks, r.acked, o.begun_wall, o.ended_wall, o.snapshot_good, o.report"
+                          " FROM operation o"
                           " JOIN job j ON j.nr = o.job LEFT JOIN round r ON r.number = o.snapshot"
                           " WHERE o.id = ?1",
                           values, 1);
@@ -463,6 +494,8 @@ static void answer_wait(struct tide_answer *a, const Tide__WaitOperation *q)
         o->acked = (uint32_t)tide_db_num(st, 8);
         o->begun_wall_us = tide_db_num(st, 9);
         o->ended_wall_us = tide_db_num(st, 10);
+        o->snapshot_good = tide_db_num(st, 11) != 0;
+        fill_report(a, o, tide_db_bytes(st, 12));
     } else {
         tide_answer_error(a, TIDE__ERROR_CODE__ERROR_NOT_FOUND, "there is no operation %" PRIu64,
                           q->operation);

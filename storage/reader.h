@@ -50,8 +50,9 @@ bool tide_answer_next(struct tide_answer *a, sqlite3_stmt *st);
     "s.begun_wall,"                                                                                \
     " s.completed_wall, s.tasks, s.artifacts, s.bytes, s.manifest_bytes,"                          \
     " (SELECT parent FROM lineage l WHERE l.snapshot = s.round), s.label,"                         \
-    " (SELECT count(*) FROM owed o WHERE o.round = s.round)"
-#define TIDE_SNAPSHOT_COLUMN_COUNT 17
+    " (SELECT count(*) FROM owed o WHERE o.round = s.round), s.commits, s.unaligned, s.imported,"  \
+    " s.style = 'rendezvous'"
+#define TIDE_SNAPSHOT_COLUMN_COUNT 21
 Tide__SnapshotInfo *tide_answer_snapshot(struct tide_answer *a, sqlite3_stmt *st);
 
 /* reader_tasks.c: the tasks of a snapshot, out of its manifest. */

@@ -65,6 +65,31 @@ const char *tide_operation_state_name(enum tide_operation_state s)
     return (unsigned)s < sizeof names / sizeof *names ? names[s] : "?";
 }
 
+const char *tide_operation_kind_name(enum tide_operation_kind k)
+{
+    static const char *const names[] = {"?",       "checkpoint", "savepoint", "stop",   "cancel",
+                                        "restore", "dispose",    "hold",      "release"};
+    return (unsigned)k < sizeof names / sizeof *names ? names[k] : "?";
+}
+
+const char *tide_style_name(enum tide_style s)
+{
+    return s == TIDE_FLOW ? "flow" : s == TIDE_RENDEZVOUS ? "rendezvous" : "?";
+}
+
+const char *tide_alignment_name(enum tide_alignment a)
+{
+    static const char *const names[] = {"aligned", "at least once", "unaligned",
+                                        "aligned with timeout"};
+    return (unsigned)a < sizeof names / sizeof *names ? names[a] : "?";
+}
+
+const char *tide_stop_name(enum tide_stop s)
+{
+    static const char *const names[] = {"no", "suspend", "drain"};
+    return (unsigned)s < sizeof names / sizeof *names ? names[s] : "?";
+}
+
 struct tide_commit *tide_commit_new(bool awaited)
 {
     struct tide_commit *c = tide_mem_zalloc(1, sizeof *c);

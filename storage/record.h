@@ -24,7 +24,21 @@ enum tide_job_state {
 };
 enum tide_kind { TIDE_CHECKPOINT = 1, TIDE_SAVEPOINT = 2 }; /* as Tide__RoundKind */
 enum tide_snapshot_state { TIDE_RETAINED = 1, TIDE_DELETING, TIDE_DELETED };
+enum tide_operation_kind {
+    TIDE_OP_CHECKPOINT = 1, /* these two as enum tide_kind */
+    TIDE_OP_SAVEPOINT,
+    TIDE_OP_STOP,
+    TIDE_OP_CANCEL,
+    TIDE_OP_RESTORE,
+    TIDE_OP_DISPOSE,
+    TIDE_OP_HOLD,
+    TIDE_OP_RELEASE
+};
 enum tide_operation_state { TIDE_OP_QUEUED = 1, TIDE_OP_RUNNING, TIDE_OP_DONE, TIDE_OP_FAILED };
+/* How a round was taken; numbered as RoundStyle, Alignment, StopMode of common.proto. */
+enum tide_style { TIDE_FLOW, TIDE_RENDEZVOUS };
+enum tide_alignment { TIDE_ALIGNED, TIDE_AT_LEAST_ONCE, TIDE_UNALIGNED, TIDE_ALIGNED_TIMEOUT };
+enum tide_stop { TIDE_STOP_NOT, TIDE_STOP_SUSPEND, TIDE_STOP_DRAIN };
 
 /* Upper-case names as people see them; "?" for a number outside. */
 const char *tide_job_state_name(enum tide_job_state s);
@@ -32,6 +46,10 @@ const char *tide_kind_name(enum tide_kind k);                     /* checkpoint,
 const char *tide_snapshot_state_name(enum tide_snapshot_state s); /* retained, deleting, deleted */
 const char *
 tide_operation_state_name(enum tide_operation_state s); /* queued, running, done, failed */
+const char *tide_operation_kind_name(enum tide_operation_kind k); /* checkpoint, ..., release */
+const char *tide_style_name(enum tide_style s);                   /* flow, rendezvous */
+const char *tide_alignment_name(enum tide_alignment a); /* aligned, ..., aligned with timeout */
+const char *tide_stop_name(enum tide_stop s);           /* no, suspend, drain */
 static inline bool tide_job_ended(enum tide_job_state s)
 {
     return s >= TIDE_JOB_SUSPENDED;
@@ -119,6 +137,12 @@ struct tide_record {
             const struct tide_holder *holders;
             uint32_t n_holders; /* the first hundred */
             uint32_t holders_total;
+            enum tide_style style;
+            enum tide_alignment alignment;
+            enum tide_stop stop;
+            bool unaligned; /* some task did not wait for all barriers */
+            bool counted;   /* aborted: as a failure, against the job's tolerance */
+            uint64_t processed_bytes, persisted_bytes;
         } round;
         struct {
             uint64_t number, commit_us, notify_us;
@@ -137,11 +161,16 @@ struct tide_record {
             struct tide_bytes head;  /* the packed ManifestHead */
             const struct tide_bytes *chunks;
             uint32_t n_chunks; /* acks, see manifest.h */
+            enum tide_style style;
+            bool unaligned;
+            bool commits;  /* a savepoint that published effects */
+            bool imported; /* it was taken by a job of another store, or its row was lost */
         } snapshot;
         struct {
             uint64_t round;
             enum tide_snapshot_state state;
             uint64_t wall;
+            bool disposed; /* deleting: its user has asked for it */
         } snapshot_state;
         struct {
             uint64_t round;
@@ -155,9 +184,13 @@ struct tide_record {
         } strike;
         struct {
             uint64_t id, snapshot, begun_wall, ended_wall;
-            enum tide_kind kind;
+            enum tide_operation_kind kind;
             enum tide_operation_state state;
             struct tide_bytes key, target, location, error, label;
+            struct tide_bytes
+                request;              /* the packed Request, to be taken up again after a restart */
+            struct tide_bytes report; /* lines for people */
+            bool snapshot_good;       /* failed, but its snapshot is complete */
         } operation;
         struct {
             struct tide_bytes who, what, detail;

@@ -5,8 +5,10 @@
  * and what is read cannot differ.
  *
  * A packed list: per commit the number of its records (u32), then the records; per record its type
- * (u8), its job (16 bytes), its fields. Numbers are 8 bytes, little-endian; bytes are a length
- * (u64) and themselves; a list is its length (u64) and its elements.
+ * (u8), its job (16 bytes), its fields. A type with its high bit set has the fields of later
+ * formats too, behind the others; records of 0.1.0 have it not, and those fields are 0. Numbers are
+ * 8 bytes, little-endian; bytes are a length (u64) and themselves; a list is its length (u64) and
+ * its elements.
  *
  * What can go wrong: the bytes may be anything, in spite of the digest above them. Each length
  * meets what is left before it meets memory; the first failure sticks and ends in one code. */
@@ -260,6 +262,38 @@ static void fields(struct coder *c, struct tide_record *r)
     bad(c, TIDE_ECORRUPT);
 }
 
+/* What format 2 (0.2.0) added. A later format adds a function of its own, and a bit. */
+#define FORMAT_2 0x80u
+
+static void fields_2(struct coder *c, struct tide_record *r)
+{
+    switch (r->type) {
+    case TIDE_REC_ROUND_BEGIN:
+    case TIDE_REC_ROUND_END:
+        INT(c, r->round.style, UINT8_MAX);
+        INT(c, r->round.alignment, UINT8_MAX);
+        INT(c, r->round.stop, UINT8_MAX);
+        INT(c, r->round.unaligned, 1u);
+        INT(c, r->round.counted, 1u);
+        num(c, &r->round.processed_bytes);
+        num(c, &r->round.persisted_bytes);
+        return;
+    case TIDE_REC_SNAPSHOT:
+        INT(c, r->snapshot.style, UINT8_MAX);
+        INT(c, r->snapshot.unaligned, 1u);
+        INT(c, r->snapshot.commits, 1u);
+        INT(c, r->snapshot.imported, 1u);
+        return;
+    case TIDE_REC_SNAPSHOT_STATE: INT(c, r->snapshot_state.disposed, 1u); return;
+    case TIDE_REC_OPERATION:
+        bytes(c, &r->operation.request);
+        bytes(c, &r->operation.report);
+        INT(c, r->operation.snapshot_good, 1u);
+        return;
+    default: return;
+    }
+}
+
 void tide_records_pack(struct tide_buf *out, const struct tide_commit *first,
                        const struct tide_commit *past)
 {
@@ -270,9 +304,10 @@ void tide_records_pack(struct tide_buf *out, const struct tide_commit *first,
             n++;
         tide_buf_put_u32(out, n);
         for (struct tide_record *r = i->first; r; r = r->next) {
-            tide_buf_put_u8(out, (uint8_t)r->type);
+            tide_buf_put_u8(out, (uint8_t)((unsigned)r->type | FORMAT_2));
             tide_buf_put(out, r->job.b, sizeof r->job.b);
             fields(&c, r);
+            fields_2(&c, r);
         }
     }
     if (c.rc && !out->rc) out->rc = c.rc;
@@ -290,7 +325,7 @@ uint64_t tide_records_bulk(const struct tide_commit *first, const struct tide_co
 
 static void unpack_commit(struct coder *c)
 {
-    uint8_t kind;
+    unsigned kind;
     tide_id job;
     struct tide_bytes front = take(c, &c->in, 4);
     uint32_t n = c->rc ? 0 : tide_get_u32(front.data);
@@ -299,11 +334,14 @@ static void unpack_commit(struct coder *c)
         if (c->rc) return;
         kind = front.data[0];
         memcpy(job.b, front.data + 1, sizeof job.b);
-        struct tide_record *r = tide_commit_add(c->commit, (enum tide_record_type)kind, job);
-        if (!r)
+        struct tide_record *r =
+            tide_commit_add(c->commit, (enum tide_record_type)(kind & ~FORMAT_2), job);
+        if (!r) {
             bad(c, TIDE_ENOMEM);
-        else
-            fields(c, r);
+            return;
+        }
+        fields(c, r);
+        if (kind & FORMAT_2) fields_2(c, r);
     }
 }
 

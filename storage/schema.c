@@ -247,6 +247,88 @@ static const char *const migrations[] = {
     "CREATE VIEW audit_log AS SELECT datetime(wall / 1000000, 'unixepoch') AS at, name AS job, "
     "who, what, detail"
     "  FROM audit LEFT JOIN job ON audit.job = job.nr;",
+
+    /* 2: 0.2.0. A table whose CHECK has grown is made anew. */
+    "ALTER TABLE round ADD COLUMN style TEXT NOT NULL DEFAULT 'flow'"
+    "  CHECK (style = 'flow' OR style = 'rendezvous');"
+    "ALTER TABLE round ADD COLUMN alignment TEXT NOT NULL DEFAULT 'aligned'"
+    "  CHECK (alignment = 'aligned' OR alignment = 'at least once' OR alignment = 'unaligned'"
+    "    OR alignment = 'aligned with timeout');"
+    "ALTER TABLE round ADD COLUMN stop TEXT NOT NULL DEFAULT 'no'"
+    "  CHECK (stop = 'no' OR stop = 'suspend' OR stop = 'drain');"
+    "ALTER TABLE round ADD COLUMN unaligned INTEGER NOT NULL DEFAULT 0"
+    "  CHECK (unaligned = 0 OR unaligned = 1);" /* some task did not wait for all barriers */
+    "ALTER TABLE round ADD COLUMN counted INTEGER NOT NULL DEFAULT 0"
+    "  CHECK (counted = 0 OR counted = 1);" /* aborted: against the job's tolerance */
+    "ALTER TABLE round ADD COLUMN processed_bytes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE round ADD COLUMN persisted_bytes INTEGER NOT NULL DEFAULT 0;"
+
+    "ALTER TABLE snapshot ADD COLUMN style TEXT NOT NULL DEFAULT 'flow'"
+    "  CHECK (style = 'flow' OR style = 'rendezvous');"
+    "ALTER TABLE snapshot ADD COLUMN unaligned INTEGER NOT NULL DEFAULT 0"
+    "  CHECK (unaligned = 0 OR unaligned = 1);"
+    "ALTER TABLE snapshot ADD COLUMN commits INTEGER NOT NULL DEFAULT 0"
+    "  CHECK (commits = 0 OR commits = 1);" /* a savepoint that published effects */
+    "ALTER TABLE snapshot ADD COLUMN imported INTEGER NOT NULL DEFAULT 0"
+    "  CHECK (imported = 0 OR imported = 1);"
+    "ALTER TABLE snapshot ADD COLUMN disposed INTEGER NOT NULL DEFAULT 0"
+    "  CHECK (disposed = 0 OR disposed = 1);" /* its user has asked for its deletion */
+    "DROP TRIGGER snapshot_of_user;"
+    "CREATE TRIGGER snapshot_of_user BEFORE UPDATE OF state ON snapshot"
+    "  WHEN NEW.state = 'deleting' AND OLD.owner = 'user' AND NEW.disposed = 0"
+    "  BEGIN SELECT RAISE(ABORT, 'a snapshot that belongs to the user is not deleted'); END;"
+
+    "DROP VIEW operations;"
+    "ALTER TABLE operation RENAME TO operation_1;"
+    "CREATE TABLE operation ("
+    "  id INTEGER PRIMARY KEY CHECK (id > 0),"
+    "  job INTEGER NOT NULL REFERENCES job,"
+    "  kind TEXT NOT NULL CHECK (kind IN ('checkpoint', 'savepoint', 'stop', 'cancel', 'restore',"
+    "    'dispose', 'hold', 'release')),"
+    "  state TEXT NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'done'"
+    " OR state = 'failed'),"
+    "  key BLOB," /* chosen by the client */
+    "  snapshot INTEGER,"
+    "  target TEXT,"
+    "  location TEXT,"
+    "  error TEXT,"
+    "  label TEXT,"
+    "  begun_wall INTEGER NOT NULL,"
+    "  ended_wall INTEGER,"
+    "  request BLOB," /* a packed Request, to be taken up again after a restart */
+    "  report TEXT,"  /* lines for people */
+    "  snapshot_good INTEGER NOT NULL DEFAULT 0 CHECK (snapshot_good = 0 OR snapshot_good = 1),"
+    "  CHECK ((state = 'done' OR state = 'failed') = (ended_wall IS NOT NULL))"
+    ") STRICT;"
+    "INSERT INTO operation (id, job, kind, state, key, snapshot, target, location, error, label,"
+    "  begun_wall, ended_wall) SELECT id, job, kind, state, key, snapshot, target, location, error,"
+    "  label, begun_wall, ended_wall FROM operation_1;"
+    "DROP TABLE operation_1;"
+    "CREATE INDEX operation_open ON operation (job, id) WHERE ended_wall IS NULL;"
+    "CREATE INDEX operation_keyed ON operation (job, id) WHERE key IS NOT NULL;"
+    "CREATE VIEW operations AS SELECT o.id AS operation, name AS job, kind, o.state, snapshot, "
+    "location, error, report,"
+    "  datetime(begun_wall / 1000000, 'unixepoch') AS begun, datetime(ended_wall / 1000000, "
+    "'unixepoch') AS ended"
+    "  FROM operation o JOIN job ON nr = o.job;"
+
+    "DROP VIEW rounds;"
+    "CREATE VIEW rounds AS SELECT r.number AS round, name AS job, attempt, kind, style, alignment,"
+    "  unaligned, stop, r.state,"
+    "  datetime(begun_wall / 1000000, 'unixepoch') AS begun, acked || '/' || tasks AS acked,"
+    "  (ended_wall - begun_wall) / 1000 AS ms, trigger_us, acks_us, commit_us, notify_us, bytes, "
+    "processed_bytes, persisted_bytes, reason, counted,"
+    "  (SELECT group_concat(uid || '-' || subtask || ' on ' || worker || ': ' || phase, '; ')"
+    "    FROM round_holder h WHERE h.round = r.number) AS held_by FROM round r JOIN job ON nr = "
+    "r.job;"
+    "DROP VIEW snapshots;"
+    "CREATE VIEW snapshots AS SELECT s.round AS snapshot, name AS job, kind, style, unaligned, "
+    "commits, imported, s.state, owner, attempt,"
+    "  datetime(completed_wall / 1000000, 'unixepoch') AS completed, tasks, artifacts, bytes, "
+    "manifest_bytes,"
+    "  (SELECT parent FROM lineage l WHERE l.snapshot = s.round) AS parent,"
+    "  (SELECT count(*) FROM owed o WHERE o.round = s.round) AS owed, label, directory"
+    "  FROM snapshot s JOIN job ON nr = s.job;",
 };
 
 int tide_schema_version(void)

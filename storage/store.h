@@ -44,6 +44,8 @@ struct tide_catalog_snapshot {
     enum tide_snapshot_state state;
     struct tide_bytes directory, ended;
     uint32_t owed;
+    enum tide_style style;
+    bool unaligned, commits, imported;
 };
 struct tide_catalog_owed {
     uint64_t round;
@@ -56,9 +58,10 @@ struct tide_catalog_round { /* begun, without an end; or aborted and not swept *
 };
 struct tide_catalog_operation { /* not ended, or with a key still remembered */
     uint64_t id, snapshot, begun_wall, ended_wall;
-    enum tide_kind kind;
+    enum tide_operation_kind kind;
     enum tide_operation_state state;
-    struct tide_bytes key, target, location, error, label;
+    struct tide_bytes key, target, location, error, label, request, report;
+    bool snapshot_good;
 };
 struct tide_catalog_job {
     tide_id id;

@@ -83,7 +83,7 @@ static void answer_operation(struct core *c, uint64_t session, uint64_t request,
     Tide__Operation m = TIDE__OPERATION__INIT;
     Tide__Response response = TIDE__RESPONSE__INIT;
     m.id = op->id;
-    m.kind = PB(VIEW(tide_kind_name(op->kind)));
+    m.kind = PB(VIEW(tide_operation_kind_name(op->kind)));
     m.job = PB(VIEW(job->name));
     m.state = PB(VIEW(tide_operation_state_name(op->state)));
     m.snapshot = op->snapshot;
@@ -102,7 +102,7 @@ static void answer_operation(struct core *c, uint64_t session, uint64_t request,
     answer(c, session, request, &response);
 }
 
-static struct operation *operation_by_key(struct job *job, enum tide_kind kind,
+static struct operation *operation_by_key(struct job *job, enum tide_operation_kind kind,
                                           struct tide_bytes key)
 {
     for (struct operation *op = job->operations; key.len && op; op = op->next)
@@ -116,7 +116,7 @@ static void record_audit(struct core *c, struct tide_commit *commit, struct job 
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_AUDIT, job->id);
     core_assert(r != NULL);
     r->audit.who = tide_commit_bytes(commit, who);
-    r->audit.what = tide_commit_printf(commit, "trigger %s", tide_kind_name(op->kind));
+    r->audit.what = tide_commit_printf(commit, "trigger %s", tide_operation_kind_name(op->kind));
     r->audit.detail = tide_commit_printf(commit, "operation %" PRIu64 ", target \"%.*s\"", op->id,
                                          (int)op->target.len, (const char *)op->target.data);
     r->audit.wall = c->wall;
@@ -127,7 +127,7 @@ static void wait_for(struct core *c, uint64_t session, uint64_t request, uint64_
 
 struct wish { /* what an admin asks for */
     struct tide_bytes job, target, key, who, label;
-    enum tide_kind kind;
+    enum tide_operation_kind kind;
 };
 
 /* What is wrong with a wish, in words; empty: nothing. */
@@ -162,7 +162,7 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
                  c->config.state_root);
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
-    if (wish->kind == TIDE_SAVEPOINT && !wish->target.len && !c->config.savepoint_root) {
+    if (wish->kind == TIDE_OP_SAVEPOINT && !wish->target.len && !c->config.savepoint_root) {
         snprintf(why, 300, "no target is given and none is configured ([daemon] savepoints)");
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
@@ -568,14 +568,14 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
         trigger(c, s->id, m->id,
                 &(struct wish){UNPB(m->savepoint->job), UNPB(m->savepoint->target),
                                UNPB(m->savepoint->key), UNPB(m->savepoint->who),
-                               UNPB(m->savepoint->label), TIDE_SAVEPOINT});
+                               UNPB(m->savepoint->label), TIDE_OP_SAVEPOINT});
         break;
     case TIDE__REQUEST__CALL_CHECKPOINT:
         trigger(c, s->id, m->id,
                 &(struct wish){.job = UNPB(m->checkpoint->job),
                                .key = UNPB(m->checkpoint->key),
                                .who = UNPB(m->checkpoint->who),
-                               .kind = TIDE_CHECKPOINT});
+                               .kind = TIDE_OP_CHECKPOINT});
         break;
     default:
         answer_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED,

@@ -200,7 +200,7 @@ struct owed {
 
 struct operation {
     uint64_t id, snapshot, begun_wall, ended_wall, progress;
-    enum tide_kind kind;
+    enum tide_operation_kind kind;
     enum tide_operation_state state;
     struct tide_bytes key, target, location, error, label;
     bool durable;

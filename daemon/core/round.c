@@ -423,7 +423,8 @@ static void published(struct core *c, struct job *job, const struct pending *p,
                       const struct event *ev)
 {
     for (struct operation *op = job->operations; op; op = op->next) {
-        if (op->snapshot != p->number || op->kind != TIDE_SAVEPOINT || op->state != TIDE_OP_RUNNING)
+        if (op->snapshot != p->number || op->kind != TIDE_OP_SAVEPOINT ||
+            op->state != TIDE_OP_RUNNING)
             continue;
         const struct snapshot *s = job_snapshot(job, p->number);
         if (ev->rc == 0 && s) {

@@ -35,7 +35,7 @@ void trigger_pump(struct core *c, struct job *job)
         return;
     struct operation *op = first_queued(job);
     if (op) {
-        round_begin(c, job, op->kind, op);
+        round_begin(c, job, op->kind == TIDE_OP_SAVEPOINT ? TIDE_SAVEPOINT : TIDE_CHECKPOINT, op);
         return;
     }
     bool final = all_at_end(job);

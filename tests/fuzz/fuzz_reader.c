@@ -41,7 +41,7 @@ START_TEST(fill)
     add_round(c, TIDE_REC_ROUND_BEGIN, job_a, 14);
     r = tide_commit_add(c, TIDE_REC_OPERATION, job_a);
     r->operation.id = 5;
-    r->operation.kind = TIDE_SAVEPOINT;
+    r->operation.kind = TIDE_OP_SAVEPOINT;
     r->operation.state = TIDE_OP_DONE;
     r->operation.snapshot = 12;
     r->operation.begun_wall = r->operation.ended_wall = 1;

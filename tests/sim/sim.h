@@ -221,6 +221,8 @@ struct d_snapshot {
     enum tide_snapshot_state state;
     struct tide_bytes directory, ended, head, *chunks;
     uint32_t n_chunks;
+    enum tide_style style;
+    bool unaligned, commits, imported;
     uint64_t durable_at;
     uint32_t ended_mask;          /* tasks ended once it is restored */
     struct state task[TASKS_MAX]; /* what its artifacts say, or the end of a task that had ended */

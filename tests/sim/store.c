@@ -82,6 +82,10 @@ static void apply_snapshot(struct sim *s, const struct tide_record *r)
                              .ended = sim_bytes(s, r->snapshot.ended),
                              .head = sim_bytes(s, r->snapshot.head),
                              .n_chunks = r->snapshot.n_chunks,
+                             .style = r->snapshot.style,
+                             .unaligned = r->snapshot.unaligned,
+                             .commits = r->snapshot.commits,
+                             .imported = r->snapshot.imported,
                              .durable_at = s->now};
     d->chunks = sim_alloc(s, (d->n_chunks + 1) * sizeof *d->chunks);
     for (uint32_t i = 0; i < d->n_chunks; i++)
@@ -175,7 +179,10 @@ static void apply_operation(struct sim *s, const struct tide_record *r)
                                            .target = sim_bytes(s, r->operation.target),
                                            .location = sim_bytes(s, r->operation.location),
                                            .error = sim_bytes(s, r->operation.error),
-                                           .label = sim_bytes(s, r->operation.label)};
+                                           .label = sim_bytes(s, r->operation.label),
+                                           .request = sim_bytes(s, r->operation.request),
+                                           .report = sim_bytes(s, r->operation.report),
+                                           .snapshot_good = r->operation.snapshot_good};
 }
 
 static void apply_job(struct sim *s, const struct tide_record *r)
@@ -436,9 +443,21 @@ static void catalog_job(struct sim *s, struct tide_catalog_job *j)
     for (struct d_snapshot *d = st->snapshots; d; d = d->next) {
         if (d->state == TIDE_DELETED) continue;
         struct tide_catalog_snapshot *c = &j->snapshots[--n];
-        *c = (struct tide_catalog_snapshot){
-            d->round, d->incarnation, d->attempt, d->parent,    d->completed_wall, d->begun_wall,
-            d->bytes, d->kind,        d->state,   d->directory, d->ended,          0};
+        *c = (struct tide_catalog_snapshot){.round = d->round,
+                                            .incarnation = d->incarnation,
+                                            .attempt = d->attempt,
+                                            .parent = d->parent,
+                                            .completed_wall = d->completed_wall,
+                                            .begun_wall = d->begun_wall,
+                                            .bytes = d->bytes,
+                                            .kind = d->kind,
+                                            .state = d->state,
+                                            .directory = d->directory,
+                                            .ended = d->ended,
+                                            .style = d->style,
+                                            .unaligned = d->unaligned,
+                                            .commits = d->commits,
+                                            .imported = d->imported};
         for (struct d_owed *o = st->owed; o; o = o->next)
             c->owed += o->round == d->round;
     }

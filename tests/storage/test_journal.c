@@ -114,6 +114,35 @@ START_TEST(every_type_comes_back)
 }
 END_TEST
 
+/* A record of 0.1.0 has no high bit in its type, and ends before the fields of later formats. */
+START_TEST(records_of_the_first_format)
+{
+    open_store();
+    struct tide_commit *c = commit_new(), *again = NULL;
+    struct tide_buf packed;
+    const size_t later = 7 * sizeof(uint64_t); /* style to persisted_bytes */
+    tide_buf_init(&packed, 1 << 20);
+    struct tide_record *r = add_round(c, TIDE_REC_ROUND_BEGIN, job_a, 5);
+    r->round.style = TIDE_RENDEZVOUS;
+    r->round.persisted_bytes = 9;
+    tide_records_pack(&packed, c, NULL);
+    ck_assert_uint_eq(packed.data[4], (unsigned)TIDE_REC_ROUND_BEGIN | 0x80u);
+    packed.data[4] = TIDE_REC_ROUND_BEGIN;
+    struct tide_bytes all = {packed.data, packed.len - later};
+    ck_assert_int_eq(tide_records_unpack(all, (struct tide_bytes){0}, &again), 0);
+    ck_assert_uint_eq(again->first->round.number, 5);
+    ck_assert_uint_eq(again->first->round.begun_wall, r->round.begun_wall);
+    ck_assert_int_eq(again->first->round.style, TIDE_FLOW);
+    ck_assert_uint_eq(again->first->round.persisted_bytes, 0);
+    free_list(again);
+    /* with its fields it would be too long */
+    all.len = packed.len;
+    ck_assert_int_eq(tide_records_unpack(all, (struct tide_bytes){0}, &again), TIDE_ECORRUPT);
+    tide_commit_free(c);
+    tide_buf_release(&packed);
+}
+END_TEST
+
 /* A digest stands above them; nevertheless they may be anything. */
 START_TEST(bytes_that_are_no_records)
 {
@@ -343,6 +372,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, every_type_comes_back);
+    tcase_add_test(tc, records_of_the_first_format);
     tcase_add_test(tc, bytes_that_are_no_records);
     tcase_add_test(tc, the_database_catches_up);
     tcase_add_test(tc, the_files_take_turns);

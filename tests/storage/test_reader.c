@@ -41,7 +41,7 @@ static void fill(void)
     add_round(c, TIDE_REC_ROUND_BEGIN, job_a, 14);
     r = tide_commit_add(c, TIDE_REC_OPERATION, job_a);
     r->operation.id = 5;
-    r->operation.kind = TIDE_SAVEPOINT;
+    r->operation.kind = TIDE_OP_SAVEPOINT;
     r->operation.state = TIDE_OP_FAILED;
     r->operation.error = tide_bytes_of("no room");
     r->operation.snapshot = 13;

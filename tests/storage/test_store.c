@@ -376,7 +376,7 @@ START_TEST(operations)
     for (uint64_t id = 1; id <= 1010; id++) {
         struct tide_record *r = rec(c, TIDE_REC_OPERATION);
         r->operation.id = id;
-        r->operation.kind = TIDE_SAVEPOINT;
+        r->operation.kind = TIDE_OP_SAVEPOINT;
         r->operation.state = id == 2 ? TIDE_OP_RUNNING : TIDE_OP_DONE;
         r->operation.begun_wall = WALL;
         r->operation.ended_wall = id == 2 ? 0 : WALL + 1;
@@ -395,7 +395,7 @@ START_TEST(operations)
     c = commit_new(); /* replaced as a whole */
     struct tide_record *r = rec(c, TIDE_REC_OPERATION);
     r->operation.id = 2;
-    r->operation.kind = TIDE_SAVEPOINT;
+    r->operation.kind = TIDE_OP_SAVEPOINT;
     r->operation.state = TIDE_OP_FAILED;
     r->operation.begun_wall = WALL;
     r->operation.ended_wall = WALL + 9;
