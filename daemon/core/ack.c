@@ -51,7 +51,7 @@ static void add_again(struct tide_ack_builder *again, const struct tide_ack_view
 }
 
 /* Some entries do not count: keep the others, in a batch of their own. */
-static void keep_some(struct round *r, struct tide_acks *acks, const struct job *job)
+static void keep_some(struct round *r, struct tide_acks *acks)
 {
     struct tide_ack_builder again;
     struct tide_ack_view ack;
@@ -59,7 +59,7 @@ static void keep_some(struct round *r, struct tide_acks *acks, const struct job 
     tide_ack_builder_init(&again, TIDE_FRAME_MAX);
     tide_buf_init(&message, TIDE_FRAME_MAX);
     while (tide_acks_next(acks, &ack)) {
-        if (bits_get(&job->ended, ack.task)) continue;
+        if (bits_get(&r->ended, ack.task)) continue;
         if (PLANTED(ACK_COUNT)) {
             r->planted_count++;
             if (bits_get(&r->acked, ack.task)) continue;
@@ -107,7 +107,7 @@ static enum tally tally_each(struct round *r, const struct worker *w, const stru
             break;
         }
         if (tally == SOME_COUNT) continue; /* only strangers matter now */
-        if (!bits_get(&w->job->ended, ack.task) && bits_put(&r->acked, ack.task))
+        if (!bits_get(&r->ended, ack.task) && bits_put(&r->acked, ack.task))
             n++;
         else
             tally = SOME_COUNT;
@@ -122,7 +122,7 @@ static enum tally tally_run(struct round *r, const struct worker *w, const struc
 {
     uint32_t first = acks->first, n = acks->entries;
     if (worker_hosts_until(w, first) - first < n) return tally_each(r, w, acks, ret_stranger);
-    if (bits_any(&r->acked, first, n) || bits_any(&w->job->ended, first, n)) return SOME_COUNT;
+    if (bits_any(&r->acked, first, n) || bits_any(&r->ended, first, n)) return SOME_COUNT;
     bits_put_run(&r->acked, first, n);
     return ALL_COUNT;
 }
@@ -139,24 +139,24 @@ static void keep_all(struct round *r, const struct tide_acks *acks)
         if (ack.has_handle) owe(r, ack.task, ack.handle);
 }
 
-/* Whether it is of the round under way. Of an attempt or a round that is over it changes nothing:
- * the sender will hear or has heard. */
-static bool is_wanted(const struct worker *w, const struct tide_acks *acks)
+/* The round under way that it is of. Of an attempt or a round that is over it changes nothing: the
+ * sender will hear or has heard. */
+static struct round *wanted_by(const struct worker *w, const struct tide_acks *acks)
 {
     const struct job *job = w->job;
-    const struct round *r = job->round;
+    struct round *r = job_round(job, acks->round);
     bool stale =
         acks->attempt != w->attempt || w->attempt != job->attempt || w->standing != STANDS_HOLDING;
-    bool late = !r || acks->round != r->number;
-    if (PLANTED(STALE_ACK) && r && acks->attempt < job->attempt) stale = late = false;
-    return !stale && !late && r->state == ROUND_COLLECTING;
+    if (PLANTED(STALE_ACK) && job->rounds && acks->attempt < job->attempt) {
+        stale = false;
+        r = job->rounds;
+    }
+    return r && !stale && r->state == ROUND_COLLECTING ? r : NULL;
 }
 
 void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
 {
     struct worker *w = s->worker;
-    struct job *job = w->job;
-    struct round *r = job->round;
     struct tide_acks acks;
     char why[160];
     uint32_t stranger;
@@ -164,7 +164,8 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED, "AckBatch: %s", why);
         return;
     }
-    if (!is_wanted(w, &acks)) return;
+    struct round *r = wanted_by(w, &acks);
+    if (!r) return;
     if (acks.bytes > INT64_MAX - r->bytes) { /* of a round they are stored as one signed number */
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
                      "AckBatch: the files of this round would be more than 2^63 - 1 bytes");
@@ -180,14 +181,14 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
     if (tally == ALL_COUNT)
         keep_all(r, &acks);
     else
-        keep_some(r, &acks, job);
+        keep_some(r, &acks);
     if (r->operation) operation_changed(c, r->operation);
     if (r->bytes_held > ROUND_BYTES_MAX)
         round_abort(
-            c, job, TIDE__ABORT_CODE__ABORT_NO_SPACE,
+            c, r, TIDE__ABORT_CODE__ABORT_NO_SPACE,
             "its acks are more than 1 GiB: let tasks write files instead of inline artifacts");
     else if ((PLANTED(ACK_COUNT) ? r->planted_count : r->acked.set) >= r->expected) {
         flush_chunk(r);
-        round_all_acked(c, job);
+        round_all_acked(c, r);
     }
 }

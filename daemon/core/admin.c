@@ -61,16 +61,17 @@ static struct job *operation_job(struct core *c, uint64_t id, struct operation *
 
 static const char *operation_phase(const struct job *job, const struct operation *op)
 {
-    const struct round *r = job->round;
+    const struct round *r = job_round_of(job, op);
     if (op->state == TIDE_OP_QUEUED)
         return job->state == TIDE_JOB_RUNNING ? "waiting for the round under way"
                                               : "waiting for the job to run";
     if (op->state != TIDE_OP_RUNNING) return "";
-    if (!r || r->operation != op) return "publishing";
+    if (!r) return "publishing";
     switch (r->state) {
     case ROUND_OPENING: return "preparing";
     case ROUND_COLLECTING: return "collecting acks";
     case ROUND_FINALIZING: return "writing metadata";
+    case ROUND_READY: return "waiting for another round's commit";
     case ROUND_COMMITTING: return "committing";
     }
     return "";
@@ -79,7 +80,7 @@ static const char *operation_phase(const struct job *job, const struct operation
 static void answer_operation(struct core *c, uint64_t session, uint64_t request,
                              const struct job *job, const struct operation *op)
 {
-    const struct round *r = job->round && job->round->operation == op ? job->round : NULL;
+    const struct round *r = job_round_of(job, op);
     Tide__Operation m = TIDE__OPERATION__INIT;
     Tide__Response response = TIDE__RESPONSE__INIT;
     m.id = op->id;
@@ -90,7 +91,7 @@ static void answer_operation(struct core *c, uint64_t session, uint64_t request,
     m.location = PB(op->location);
     m.error = PB(op->error);
     m.tasks = job->graph->tasks;
-    m.acked = r ? r->acked.set + job->ended.set
+    m.acked = r ? job->graph->tasks - r->expected + r->acked.set
               : op->state == TIDE_OP_DONE || (op->state == TIDE_OP_RUNNING && !r) ? m.tasks
                                                                                   : 0;
     m.phase = PB(VIEW(operation_phase(job, op)));
@@ -451,8 +452,8 @@ static const char *waiting_for(struct core *c, const struct job *job)
     } else if (job->ready_tasks < job->graph->tasks) {
         text = tide_arena_printf(&c->out, "workers for %u of its %u tasks",
                                  job->graph->tasks - job->ready_tasks, job->graph->tasks);
-    } else if (job->round) {
-        text = tide_arena_printf(&c->out, "the commit of round %" PRIu64, job->round->number);
+    } else if (job->rounds) {
+        text = tide_arena_printf(&c->out, "the commit of round %" PRIu64, job->rounds->number);
     } else if (job->not_before > c->now) {
         text = tide_arena_printf(&c->out, "the next try, in %" PRIu64 " ms",
                                  (job->not_before - c->now) / MS);
@@ -462,14 +463,13 @@ static const char *waiting_for(struct core *c, const struct job *job)
     return text ? text : "";
 }
 
-static void show_round(struct core *c, struct job *job, Tide__JobDetail *m)
+static void show_round(struct core *c, const struct round *r, Tide__JobDetail *m)
 {
-    static const char *const names[] = {"", "opening", "collecting", "finalizing", "committing"};
-    struct round *r = job->round;
-    if (!r) return;
+    static const char *const names[] = {"",           "opening", "collecting",
+                                        "finalizing", "ready",   "committing"};
+    const struct job *job = r->job;
     Tide__RoundInfo *info = tide_arena_alloc(&c->out, sizeof *info);
-    m->open = tide_arena_alloc(&c->out, sizeof *m->open);
-    core_assert(info && m->open);
+    core_assert(info != NULL);
     tide__round_info__init(info);
     info->round = r->number;
     info->incarnation = c->incarnation;
@@ -478,13 +478,13 @@ static void show_round(struct core *c, struct job *job, Tide__JobDetail *m)
     info->state = PB(VIEW(names[r->state]));
     info->begun_wall_us = r->begun_wall;
     info->tasks = job->graph->tasks;
-    info->acked = r->acked.set + job->ended.set;
+    info->acked = job->graph->tasks - r->expected + r->acked.set;
     info->trigger_us = r->triggered_us ? r->triggered_us - r->begun_us : 0;
     info->bytes = r->bytes;
     info->job = PB(VIEW(job->name));
     info->operation = r->operation ? r->operation->id : 0;
     struct tide_holder *holders;
-    uint32_t total, n = round_holders(job, &c->out, &holders, &total);
+    uint32_t total, n = round_holders(r, &c->out, &holders, &total);
     info->held_by_count = total;
     info->held_by = tide_arena_alloc(&c->out, (n + 1) * sizeof *info->held_by);
     core_assert(info->held_by != NULL);
@@ -524,7 +524,10 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
     m.n_missing = bits_ranges(&missing, &c->out, &m.missing);
     bits_release(&missing);
     m.n_ended = bits_ranges(&job->ended, &c->out, &m.ended);
-    show_round(c, job, &m);
+    m.open = tide_arena_alloc(&c->out, (round_in_progress(job) + 1) * sizeof *m.open);
+    core_assert(m.open != NULL);
+    for (const struct round *r = job->rounds; r; r = r->next)
+        show_round(c, r, &m);
     m.waiting_for = PB(VIEW(waiting_for(c, job)));
     m.gauges = &job->gauges;
     response.result_case = TIDE__RESPONSE__RESULT_JOB;

@@ -139,7 +139,7 @@ void attempt_try(struct core *c, struct job *job)
     if (c->shutting_down || !job->durable || job->starting || job->attempt_open || job->end_asked)
         return;
     if (job->state != TIDE_JOB_WAITING && job->state != TIDE_JOB_STOPPING) return;
-    if (job->round) return; /* its commit decides what to restore */
+    if (job->rounds) return; /* its commit decides what to restore */
     if (job->state == TIDE_JOB_STOPPING && !job->owed) {
         job_finish(c, job);
         return;
@@ -193,7 +193,7 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
     }
     /* a worker may have gone, or a newer checkpoint may be there: then begin again */
     const struct snapshot *from = job_latest_checkpoint(job);
-    if (job->n_holders || !all_here(job) || job->round || !from ||
+    if (job->n_holders || !all_here(job) || job->rounds || !from ||
         from->round != job->restored_from) {
         attempt_try(c, job);
         return;
@@ -446,7 +446,8 @@ static void record_end(struct core *c, struct job *job, const char *reason)
     if (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING) {
         /* a final round that is with the store has STOPPING in its commit: that must be the last
          * word */
-        if (!job->round || !job->round->final) job_record_state(c, commit, job, TIDE_JOB_WAITING);
+        const struct round *r = job_committing(job);
+        if (!r || !r->final) job_record_state(c, commit, job, TIDE_JOB_WAITING);
         job_move(job, TIDE_JOB_WAITING);
     }
     core_assert(commit->rc == 0);
@@ -465,8 +466,7 @@ void attempt_end(struct core *c, struct job *job, const char *reason)
     timer_clear(c, &job->restore_timer);
     timer_clear(c, &job->grace_timer);
     timer_clear(c, &job->trigger_timer);
-    if (job->round && !round_holds(job->round))
-        round_abort(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
+    round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
     record_end(c, job, reason);
     job->unsent_complete = 0; /* what is owed goes out with the next Start */
     job->failed_attempts++;

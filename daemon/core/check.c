@@ -24,18 +24,46 @@ static const char *check_tasks(const struct job *job)
     return NULL;
 }
 
-static const char *check_round(const struct job *job)
+static uint64_t newest_checkpoint(const struct job *job)
 {
-    const struct round *r = job->round;
-    if (!r) return NULL;
+    uint64_t newest = 0;
+    for (const struct snapshot *s = job->snapshots; s; s = s->next)
+        if (s->kind == TIDE_CHECKPOINT) newest = s->round;
+    return newest;
+}
+
+static const char *check_round(const struct job *job, const struct round *r)
+{
+    if (r->job != job) return "a round of another job";
     if (r->attempt != job->attempt && r->state != ROUND_COMMITTING)
         return "an open round of an older attempt";
     if (!job->attempt_open && r->state != ROUND_COMMITTING)
         return "an open round without an attempt";
-    if (r->state == ROUND_COMMITTING && r->acked.set != r->expected)
+    if (!r->timer.place && r->state != ROUND_COMMITTING) return "a round without a deadline";
+    if (r->state > ROUND_COLLECTING && r->acked.set != r->expected)
         return "a round commits without every ack";
     if (r->acked.set > r->expected) return "more acks than tasks";
     if (r->number >= job->core->next_id) return "a round with a number that was not issued";
+    return NULL;
+}
+
+static const char *check_rounds(const struct job *job)
+{
+    uint64_t last = 0, committing = 0, ready = 0;
+    for (const struct round *r = job->rounds; r; r = r->next) {
+        const char *broken = check_round(job, r);
+        if (broken) return broken;
+        if (r->number <= last) return "rounds are not in rising order";
+        if (r->kind == TIDE_CHECKPOINT && r->number < newest_checkpoint(job))
+            return "a checkpoint is under way that a completed one puts out of use";
+        last = r->number;
+        committing += r->state == ROUND_COMMITTING;
+        ready += r->state == ROUND_READY;
+    }
+    if (committing > 1) return "two rounds of a job commit at once";
+    if (ready && !committing) return "a round waits for the commit of none";
+    if (job->gauges.number_of_in_progress_checkpoints != round_in_progress(job))
+        return "rounds in progress are miscounted";
     return NULL;
 }
 
@@ -68,7 +96,7 @@ const char *core_check(const struct core *c)
     if (c->next_id > c->reserved + 1) return "an id beyond the reserved block was issued";
     for (const struct job *job = c->jobs; job; job = job->next) {
         const char *broken = check_tasks(job);
-        if (!broken) broken = check_round(job);
+        if (!broken) broken = check_rounds(job);
         if (!broken) broken = check_snapshots(job);
         if (!broken && job->ended.set && job->ending.set)
             for (uint32_t t = 0; t < job->graph->tasks; t++)

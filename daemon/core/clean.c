@@ -40,6 +40,7 @@ void clean_add_round(struct job *job, const struct tide_record_round *facts, boo
                         .facts = *facts,
                         .recorded = recorded,
                         .recording = recording,
+                        .later = job->core->next_id,
                         .directory = core_text(facts->directory)};
     t->facts.directory = VIEW(t->directory);
     t->facts.reason = core_copy(facts->reason);
@@ -97,8 +98,8 @@ void clean_recorded(struct core *c, struct job *job, uint64_t round, enum tide_o
     clean_pump(c, job);
 }
 
-/* An aborted round's workers may be writing still, until they have gone on to a later round or have
- * lost the attempt. */
+/* An aborted round's workers may be writing still, until they have gone on to a round that began
+ * after its end or have lost the attempt. */
 static bool eligible(const struct job *job, const struct trash *t)
 {
     if (t->busy) return false;
@@ -106,7 +107,7 @@ static bool eligible(const struct job *job, const struct trash *t)
     if (!t->recorded) return false;
     if (tide_job_ended(job->state)) return true;
     bool started = job->attempt_open && job->starting == START_NOT;
-    return job->last_complete > t->round || (job->attempt > t->attempt && started);
+    return job->last_complete >= t->later || (job->attempt > t->attempt && started);
 }
 
 void clean_pump(struct core *c, struct job *job)

@@ -2,10 +2,10 @@
  *
  * Reading order: core.c (the door and the start), job.c (a job's states), join.c (workers come and
  * go), hear.c (what they say), attempt.c and restore.c (an execution of the job), trigger.c (when
- * rounds begin), round.c, ack.c and notify.c (one round), clean.c (what may be deleted), admin.c
- * (what people ask). util.c, timer.c and pending.c are plumbing.
+ * rounds begin), round.c, ack.c, abort.c and notify.c (one round), clean.c (what may be deleted),
+ * admin.c (what people ask). util.c, timer.c and pending.c are plumbing.
  *
- * Ownership: a core owns its jobs and sessions, a job its workers, its round, its operations and
+ * Ownership: a core owns its jobs and sessions, a job its workers, its rounds, its operations and
  * its trash. Once it is durable a job lives as long as the core, so a pending
  * answer may point to it. */
 #ifndef CORE_INTERNAL_H
@@ -214,7 +214,13 @@ struct waiter {
     struct waiter *next;
 };
 
-enum round_state { ROUND_OPENING = 1, ROUND_COLLECTING, ROUND_FINALIZING, ROUND_COMMITTING };
+enum round_state {
+    ROUND_OPENING = 1, /* a savepoint's intent and directory are being made */
+    ROUND_COLLECTING,
+    ROUND_FINALIZING, /* a savepoint's _metadata is being written */
+    ROUND_READY,      /* the commit of another round of the job is with the store */
+    ROUND_COMMITTING
+};
 
 struct progress {
     uint32_t task;
@@ -224,6 +230,9 @@ struct progress {
 };
 
 struct round {
+    struct job *job;
+    struct round *next; /* ascending by number */
+    struct timer timer; /* its deadline */
     uint64_t number, attempt;
     enum tide_kind kind;
     enum round_state state;
@@ -236,6 +245,7 @@ struct round {
     uint64_t triggered_us, acked_us, stored_us; /* 0: not yet */
     struct bits acked;
     struct bits ending; /* held their end when it began */
+    struct bits ended;  /* not expected to ack: their end is their ack */
     uint32_t expected;
     struct tide_buf chunk;     /* being filled */
     struct tide_bytes *chunks; /* full ones, each malloc'ed */
@@ -256,6 +266,7 @@ struct trash {
     struct tide_record_round facts; /* of an aborted round; its directory and reason are owned */
     bool recorded;                  /* that it has aborted is durable */
     bool recording;                 /* a commit that says so is with the store */
+    uint64_t later; /* of an aborted round: those from here on began after its end */
     char *directory;
     uint64_t not_before;
     uint32_t tries;
@@ -308,13 +319,13 @@ struct job {
     struct bits ending, ended;
 
     /* rounds */
-    struct round *round; /* under way, at most one */
+    struct round *rounds; /* under way, ascending by number */
     uint64_t next_trigger, last_complete_us, hold_until;
     uint64_t last_complete; /* highest round of the job that is complete, of either kind */
     uint64_t known_upto;    /* highest round of which the store had a row at the start */
     uint64_t times_round, times_commit_us; /* until notify_us is known too */
-    uint64_t unsent_complete;              /* this round's completion and all behind it wait for
-                                              commits owed from before the attempt */
+    uint64_t unsent_complete;              /* this round's completion and all behind it wait: see
+                                              notify.c */
     struct snapshot *snapshots;
     struct owed *owed;
     struct owed
@@ -326,8 +337,8 @@ struct job {
     uint32_t n_begun;
     bool deleting; /* one deletion is with the lanes */
 
-    struct timer end_timer, start_timer, grace_timer, restore_timer, trigger_timer, deadline_timer,
-        lease_timer, clean_timer;
+    struct timer end_timer, start_timer, grace_timer, restore_timer, trigger_timer, lease_timer,
+        clean_timer;
     Tide__Gauges gauges; /* path is owned by a snapshot or static */
 };
 
@@ -442,6 +453,9 @@ void job_fail(struct core *c, struct job *job, const char *cause);
 void job_ended_stored(struct core *c, struct job *job);
 void job_end_not_stored(struct core *c, struct job *job);
 uint64_t job_lowest_pending(const struct job *job);
+struct round *job_round(const struct job *job, uint64_t number); /* under way */
+struct round *job_round_of(const struct job *job, const struct operation *op);
+struct round *job_committing(const struct job *job); /* whose commit is with the store */
 const struct snapshot *job_latest_checkpoint(const struct job *job);
 struct snapshot *job_snapshot(const struct job *job, uint64_t round);
 
@@ -475,17 +489,21 @@ void operation_record(struct tide_commit *commit, struct job *job, const struct 
 void operation_fail(struct core *c, struct job *job, struct operation *op,
                     struct tide_commit *commit, const char *error);
 
-/* ---- round.c and notify.c */
+/* ---- round.c, abort.c and notify.c */
+struct tide_record_round *round_record(struct core *c, struct tide_commit *commit,
+                                       const struct round *r, enum tide_record_type type);
+void round_deadline(struct core *c, void *round);
 void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op);
-void round_trigger(struct core *c, struct job *job,
-                   uint64_t session); /* session 0: to all holders */
-void round_abort(struct core *c, struct job *job, Tide__AbortCode code, const char *reason);
-void round_all_acked(struct core *c, struct job *job);
+void round_trigger(struct core *c, struct round *r, uint64_t session); /* 0: to all holders */
+void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const char *reason);
+/* All of the job but the one whose commit is with the store. */
+void round_abort_all(struct core *c, struct job *job, Tide__AbortCode code, const char *reason);
+void round_all_acked(struct core *c, struct round *r);
 void round_answer(struct core *c, struct job *job, const struct pending *p, const struct event *ev);
 void round_decline(struct core *c, struct worker *w, const Tide__Decline *m);
 void round_progress(struct worker *w, const Tide__Barrier *m);
-void round_init(struct job *job);
-void round_free(struct core *c, struct job *job);
+void round_free(struct core *c, struct round *r); /* takes it out of its job */
+uint32_t round_in_progress(const struct job *job);
 void round_resolve(struct core *c, struct worker *w); /* tell it how its open rounds ended */
 void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m);
 void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange **ranges);
@@ -494,8 +512,10 @@ void record_strike(struct job *job, struct tide_commit *commit, const struct owe
 void round_send_abort(struct core *c, struct job *job, uint64_t round, Tide__AbortCode code,
                       const char *reason, uint64_t session);
 void round_send_complete(struct core *c, struct job *job, uint64_t round);
+/* Completions that have waited are told, as far as nothing stands before them any more. */
+void round_release(struct core *c, struct job *job);
 bool round_holds(const struct round *r); /* its commit is with the store */
-uint32_t round_holders(struct job *job, struct tide_arena *arena, struct tide_holder **ret,
+uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct tide_holder **ret,
                        uint32_t *ret_total);
 
 /* ---- ack.c */

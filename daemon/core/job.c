@@ -57,7 +57,6 @@ static struct job *job_init(struct core *c, struct tide_graph *graph, tide_id id
         job->gauges.last_checkpoint_restore_timestamp = -1;
     attempt_timers_init(job);
     trigger_init(job);
-    round_init(job);
     clean_init(job);
     *c->jobs_end = job;
     c->jobs_end = &job->next;
@@ -100,7 +99,8 @@ void job_free(struct job *job)
     struct core *c = job->core;
     while (job->workers)
         worker_release(c, job->workers);
-    if (job->round) round_free(c, job);
+    while (job->rounds)
+        round_free(c, job->rounds);
     while (job->snapshots) {
         struct snapshot *s = job->snapshots;
         job->snapshots = s->next;
@@ -141,7 +141,7 @@ void job_free(struct job *job)
 void job_forget(struct core *c, struct job *job, const char *why)
 {
     struct job **at = &c->jobs;
-    core_assert(!job->durable && !job->round && !job->attempt_open && !job->operations);
+    core_assert(!job->durable && !job->rounds && !job->attempt_open && !job->operations);
     while (job->workers) {
         struct session *s = map_get(&c->sessions, job->workers->session);
         if (s)
@@ -321,8 +321,7 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
 void job_hold(struct core *c, struct job *job, const char *cause)
 {
     if (job->state == TIDE_JOB_HELD || tide_job_ended(job->state) || job->end_asked) return;
-    if (job->round && !round_holds(job->round))
-        round_abort(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, cause);
+    round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, cause);
     timer_clear(c, &job->trigger_timer);
     timer_clear(c, &job->grace_timer);
     timer_clear(c, &job->restore_timer);
@@ -380,10 +379,12 @@ static void end(struct core *c, struct job *job, enum tide_job_state state)
     store_end(c, job);
 }
 
-/* In STOPPING: once nothing is owed any more the job may end. */
+/* In STOPPING: once nothing is owed any more, and a savepoint that was under way has its end, the
+ * job may end. */
 void job_finish(struct core *c, struct job *job)
 {
-    if (job->state == TIDE_JOB_STOPPING && !job->owed) end(c, job, TIDE_JOB_FINISHED);
+    if (job->state == TIDE_JOB_STOPPING && !job->owed && !job->rounds)
+        end(c, job, TIDE_JOB_FINISHED);
 }
 
 void job_fail(struct core *c, struct job *job, const char *cause)
@@ -422,7 +423,31 @@ void job_ended_stored(struct core *c, struct job *job)
 
 uint64_t job_lowest_pending(const struct job *job)
 {
-    return job->round ? job->round->number : job->core->next_id;
+    return job->rounds ? job->rounds->number : job->core->next_id;
+}
+
+struct round *job_round(const struct job *job, uint64_t number)
+{
+    struct round *r = job->rounds;
+    while (r && r->number != number)
+        r = r->next;
+    return r;
+}
+
+struct round *job_round_of(const struct job *job, const struct operation *op)
+{
+    struct round *r = job->rounds;
+    while (r && r->operation != op)
+        r = r->next;
+    return r;
+}
+
+struct round *job_committing(const struct job *job)
+{
+    struct round *r = job->rounds;
+    while (r && r->state != ROUND_COMMITTING)
+        r = r->next;
+    return r;
 }
 
 const struct snapshot *job_latest_checkpoint(const struct job *job)

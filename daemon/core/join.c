@@ -149,10 +149,11 @@ void worker_lost(struct core *c, struct worker *w, const char *why)
     bool holds = w->standing == STANDS_HOLDING && w->attempt == job->attempt && job->attempt_open;
     core_log(c, LEVEL_WARN, about_worker(w), "job %s: worker %.*s is lost: %s", job->name,
              (int)w->name.len, (const char *)w->name.data, why);
-    if (PLANTED(LEAVE_OUT) && holds && job->round && job->round->state == ROUND_COLLECTING) {
+    struct round *r = job->rounds;
+    if (PLANTED(LEAVE_OUT) && holds && r && r->state == ROUND_COLLECTING) {
         for (uint32_t t = 0; t < job->graph->tasks; t++)
-            if (worker_hosts(w, t)) bits_put(&job->round->acked, t);
-        if (job->round->acked.set >= job->round->expected) round_all_acked(c, job);
+            if (worker_hosts(w, t)) bits_put(&r->acked, t);
+        if (r->acked.set >= r->expected) round_all_acked(c, r);
     }
     if (w->session) {
         struct session *s = map_get(&c->sessions, w->session);

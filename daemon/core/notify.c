@@ -2,17 +2,21 @@
  * aborts, confirms, progress, the end of their input.
  *
  * Everything is repeated until it is settled: on every rejoin a worker hears how each round ended
- * that it named as open, the newest completion that it had not heard of, and the trigger of the
- * round under way. Every message is idempotent by (attempt, round). */
+ * that it named as open, the newest completion that it had not heard of, and the triggers of the
+ * rounds under way. Every message is idempotent by (attempt, round).
+ *
+ * Effects happen in order of rounds, and a worker's Confirm covers all rounds before it. So a
+ * completion waits, and all behind it: while commits are owed from before the attempt; and, of a
+ * savepoint, while a checkpoint before it is under way, whose effects may come yet. */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
 
 /* ---- triggers */
 
-void round_trigger(struct core *c, struct job *job, uint64_t session)
+void round_trigger(struct core *c, struct round *r, uint64_t session)
 {
-    struct round *r = job->round;
+    struct job *job = r->job;
     Tide__Trigger m = TIDE__TRIGGER__INIT;
     Tide__ToWorker message = TIDE__TO_WORKER__INIT;
     m.attempt = r->attempt;
@@ -22,7 +26,7 @@ void round_trigger(struct core *c, struct job *job, uint64_t session)
     m.left_ms = r->deadline_us > c->now ? (uint32_t)((r->deadline_us - c->now) / MS) : 0;
     m.directory = PB(VIEW(r->directory));
     m.directory_exists = r->kind == TIDE_SAVEPOINT;
-    m.lowest_pending = r->number;
+    m.lowest_pending = job_lowest_pending(job);
     message.msg_case = TIDE__TO_WORKER__MSG_TRIGGER;
     message.trigger = &m;
     if (session)
@@ -58,11 +62,18 @@ static void withhold(struct job *job, uint64_t round)
     if (!job->unsent_complete || round < job->unsent_complete) job->unsent_complete = round;
 }
 
-/* Nothing is owed from before the attempt any more: tells all completions that have waited. */
-static void release(struct core *c, struct job *job)
+/* Whether effects of an earlier round may come yet. */
+static bool effects_before(const struct job *job, uint64_t round)
+{
+    for (const struct round *r = job->rounds; r && r->number < round; r = r->next)
+        if (r->kind == TIDE_CHECKPOINT) return true;
+    return false;
+}
+
+void round_release(struct core *c, struct job *job)
 {
     uint64_t from = job->unsent_complete;
-    if (!from || owed_from_before(job)) return;
+    if (!from || owed_from_before(job) || effects_before(job, from)) return;
     job->unsent_complete = 0;
     if (!job->attempt_open) return;
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
@@ -76,10 +87,10 @@ void round_send_complete(struct core *c, struct job *job, uint64_t round)
     Tide__ToWorker message = TIDE__TO_WORKER__INIT;
     bool commits =
         PLANTED(TELL_EARLY) ? !s || s->kind == TIDE_CHECKPOINT : s && s->kind == TIDE_CHECKPOINT;
-    /* what is owed from before the attempt comes first: effects happen in order of rounds, and a
-     * worker's confirm covers all rounds before it, so nothing overtakes a completion that waits */
-    if (job->unsent_complete || (commits && owed_from_before(job))) {
+    if (job->unsent_complete || (commits && owed_from_before(job)) ||
+        (!commits && effects_before(job, round))) {
         withhold(job, round);
+        round_release(c, job);
         return;
     }
     fill_complete(c, job, round, commits, &m);
@@ -146,7 +157,7 @@ void round_resolve(struct core *c, struct worker *w)
     bool hold = job->unsent_complete || owed_from_before(job);
     for (uint32_t i = 0; i < w->n_open; i++) {
         const struct snapshot *s = job_snapshot(job, w->open_rounds[i]);
-        if (job->round && job->round->number == w->open_rounds[i]) continue;
+        if (job_round(job, w->open_rounds[i])) continue;
         if (s && s->attempt == job->attempt) {
             if (hold)
                 withhold(job, s->round);
@@ -168,8 +179,9 @@ void round_resolve(struct core *c, struct worker *w)
         else
             send_complete_to(c, w, newest->round, true);
     }
-    if (job->round && job->round->attempt == job->attempt && job->round->state == ROUND_COLLECTING)
-        round_trigger(c, job, w->session);
+    for (struct round *r = job->rounds; r; r = r->next)
+        if (r->attempt == job->attempt && r->state == ROUND_COLLECTING)
+            round_trigger(c, r, w->session);
 }
 
 /* ---- what workers say */
@@ -217,7 +229,7 @@ void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m)
     }
     if (!commit) return;
     ride_commit(c, commit);
-    release(c, job);
+    round_release(c, job);
     job_finish(c, job);
 }
 
@@ -235,9 +247,8 @@ void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange 
 void round_progress(struct worker *w, const Tide__Barrier *m)
 {
     struct job *job = w->job;
-    struct round *r = job->round;
-    if (!r || m->round != r->number || m->attempt != job->attempt || w->attempt != m->attempt)
-        return;
+    struct round *r = job_round(job, m->round);
+    if (!r || m->attempt != job->attempt || w->attempt != m->attempt) return;
     for (size_t i = 0; i < m->n_tasks; i++) {
         const Tide__TaskProgress *p = m->tasks[i];
         size_t low = 0, high = r->n_progress;
@@ -288,16 +299,16 @@ static struct tide_bytes phase_words(const struct round *r, const struct worker 
     return text ? VIEW(text) : VIEW("unknown");
 }
 
-uint32_t round_holders(struct job *job, struct tide_arena *arena, struct tide_holder **ret,
+uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct tide_holder **ret,
                        uint32_t *ret_total)
 {
-    struct round *r = job->round;
+    const struct job *job = r->job;
     uint32_t n = 0;
     *ret_total = 0;
     *ret = tide_arena_zalloc(arena, HOLDERS_MAX * sizeof **ret);
     core_assert(*ret != NULL);
     for (uint32_t t = 0; t < job->graph->tasks; t++) {
-        if (bits_get(&r->acked, t) || bits_get(&job->ended, t)) continue;
+        if (bits_get(&r->acked, t) || bits_get(&r->ended, t)) continue;
         if ((*ret_total)++ >= HOLDERS_MAX) continue;
         struct tide_holder *h = &(*ret)[n++];
         const struct tide_operator *op = tide_graph_operator(job->graph, t, &h->subtask);

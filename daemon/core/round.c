@@ -4,17 +4,17 @@
  * holds everything) -> complete, told to everybody. A savepoint has OPENING before (its intent and
  * directory are made) and FINALIZING in between (its _metadata.pending is written and synced).
  *
- * What can go wrong: a task declines, the deadline comes, a worker is lost, the disk is full, the
- * daemon shuts down: the round aborts, naming who held it and where each was. From the hand-over of
- * the commit nothing aborts it but the store's own no. What workers are told stands in notify.c. */
-#include <stdio.h>
-
+ * Several rounds of a job may be under way. Their commits are handed over one at a time, in order
+ * of rounds, so that each knows what those before it did: one whose turn has not come is READY. A
+ * checkpoint that completes aborts those with smaller numbers. What can go wrong stands in abort.c,
+ * what workers are told in notify.c. */
 #include "daemon/core/internal.h"
 
 static const uint32_t may_move[] = {
     [ROUND_OPENING] = 1u << ROUND_COLLECTING,
-    [ROUND_COLLECTING] = 1u << ROUND_FINALIZING | 1u << ROUND_COMMITTING,
-    [ROUND_FINALIZING] = 1u << ROUND_COMMITTING,
+    [ROUND_COLLECTING] = 1u << ROUND_FINALIZING | 1u << ROUND_READY | 1u << ROUND_COMMITTING,
+    [ROUND_FINALIZING] = 1u << ROUND_READY | 1u << ROUND_COMMITTING,
+    [ROUND_READY] = 1u << ROUND_COMMITTING,
     [ROUND_COMMITTING] = 0,
 };
 
@@ -31,10 +31,23 @@ bool round_holds(const struct round *r)
     return r->state == ROUND_COMMITTING && !PLANTED(ABORT_COMMITTING);
 }
 
-void round_free(struct core *c, struct job *job)
+uint32_t round_in_progress(const struct job *job)
 {
-    struct round *r = job->round;
-    timer_clear(c, &job->deadline_timer);
+    uint32_t n = 0;
+    for (const struct round *r = job->rounds; r; r = r->next)
+        n++;
+    return n;
+}
+
+void round_free(struct core *c, struct round *r)
+{
+    struct job *job = r->job;
+    struct round **at = &job->rounds;
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    job->gauges.number_of_in_progress_checkpoints = round_in_progress(job);
+    timer_clear(c, &r->timer);
     while (r->handles) {
         struct owed *o = r->handles;
         r->handles = o->next;
@@ -47,18 +60,18 @@ void round_free(struct core *c, struct job *job)
     tide_buf_release(&r->chunk);
     bits_release(&r->acked);
     bits_release(&r->ending);
+    bits_release(&r->ended);
     free(r->progress);
     free(r->directory);
     free(r);
-    job->round = NULL;
 }
 
 /* ---- beginning */
 
-static void record_round(struct core *c, struct tide_commit *commit, struct job *job,
-                         enum tide_record_type type, struct tide_record_round **ret)
+struct tide_record_round *round_record(struct core *c, struct tide_commit *commit,
+                                       const struct round *r, enum tide_record_type type)
 {
-    struct round *r = job->round;
+    const struct job *job = r->job;
     struct tide_record *rec = tide_commit_add(commit, type, job->id);
     core_assert(rec != NULL);
     rec->round.number = r->number;
@@ -70,7 +83,7 @@ static void record_round(struct core *c, struct tide_commit *commit, struct job 
     rec->round.begun_wall = r->begun_wall;
     rec->round.tasks = job->graph->tasks;
     rec->round.acked = r->acked.set;
-    *ret = &rec->round;
+    return &rec->round;
 }
 
 static char *savepoint_directory(const struct core *c, const struct job *job,
@@ -85,9 +98,12 @@ static char *savepoint_directory(const struct core *c, const struct job *job,
 void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op)
 {
     uint64_t number = core_new_id(c);
-    struct tide_record_round *rec;
     if (!number) return; /* no ids at the moment: whoever reserves them asks again */
-    struct round *r = job->round = core_alloc(sizeof *r);
+    struct round *r = core_alloc(sizeof *r), **end = &job->rounds;
+    while (*end)
+        end = &(*end)->next;
+    *end = r;
+    r->job = job;
     r->number = number;
     r->attempt = job->attempt;
     r->kind = kind;
@@ -100,18 +116,21 @@ void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct op
     bits_init(&r->acked, job->graph->tasks);
     bits_init(&r->ending, job->graph->tasks);
     bits_or(&r->ending, &job->ending);
+    bits_init(&r->ended, job->graph->tasks);
+    bits_or(&r->ended, &job->ended);
     r->expected = job->graph->tasks - job->ended.set;
     r->final = job->ended.set + r->ending.set == job->graph->tasks;
     tide_buf_init(&r->chunk, ROUND_BYTES_MAX + TIDE_FRAME_MAX + 4);
     r->directory = kind == TIDE_SAVEPOINT ? savepoint_directory(c, job, op, number)
                                           : core_printf("%s/r%" PRIu64, job->directory, number);
-    timer_set(c, &job->deadline_timer, r->deadline_us);
+    r->timer = (struct timer){.fire = round_deadline, .arg = r};
+    timer_set(c, &r->timer, r->deadline_us);
     job->gauges.total_number_of_checkpoints++;
-    job->gauges.number_of_in_progress_checkpoints = 1;
+    job->gauges.number_of_in_progress_checkpoints = round_in_progress(job);
 
     struct tide_commit *commit = tide_commit_new(kind == TIDE_SAVEPOINT);
     core_assert(commit != NULL);
-    record_round(c, commit, job, TIDE_REC_ROUND_BEGIN, &rec);
+    round_record(c, commit, r, TIDE_REC_ROUND_BEGIN);
     if (op) {
         op->state = TIDE_OP_RUNNING;
         op->snapshot = number;
@@ -123,16 +142,15 @@ void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct op
         ask_file(c, FILE_MKDIR, r->directory, ASKED_ROUND_DIR, job, number);
     } else {
         ride_commit(c, commit);
-        round_trigger(c, job, 0);
+        round_trigger(c, r, 0);
     }
     if (op) operation_changed(c, op);
 }
 
-static void opened(struct core *c, struct job *job, const struct event *ev, bool stored)
+static void opened(struct core *c, struct round *r, const struct event *ev, bool stored)
 {
-    struct round *r = job->round;
     if (stored && ev->outcome != TIDE_STORED) {
-        round_abort(c, job,
+        round_abort(c, r,
                     ev->outcome == TIDE_NO_SPACE ? TIDE__ABORT_CODE__ABORT_NO_SPACE
                                                  : TIDE__ABORT_CODE__ABORT_REFUSED,
                     "the savepoint's intent could not be stored");
@@ -142,7 +160,7 @@ static void opened(struct core *c, struct job *job, const struct event *ev, bool
         r->directory_strange = ev->rc == TIDE_EEXIST;
         char *why = core_printf("its directory could not be made: %s",
                                 ev->text ? ev->text : tide_strerror(ev->rc));
-        round_abort(c, job,
+        round_abort(c, r,
                     ev->rc == TIDE_ENOSPC ? TIDE__ABORT_CODE__ABORT_NO_SPACE
                                           : TIDE__ABORT_CODE__ABORT_STORAGE,
                     why);
@@ -152,16 +170,24 @@ static void opened(struct core *c, struct job *job, const struct event *ev, bool
     *(stored ? &r->begin_stored : &r->directory_made) = true;
     if (!r->begin_stored || !r->directory_made) return;
     round_move(r, ROUND_COLLECTING);
-    round_trigger(c, job, 0);
+    round_trigger(c, r, 0);
     operation_changed(c, r->operation);
 }
 
 /* ---- completing */
 
-static struct tide_bytes manifest_head(struct core *c, struct job *job)
+/* The checkpoint that it builds on, or the snapshot that its attempt was restored from. */
+static uint64_t parent_of(const struct round *r)
 {
-    struct round *r = job->round;
-    const struct snapshot *parent = job_latest_checkpoint(job);
+    uint64_t parent = r->job->restored_from;
+    for (const struct snapshot *s = r->job->snapshots; s && s->round < r->number; s = s->next)
+        if (s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED) parent = s->round;
+    return parent;
+}
+
+static struct tide_bytes manifest_head(struct core *c, struct round *r)
+{
+    const struct job *job = r->job;
     Tide__ManifestHead head = TIDE__MANIFEST_HEAD__INIT;
     head.store_id = PB(((struct tide_bytes){c->store_id.b, 16}));
     head.job_id = PB(((struct tide_bytes){job->id.b, 16}));
@@ -173,10 +199,10 @@ static struct tide_bytes manifest_head(struct core *c, struct job *job)
     head.kind = (Tide__RoundKind)r->kind;
     head.begun_wall_us = r->begun_wall;
     head.tasks = job->graph->tasks;
-    head.n_ended = bits_ranges(&job->ended, &c->out, &head.ended);
+    head.n_ended = bits_ranges(&r->ended, &c->out, &head.ended);
     head.n_ending = bits_ranges(&r->ending, &c->out, &head.ending);
     head.directory = PB(VIEW(r->directory));
-    head.parent = parent ? parent->round : job->restored_from;
+    head.parent = parent_of(r);
     if (r->operation) head.label = PB(r->operation->label);
     uint8_t *packed = tide_arena_alloc(&c->out, tide__manifest_head__get_packed_size(&head));
     core_assert(packed != NULL);
@@ -186,15 +212,15 @@ static struct tide_bytes manifest_head(struct core *c, struct job *job)
 }
 
 /* Ranges of the tasks that stay ended when this round is restored, as pairs of u32. */
-static struct tide_bytes ended_after(struct core *c, const struct job *job)
+static struct tide_bytes ended_after(struct core *c, const struct round *r)
 {
     struct bits both;
     struct tide_buf out;
     uint32_t at = 0, first, count;
-    bits_init(&both, job->graph->tasks);
-    bits_or(&both, &job->ended);
-    bits_or(&both, &job->round->ending);
-    tide_buf_init(&out, (size_t)job->graph->tasks * 8 + 8);
+    bits_init(&both, r->ended.size);
+    bits_or(&both, &r->ended);
+    bits_or(&both, &r->ending);
+    tide_buf_init(&out, (size_t)r->ended.size * 8 + 8);
     while (bits_run(&both, &at, &first, &count)) {
         tide_buf_put_u32(&out, first);
         tide_buf_put_u32(&out, count);
@@ -206,16 +232,15 @@ static struct tide_bytes ended_after(struct core *c, const struct job *job)
     return view;
 }
 
-static void record_snapshot(struct core *c, struct job *job, struct tide_commit *commit)
+static void record_snapshot(struct core *c, struct round *r, struct tide_commit *commit)
 {
-    struct round *r = job->round;
-    const struct snapshot *parent = job_latest_checkpoint(job);
+    const struct job *job = r->job;
     struct tide_record *rec = tide_commit_add(commit, TIDE_REC_SNAPSHOT, job->id);
     core_assert(rec != NULL);
     rec->snapshot.round = r->number;
     rec->snapshot.incarnation = c->incarnation;
     rec->snapshot.attempt = r->attempt;
-    rec->snapshot.parent = parent ? parent->round : job->restored_from;
+    rec->snapshot.parent = parent_of(r);
     rec->snapshot.kind = r->kind;
     rec->snapshot.directory = tide_commit_bytes(commit, VIEW(r->directory));
     if (r->operation) rec->snapshot.label = tide_commit_bytes(commit, r->operation->label);
@@ -224,18 +249,19 @@ static void record_snapshot(struct core *c, struct job *job, struct tide_commit 
     rec->snapshot.bytes = r->bytes;
     rec->snapshot.artifacts = r->artifacts;
     rec->snapshot.tasks = job->graph->tasks;
-    rec->snapshot.ended = tide_commit_bytes(commit, ended_after(c, job));
-    rec->snapshot.head = tide_commit_bytes(commit, manifest_head(c, job));
+    rec->snapshot.ended = tide_commit_bytes(commit, ended_after(c, r));
+    rec->snapshot.head = tide_commit_bytes(commit, manifest_head(c, r));
     rec->snapshot.chunks = commit->chunks = r->chunks; /* the commit owns them from here on */
     rec->snapshot.n_chunks = commit->n_chunks = r->n_chunks;
     r->chunks = NULL;
     r->n_chunks = 0;
 }
 
-static void record_owed(struct job *job, struct tide_commit *commit)
+static void record_owed(const struct round *r, struct tide_commit *commit)
 {
-    if (job->round->kind != TIDE_CHECKPOINT) return; /* a savepoint commits nothing outside */
-    for (struct owed *o = job->round->handles; o; o = o->next) {
+    const struct job *job = r->job;
+    if (r->kind != TIDE_CHECKPOINT) return; /* a savepoint commits nothing outside */
+    for (struct owed *o = r->handles; o; o = o->next) {
         uint32_t subtask;
         const struct tide_operator *op = tide_graph_operator(job->graph, o->task, &subtask);
         struct tide_record *rec = tide_commit_add(commit, TIDE_REC_OWED, job->id);
@@ -247,22 +273,27 @@ static void record_owed(struct job *job, struct tide_commit *commit)
     }
 }
 
-static void hand_over(struct core *c, struct job *job)
+/* What a commit says depends on what the commits before it have done, so a job's are with the store
+ * one at a time, and those that wait follow in order of rounds. */
+static void hand_over(struct core *c, struct round *r)
 {
-    struct round *r = job->round;
-    struct tide_record_round *rec;
+    struct job *job = r->job;
+    if (job_committing(job)) {
+        round_move(r, ROUND_READY);
+        return;
+    }
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
     round_move(r, ROUND_COMMITTING);
-    if (!PLANTED(ABORT_COMMITTING)) timer_clear(c, &job->deadline_timer);
-    record_round(c, commit, job, TIDE_REC_ROUND_END, &rec);
+    if (!PLANTED(ABORT_COMMITTING)) timer_clear(c, &r->timer);
+    struct tide_record_round *rec = round_record(c, commit, r, TIDE_REC_ROUND_END);
     rec->complete = true;
     rec->ended_wall = c->wall;
     rec->trigger_us = r->triggered_us ? r->triggered_us - r->begun_us : 0;
     rec->acks_us = r->acked_us - (r->triggered_us ? r->triggered_us : r->begun_us);
     rec->bytes = r->bytes;
-    record_snapshot(c, job, commit);
-    record_owed(job, commit);
+    record_snapshot(c, r, commit);
+    record_owed(r, commit);
     for (const struct owed *o = job->strikes; o; o = o->next) {
         record_strike(job, commit, o);
         r->strikes = r->strikes ? r->strikes : o;
@@ -282,59 +313,64 @@ static void hand_over(struct core *c, struct job *job)
     if (PLANTED(TELL_EARLY)) round_send_complete(c, job, r->number);
 }
 
-void round_all_acked(struct core *c, struct job *job)
+static void hand_over_next(struct core *c, struct job *job)
 {
-    struct round *r = job->round;
+    struct round *r = job->rounds;
+    while (r && r->state != ROUND_READY)
+        r = r->next;
+    if (r && !job_committing(job)) hand_over(c, r);
+}
+
+void round_all_acked(struct core *c, struct round *r)
+{
     r->acked_us = c->now;
     if (r->kind == TIDE_CHECKPOINT) {
-        hand_over(c, job);
+        hand_over(c, r);
         return;
     }
     struct tide_buf image;
     round_move(r, ROUND_FINALIZING);
     tide_buf_init(&image, SIZE_MAX / 2);
-    tide_manifest_put(&image, manifest_head(c, job), r->chunks, r->n_chunks);
+    tide_manifest_put(&image, manifest_head(c, r), r->chunks, r->n_chunks);
     core_assert(image.rc == 0);
-    ask_file(c, FILE_META_WRITE, r->directory, ASKED_METADATA, job, r->number);
+    ask_file(c, FILE_META_WRITE, r->directory, ASKED_METADATA, r->job, r->number);
     struct action *x = &c->todo->items[c->todo->n - 1];
     x->image = tide_buf_take(&image, &x->image_len);
     if (r->operation) operation_changed(c, r->operation);
 }
 
-static void gauges_complete(struct core *c, struct job *job, const struct snapshot *s)
+static void gauges_complete(struct core *c, const struct round *r, const struct snapshot *s)
 {
-    struct round *r = job->round;
-    Tide__Gauges *g = &job->gauges;
+    Tide__Gauges *g = &r->job->gauges;
     g->last_checkpoint_duration = (int64_t)((c->now - r->begun_us) / MS);
     g->last_checkpoint_size = g->last_checkpoint_full_size = (int64_t)s->bytes;
     g->last_completed_checkpoint_id = (int64_t)s->round;
     g->last_checkpoint_completed_timestamp = (int64_t)(c->wall / MS);
     g->last_checkpoint_external_path = PB(VIEW(s->directory));
     g->number_of_completed_checkpoints++;
-    g->number_of_in_progress_checkpoints = 0;
     c->rounds_complete++;
 }
 
-static void keep_snapshot(struct core *c, struct job *job)
+static void keep_snapshot(struct core *c, struct round *r)
 {
-    struct round *r = job->round;
-    struct snapshot *s = core_alloc(sizeof *s), **end = &job->snapshots;
-    const struct snapshot *parent = job_latest_checkpoint(job);
+    struct job *job = r->job;
+    struct snapshot *s = core_alloc(sizeof *s), **at = &job->snapshots;
     *s = (struct snapshot){.round = r->number,
                            .incarnation = c->incarnation,
                            .attempt = r->attempt,
-                           .parent = parent ? parent->round : job->restored_from,
+                           .parent = parent_of(r),
                            .completed_wall = c->wall,
                            .bytes = r->bytes,
                            .kind = r->kind,
                            .state = TIDE_RETAINED,
                            .directory = core_printf("%s", r->directory),
-                           .ended = core_copy(ended_after(c, job))};
-    while (*end)
-        end = &(*end)->next;
-    *end = s;
-    job->last_complete = r->number;
-    gauges_complete(c, job, s);
+                           .ended = core_copy(ended_after(c, r))};
+    while (*at && (*at)->round < s->round) /* a savepoint may complete after a later checkpoint */
+        at = &(*at)->next;
+    s->next = *at;
+    *at = s;
+    if (r->number > job->last_complete) job->last_complete = r->number;
+    gauges_complete(c, r, s);
     if (r->kind != TIDE_CHECKPOINT) return;
     struct owed **last = &job->owed;
     while (*last)
@@ -358,14 +394,54 @@ static void forget_strikes(struct job *job, const struct owed *upto)
     }
 }
 
-static void complete(struct core *c, struct job *job)
+/* Tasks that held their end when a round began that is now complete have ended. In later rounds
+ * under way, which knew that they held it, the end is their ack. */
+static void ends_ack(struct round *r, const struct bits *ended)
 {
-    struct round *r = job->round;
+    uint32_t at = 0, first, count;
+    if (!ended->set) return;
+    while (bits_run(ended, &at, &first, &count))
+        for (uint32_t t = first; t < first + count; t++)
+            if (bits_get(&r->ending, t) && !bits_get(&r->acked, t) && bits_put(&r->ended, t))
+                r->expected--;
+}
+
+/* A checkpoint is complete: those before it are of no more use, those after it go on. */
+static void others_go_on(struct core *c, struct job *job, uint64_t number, const struct bits *ended)
+{
+    for (struct round *r = job->rounds, *next; r; r = next) {
+        next = r->next;
+        core_assert(!round_holds(r));
+        if (r->number < number && r->kind == TIDE_CHECKPOINT) {
+            char *why = core_printf("checkpoint %" PRIu64 " completed first", number);
+            round_abort(c, r, TIDE__ABORT_CODE__ABORT_SUBSUMED, why);
+            free(why);
+            continue;
+        }
+        ends_ack(r, ended);
+        if (r->state == ROUND_COLLECTING && r->acked.set >= r->expected) round_all_acked(c, r);
+    }
+}
+
+/* The job stops: what has not been triggered can find no task that takes part. */
+static void abort_opening(struct core *c, struct job *job)
+{
+    for (struct round *r = job->rounds, *next; r; r = next) {
+        next = r->next;
+        if (r->state == ROUND_OPENING || r->kind == TIDE_CHECKPOINT)
+            round_abort(c, r, TIDE__ABORT_CODE__ABORT_NOT_RUNNING,
+                        "every task has reached the end of its input");
+    }
+}
+
+static void complete(struct core *c, struct round *r)
+{
+    struct job *job = r->job;
     struct operation *op = r->operation;
     uint64_t number = r->number;
     bool checkpoint = r->kind == TIDE_CHECKPOINT, stopping = r->final && checkpoint,
          here = r->attempt == job->attempt && job->attempt_open;
-    keep_snapshot(c, job);
+    keep_snapshot(c, r);
     forget_strikes(job, r->strikes);
     job->last_complete_us = c->now;
     job->failed_attempts = 0;
@@ -389,33 +465,43 @@ static void complete(struct core *c, struct job *job)
     core_log(c, LEVEL_DEBUG, about_round(job, number),
              "job %s: %s %" PRIu64 " is complete, %" PRIu64 " bytes", job->name,
              tide_kind_name(r->kind), number, r->bytes);
-    round_free(c, job);
-    if (checkpoint) clean_subsumed(job);
+    struct bits ended = r->ending;
+    r->ending = (struct bits){0};
+    round_free(c, r);
+    if (checkpoint) {
+        clean_subsumed(job);
+        if (stopping) abort_opening(c, job);
+        others_go_on(c, job, number, &ended);
+    }
+    bits_release(&ended);
+    hand_over_next(c, job);
     if (here && !PLANTED(TELL_EARLY)) round_send_complete(c, job, number);
+    round_release(c, job);
     clean_pump(c, job);
-    if (stopping) job_finish(c, job);
+    job_finish(c, job);
     if (job->attempt_open)
         trigger_pump(c, job);
     else
         attempt_try(c, job);
 }
 
-static void committed(struct core *c, struct job *job, const struct event *ev)
+static void committed(struct core *c, struct round *r, const struct event *ev)
 {
-    struct round *r = job->round;
+    struct job *job = r->job;
     if (ev->outcome == TIDE_STORED) {
-        complete(c, job);
+        complete(c, r);
         return;
     }
     for (struct snapshot *s = job->snapshots; s; s = s->next)
         s->subsuming = false;
     r->state = ROUND_FINALIZING; /* the store's no: nothing was changed, so it may abort */
     char *why = core_printf("the store did not take it: %s", ev->text ? ev->text : "");
-    round_abort(c, job,
+    round_abort(c, r,
                 ev->outcome == TIDE_NO_SPACE ? TIDE__ABORT_CODE__ABORT_NO_SPACE
                                              : TIDE__ABORT_CODE__ABORT_REFUSED,
                 why);
     free(why);
+    hand_over_next(c, job);
     if (!job->attempt_open) attempt_try(c, job);
 }
 
@@ -466,13 +552,13 @@ static void complete_sent(struct core *c, struct job *job, uint64_t number)
 
 void round_answer(struct core *c, struct job *job, const struct pending *p, const struct event *ev)
 {
-    struct round *r = job->round && job->round->number == p->number ? job->round : NULL;
+    struct round *r = job_round(job, p->number);
     switch (p->what) {
     case ASKED_ROUND_BEGIN:
     case ASKED_ROUND_DIR:
         /* aborted before its directory was there: what is there is another's */
         if (!r && p->what == ASKED_ROUND_DIR && ev->rc == TIDE_EEXIST) clean_leave(job, p->number);
-        if (r && r->state == ROUND_OPENING) opened(c, job, ev, p->what == ASKED_ROUND_BEGIN);
+        if (r && r->state == ROUND_OPENING) opened(c, r, ev, p->what == ASKED_ROUND_BEGIN);
         break;
     case ASKED_TRIGGER_SENT:
         if (r && !r->triggered_us) r->triggered_us = c->now;
@@ -480,11 +566,11 @@ void round_answer(struct core *c, struct job *job, const struct pending *p, cons
     case ASKED_METADATA:
         if (!r || r->state != ROUND_FINALIZING) break;
         if (ev->rc == 0) {
-            hand_over(c, job);
+            hand_over(c, r);
         } else {
             char *why = core_printf("its _metadata could not be written: %s",
                                     ev->text ? ev->text : tide_strerror(ev->rc));
-            round_abort(c, job,
+            round_abort(c, r,
                         ev->rc == TIDE_ENOSPC ? TIDE__ABORT_CODE__ABORT_NO_SPACE
                                               : TIDE__ABORT_CODE__ABORT_STORAGE,
                         why);
@@ -492,106 +578,10 @@ void round_answer(struct core *c, struct job *job, const struct pending *p, cons
         }
         break;
     case ASKED_ROUND_COMMIT:
-        if (r) committed(c, job, ev);
+        if (r) committed(c, r, ev);
         break;
     case ASKED_PUBLISH: published(c, job, p, ev); break;
     case ASKED_COMPLETE_SENT: complete_sent(c, job, p->number); break;
     default: core_assert(p->what == ASKED_ROUND_COMMIT); /* not a round's question */
     }
-}
-
-/* ---- aborting */
-
-static void record_abort(struct core *c, struct job *job, Tide__AbortCode code, const char *reason)
-{
-    struct round *r = job->round;
-    struct tide_record_round *rec;
-    struct tide_commit *commit = tide_commit_new(true);
-    core_assert(commit != NULL);
-    record_round(c, commit, job, TIDE_REC_ROUND_END, &rec);
-    rec->ended_wall = c->wall;
-    rec->code = (int)code;
-    rec->reason = tide_commit_bytes(commit, VIEW(reason));
-    rec->trigger_us = r->triggered_us ? r->triggered_us - r->begun_us : 0;
-    rec->bytes = r->bytes;
-    struct tide_holder *holders;
-    rec->n_holders = round_holders(job, &commit->arena, &holders, &rec->holders_total);
-    rec->holders = holders;
-    if (r->operation) {
-        char *why = core_printf("round %" PRIu64 " aborted: %s", r->number, reason);
-        operation_fail(c, job, r->operation, commit, why);
-        free(why);
-    }
-    core_assert(commit->rc == 0);
-    ask_commit(c, commit, ASKED_ABORTED, job, r->number);
-    clean_add_round(job, rec, false, true);
-    if (r->directory_strange) clean_leave(job, r->number);
-}
-
-void round_abort(struct core *c, struct job *job, Tide__AbortCode code, const char *reason)
-{
-    struct round *r = job->round;
-    core_assert(r && !round_holds(r));
-    core_log(c, LEVEL_WARN, about_round(job, r->number),
-             "job %s: %s %" PRIu64 " aborted, %u of %u tasks had acked: %s", job->name,
-             tide_kind_name(r->kind), r->number, r->acked.set, r->expected, reason);
-    record_abort(c, job, code, reason);
-    c->rounds_aborted++;
-    job->gauges.number_of_failed_checkpoints++;
-    job->gauges.number_of_in_progress_checkpoints = 0;
-    uint64_t number = r->number;
-    bool final = r->final;
-    round_free(c, job);
-    round_send_abort(c, job, number, code, reason, 0);
-    /* without a period nothing else would space out the tries of a final round */
-    if (final && job->hold_until < c->now + 100 * MS) job->hold_until = c->now + 100 * MS;
-    timer_set(c, &job->trigger_timer, c->now);
-}
-
-static void deadline(struct core *c, void *arg)
-{
-    struct job *job = arg;
-    struct round *r = job->round;
-    if (!r || round_holds(r)) return;
-    struct tide_holder *holders;
-    uint32_t total, n = round_holders(job, &c->out, &holders, &total);
-    char names[300] = "";
-    size_t at = 0;
-    for (uint32_t i = 0; i < n && i < 3; i++)
-        if (at + holders[i].uid.len + holders[i].phase.len + 20 < sizeof names)
-            at += (size_t)snprintf(names + at, sizeof names - at, "%s %.*s[%u] (%.*s)",
-                                   i ? "," : ":", (int)holders[i].uid.len,
-                                   (const char *)holders[i].uid.data, holders[i].subtask,
-                                   (int)holders[i].phase.len, (const char *)holders[i].phase.data);
-    char *why =
-        r->state == ROUND_FINALIZING
-            ? core_printf("its _metadata was not written by the deadline of %u ms",
-                          job->graph->checkpointing.deadline_ms)
-            : core_printf("%u tasks had not acked by the deadline of %u ms%s%s", total,
-                          job->graph->checkpointing.deadline_ms, names, total > 3 ? ", ..." : "");
-    round_abort(c, job, TIDE__ABORT_CODE__ABORT_DEADLINE, why);
-    free(why);
-}
-
-void round_decline(struct core *c, struct worker *w, const Tide__Decline *m)
-{
-    struct job *job = w->job;
-    struct round *r = job->round;
-    uint32_t subtask;
-    if (!r || r->state != ROUND_COLLECTING || m->round != r->number || m->attempt != job->attempt ||
-        w->attempt != m->attempt || w->standing != STANDS_HOLDING || bits_get(&r->acked, m->task))
-        return; /* late: the round's fate does not hang on it */
-    const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
-    struct tide_bytes reason = core_text_cut(UNPB(m->reason), 200);
-    char *why = core_printf("%.*s[%u] declined: %.*s", (int)op->uid.len, (const char *)op->uid.data,
-                            subtask, (int)reason.len, (const char *)reason.data);
-    uint64_t not_before = c->now + m->retry_after_ms * MS;
-    if (not_before > job->hold_until) job->hold_until = not_before;
-    round_abort(c, job, TIDE__ABORT_CODE__ABORT_DECLINED, why);
-    free(why);
-}
-
-void round_init(struct job *job)
-{
-    job->deadline_timer = (struct timer){.fire = deadline, .arg = job};
 }

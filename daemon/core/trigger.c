@@ -31,7 +31,7 @@ static uint64_t periodic_due(const struct job *job)
 void trigger_pump(struct core *c, struct job *job)
 {
     if (c->shutting_down || !job->attempt_open || job->adopting || job->state != TIDE_JOB_RUNNING ||
-        job->round)
+        job->rounds)
         return;
     struct operation *op = first_queued(job);
     if (op) {
@@ -65,6 +65,7 @@ void trigger_running(struct core *c, struct job *job)
 
 static void due(struct core *c, void *arg)
 {
+    job_finish(c, arg); /* when it waited for the round that has just aborted */
     trigger_pump(c, arg);
 }
 
