@@ -21,6 +21,7 @@
 /* Fields of AckBatch, TaskAck and Artifact, as in worker.proto and common.proto. */
 enum { BATCH_ATTEMPT = 1, BATCH_ROUND = 2, BATCH_TASK = 3, BATCH_FULL = 15 };
 enum { ACK_TASK = 1, ACK_ALIGN, ACK_SYNC, ACK_ASYNC, ACK_ARTIFACT, ACK_HANDLE };
+enum { ACK_UNALIGNED = 100, ACK_START_DELAY, ACK_PROCESSED, ACK_PERSISTED, ACK_FINISHED_OPERATOR };
 enum {
     FILE_INLINE = 1,
     FILE_PATH,
@@ -29,7 +30,9 @@ enum {
     FILE_HIGH,
     FILE_NAME,
     FILE_GROUP,
-    FILE_GROUPS
+    FILE_GROUPS,
+    FILE_FLIGHT = 100,
+    FILE_CHANNEL
 };
 
 /* Columns are fields 3 to 10; these are their places in arrays. */
@@ -99,9 +102,9 @@ static const char *artifact_read(struct tide_bytes message, struct tide_artifact
     struct tide_artifact_view a = {.size = 0};
 
     while (tide_wire_next(&w, &f)) {
-        if (f.number > FILE_GROUPS) continue;
+        if (f.number > FILE_GROUPS && f.number != FILE_FLIGHT && f.number != FILE_CHANNEL) continue;
         if (f.type != artifact_type(f.number)) return "has a field of another type";
-        if (f.number >= FILE_GROUP && f.value > KEY_GROUPS_MAX)
+        if ((f.number == FILE_GROUP || f.number == FILE_GROUPS) && f.value > KEY_GROUPS_MAX)
             return "has key groups out of range";
         switch (f.number) {
         case FILE_INLINE: /* the later one of a oneof counts */
@@ -119,7 +122,8 @@ static const char *artifact_read(struct tide_bytes message, struct tide_artifact
         case FILE_HIGH: a.digest_high = f.value; break;
         case FILE_NAME: a.name = f.bytes; break;
         case FILE_GROUP: a.key_group_first = (uint32_t)f.value; break;
-        default: a.key_group_count = (uint32_t)f.value; break;
+        case FILE_GROUPS: a.key_group_count = (uint32_t)f.value; break;
+        default: break;
         }
     }
     if (w.bad) return "is malformed";
@@ -163,12 +167,13 @@ static int full_check(struct batch *b, struct tide_bytes message)
     int rc;
 
     while (tide_wire_next(&w, &f)) {
-        if (f.number > ACK_HANDLE) continue;
-        bool number = f.number < ACK_ARTIFACT;
+        bool later = f.number >= ACK_UNALIGNED && f.number <= ACK_FINISHED_OPERATOR;
+        if (f.number > ACK_HANDLE && !later) continue;
+        bool number = f.number < ACK_ARTIFACT || later, wide = later && f.number != ACK_START_DELAY;
         if (f.type != (number ? TIDE_WIRE_VARINT : TIDE_WIRE_LEN))
             return refuse(b->why, "full ack %" PRIu32 ": field %" PRIu32 " has another type",
                           b->full, f.number);
-        if (number && f.value > UINT32_MAX)
+        if (number && !wide && f.value > UINT32_MAX)
             return refuse(b->why, "full ack %" PRIu32 ": field %" PRIu32 " is above 32 bits",
                           b->full, f.number);
         if (f.number == ACK_HANDLE && f.bytes.len > TIDE_HANDLE_MAX)

@@ -183,18 +183,18 @@ START_TEST(a_slow_name_server_holds_nobody_up)
 {
     fake = fake_open();
     delay_ms = 1000;
-    int64_t began = now_ms(), longest = 0;
+    int64_t began = now_ms();
+    int before = 0; /* calls that returned although no answer was there */
     struct tide_worker *w = worker_at("slow.example");
-    ck_assert_int_lt(now_ms() - began, 500);
+    ck_assert_int_eq(answered, 0);
     while (fake_heard(fake, "join") < 1) {
-        int64_t from = now_ms();
         ck_assert_int_eq(tide_worker_process(w), 0);
-        if (now_ms() - from > longest) longest = now_ms() - from;
+        before += answered == 0;
         ck_assert_int_lt(now_ms() - began, 20000);
         nap(1);
     }
     ck_assert_int_ge(now_ms() - began, 1000);
-    ck_assert_int_lt(longest, 500);
+    ck_assert_int_gt(before, 2);
     ck_assert_int_eq(lookups, 1);
     tide_worker_free(w);
     fake_close(fake);

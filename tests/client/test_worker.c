@@ -525,9 +525,9 @@ END_TEST
 START_TEST(the_helper_keeps_the_lease_while_a_callback_takes_long)
 {
     uint64_t number;
-    fake_times(fake, 600, 100);
+    fake_times(fake, 2000, 100);
     up(false);
-    sleep_ms = 1500;
+    sleep_ms = 3000;
     unsigned beats = fake_heard(fake, "beat");
     trigger(1, 5);
     turn_until(worker, fake, "ack", 1);
@@ -541,9 +541,9 @@ END_TEST
 START_TEST(without_the_helper_a_long_callback_costs_the_lease)
 {
     uint64_t number;
-    fake_times(fake, 600, 100);
+    fake_times(fake, 1500, 100);
     up(true);
-    sleep_ms = 900;
+    sleep_ms = 2000;
     trigger(1, 5);
     until("b fenced\n");
     ck_assert_int_eq(tide_worker_token(worker, &number), TIDE_EFENCED);
@@ -562,10 +562,9 @@ END_TEST
 START_TEST(a_daemon_that_goes_silent_fences_in_time)
 {
     uint64_t number;
-    fake_times(fake, 600, 100);
+    fake_times(fake, 1500, 100);
     up(false);
     fake_mute(fake, true);
-    nap(50);
     struct timespec from, to;
     int64_t ms = 0, last_ms; /* when the last call began that was given a token */
     clock_gettime(CLOCK_BOOTTIME, &from);
@@ -574,8 +573,8 @@ START_TEST(a_daemon_that_goes_silent_fences_in_time)
         clock_gettime(CLOCK_BOOTTIME, &to);
         last_ms = ms;
         ms = (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
-    } while (tide_worker_token(worker, &number) == 0 && ms < 5000);
-    ck_assert_int_le(last_ms, 700);
+    } while (tide_worker_token(worker, &number) == 0 && ms < 20000);
+    ck_assert_int_le(last_ms, 1500);
     until("b fenced\n");
 }
 END_TEST
@@ -629,9 +628,12 @@ END_TEST
 START_TEST(the_fd_is_readable_when_there_is_something_to_do)
 {
     up(false);
-    turn_for(worker, 50);
     struct pollfd fd = {.fd = tide_worker_fd(worker), .events = POLLIN};
-    ck_assert_int_eq(poll(&fd, 1, 50), 0);
+    int tries = 0; /* a heartbeat may be due now and then */
+    do
+        turn_for(worker, 50);
+    while (poll(&fd, 1, 50) != 0 && ++tries < 20);
+    ck_assert_int_lt(tries, 20);
     trigger(1, 5);
     ck_assert_int_eq(poll(&fd, 1, 5000), 1);
     while (!strstr(log_text, "a snapshot"))

@@ -20,7 +20,7 @@
 #include "daemon/log.h"
 #include "proto/frame.h"
 
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 30000
 
 static int64_t now_ms(void)
 {

@@ -432,12 +432,17 @@ START_TEST(the_lag_counts_from_when_an_alarm_was_due)
     (void)script_begin(&w);
     (void)script_round(&w);
     int fd = admin_connect(port_of(data));
-    uint64_t before = lag_max_us(fd);
-    child_kill(&daemon_, SIGSTOP);
-    (void)usleep(100000u + 1000000u + (useconds_t)before);
-    child_kill(&daemon_, SIGCONT);
-    (void)script_round(&w);
-    ck_assert_uint_ge(lag_max_us(fd), before + 900000u);
+    uint64_t before, after;
+    int tries = 0; /* when we are late, the round has begun and no alarm is due */
+    do {
+        before = lag_max_us(fd);
+        child_kill(&daemon_, SIGSTOP);
+        (void)usleep(100000u + 1000000u + (useconds_t)before);
+        child_kill(&daemon_, SIGCONT);
+        (void)script_round(&w);
+        after = lag_max_us(fd);
+    } while (after < before + 900000u && ++tries < 8);
+    ck_assert_uint_ge(after, before + 900000u);
     (void)close(fd);
     daemon_stop();
 }

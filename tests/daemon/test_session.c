@@ -38,6 +38,14 @@ static void stop(uint64_t refused)
     directory_remove(directory);
 }
 
+static uint32_t connections_of(int fd)
+{
+    Tide__Response *m = admin_status(fd);
+    uint32_t connections = m->status->connections;
+    tide__response__free_unpacked(m, NULL);
+    return connections;
+}
+
 static void send_header(int fd, uint32_t len)
 {
     uint8_t head[TIDE_FRAME_HEADER];
@@ -200,7 +208,7 @@ END_TEST
 
 START_TEST(hello_never_comes)
 {
-    start("[limits]\nhello-timeout = 200ms\n");
+    start("[limits]\nhello-timeout = 1s\n");
     int silent = peer_connect(in.port), half = peer_connect(in.port);
     send_header(half, 100);
     peer_refused(silent, TIDE__REFUSED_CODE__REFUSED_STATE,
@@ -213,12 +221,12 @@ END_TEST
 
 START_TEST(an_admin_that_falls_silent)
 {
-    start("[limits]\nidle-timeout = 1s\n");
+    start("[limits]\nidle-timeout = 2s\n");
     int fd = admin_connect(in.port);
-    (void)usleep(600000);
-    tide__response__free_unpacked(admin_status(fd), NULL); /* a word renews it */
-    (void)usleep(600000);
-    tide__response__free_unpacked(admin_status(fd), NULL);
+    for (int i = 0; i < 6; i++) { /* a word renews it */
+        (void)usleep(400000);
+        tide__response__free_unpacked(admin_status(fd), NULL);
+    }
     peer_refused(fd, TIDE__REFUSED_CODE__REFUSED_STATE,
                  "nothing was said for too long ([limits] idle-timeout)");
     stop(1);
@@ -234,9 +242,11 @@ START_TEST(the_limit_of_connections)
     int fd = peer_connect(in.port);
     peer_refused(fd, TIDE__REFUSED_CODE__REFUSED_BUSY,
                  "the limit of connections is reached ([limits] connections): try later");
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         (void)close(fds[i]);
-    (void)usleep(500000); /* until the daemon has seen it, there is no room for another */
+    while (connections_of(fds[2]) > 1) /* until the daemon has seen it there is no room */
+        (void)usleep(1000);
+    (void)close(fds[2]);
     stop(1);
 }
 END_TEST
@@ -245,23 +255,26 @@ END_TEST
 START_TEST(the_limit_of_partial_frames)
 {
     start("[limits]\ninput-memory = 32M\n");
-    int fds[3];
+    int fds[3], other = admin_connect(in.port);
     for (int i = 0; i < 3; i++) {
         fds[i] = admin_connect(in.port);
         send_header(fds[i], TIDE_FRAME_MAX);
         peer_send_raw(fds[i], "x", 1);
-        (void)usleep(50000);
+        (void)connections_of(other); /* by the second answer it has seen what came before */
+        (void)connections_of(other);
     }
     peer_refused(fds[2], TIDE__REFUSED_CODE__REFUSED_BUSY,
                  "too much is arriving at once ([limits] input-memory): try later");
     (void)close(fds[0]);
-    (void)usleep(50000);
+    while (connections_of(other) > 2)
+        (void)usleep(1000);
     fds[2] = admin_connect(in.port);
     send_header(fds[2], TIDE_FRAME_MAX);
     peer_send_raw(fds[2], "x", 1);
     ck_assert(!peer_closes(fds[2], 100)); /* there is room again */
     (void)close(fds[1]);
     (void)close(fds[2]);
+    (void)close(other);
     stop(1);
 }
 END_TEST
