@@ -1,88 +1,64 @@
-/* The aligner of one task.
+/* The aligner of one task: what it is fed with, and what is known of rounds.
  *
- * The usual way: the first barrier of a round opens it (start), each further one is taken and its
- * channel blocked; with the last (lined_up) and the daemon's trigger the round is finished:
- * forward, snapshot, unblock.
+ * The usual way: the first barrier of a round opens it (align_line.c), each further one is taken
+ * and its channel blocked; with the last and the daemon's trigger the round is finished: forward,
+ * snapshot, unblock.
  *
  * What can go wrong, and what we do:
  * - a newer round's barrier comes            -> the one under way is overtaken: cancel, discard
  * - a cancel marker, an abort, a deadline    -> the same, for that round alone
  * - a barrier of a round that is over        -> dropped; answered with one cancel marker, unless
  *                                               downstream has had the barrier or the marker
- * already
+ *                                               already
  * - barriers line up without a trigger       -> stay blocked, until the orphan limit
  *
- * A cancel marker names one round and touches no other: it may be sent while an older
- * round is still on its way in the same channel. */
-#include "client/align.h"
-
+ * A cancel marker names one round and touches no other, counted ones included (Flink's tracker
+ * takes it for all older ones as well): it may be sent while an older round is still on its way in
+ * the same channel. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/align_impl.h"
+#include "proto/barrier.h"
 #include "proto/err.h"
-#include "proto/plant.h"
 
-#define KNOWN_MAX 16u /* rounds remembered; a job has one or two in flight */
-#define NO_CHANNEL UINT32_MAX
-#define STEPS_EXTRA (2u * KNOWN_MAX + 8u) /* steps of one call beyond one per channel */
-
-enum channel_flag { ENDED = 1, HAS = 2, BLOCKED = 4 };
-
-/* A round that the aligner knows by its trigger, or remembers as over. */
-struct known {
-    uint64_t round, deadline_us;
-    bool triggered;
-    bool over;
-    bool silent; /* downstream has had its barrier or its cancel marker */
-};
-
-struct step {
-    uint64_t round;
-    const char *reason;
-    uint32_t channel;
-    uint8_t what;
-    bool aligned; /* SNAPSHOT: the round under way had an alignment */
-};
-
-struct tide_align {
-    uint8_t *channel; /* flags of each */
-    uint32_t channels, open;
-
-    uint64_t round; /* under way; 0: none */
-    uint32_t missing;
-    bool triggered;
-    uint64_t start_us, lined_up_us, deadline_us;
-    uint64_t align_us, aligned_start_us; /* of the last one finished, for its SNAPSHOT step */
-
-    uint64_t newest; /* highest round that was begun: older ones cannot line up any more */
-    uint64_t lowest; /* rounds below are resolved */
-    struct known known[KNOWN_MAX];
-    uint32_t n_known;
-
-    struct step *steps; /* room for channels + STEPS_EXTRA */
-    uint32_t n_steps, next;
-    uint64_t now_us;
-};
-
-static const char overtaken[] = "overtaken by a newer round";
 static const char cancelled[] = "cancelled upstream";
 static const char time_over[] = "the round's time is over";
 static const char no_trigger[] = "barriers lined up, but no trigger came within the orphan limit";
+const char tide_align_overtaken[] = "overtaken by a newer round";
 
 /* ---- steps */
 
-static void say(struct tide_align *a, enum tide_align_do what, uint64_t round, uint32_t channel,
-                const char *reason)
+struct step *tide_align_say(struct tide_align *a, enum tide_align_do what, uint64_t round,
+                            uint32_t channel, const char *reason)
 {
-    if (a->n_steps == a->channels + STEPS_EXTRA) return; /* cannot be: see the bound */
-    a->steps[a->n_steps++] =
-        (struct step){.round = round, .reason = reason, .channel = channel, .what = (uint8_t)what};
+    if (a->n_steps == a->cap_steps) {
+        uint32_t cap = a->cap_steps * 2;
+        struct step *steps = a->rc ? NULL : realloc(a->steps, cap * sizeof *steps);
+        if (!steps) {
+            a->rc = TIDE_ENOMEM;
+            return &a->nowhere;
+        }
+        a->steps = steps;
+        a->cap_steps = cap;
+    }
+    struct step *s = &a->steps[a->n_steps++];
+    *s = (struct step){.round = round, .reason = reason, .channel = channel, .what = (uint8_t)what};
+    return s;
 }
 
-static void begin(struct tide_align *a, uint64_t now_us)
+struct step *tide_align_say_of(struct tide_align *a, enum tide_align_do what, const struct round *r)
+{
+    struct step *s = tide_align_say(a, what, r->number, 0, NULL);
+    s->figures = true;
+    return s;
+}
+
+static int begin(struct tide_align *a, uint64_t now_us)
 {
     a->n_steps = a->next = 0;
     a->now_us = now_us;
+    return a->rc;
 }
 
 bool tide_align_next(struct tide_align *a, struct tide_align_step *ret)
@@ -93,318 +69,317 @@ bool tide_align_next(struct tide_align *a, struct tide_align_step *ret)
         .what = (enum tide_align_do)s->what,
         .channel = s->channel,
         .round = s->round,
-        .align_us = s->aligned ? a->align_us : 0,
-        .start_us = s->aligned ? a->aligned_start_us : a->now_us,
+        .flags = s->flags,
+        .unaligned = s->unaligned,
+        .waits = s->waits,
+        .start_us = a->now_us,
         .reason = s->reason,
     };
+    const struct round *r = s->figures ? tide_align_find(a, s->round) : NULL;
+    if (!r) return true;
+    ret->align_us = r->last_us - r->start_us;
+    ret->start_us = r->start_us;
+    ret->start_delay_us = r->start_us > r->trigger_us ? r->start_us - r->trigger_us : 0;
+    ret->processed_bytes = r->processed;
+    ret->persisted_bytes = r->persisted;
     return true;
 }
 
 /* ---- rounds that are known */
 
-static struct known *find(struct tide_align *a, uint64_t round)
+struct round *tide_align_find(struct tide_align *a, uint64_t round)
 {
-    for (uint32_t i = 0; i < a->n_known; i++)
-        if (a->known[i].round == round) return &a->known[i];
+    for (uint32_t i = a->n_rounds; i-- > 0;)
+        if (a->rounds[i].number == round) return &a->rounds[i];
     return NULL;
 }
 
-/* NULL: there is no room for one that is older than all; then it counts as resolved. So no known
- * round is ever below `lowest`. */
-static struct known *remember(struct tide_align *a, uint64_t round)
+static void drop_rounds(struct tide_align *a, uint32_t n)
 {
-    struct known *k = find(a, round);
-    if (k) return k;
-    if (a->n_known == KNOWN_MAX) { /* forgets the oldest: then all up to it count as resolved */
-        uint32_t oldest = 0;
-        for (uint32_t i = 1; i < KNOWN_MAX; i++)
-            if (a->known[i].round < a->known[oldest].round) oldest = i;
-        if (round < a->known[oldest].round) {
-            if (round >= a->lowest) a->lowest = round + 1;
-            return NULL;
-        }
-        if (a->known[oldest].round >= a->lowest) a->lowest = a->known[oldest].round + 1;
-        a->known[oldest] = a->known[--a->n_known];
+    a->n_rounds -= n;
+    memmove(a->rounds, a->rounds + n, a->n_rounds * sizeof *a->rounds);
+}
+
+/* Room for one more: by growing, or by forgetting the oldest, which then counts as resolved, as all
+ * before it. */
+static bool make_room(struct tide_align *a, uint64_t round)
+{
+    if (a->n_rounds < a->cap_rounds) return true;
+    uint32_t cap = a->cap_rounds * 2;
+    struct round *rounds = cap <= ROUNDS_MAX ? realloc(a->rounds, cap * sizeof *rounds) : NULL;
+    if (rounds) {
+        a->rounds = rounds;
+        a->cap_rounds = cap;
+        return true;
     }
-    k = &a->known[a->n_known++];
-    *k = (struct known){.round = round};
-    return k;
-}
-
-static bool resolved(const struct tide_align *a, uint64_t round)
-{
-    return round < a->lowest && round != a->round;
-}
-
-static void close_round(struct tide_align *a, uint64_t round, bool silent)
-{
-    if (round < a->lowest) return;
-    struct known *k = remember(a, round);
-    if (!k) return;
-    k->over = true;
-    k->silent = silent;
-}
-
-/* ---- the round under way */
-
-static void unblock_all(struct tide_align *a, uint32_t keep)
-{
-    for (uint32_t i = 0; i < a->channels; i++) {
-        if (a->channel[i] & BLOCKED && i != keep) {
-            say(a, TIDE_ALIGN_UNBLOCK, 0, i, NULL);
-            a->channel[i] &= (uint8_t)~BLOCKED;
-        }
-        a->channel[i] &= (uint8_t)~HAS;
+    struct round *oldest = &a->rounds[0];
+    if (round < oldest->number) {
+        a->lowest = round + 1;
+        return false;
     }
+    if (is_live(oldest) || oldest->state == SENDING)
+        tide_align_give_up(a, oldest->number, tide_align_overtaken, NO_CHANNEL);
+    a->lowest = a->rounds[0].number + 1;
+    drop_rounds(a, 1);
+    return true;
 }
 
-/* Ends the round under way without a snapshot. `keep` stays blocked: a newer round's barrier is on
- * it. */
-static void give_up(struct tide_align *a, const char *reason, uint32_t keep)
+struct round *tide_align_remember(struct tide_align *a, uint64_t round)
 {
-    uint64_t round = a->round;
-    say(a, TIDE_ALIGN_CANCEL, round, 0, NULL);
-    say(a, TIDE_ALIGN_DISCARD, round, 0, reason);
-    a->round = 0;
-    close_round(a, round, true);
-    unblock_all(a, keep);
+    struct round *r = tide_align_find(a, round);
+    if (r) return r;
+    if (round < a->lowest || !make_room(a, round)) return NULL;
+    uint32_t at = a->n_rounds++;
+    for (; at && a->rounds[at - 1].number > round; at--)
+        a->rounds[at] = a->rounds[at - 1];
+    a->rounds[at] = (struct round){.number = round, .switch_us = UINT64_MAX};
+    return &a->rounds[at];
 }
 
-static void finish(struct tide_align *a)
+void tide_align_answer_once(struct tide_align *a, struct round *r)
 {
-    uint64_t round = a->round;
-    a->align_us = a->lined_up_us - a->start_us;
-    a->aligned_start_us = a->start_us;
-    say(a, TIDE_ALIGN_FORWARD, round, 0, NULL);
-    say(a, TIDE_ALIGN_SNAPSHOT, round, 0, NULL);
-    a->steps[a->n_steps - 1].aligned = true;
-    a->round = 0;
-    close_round(a, round, true);
-    unblock_all(a, NO_CHANNEL);
-}
-
-static void lined_up(struct tide_align *a)
-{
-    a->lined_up_us = a->now_us;
-    if (a->triggered) finish(a);
-}
-
-/* A round that never began here and cannot line up any more, since a newer one has begun. */
-static void skip(struct tide_align *a, uint64_t round, const char *reason)
-{
-    say(a, TIDE_ALIGN_CANCEL, round, 0, NULL);
-    say(a, TIDE_ALIGN_DISCARD, round, 0, reason);
-    close_round(a, round, true);
-}
-
-static void skip_older(struct tide_align *a, uint64_t round)
-{
-    for (uint32_t i = 0; i < a->n_known; i++)
-        if (a->known[i].round < round && !a->known[i].over) skip(a, a->known[i].round, overtaken);
-}
-
-static void start(struct tide_align *a, uint64_t round, uint32_t channel)
-{
-    if (a->round) give_up(a, overtaken, channel);
-    skip_older(a, round);
-    const struct known *k = find(a, round);
-    a->round = a->newest = round;
-    a->missing = a->open;
-    a->start_us = a->now_us;
-    a->triggered = k && k->triggered;
-    a->deadline_us = k ? k->deadline_us : 0;
-}
-
-/* Nothing to align: every channel has ended, or there never was one. */
-static void snapshot_at_once(struct tide_align *a, uint64_t round)
-{
-    if (a->round) give_up(a, overtaken, NO_CHANNEL);
-    skip_older(a, round);
-    a->newest = round;
-    say(a, TIDE_ALIGN_FORWARD, round, 0, NULL);
-    say(a, TIDE_ALIGN_SNAPSHOT, round, 0, NULL);
-    close_round(a, round, true);
+    if (!r->silent) tide_align_say(a, TIDE_ALIGN_CANCEL, r->number, 0, NULL);
+    r->silent = true;
 }
 
 /* ---- what happens */
 
-int tide_align_barrier(struct tide_align *a, uint32_t channel, uint64_t round, uint64_t now_us)
+static int check(const struct tide_align *a, uint32_t channel, uint64_t round)
 {
-    begin(a, now_us);
     if (channel >= a->channels || !round) return TIDE_EINVAL;
-    if (a->channel[channel] & ENDED) return TIDE_EPROTO;
-    if (resolved(a, round)) return 0;
-    if (round != a->round) {
-        struct known *k = find(a, round);
-        if (k && k->over) {
-            if (!k->silent) say(a, TIDE_ALIGN_CANCEL, round, 0, NULL);
-            k->silent = true;
-            return 0;
-        }
-        if (round <= a->newest) {
-            skip(a, round, overtaken);
-            return 0;
-        }
-        start(a, round, channel);
-    } else if (a->channel[channel] & HAS) {
-        return 0;
-    }
-    a->channel[channel] |= HAS;
-    if (PLANTED(EARLY_SNAPSHOT) && a->triggered && a->missing == 2) a->missing--;
-    if (--a->missing || !a->triggered) { /* the last of all blocks only to wait for the trigger */
-        if (!(a->channel[channel] & BLOCKED)) say(a, TIDE_ALIGN_BLOCK, 0, channel, NULL);
-        a->channel[channel] |= BLOCKED;
-    }
-    if (!a->missing) lined_up(a);
-    return 0;
+    return a->channel[channel].flags & ENDED ? TIDE_EPROTO : 0;
+}
+
+int tide_align_barrier(struct tide_align *a, uint32_t channel, uint64_t round, uint32_t flags,
+                       uint64_t now_us)
+{
+    int rc = begin(a, now_us);
+    if (!rc) rc = check(a, channel, round);
+    if (rc) return rc;
+    if (a->channel[channel].parked) return TIDE_ESTATE;
+    if (a->channel[channel].announced) tide_align_forget_announced(a, channel);
+    if (tide_align_park(a, channel, round, flags)) return a->rc;
+    tide_align_take(a, channel, round, flags);
+    tide_align_consider(a);
+    return a->rc;
 }
 
 int tide_align_cancel(struct tide_align *a, uint32_t channel, uint64_t round, uint64_t now_us)
 {
-    begin(a, now_us);
-    if (channel >= a->channels || !round) return TIDE_EINVAL;
-    if (a->channel[channel] & ENDED) return TIDE_EPROTO;
-    if (resolved(a, round)) return 0;
-    if (round == a->round) {
-        give_up(a, cancelled, NO_CHANNEL);
-        return 0;
+    int rc = begin(a, now_us);
+    if (!rc) rc = check(a, channel, round);
+    if (rc || tide_align_resolved(a, round)) return rc;
+    struct round *r = tide_align_find(a, round);
+    if (r && r->state == OVER)
+        tide_align_answer_once(a, r);
+    else if (r && r->state != KNOWN)
+        tide_align_give_up(a, round, cancelled, NO_CHANNEL);
+    else
+        tide_align_skip(a, round, round > a->newest ? cancelled : tide_align_overtaken);
+    tide_align_unpark_over(a);
+    tide_align_consider(a);
+    return a->rc;
+}
+
+/* Nothing to align any more: triggers that waited for barriers need not. */
+static void all_ended(struct tide_align *a)
+{
+    tide_align_say(a, TIDE_ALIGN_ENDED, 0, 0, NULL);
+    for (uint32_t i = 0; i < a->n_rounds; i++) {
+        struct round *r = &a->rounds[i];
+        if (r->state != KNOWN || !r->triggered) continue;
+        tide_align_begin(a, r, NO_CHANNEL);
+        tide_align_progress(a);
     }
-    struct known *k = find(a, round);
-    if (k && k->over) {
-        if (!k->silent) say(a, TIDE_ALIGN_CANCEL, round, 0, NULL);
-        k->silent = true;
-        return 0;
-    }
-    skip(a, round, round > a->newest ? cancelled : overtaken);
-    return 0;
 }
 
 int tide_align_end(struct tide_align *a, uint32_t channel, uint64_t now_us)
 {
-    begin(a, now_us);
+    int rc = begin(a, now_us);
+    if (rc) return rc;
     if (channel >= a->channels) return TIDE_EINVAL;
-    if (a->channel[channel] & ENDED) return 0;
-    bool counted = a->channel[channel] & HAS;
-    a->channel[channel] = ENDED;
+    struct channel *ch = &a->channel[channel];
+    if (ch->flags & ENDED) return 0;
+    if (ch->announced) tide_align_forget_announced(a, channel);
+    if (ch->parked) a->n_parked--; /* it read on nevertheless */
+    ch->parked = 0;
     a->open--;
-    if (a->round && !counted && --a->missing == 0) lined_up(a);
-    if (a->open) return 0;
-    say(a, TIDE_ALIGN_ENDED, 0, 0, NULL);
-    for (;;) { /* triggers that waited for barriers need not wait any more */
-        const struct known *oldest = NULL;
-        for (uint32_t i = 0; i < a->n_known; i++) {
-            const struct known *k = &a->known[i];
-            if (k->triggered && !k->over && (!oldest || k->round < oldest->round)) oldest = k;
-        }
-        if (!oldest) return 0;
-        snapshot_at_once(a, oldest->round);
+    if (ch->flags & FORCED) a->forced--;
+    for (uint32_t i = 0; i < a->n_rounds; i++) { /* stands for the barriers that are awaited */
+        struct round *r = &a->rounds[i];
+        if (!is_live(r) || ch->last >= r->number) continue;
+        r->missing--;
+        if (ch->flags & FORCED) r->forced_missing--;
+        r->last_us = now_us;
+        if (r->missing) tide_align_time(a, r);
     }
+    ch->flags = (ch->flags & FORCED) | ENDED;
+    tide_align_progress(a);
+    if (!a->open) all_ended(a);
+    tide_align_consider(a);
+    return a->rc;
 }
 
-int tide_align_trigger(struct tide_align *a, uint64_t round, uint64_t deadline_us, uint64_t now_us)
+int tide_align_trigger(struct tide_align *a, const struct tide_align_trigger *t, uint64_t now_us)
 {
-    begin(a, now_us);
+    int rc = begin(a, now_us);
+    if (rc) return rc;
+    if (!t->round) return TIDE_EINVAL;
+    if (tide_align_resolved(a, t->round)) return 0;
+    struct round *r = tide_align_find(a, t->round);
+    if (r && (r->state == OVER || r->triggered)) return 0;
+    if ((!r || r->state == KNOWN) && t->round <= a->newest) {
+        tide_align_skip(a, t->round, tide_align_overtaken);
+        return a->rc;
+    }
+    r = tide_align_remember(a, t->round);
+    if (!r) {
+        tide_align_skip(a, t->round, tide_align_overtaken);
+        return a->rc;
+    }
+    r->triggered = true;
+    r->deadline_us = t->deadline_us;
+    r->trigger_us = now_us;
+    r->mode = (uint8_t)t->mode;
+    if (t->mode == TIDE_ALIGN_COUNTED) tide_align_count(a, r);
+    if (t->mode == TIDE_ALIGN_UNALIGNED) r->unaligned = true;
+    if (t->mode == TIDE_ALIGN_TIMEOUT) r->switch_us = t->switch_us;
+    if (r->state == KNOWN || r->missing) tide_align_time(a, r);
+    if (r->state == KNOWN && !a->open) tide_align_begin(a, r, NO_CHANNEL);
+    tide_align_progress(a);
+    tide_align_consider(a);
+    return a->rc;
+}
+
+int tide_align_turn(struct tide_align *a, uint64_t round, uint64_t now_us)
+{
+    int rc = begin(a, now_us);
+    if (rc) return rc;
     if (!round) return TIDE_EINVAL;
-    if (resolved(a, round)) return 0;
-    if (round == a->round) {
-        if (a->triggered) return 0;
-        a->triggered = true;
-        a->deadline_us = deadline_us;
-        if (!a->missing) finish(a);
-        return 0;
-    }
-    const struct known *old = find(a, round);
-    if (old) return 0; /* over, or triggered before */
-    if (round <= a->newest) {
-        skip(a, round, overtaken);
-        return 0;
-    }
-    struct known *k = remember(a, round);
-    if (!k) {
-        skip(a, round, overtaken);
-        return 0;
-    }
-    k->triggered = true;
-    k->deadline_us = deadline_us;
-    if (!a->open) snapshot_at_once(a, round);
-    return 0;
+    struct round *r = tide_align_remember(a, round);
+    if (!r || r->counted || (r->state != KNOWN && r->state != ALIGNING)) return a->rc;
+    r->unaligned = true;
+    tide_align_progress(a);
+    tide_align_consider(a);
+    return a->rc;
 }
 
 int tide_align_abort(struct tide_align *a, uint64_t round, bool known, const char *reason,
                      uint64_t now_us)
 {
-    begin(a, now_us);
+    int rc = begin(a, now_us);
+    if (rc) return rc;
     if (!round) return TIDE_EINVAL;
-    if (resolved(a, round)) return 0;
-    if (round == a->round) {
-        give_up(a, known ? NULL : reason, NO_CHANNEL);
-        return 0;
+    struct round *r = tide_align_remember(a, round);
+    if (!r || r->state == OVER) return a->rc;
+    if (r->state != KNOWN) {
+        tide_align_give_up(a, round, known ? NULL : reason, NO_CHANNEL);
+    } else {
+        /* Not seen: its barrier, should it come, is answered with a cancel marker then, not now,
+         * since an older round may still be on its way to those downstream. */
+        if (!known) tide_align_say(a, TIDE_ALIGN_DISCARD, round, 0, reason);
+        r->state = OVER;
     }
-    const struct known *k = find(a, round);
-    if (k && k->over) return 0;
-    /* Not seen: its barrier, should it come, is answered with a cancel marker then, not now,
-     * since an older round may still be on its way to those downstream. */
-    if (!known) say(a, TIDE_ALIGN_DISCARD, round, 0, reason);
-    close_round(a, round, false);
-    return 0;
+    tide_align_unpark_over(a);
+    tide_align_consider(a);
+    return a->rc;
 }
 
 void tide_align_lowest(struct tide_align *a, uint64_t lowest_pending)
 {
-    begin(a, a->now_us);
-    if (lowest_pending <= a->lowest) return;
-    a->lowest = lowest_pending;
-    for (uint32_t i = 0; i < a->n_known;) {
-        if (a->known[i].round < lowest_pending)
-            a->known[i] = a->known[--a->n_known];
-        else
-            i++;
+    if (begin(a, a->now_us) || lowest_pending <= a->lowest) return;
+    uint32_t n = 0;
+    for (; n < a->n_rounds && a->rounds[n].number < lowest_pending; n++) {
+        struct round *r = &a->rounds[n];
+        if (r->state != KNOWN) continue;
+        r->state = OVER;
+        r->silent = true;
     }
-    if (a->round && a->round < lowest_pending) give_up(a, NULL, NO_CHANNEL);
+    for (uint32_t i = 0; i < n; i++)
+        if (a->rounds[i].state != OVER)
+            tide_align_give_up(a, a->rounds[i].number, NULL, NO_CHANNEL);
+    tide_align_unpark_over(a);
+    a->lowest = lowest_pending;
+    drop_rounds(a, n);
+    tide_align_consider(a);
+}
+
+/* ---- time */
+
+static bool is_late(const struct tide_align *a, const struct round *r)
+{
+    return r->state != OVER && r->triggered && a->now_us >= r->deadline_us;
+}
+
+static bool is_orphan(const struct tide_align *a, const struct round *r, uint64_t limit_us)
+{
+    return r->state == ALIGNING && !r->triggered && r->ready_us && a->now_us >= r->ready_us &&
+           a->now_us - r->ready_us >= limit_us;
 }
 
 int tide_align_tick(struct tide_align *a, uint64_t now_us, uint64_t orphan_limit_us)
 {
-    begin(a, now_us);
-    if (a->round) {
-        bool waits = !a->triggered && !a->missing;
-        if (a->triggered && now_us >= a->deadline_us)
-            give_up(a, time_over, NO_CHANNEL);
-        else if (waits && now_us >= a->lined_up_us && now_us - a->lined_up_us >= orphan_limit_us)
-            give_up(a, no_trigger, NO_CHANNEL);
+    int rc = begin(a, now_us);
+    if (rc) return rc;
+    for (uint32_t i = 0; i < a->n_rounds; i++) {
+        struct round *r = &a->rounds[i];
+        bool late = is_late(a, r);
+        if (late && r->state == KNOWN) {
+            r->state = OVER;
+            tide_align_say(a, TIDE_ALIGN_DISCARD, r->number, 0, time_over);
+        } else if (late || is_orphan(a, r, orphan_limit_us)) {
+            tide_align_give_up(a, r->number, late ? time_over : no_trigger, NO_CHANNEL);
+            i = UINT32_MAX; /* what waited for it may have begun: from the start */
+        } else if (r->state == SENDING) {
+            tide_align_tick_outputs(a, r);
+        } else {
+            tide_align_time(a, r);
+        }
     }
-    for (uint32_t i = 0; i < a->n_known; i++) {
-        struct known *k = &a->known[i];
-        if (k->over || !k->triggered || k->round == a->round || now_us < k->deadline_us) continue;
-        k->over = true;
-        say(a, TIDE_ALIGN_DISCARD, k->round, 0, time_over);
-    }
-    return 0;
+    tide_align_unpark_over(a);
+    tide_align_progress(a);
+    tide_align_consider(a);
+    return a->rc;
 }
 
 uint64_t tide_align_deadline(const struct tide_align *a, uint64_t orphan_limit_us)
 {
     uint64_t at = UINT64_MAX;
-    if (a->round && a->triggered) at = a->deadline_us;
-    if (a->round && !a->triggered && !a->missing && orphan_limit_us < UINT64_MAX - a->lined_up_us)
-        at = a->lined_up_us + orphan_limit_us;
-    for (uint32_t i = 0; i < a->n_known; i++) {
-        const struct known *k = &a->known[i];
-        if (k->triggered && !k->over && k->round != a->round && k->deadline_us < at)
-            at = k->deadline_us;
+    for (uint32_t i = 0; i < a->n_rounds; i++) {
+        const struct round *r = &a->rounds[i];
+        if (r->state == OVER) continue;
+        if (r->triggered && r->deadline_us < at) at = r->deadline_us;
+        bool turns = r->state == SENDING || (r->state != CAPTURING && !r->unaligned);
+        if (r->triggered && turns && r->switch_us < at) at = r->switch_us;
+        if (r->state == ALIGNING && !r->triggered && r->ready_us &&
+            orphan_limit_us < UINT64_MAX - r->ready_us && r->ready_us + orphan_limit_us < at)
+            at = r->ready_us + orphan_limit_us;
     }
     return at;
 }
 
-void tide_align_look(const struct tide_align *a, struct tide_align_view *ret)
+/* ---- how it stands */
+
+void tide_align_look(const struct tide_align *a, uint64_t round, struct tide_align_view *ret)
 {
-    *ret = (struct tide_align_view){.round = a->round};
-    if (!a->round) return;
-    ret->missing = a->missing;
-    ret->since_us = a->start_us;
-    ret->triggered = a->triggered;
-    while (a->missing && a->channel[ret->first_missing] & (HAS | ENDED))
-        ret->first_missing++;
+    const struct round *r = NULL;
+    *ret = (struct tide_align_view){0};
+    if (!round) round = a->current;
+    for (uint32_t i = 0; round && !r && i < a->n_rounds; i++)
+        if (a->rounds[i].number == round) r = &a->rounds[i];
+    if (!r || r->state == KNOWN || r->state == OVER) return;
+    ret->round = round;
+    ret->missing = r->missing;
+    ret->since_us = r->start_us;
+    ret->triggered = r->triggered;
+    ret->captured = r->state == CAPTURING;
+    ret->sending = r->state == SENDING;
+    for (uint32_t i = 0; r->missing && i < a->channels; i++) {
+        const struct channel *ch = &a->channel[i];
+        if (ch->flags & ENDED || ch->last >= round) continue;
+        ret->first_missing = i;
+        return;
+    }
 }
 
 uint32_t tide_align_open(const struct tide_align *a)
@@ -414,30 +389,65 @@ uint32_t tide_align_open(const struct tide_align *a)
 
 bool tide_align_blocked(const struct tide_align *a, uint32_t channel)
 {
-    return channel < a->channels && a->channel[channel] & BLOCKED;
+    return channel < a->channels && a->channel[channel].flags & BLOCKED;
 }
 
 /* ---- life */
+
+int tide_align_force(struct tide_align *a, uint32_t channel, bool aligned)
+{
+    if (channel >= a->channels) return TIDE_EINVAL;
+    struct channel *ch = &a->channel[channel];
+    if (ch->flags & ENDED || !(ch->flags & FORCED) == !aligned) return 0;
+    ch->flags ^= FORCED;
+    a->forced += aligned ? 1u : UINT32_MAX;
+    return 0;
+}
+
+void tide_align_promotable(struct tide_align *a, uint32_t outputs)
+{
+    a->promotable = outputs;
+}
+
+static int make(struct tide_align *a, uint32_t channels)
+{
+    struct channel *channel = calloc(channels ? channels : 1, sizeof *channel);
+    struct step *steps = calloc(channels + 8, sizeof *steps);
+    if (!a->rounds) a->rounds = calloc(ROUNDS_FEW, sizeof *a->rounds);
+    if (!channel || !steps || !a->rounds) {
+        free(channel);
+        free(steps);
+        return TIDE_ENOMEM;
+    }
+    if (!a->cap_rounds) a->cap_rounds = ROUNDS_FEW;
+    free(a->channel);
+    free(a->steps);
+    a->channel = channel;
+    a->steps = steps;
+    a->cap_steps = channels + 8;
+    a->channels = channels;
+    return 0;
+}
 
 int tide_align_reset(struct tide_align *a, uint32_t channels)
 {
     if (channels > TIDE_CHANNELS_MAX) return TIDE_EINVAL;
     if (channels != a->channels || !a->steps) {
-        uint8_t *flags = calloc(channels ? channels : 1, sizeof *flags);
-        struct step *steps = calloc(channels + STEPS_EXTRA, sizeof *steps);
-        if (!flags || !steps) {
-            free(flags);
-            free(steps);
-            return TIDE_ENOMEM;
-        }
-        free(a->channel);
-        free(a->steps);
-        a->channel = flags;
-        a->steps = steps;
+        int rc = make(a, channels);
+        if (rc) return rc;
     }
-    *a = (struct tide_align){
-        .channel = a->channel, .steps = a->steps, .channels = channels, .open = channels};
-    memset(a->channel, 0, channels);
+    *a = (struct tide_align){.channel = a->channel,
+                             .channels = channels,
+                             .open = channels,
+                             .promotable = a->promotable,
+                             .rounds = a->rounds,
+                             .cap_rounds = a->cap_rounds,
+                             .steps = a->steps,
+                             .cap_steps = a->cap_steps};
+    for (uint32_t i = 0; i < channels; i++) {
+        a->channel[i] = (struct channel){.flags = a->channel[i].flags & FORCED};
+        a->forced += a->channel[i].flags ? 1 : 0;
+    }
     return 0;
 }
 
@@ -458,6 +468,7 @@ void tide_align_free(struct tide_align *a)
 {
     if (!a) return;
     free(a->channel);
+    free(a->rounds);
     free(a->steps);
     free(a);
 }

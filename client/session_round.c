@@ -200,6 +200,9 @@ static void carry_steps(struct tide_session *s, uint32_t index, bool at_once)
             if (step.reason) decline(s, index, step.round, tide_bytes_of(step.reason), 0);
             break;
         case TIDE_ALIGN_ENDED: at_once = true; break;
+        case TIDE_ALIGN_OVERTAKE:
+        case TIDE_ALIGN_PROMOTE:
+        case TIDE_ALIGN_ACKABLE: break; /* of rounds that are not aligned */
         }
     }
     s->align_due_us = tide_min(s->align_due_us, tide_align_deadline(t->align, s->orphan_us));
@@ -232,7 +235,8 @@ void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         struct stask *t = &s->tasks[i];
         if (t->ended) continue;
-        (void)tide_align_trigger(t->align, r->number, r->deadline_us, now_us);
+        struct tide_align_trigger trigger = {.round = r->number, .deadline_us = r->deadline_us};
+        (void)tide_align_trigger(t->align, &trigger, now_us);
         carry_steps(s, i, t->open == 0);
     }
 }
@@ -418,7 +422,7 @@ static bool cut_off(const struct tide_session *s, uint64_t now_us)
 static void give_up_aligning(struct tide_session *s, uint32_t index, uint64_t now_us)
 {
     struct tide_align_view view;
-    tide_align_look(s->tasks[index].align, &view);
+    tide_align_look(s->tasks[index].align, 0, &view);
     if (!view.round) return;
     (void)tide_align_abort(s->tasks[index].align, view.round, false,
                            "cut off from the daemon for longer than the orphan limit", now_us);
@@ -437,11 +441,13 @@ int tide_session_barrier(struct tide_session *s, uint32_t task, uint32_t channel
     if (!s->attempt) return TIDE_ESTATE;
     if (s->link == LINK_OVER) return 0; /* peers learn of the end in their own time */
     if (tide_barrier_decode(barrier, &b) || b.job_check != s->job_check) return TIDE_EPROTO;
+    if (b.flags & (TIDE_BARRIER_UNALIGNED | TIDE_BARRIER_COUNTED)) return TIDE_EPROTO; /* not yet */
     if (b.flags & TIDE_BARRIER_END) return tide_session_channel_end(s, task, channel, now_us);
     if (t->ended) return 0; /* its outputs have had their END */
     tide_session_fence(s, now_us);
-    int rc = b.flags & TIDE_BARRIER_CANCEL ? tide_align_cancel(t->align, channel, b.round, now_us)
-                                           : tide_align_barrier(t->align, channel, b.round, now_us);
+    int rc = b.flags & TIDE_BARRIER_CANCEL
+                 ? tide_align_cancel(t->align, channel, b.round, now_us)
+                 : tide_align_barrier(t->align, channel, b.round, b.flags, now_us);
     carry_steps(s, index, false);
     if (cut_off(s, now_us)) give_up_aligning(s, index, now_us);
     return rc;

@@ -428,9 +428,9 @@ static bool progress_of(const struct tide_session *s, const struct round *r, uin
             p->bytes ? TIDE__TASK_PHASE__TASK_UPLOADING : TIDE__TASK_PHASE__TASK_SNAPSHOTTING;
         return true;
     }
-    tide_align_look(t->align, &view);
+    tide_align_look(t->align, r->number, &view);
     p->phase = TIDE__TASK_PHASE__TASK_WAITING;
-    if (view.round == r->number) {
+    if (view.round) {
         p->phase = TIDE__TASK_PHASE__TASK_ALIGNING;
         p->channels_missing = view.missing;
         p->channel_first = view.first_missing;

@@ -7,6 +7,9 @@
 #include "proto/bytes.h"
 #include "proto/err.h"
 
+#define FLAGS                                                                                      \
+    (TIDE_BARRIER_UNALIGNED | TIDE_BARRIER_CANCEL | TIDE_BARRIER_END | TIDE_BARRIER_COUNTED)
+
 void tide_barrier_encode(const struct tide_barrier *b, uint8_t out[static TIDE_BARRIER_BYTES])
 {
     tide_set_u64(out, b->round);
@@ -19,9 +22,7 @@ int tide_barrier_decode(const uint8_t in[static TIDE_BARRIER_BYTES], struct tide
     struct tide_barrier b = {tide_get_u64(in), tide_get_u32(in + 8), tide_get_u32(in + 12)};
     const bool end = b.flags & TIDE_BARRIER_END;
 
-    /* unaligned rounds will need a receiver that knows what they mean */
-    if (b.flags & ~(uint32_t)(TIDE_BARRIER_CANCEL | TIDE_BARRIER_END)) return TIDE_EPROTO;
-    if (end && b.flags != TIDE_BARRIER_END) return TIDE_EPROTO;
+    if (b.flags & ~(uint32_t)FLAGS || b.flags & (b.flags - 1)) return TIDE_EPROTO;
     if (end != (b.round == 0)) return TIDE_EPROTO;
     *ret = b;
     return 0;

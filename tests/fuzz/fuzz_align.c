@@ -71,7 +71,7 @@ static void check_state(const struct model *m)
 {
     struct tide_align_view v;
     uint32_t open = 0;
-    tide_align_look(m->a, &v);
+    tide_align_look(m->a, 0, &v);
     for (uint32_t c = 0; c < m->channels; c++) {
         open += !m->ended[c];
         must(tide_align_blocked(m->a, c) == m->blocked[c]);
@@ -91,7 +91,7 @@ static void event(struct model *m, const uint8_t *e, uint64_t now)
     switch (e[0] % 9) {
     case 0:
     case 1:
-        if (tide_align_barrier(m->a, channel, round, now) == 0) m->had[round][channel] = true;
+        if (tide_align_barrier(m->a, channel, round, 0, now) == 0) m->had[round][channel] = true;
         break;
     case 2: (void)tide_align_cancel(m->a, channel, round, now); break;
     case 3:
@@ -104,7 +104,8 @@ static void event(struct model *m, const uint8_t *e, uint64_t now)
         break;
     case 4:
         if (round) m->triggered[round] = true;
-        (void)tide_align_trigger(m->a, round, now + e[1], now);
+        (void)tide_align_trigger(
+            m->a, &(struct tide_align_trigger){.round = round, .deadline_us = now + e[1]}, now);
         break;
     case 5: (void)tide_align_abort(m->a, round, e[1] & 1, "given up", now); break;
     case 6: tide_align_lowest(m->a, round); break;

@@ -22,6 +22,8 @@ static const struct {
     {{0x1122334455667788, 0, 0xa1b2c3d4},
      "\x88\x77\x66\x55\x44\x33\x22\x11\0\0\0\0\xd4\xc3\xb2\xa1"},
     {{UINT64_MAX, TIDE_BARRIER_CANCEL, 5}, "\xff\xff\xff\xff\xff\xff\xff\xff\2\0\0\0\5\0\0\0"},
+    {{7, TIDE_BARRIER_UNALIGNED, 1}, "\7\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0"},
+    {{7, TIDE_BARRIER_COUNTED, 1}, "\7\0\0\0\0\0\0\0\10\0\0\0\1\0\0\0"},
     {{0, TIDE_BARRIER_END, 0xffffffff}, "\0\0\0\0\0\0\0\0\4\0\0\0\xff\xff\xff\xff"},
 };
 
@@ -46,8 +48,9 @@ START_TEST(all_other_flags_are_refused)
     struct tide_barrier b = {77, 77, 77};
     for (uint64_t round = 0; round < 2; round++)
         for (uint32_t flags = 0; flags < 64; flags++) {
-            bool fine =
-                round ? flags == 0 || flags == TIDE_BARRIER_CANCEL : flags == TIDE_BARRIER_END;
+            bool fine = round ? flags == 0 || flags == TIDE_BARRIER_CANCEL ||
+                                    flags == TIDE_BARRIER_UNALIGNED || flags == TIDE_BARRIER_COUNTED
+                              : flags == TIDE_BARRIER_END;
             tide_barrier_encode(&(struct tide_barrier){round, flags, 0}, out);
             if (!fine) b.round = 77;
             ck_assert_int_eq(tide_barrier_decode(out, &b), fine ? 0 : TIDE_EPROTO);
