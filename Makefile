@@ -181,7 +181,7 @@ $B/tests/fuzz/fuzz_reader: LIBS = $(CHECK_LIBS)
 $B/tests/fuzz/fuzz_cli: $(filter-out $B/client/cli/main.o $B/client/cli/rpc.o,$(CLI))
 
 # $(call run,command): runs a test with its output in a log, which is shown if it fails.
-run = $(call Q,TEST  )timeout -k 5 $(or $(TIMEOUT),300) $(1) >$(@:.ok=.log) 2>&1 || \
+run = $(call Q,TEST  )timeout -k 5 $(or $(TIMEOUT),900) $(1) >$(@:.ok=.log) 2>&1 || \
       { rc=$$?; cat $(@:.ok=.log); echo "$(@:.ok=): failed with exit code $$rc" >&2; exit $$rc; }; touch $@
 $(TESTS:=.ok): %.ok: %
 	$(call run,$(RUN) $<)

@@ -17,15 +17,15 @@ step_clang() { # but for the scripts around whole programs, which gcc's and the 
 }
 step_asan() {
     ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 CK_TIMEOUT_MULTIPLIER=10 \
-        check_ B=$root/asan SAN=address,undefined WERROR=-Werror SIM_SEEDS=250 TIMEOUT=600
+        check_ B=$root/asan SAN=address,undefined WERROR=-Werror SIM_SEEDS=250 TIMEOUT=1200
 }
 step_tsan() { # the areas that start threads
     TSAN_OPTIONS=halt_on_error=1 CK_TIMEOUT_MULTIPLIER=10 setarch -R \
-        make --no-print-directory -k -j"$jobs" check B=$root/tsan SAN=thread TIMEOUT=600 \
+        make --no-print-directory -k -j"$jobs" check B=$root/tsan SAN=thread TIMEOUT=1200 \
         AREAS="storage client daemon"
 }
 step_valgrind() { # but for what takes minutes here (every length, each failure in turn, kills, waits by the clock)
-    make_ check B=$root/valgrind TIMEOUT=900 AREAS="proto storage core client" \
+    make_ check B=$root/valgrind TIMEOUT=1500 AREAS="proto storage core client" \
         SKIP="proto/test_ack storage/test_faults storage/test_memory storage/test_journal client/test_faults client/test_conformance" CK_TIMEOUT_MULTIPLIER=20 \
         RUN="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --fair-sched=yes"
 }

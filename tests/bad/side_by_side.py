@@ -7,7 +7,7 @@ import sys
 import time
 
 AT_ONCE = 4
-LIMIT_S = 280
+LIMIT_S = 800
 
 
 def classes():
