@@ -54,6 +54,21 @@ enum tide_plant {
 #else
     TIDE_PLANTED_DROP_PRECOMMIT = 0,
 #endif
+#ifdef TIDE_PLANT_RELEASE_SURVIVORS
+    TIDE_PLANTED_RELEASE_SURVIVORS = 1, /* a lost worker's tasks count as standing at the cut */
+#else
+    TIDE_PLANTED_RELEASE_SURVIVORS = 0,
+#endif
+#ifdef TIDE_PLANT_CUT_BELOW
+    TIDE_PLANTED_CUT_BELOW = 1, /* the cut is below what a task has reported */
+#else
+    TIDE_PLANTED_CUT_BELOW = 0,
+#endif
+#ifdef TIDE_PLANT_STANDING_COUNT
+    TIDE_PLANTED_STANDING_COUNT = 1, /* who stands at the cut is counted instead of kept as a set */
+#else
+    TIDE_PLANTED_STANDING_COUNT = 0,
+#endif
 #ifdef TIDE_PLANT_ABORT_COMMITTING
     TIDE_PLANTED_ABORT_COMMITTING = 1 /* a round aborts after its commit was handed to the store */
 #else

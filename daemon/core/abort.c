@@ -80,8 +80,8 @@ static char *deadline_words(struct core *c, const struct round *r)
                                    i ? "," : ":", (int)holders[i].uid.len,
                                    (const char *)holders[i].uid.data, holders[i].subtask,
                                    (int)holders[i].phase.len, (const char *)holders[i].phase.data);
-    return core_printf("%u tasks had not acked by the deadline of %u ms%s%s", total, ms, names,
-                       total > 3 ? ", ..." : "");
+    return core_printf("%u tasks %s by the deadline of %u ms%s%s", total, meeting_missing(r), ms,
+                       names, total > 3 ? ", ..." : "");
 }
 
 void round_deadline(struct core *c, void *arg)

@@ -166,6 +166,11 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
     }
     struct round *r = wanted_by(w, &acks);
     if (!r) return;
+    if (!meeting_may_ack(r)) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE,
+                     "AckBatch of round %" PRIu64 " before its SnapshotNow", r->number);
+        return;
+    }
     if (acks.bytes > INT64_MAX - r->bytes) { /* of a round they are stored as one signed number */
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_MALFORMED,
                      "AckBatch: the files of this round would be more than 2^63 - 1 bytes");

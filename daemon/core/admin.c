@@ -69,7 +69,7 @@ static const char *operation_phase(const struct job *job, const struct operation
     if (!r) return "publishing";
     switch (r->state) {
     case ROUND_OPENING: return "preparing";
-    case ROUND_COLLECTING: return "collecting acks";
+    case ROUND_COLLECTING: return meeting_phase(r);
     case ROUND_FINALIZING: return "writing metadata";
     case ROUND_READY: return "waiting for another round's commit";
     case ROUND_COMMITTING: return "committing";
@@ -481,6 +481,7 @@ static void show_round(struct core *c, const struct round *r, Tide__JobDetail *m
     info->acked = job->graph->tasks - r->expected + r->acked.set;
     info->trigger_us = r->triggered_us ? r->triggered_us - r->begun_us : 0;
     info->bytes = r->bytes;
+    if (r->meeting) info->style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
     info->job = PB(VIEW(job->name));
     info->operation = r->operation ? r->operation->id : 0;
     struct tide_holder *holders;

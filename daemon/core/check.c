@@ -43,6 +43,8 @@ static const char *check_round(const struct job *job, const struct round *r)
     if (r->state > ROUND_COLLECTING && r->acked.set != r->expected)
         return "a round commits without every ack";
     if (r->acked.set > r->expected) return "more acks than tasks";
+    const char *broken = meeting_check(r);
+    if (broken) return broken;
     if (r->number >= job->core->next_id) return "a round with a number that was not issued";
     return NULL;
 }

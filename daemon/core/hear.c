@@ -67,11 +67,22 @@ static bool is_text(ProtobufCBinaryData text)
     return tide_text_valid(UNPB(text));
 }
 
+static const char *wrong_position(const struct worker *w, const Tide__Position *p)
+{
+    if (p->n_task != p->n_position) return "has columns of unequal length";
+    for (size_t i = 0; i < p->n_task; i++) {
+        if (!worker_hosts(w, p->task[i])) return "names a task of another worker";
+        if (p->position[i] > POSITION_MAX) return "has a position above 2^62";
+    }
+    return NULL;
+}
+
 /* A worker speaks for its own tasks alone, and in texts. What is wrong, or NULL. */
 static const char *malformed(const struct worker *w, const Tide__FromWorker *m)
 {
     static const char task[] = "names a task of another worker",
                       text[] = "has a reason that is not UTF-8 without NUL";
+    if (m->msg_case == TIDE__FROM_WORKER__MSG_POSITION) return wrong_position(w, m->position);
     bool own = true, fine = true;
     switch (m->msg_case) {
     case TIDE__FROM_WORKER__MSG_RESTORED:
@@ -96,6 +107,9 @@ static const char *malformed(const struct worker *w, const Tide__FromWorker *m)
         own = ranges_ok(w->job, m->confirm->n_tasks, m->confirm->tasks, w);
         break;
     case TIDE__FROM_WORKER__MSG_LEAVE: fine = is_text(m->leave->reason); break;
+    case TIDE__FROM_WORKER__MSG_STANDING:
+        own = ranges_ok(w->job, m->standing->n_tasks, m->standing->tasks, w);
+        break;
     default: break;
     }
     return own ? fine ? NULL : text : task;
@@ -123,6 +137,8 @@ static void joined_frame(struct core *c, struct session *s, const Tide__FromWork
             round_finished(c, w, m->finished->n_tasks, m->finished->tasks);
         break;
     case TIDE__FROM_WORKER__MSG_CONFIRM: round_confirm(c, w, m->confirm); break;
+    case TIDE__FROM_WORKER__MSG_POSITION: meeting_reported(c, s, m->position); break;
+    case TIDE__FROM_WORKER__MSG_STANDING: meeting_stand(c, s, m->standing); break;
     case TIDE__FROM_WORKER__MSG_HOLDER_GONE: holder_gone(c, s, m->holder_gone); break;
     case TIDE__FROM_WORKER__MSG_LEAVE: leave(c, s, m->leave); break;
     default:

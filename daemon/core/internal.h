@@ -2,8 +2,9 @@
  *
  * Reading order: core.c (the door and the start), job.c (a job's states), join.c (workers come and
  * go), hear.c (what they say), attempt.c and restore.c (an execution of the job), trigger.c (when
- * rounds begin), round.c, ack.c, abort.c and notify.c (one round), clean.c (what may be deleted),
- * admin.c (what people ask). util.c, timer.c and pending.c are plumbing.
+ * rounds begin), round.c, ack.c, abort.c and notify.c (one round), rendezvous.c (its other style),
+ * clean.c (what may be deleted), admin.c (what people ask). util.c, timer.c and pending.c are
+ * plumbing.
  *
  * Ownership: a core owns its jobs and sessions, a job its workers, its rounds, its operations and
  * its trash. Once it is durable a job lives as long as the core, so a pending
@@ -33,6 +34,7 @@
 #define KEYS_REMEMBERED 1000u     /* with a key, for retries; as many are loaded at the start */
 #define HOLDERS_MAX 100u          /* named in an abort */
 #define PROGRESS_MAX 65536u
+#define POSITION_MAX (UINT64_C(1) << 62) /* that a task may report */
 
 /* Stops the process when a fact about our own code is wrong; never compiled out. */
 #define core_assert(fact)                                                                          \
@@ -226,7 +228,7 @@ struct progress {
     uint32_t task;
     Tide__TaskPhase phase;
     uint32_t missing, first_missing;
-    uint64_t bytes;
+    uint64_t bytes, position;
 };
 
 struct round {
@@ -247,6 +249,7 @@ struct round {
     struct bits ending; /* held their end when it began */
     struct bits ended;  /* not expected to ack: their end is their ack */
     uint32_t expected;
+    struct meeting *meeting;   /* rendezvous.c; NULL: a round of a flow */
     struct tide_buf chunk;     /* being filled */
     struct tide_bytes *chunks; /* full ones, each malloc'ed */
     uint32_t n_chunks;
@@ -517,6 +520,23 @@ void round_release(struct core *c, struct job *job);
 bool round_holds(const struct round *r); /* its commit is with the store */
 uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct tide_holder **ret,
                        uint32_t *ret_total);
+
+/* ---- rendezvous.c: of a round without a meeting each says what holds for flows */
+void meeting_begin(struct round *r); /* when its job takes such rounds */
+void meeting_free(struct round *r);
+void meeting_trigger(struct core *c, struct round *r, uint64_t session); /* as round_trigger() */
+void meeting_reported(struct core *c, struct session *s, const Tide__Position *p);
+void meeting_stand(struct core *c, struct session *s, const Tide__Standing *p);
+void meeting_planted_release(struct core *c, struct worker *w); /* see proto/plant.h */
+bool meeting_may_ack(const struct round *r);
+uint64_t meeting_position(const struct round *r); /* where all stood; 0: nowhere */
+/* Whether the task, which has not acked, keeps the round from its next step. */
+bool meeting_holds(const struct round *r, uint32_t task);
+const char *meeting_missing(const struct round *r); /* "had not acked" */
+const char *meeting_phase(const struct round *r);   /* "collecting acks" */
+const char *meeting_words(const struct round *r, const struct progress *p, const char *away,
+                          struct tide_arena *arena);
+const char *meeting_check(const struct round *r); /* NULL, or what is broken */
 
 /* ---- ack.c */
 void ack_batch(struct core *c, struct session *s, struct tide_bytes body);

@@ -150,6 +150,7 @@ void worker_lost(struct core *c, struct worker *w, const char *why)
     core_log(c, LEVEL_WARN, about_worker(w), "job %s: worker %.*s is lost: %s", job->name,
              (int)w->name.len, (const char *)w->name.data, why);
     struct round *r = job->rounds;
+    if (PLANTED(RELEASE_SURVIVORS) && holds) meeting_planted_release(c, w);
     if (PLANTED(LEAVE_OUT) && holds && r && r->state == ROUND_COLLECTING) {
         for (uint32_t t = 0; t < job->graph->tasks; t++)
             if (worker_hosts(w, t)) bits_put(&r->acked, t);

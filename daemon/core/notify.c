@@ -19,6 +19,10 @@ void round_trigger(struct core *c, struct round *r, uint64_t session)
     struct job *job = r->job;
     Tide__Trigger m = TIDE__TRIGGER__INIT;
     Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    if (r->meeting) {
+        meeting_trigger(c, r, session);
+        return;
+    }
     m.attempt = r->attempt;
     m.round = r->number;
     m.incarnation = c->incarnation;
@@ -267,8 +271,8 @@ void round_progress(struct worker *w, const Tide__Barrier *m)
                     (r->n_progress - low) * sizeof *r->progress);
             r->n_progress++;
         }
-        r->progress[low] =
-            (struct progress){p->task, p->phase, p->channels_missing, p->channel_first, p->bytes};
+        r->progress[low] = (struct progress){p->task,          p->phase, p->channels_missing,
+                                             p->channel_first, p->bytes, p->position};
     }
 }
 
@@ -282,7 +286,7 @@ static struct tide_bytes phase_words(const struct round *r, const struct worker 
         if (r->progress[i].task == task) p = &r->progress[i];
     const char *away = w && w->session ? "" : ", its worker is away";
     if (r->state == ROUND_OPENING) return VIEW("not triggered yet");
-    char *text;
+    const char *text;
     switch (p ? p->phase : TIDE__TASK_PHASE__TASK_WAITING) {
     case TIDE__TASK_PHASE__TASK_ALIGNING:
         text = tide_arena_printf(arena, "aligning, %u channels missing, first %u%s", p->missing,
@@ -294,7 +298,9 @@ static struct tide_bytes phase_words(const struct round *r, const struct worker 
     case TIDE__TASK_PHASE__TASK_UPLOADING:
         text = tide_arena_printf(arena, "uploading, %" PRIu64 " bytes so far%s", p->bytes, away);
         break;
-    default: text = tide_arena_printf(arena, "waiting for the first barrier%s", away);
+    default:
+        text = r->meeting ? meeting_words(r, p, away, arena)
+                          : tide_arena_printf(arena, "waiting for the first barrier%s", away);
     }
     return text ? VIEW(text) : VIEW("unknown");
 }
@@ -308,7 +314,7 @@ uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct t
     *ret = tide_arena_zalloc(arena, HOLDERS_MAX * sizeof **ret);
     core_assert(*ret != NULL);
     for (uint32_t t = 0; t < job->graph->tasks; t++) {
-        if (bits_get(&r->acked, t) || bits_get(&r->ended, t)) continue;
+        if (bits_get(&r->acked, t) || bits_get(&r->ended, t) || !meeting_holds(r, t)) continue;
         if ((*ret_total)++ >= HOLDERS_MAX) continue;
         struct tide_holder *h = &(*ret)[n++];
         const struct tide_operator *op = tide_graph_operator(job->graph, t, &h->subtask);

@@ -61,6 +61,7 @@ void round_free(struct core *c, struct round *r)
     bits_release(&r->acked);
     bits_release(&r->ending);
     bits_release(&r->ended);
+    meeting_free(r);
     free(r->progress);
     free(r->directory);
     free(r);
@@ -83,6 +84,7 @@ struct tide_record_round *round_record(struct core *c, struct tide_commit *commi
     rec->round.begun_wall = r->begun_wall;
     rec->round.tasks = job->graph->tasks;
     rec->round.acked = r->acked.set;
+    rec->round.style = r->meeting ? TIDE_RENDEZVOUS : TIDE_FLOW;
     return &rec->round;
 }
 
@@ -120,6 +122,7 @@ void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct op
     bits_or(&r->ended, &job->ended);
     r->expected = job->graph->tasks - job->ended.set;
     r->final = job->ended.set + r->ending.set == job->graph->tasks;
+    meeting_begin(r);
     tide_buf_init(&r->chunk, ROUND_BYTES_MAX + TIDE_FRAME_MAX + 4);
     r->directory = kind == TIDE_SAVEPOINT ? savepoint_directory(c, job, op, number)
                                           : core_printf("%s/r%" PRIu64, job->directory, number);
@@ -198,6 +201,8 @@ static struct tide_bytes manifest_head(struct core *c, struct round *r)
     head.attempt = r->attempt;
     head.kind = (Tide__RoundKind)r->kind;
     head.begun_wall_us = r->begun_wall;
+    if (r->meeting) head.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
+    head.position = meeting_position(r);
     head.tasks = job->graph->tasks;
     head.n_ended = bits_ranges(&r->ended, &c->out, &head.ended);
     head.n_ending = bits_ranges(&r->ending, &c->out, &head.ending);
@@ -242,6 +247,7 @@ static void record_snapshot(struct core *c, struct round *r, struct tide_commit 
     rec->snapshot.attempt = r->attempt;
     rec->snapshot.parent = parent_of(r);
     rec->snapshot.kind = r->kind;
+    rec->snapshot.style = r->meeting ? TIDE_RENDEZVOUS : TIDE_FLOW;
     rec->snapshot.directory = tide_commit_bytes(commit, VIEW(r->directory));
     if (r->operation) rec->snapshot.label = tide_commit_bytes(commit, r->operation->label);
     rec->snapshot.begun_wall = r->begun_wall;
