@@ -1,37 +1,48 @@
 /* What goes wrong, and when. Each history knows a few kinds of faults only, so that some run deep.
  */
-#include <inttypes.h>
-#include <stdio.h>
 
 #include "tests/sim/sim.h"
 
+/* Of any job that has trouble. */
 static struct proc *any_proc(struct sim *s)
 {
     uint32_t n = 0;
-    for (struct proc *p = s->procs; p; p = p->next)
-        n += p->alive;
+    for (struct job *j = s->jobs; j; j = j->next)
+        for (struct proc *p = j->procs; p && !j->calm; p = p->next)
+            n += p->alive;
     uint64_t at = below(s, n);
-    for (struct proc *p = s->procs; p; p = p->next)
-        if (p->alive && at-- == 0) return p;
+    for (struct job *j = s->jobs; j; j = j->next)
+        for (struct proc *p = j->procs; p && !j->calm; p = p->next)
+            if (p->alive && at-- == 0) return p;
     return NULL;
 }
 
-static struct conn *any_conn(struct sim *s)
+static struct job *any_job(struct sim *s)
 {
-    struct proc *p = any_proc(s);
-    return p ? p->conn : NULL;
+    uint64_t at = below(s, s->n_jobs);
+    struct job *j = s->jobs;
+    while (at--)
+        j = j->next;
+    return j;
+}
+
+/* The attempts may end, or their rounds be late: no promise that they go on. */
+static void unsteady(struct sim *s)
+{
+    for (struct job *j = s->jobs; j; j = j->next)
+        j->resume = false;
 }
 
 /* A worker stands still for a while; who supervises it may lose patience and start another. */
-static void freeze(struct sim *s)
+static void freeze(struct sim *s, struct proc *p)
 {
-    struct proc *p = any_proc(s);
-    if (!p || s->now < p->thaw_at) return;
-    uint64_t lease = s->checkpointing.lease_ms * (uint64_t)MS;
+    struct job *j = p->job;
+    if (s->now < p->thaw_at) return;
+    uint64_t lease = j->checkpointing.lease_ms * (uint64_t)MS;
     uint64_t takes = percent(s, 50) ? between(s, 20 * MS, lease) : between(s, lease, 3 * lease);
     proc_freeze(s, p, s->now + takes);
-    if (s->current[p->slot] == p && percent(s, 60))
-        sim_at(s, s->now + below(s, takes), proc_start, NULL, p->slot);
+    if (j->current[p->slot] == p && percent(s, 60))
+        sim_at(s, s->now + below(s, takes), proc_start, j, p->slot);
 }
 
 static void slow_store(struct sim *s)
@@ -69,10 +80,11 @@ static void ask(struct sim *s)
     Tide__Request r = TIDE__REQUEST__INIT;
     Tide__TriggerSavepoint savepoint = TIDE__TRIGGER_SAVEPOINT__INIT;
     Tide__TriggerCheckpoint checkpoint = TIDE__TRIGGER_CHECKPOINT__INIT;
+    const struct job *j = any_job(s);
     r.id = s->order + 1;
     char key[32];
     snprintf(key, sizeof key, "key%u", (unsigned)below(s, 100));
-    ProtobufCBinaryData job = {3, (uint8_t *)"job"}, who = {3, (uint8_t *)"sim"},
+    ProtobufCBinaryData job = {strlen(j->name), (uint8_t *)j->name}, who = {3, (uint8_t *)"sim"},
                         k = {strlen(key), (uint8_t *)key};
     if (percent(s, 80)) {
         r.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
@@ -99,14 +111,15 @@ static void ask(struct sim *s)
 static void to_a_worker(struct sim *s, uint32_t kind)
 {
     struct proc *p = any_proc(s);
-    struct conn *c = any_conn(s);
     uint32_t task;
     if (!p) return;
-    s->daemon.resume = false;
+    struct job *j = p->job;
+    struct conn *c = p->conn;
+    j->resume = false;
     switch (kind) {
     case CL_KILL:
         if (percent(s, 8)) { /* all at once */
-            for (struct proc *q = s->procs; q; q = q->next)
+            for (struct proc *q = j->procs; q; q = q->next)
                 proc_kill(s, q, "the power is out", false);
             break;
         }
@@ -116,18 +129,18 @@ static void to_a_worker(struct sim *s, uint32_t kind)
             proc_kill(s, p, "killed", false);
         break;
     case CL_VANISH: proc_kill(s, p, "its host is gone", true); break;
-    case CL_FREEZE: freeze(s); break;
+    case CL_FREEZE: freeze(s, p); break;
     case CL_CUT:
         if (c) net_cut(s, c, percent(s, 50), percent(s, 50));
         break;
     case CL_DARK:
-        p->dark_until = s->now + between(s, 20 * MS, s->checkpointing.lease_ms * 2 * (uint64_t)MS);
-        note(s, "fault: w%u/%u cannot reach the daemon until %" PRIu64 " ms", p->slot, p->pid,
+        p->dark_until = s->now + between(s, 20 * MS, j->checkpointing.lease_ms * 2 * (uint64_t)MS);
+        note(s, "fault: %s cannot reach the daemon until %" PRIu64 " ms", proc_name(p),
              p->dark_until / MS);
         if (p->conn) net_cut(s, p->conn, percent(s, 30), percent(s, 30));
         break;
     case CL_WEDGE:
-        task = (uint32_t)below(s, s->flow.tasks);
+        task = (uint32_t)below(s, j->flow.tasks);
         if (p->task[task]) p->task[task]->wedged_until = s->now + between(s, 50 * MS, SECOND);
         break;
     default: break;
@@ -137,6 +150,7 @@ static void to_a_worker(struct sim *s, uint32_t kind)
 static void strike(struct sim *s, uint32_t kind)
 {
     struct daemon *d = &s->daemon;
+    struct job *j = any_job(s);
     switch (kind) {
     case CL_CRASH: d->doomed = d->up; break;
     case CL_DOWN: daemon_shutdown(s); break;
@@ -152,14 +166,14 @@ static void strike(struct sim *s, uint32_t kind)
     case CL_FILES: bad_files(s); break;
     case CL_DECLINE:
         if (percent(s, 70))
-            s->decline_until = s->now + between(s, 20 * MS, 400 * MS);
+            j->decline_until = s->now + between(s, 20 * MS, 400 * MS);
         else
-            s->fail_restore_until = s->now + between(s, 100 * MS, SECOND);
+            j->fail_restore_until = s->now + between(s, 100 * MS, SECOND);
         break;
     case CL_ADMIN: ask(s); break;
     case CL_LAG:
         s->lag_until = s->now + between(s, 50 * MS, 500 * MS);
-        d->resume = false;
+        unsteady(s);
         break;
     case CL_CLOCK:
         d->wall += percent(s, 50) ? between(s, 0, 1000 * (uint64_t)SECOND)
@@ -172,13 +186,30 @@ static void strike(struct sim *s, uint32_t kind)
 static void next_fault(struct sim *s, void *arg, uint64_t x)
 {
     (void)arg;
-    if (s->now >= s->faults_end || s->job_over) return;
+    bool over = true;
+    for (const struct job *j = s->jobs; j; j = j->next)
+        over = over && j->over;
+    if (s->now >= s->faults_end || over) return;
     uint32_t kind;
     do
         kind = 1u << below(s, 16);
     while (!(s->climate & kind));
     strike(s, kind);
     sim_at(s, s->now + between(s, 5 * MS, x), next_fault, arg, x);
+}
+
+static void calm_job(struct sim *s, struct job *j)
+{
+    j->fail_restore_until = j->decline_until = 0;
+    for (struct proc *p = j->procs; p; p = p->next) {
+        p->dark_until = 0;
+        for (uint32_t i = 0; i < TASKS_MAX; i++)
+            if (p->task[i] && p->task[i]->wedged_until > s->now) p->task[i]->wedged_until = s->now;
+    }
+    /* a zombie that was replaced is taken down in the end, as supervisors do */
+    for (struct proc *p = j->procs; p; p = p->next)
+        if (p->alive && j->current[p->slot] != p && percent(s, 70))
+            proc_kill(s, p, "it was replaced", false);
 }
 
 /* Faults stop: what is slow is fast again, what is cut off comes back, what is full has room. */
@@ -199,16 +230,9 @@ void fault_calm(struct sim *s)
     s->daemon.doomed = false;
     s->store.slow_until = s->store.full_until = s->store.unknown_next = 0;
     s->files.slow_until = s->files.failing_until = s->files.full_until = s->files.deaf_until = 0;
-    s->lag_until = s->fail_restore_until = s->decline_until = 0;
-    for (struct proc *p = s->procs; p; p = p->next) {
-        p->dark_until = 0;
-        for (uint32_t i = 0; i < TASKS_MAX; i++)
-            if (p->task[i] && p->task[i]->wedged_until > s->now) p->task[i]->wedged_until = s->now;
-    }
-    /* a zombie that was replaced is taken down in the end, as supervisors do */
-    for (struct proc *p = s->procs; p; p = p->next)
-        if (p->alive && s->current[p->slot] != p && percent(s, 70))
-            proc_kill(s, p, "it was replaced", false);
+    s->lag_until = 0;
+    for (struct job *j = s->jobs; j; j = j->next)
+        calm_job(s, j);
 }
 
 void fault_plan(struct sim *s)

@@ -3,8 +3,6 @@
  * The usual way: an operation is carried out after a while and answered. What can go wrong: slow,
  * an error, no space, the lane's limit passes (answered with TIMEDOUT, and carried out later or
  * never), a crash (carried out or not, answered to nobody). */
-#include <inttypes.h>
-#include <stdio.h>
 
 #include "tests/sim/sim.h"
 

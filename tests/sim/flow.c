@@ -5,49 +5,9 @@
  * record seen. With each snapshot a sink pre-commits a part (the records since its last one) in the
  * outside world, names all parts it has pending in its commit handle, and publishes them on
  * complete. */
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "tests/sim/sim.h"
 
 #define PIPE_FULL 12u
-
-/* ---- sets of records */
-
-bool set_has(const record_set *r, uint32_t source, uint32_t number)
-{
-    return r->word[source][number / 64] >> (number % 64) & 1;
-}
-
-void set_put(record_set *r, uint32_t source, uint32_t number)
-{
-    r->word[source][number / 64] |= (uint64_t)1 << (number % 64);
-}
-
-bool set_overlap(const record_set *a, const record_set *b)
-{
-    uint64_t both = 0;
-    for (uint32_t i = 0; i < SOURCES_MAX; i++)
-        for (uint32_t w = 0; w < WORDS; w++)
-            both |= a->word[i][w] & b->word[i][w];
-    return both != 0;
-}
-
-void set_add(record_set *a, const record_set *b)
-{
-    for (uint32_t i = 0; i < SOURCES_MAX; i++)
-        for (uint32_t w = 0; w < WORDS; w++)
-            a->word[i][w] |= b->word[i][w];
-}
-
-uint32_t set_count(const record_set *r)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < SOURCES_MAX; i++)
-        for (uint32_t w = 0; w < WORDS; w++)
-            n += (uint32_t)__builtin_popcountll(r->word[i][w]);
-    return n;
-}
 
 /* ---- the plan: a small random graph, numbered as the daemon numbers it */
 
@@ -86,10 +46,10 @@ static void plan_tasks(struct flow *f)
                 }
 }
 
-void flow_plan(struct sim *s)
+static void plan(struct sim *s, struct job *j)
 {
     static const char *const names[] = {"map", "a", "sink", "src", "b", "zz"};
-    struct flow *f = &s->flow;
+    struct flow *f = &j->flow;
     f->n_ops = percent(s, 10) ? 1 : percent(s, 50) ? 2 : 3;
     uint32_t name = (uint32_t)below(s, 6);
     for (uint32_t o = 0; o < f->n_ops; o++) {
@@ -115,14 +75,11 @@ void flow_plan(struct sim *s)
     plan_tasks(f);
     f->finite = percent(s, 45);
     f->records = (uint32_t)between(s, 5, RECORDS_MAX - 1);
-    s->slots = (uint32_t)between(s, 1, f->tasks < SLOTS_MAX ? f->tasks : SLOTS_MAX);
-    for (uint32_t i = 0; i < f->tasks; i++)
-        s->slot_of[i] = i < s->slots ? i : (uint32_t)below(s, s->slots);
 }
 
 /* ---- pipes */
 
-void flow_wake(struct sim *s, struct task *t, uint64_t when);
+static void wake(struct sim *s, struct task *t, uint64_t when);
 
 static void put(struct sim *s, struct task *t, uint32_t channel, const struct item *what)
 {
@@ -138,19 +95,21 @@ static void put(struct sim *s, struct task *t, uint32_t channel, const struct it
     *p->last = i;
     p->last = &i->next;
     p->length++;
-    if (p->reader) flow_wake(s, p->reader, i->at);
+    if (p->reader) wake(s, p->reader, i->at);
 }
 
 static void put_all(struct sim *s, struct task *t, const struct item *what)
 {
-    const struct flow_task *f = &s->flow.task[t->number];
+    struct job *j = t->proc->job;
+    const struct flow_task *f = &j->flow.task[t->number];
     for (uint32_t o = 0; o < f->n_out; o++)
         put(s, t, f->out[o], what);
 }
 
-static bool room(struct sim *s, const struct task *t)
+static bool room(const struct task *t)
 {
-    const struct flow_task *f = &s->flow.task[t->number];
+    struct job *j = t->proc->job;
+    const struct flow_task *f = &j->flow.task[t->number];
     for (uint32_t o = 0; o < f->n_out; o++)
         if (t->in->pipe[f->out[o]].length >= PIPE_FULL && !t->in->pipe[f->out[o]].broken)
             return false;
@@ -160,10 +119,11 @@ static bool room(struct sim *s, const struct task *t)
 /* A record leaves the task for one output, or has reached the sink. */
 static void pass(struct sim *s, struct task *t, uint32_t source, uint32_t number)
 {
-    const struct flow_task *f = &s->flow.task[t->number];
+    struct job *j = t->proc->job;
+    const struct flow_task *f = &j->flow.task[t->number];
     if (f->sink) {
         must(s, !set_has(&t->state.seen, source, number), "%s sees record %u of source %u twice",
-             task_name(s, t->number), number, source);
+             task_name(j, t->number), number, source);
         set_put(&t->state.seen, source, number);
         set_put(&t->fresh, source, number);
         return;
@@ -177,23 +137,25 @@ static void pass(struct sim *s, struct task *t, uint32_t source, uint32_t number
 
 static void finish_if_done(struct sim *s, struct task *t)
 {
-    const struct flow_task *f = &s->flow.task[t->number];
-    bool all = f->source ? s->flow.finite && t->state.offset == s->flow.records
+    struct job *j = t->proc->job;
+    const struct flow_task *f = &j->flow.task[t->number];
+    bool all = f->source ? j->flow.finite && t->state.offset == j->flow.records
                          : t->state.ends == (1u << f->n_in) - 1;
     if (!all || t->ended || t->told_finished) return;
     if (!t->state.finished) {
         t->state.finished = 1;
         put_all(s, t, &(struct item){.kind = ITEM_END_OF_DATA});
-        note(s, "%s has reached its end", task_name(s, t->number));
+        note(s, "%s has reached its end", task_name(j, t->number));
     }
     int rc = tide_session_finished(t->proc->session, t->number, proc_now(s, t->proc));
     t->told_finished = rc == 0;
-    if (rc) flow_wake(s, t, s->now + 20 * MS);
+    if (rc) wake(s, t, s->now + 20 * MS);
 }
 
 static void take_item(struct sim *s, struct task *t, uint32_t input, const struct item *i)
 {
-    const struct flow_task *f = &s->flow.task[t->number];
+    struct job *j = t->proc->job;
+    const struct flow_task *f = &j->flow.task[t->number];
     uint64_t now = proc_now(s, t->proc);
     switch (i->kind) {
     case ITEM_RECORD:
@@ -203,7 +165,7 @@ static void take_item(struct sim *s, struct task *t, uint32_t input, const struc
     case ITEM_END_OF_DATA: t->state.ends |= 1u << input; break;
     case ITEM_BARRIER: {
         int rc = tide_session_barrier(t->proc->session, t->number, input, i->barrier, now);
-        must(s, rc == 0, "%s: tide_session_barrier on channel %u: %s", task_name(s, t->number),
+        must(s, rc == 0, "%s: tide_session_barrier on channel %u: %s", task_name(j, t->number),
              input, tide_strerror(rc));
         proc_pump(s, t->proc);
         break;
@@ -214,8 +176,9 @@ static void take_item(struct sim *s, struct task *t, uint32_t input, const struc
 /* Reads one item from a random input; false: nothing is there. */
 static bool read_one(struct sim *s, struct task *t)
 {
-    const struct flow_task *f = &s->flow.task[t->number];
-    if (!f->n_in || !room(s, t)) return false;
+    struct job *j = t->proc->job;
+    const struct flow_task *f = &j->flow.task[t->number];
+    if (!f->n_in || !room(t)) return false;
     uint32_t at = (uint32_t)below(s, f->n_in);
     for (uint32_t n = 0; n < f->n_in; n++, at = (at + 1) % f->n_in) {
         struct pipe *p = &t->in->pipe[f->in[at]];
@@ -231,32 +194,34 @@ static bool read_one(struct sim *s, struct task *t)
 
 static void emit(struct sim *s, struct task *t)
 {
-    const struct flow_task *f = &s->flow.task[t->number];
-    if (!f->source || t->ended || t->state.offset == s->flow.records) return;
+    struct job *j = t->proc->job;
+    const struct flow_task *f = &j->flow.task[t->number];
+    if (!f->source || t->ended || t->state.offset == j->flow.records) return;
     if (s->now < t->next_record) {
-        flow_wake(s, t, t->next_record);
+        wake(s, t, t->next_record);
         return;
     }
-    if (room(s, t)) pass(s, t, f->source_number, t->state.offset++);
+    if (room(t)) pass(s, t, f->source_number, t->state.offset++);
     uint64_t pause = s->calm ? between(s, MS, 5 * MS) : between(s, 2 * MS, 60 * MS);
     t->next_record = s->now + pause;
-    flow_wake(s, t, t->next_record);
+    wake(s, t, t->next_record);
 }
 
 static void turn(struct sim *s, void *arg, uint64_t x)
 {
     struct task *t = arg;
+    struct job *j = t->proc->job;
     if (!t->proc->alive || x != t->turn_at) return;
     t->turn_at = NEVER;
     if (!t->running) return;
     if (t->proc->away || s->now < t->proc->thaw_at) {
         uint64_t until = t->proc->away ? t->proc->busy_until : s->now;
         if (until < t->proc->thaw_at) until = t->proc->thaw_at;
-        flow_wake(s, t, (until > s->now ? until : s->now) + 1);
+        wake(s, t, (until > s->now ? until : s->now) + 1);
         return;
     }
     if (s->now < t->wedged_until) {
-        flow_wake(s, t, t->wedged_until);
+        wake(s, t, t->wedged_until);
         return;
     }
     bool more = true;
@@ -264,24 +229,24 @@ static void turn(struct sim *s, void *arg, uint64_t x)
         more = read_one(s, t);
     if (!t->running) return;
     if (t->proc->away) { /* a callback came of it that has not returned yet */
-        flow_wake(s, t, t->proc->busy_until + 1);
+        wake(s, t, t->proc->busy_until + 1);
         return;
     }
     emit(s, t);
     finish_if_done(s, t);
-    const struct flow_task *f = &s->flow.task[t->number];
-    if (f->n_in && !room(s, t)) {
-        flow_wake(s, t, s->now + 5 * MS);
+    const struct flow_task *f = &j->flow.task[t->number];
+    if (f->n_in && !room(t)) {
+        wake(s, t, s->now + 5 * MS);
         return;
     }
     for (uint32_t i = 0; i < f->n_in; i++) {
         struct pipe *p = &t->in->pipe[f->in[i]];
         if (!(t->blocked >> i & 1) && p->first)
-            flow_wake(s, t, p->first->at > s->now ? p->first->at : s->now + 100);
+            wake(s, t, p->first->at > s->now ? p->first->at : s->now + 100);
     }
 }
 
-void flow_wake(struct sim *s, struct task *t, uint64_t when)
+static void wake(struct sim *s, struct task *t, uint64_t when)
 {
     if (!t->running || when >= t->turn_at) return;
     t->turn_at = when < s->now ? s->now : when;
@@ -293,10 +258,11 @@ void flow_wake(struct sim *s, struct task *t, uint64_t when)
 static void answer_restored(struct sim *s, void *arg, uint64_t generation)
 {
     struct task *t = arg;
+    struct job *j = t->proc->job;
     if (!t->proc->alive || t->generation != generation ||
         proc_busy(s, t->proc, answer_restored, arg, generation))
         return;
-    bool fails = s->now < s->fail_restore_until && percent(s, 20);
+    bool fails = s->now < j->fail_restore_until && percent(s, 20);
     if (!fails) {
         t->restored = true;
         t->in->restored |= 1u << t->number;
@@ -304,14 +270,15 @@ static void answer_restored(struct sim *s, void *arg, uint64_t generation)
     int rc =
         tide_session_restored(t->proc->session, t->number, fails ? TIDE_EIO : 0,
                               tide_bytes_of(fails ? "a planted fault" : ""), proc_now(s, t->proc));
-    note(s, "%s: restored, %d%s", task_name(s, t->number), rc, fails ? " (it failed)" : "");
+    note(s, "%s: restored, %d%s", task_name(j, t->number), rc, fails ? " (it failed)" : "");
     proc_pump(s, t->proc);
 }
 
 /* What the sink left in the outside world after that snapshot was taken will be made again. */
 static void drop_newer(struct sim *s, const struct task *t, uint64_t snapshot)
 {
-    for (struct part *p = s->parts; p; p = p->next)
+    struct job *j = t->proc->job;
+    for (struct part *p = j->parts; p; p = p->next)
         if (p->task == t->number && p->state == PART_PENDING && p->round > snapshot) {
             p->state = PART_DROPPED;
             s->stats->parts_dropped++;
@@ -320,9 +287,10 @@ static void drop_newer(struct sim *s, const struct task *t, uint64_t snapshot)
 
 static void read_state(struct sim *s, struct task *t, const struct tide_delivery *d)
 {
+    struct job *j = t->proc->job;
     const Tide__Artifact *a = d->restore->n_artifacts ? d->restore->artifacts[0] : NULL;
     if (!a) return;
-    must(s, d->restore->n_artifacts == 1, "%s restores %zu artifacts", task_name(s, t->number),
+    must(s, d->restore->n_artifacts == 1, "%s restores %zu artifacts", task_name(j, t->number),
          d->restore->n_artifacts);
     const struct state *from = NULL;
     if (a->place_case == TIDE__ARTIFACT__PLACE_INLINE && a->inline_.len == sizeof *from) {
@@ -331,17 +299,33 @@ static void read_state(struct sim *s, struct task *t, const struct tide_delivery
     }
     struct tide_bytes dir = {d->start->snapshot_directory.data, d->start->snapshot_directory.len};
     from = files_read(s, dir, t->number);
-    must(s, from, "%s restores from %.*s, and its file is not there", task_name(s, t->number),
+    must(s, from, "%s restores from %.*s, and its file is not there", task_name(j, t->number),
          (int)dir.len, (const char *)dir.data);
     t->state = *from;
 }
 
-void flow_restore(struct sim *s, struct task *t, const struct tide_delivery *d)
+static void drop(struct sim *s, struct task *t)
 {
-    const struct flow_task *f = &s->flow.task[t->number];
-    flow_drop(s, t);
+    (void)s;
+    struct job *j = t->proc->job;
+    const struct flow_task *f = &j->flow.task[t->number];
+    if (t->in) {
+        for (uint32_t i = 0; i < f->n_in; i++)
+            t->in->pipe[f->in[i]].broken = true;
+        for (uint32_t o = 0; o < f->n_out; o++)
+            t->in->pipe[f->out[o]].broken = true;
+    }
+    *t = (struct task){
+        .proc = t->proc, .number = t->number, .turn_at = NEVER, .generation = t->generation + 1};
+}
+
+static void restore(struct sim *s, struct task *t, const struct tide_delivery *d)
+{
+    struct job *j = t->proc->job;
+    const struct flow_task *f = &j->flow.task[t->number];
+    drop(s, t);
     t->attempt = d->attempt;
-    t->in = check_attempt(s, d->attempt);
+    t->in = check_attempt(s, j, d->attempt);
     t->state = (struct state){.task = t->number};
     if (d->restore) read_state(s, t, d);
     check_restored(s, t, d, &t->state);
@@ -353,29 +337,16 @@ void flow_restore(struct sim *s, struct task *t, const struct tide_delivery *d)
     sim_at(s, s->now + takes, answer_restored, t, t->generation);
 }
 
-void flow_run(struct sim *s, struct task *t)
+static void run(struct sim *s, struct task *t)
 {
     t->running = true;
     t->next_record = s->now + below(s, 20 * MS);
-    flow_wake(s, t, s->now);
-}
-
-void flow_drop(struct sim *s, struct task *t)
-{
-    const struct flow_task *f = &s->flow.task[t->number];
-    if (t->in) {
-        for (uint32_t i = 0; i < f->n_in; i++)
-            t->in->pipe[f->in[i]].broken = true;
-        for (uint32_t o = 0; o < f->n_out; o++)
-            t->in->pipe[f->out[o]].broken = true;
-    }
-    *t = (struct task){
-        .proc = t->proc, .number = t->number, .turn_at = NEVER, .generation = t->generation + 1};
+    wake(s, t, s->now);
 }
 
 /* ---- rounds */
 
-void flow_forward(struct sim *s, struct task *t, const uint8_t barrier[TIDE_BARRIER_BYTES])
+static void forward(struct sim *s, struct task *t, const uint8_t barrier[TIDE_BARRIER_BYTES])
 {
     struct item i = {.kind = ITEM_BARRIER};
     memcpy(i.barrier, barrier, TIDE_BARRIER_BYTES);
@@ -398,6 +369,7 @@ static void uploaded(struct sim *s, void *arg, uint64_t x)
     struct upload *u = arg;
     struct task *t = u->task;
     struct proc *p = t->proc;
+    struct job *j = p->job;
     if (!p->alive || t->generation != u->generation || proc_busy(s, p, uploaded, arg, x)) return;
     int rc = u->declines ? TIDE_EIO : 0;
     if (!rc && !u->inlined) rc = files_write(s, u->directory, u->exists, t->number, &u->state);
@@ -430,28 +402,30 @@ static void uploaded(struct sim *s, void *arg, uint64_t x)
         s->stats->refused_acks++;
     else
         check_acked(s, t, u->attempt, u->round, &u->state, u->parts, u->n_parts);
-    note(s, "%s: acks round %" PRIu64 ": %d", task_name(s, t->number), u->round, rc);
+    note(s, "%s: acks round %" PRIu64 ": %d", task_name(j, t->number), u->round, rc);
     proc_pump(s, p);
 }
 
 static void pre_commit(struct sim *s, struct task *t, uint64_t round)
 {
+    struct job *j = t->proc->job;
     static const record_set nothing;
     if (!memcmp(&t->fresh, &nothing, sizeof nothing)) return;
-    must(s, t->n_pending < PENDING_MAX, "%s has %u parts pending", task_name(s, t->number),
+    must(s, t->n_pending < PENDING_MAX, "%s has %u parts pending", task_name(j, t->number),
          t->n_pending);
     struct part *p = sim_alloc(s, sizeof *p);
     *p =
-        (struct part){s->parts, s->n_parts++, t->number, t->attempt, round, PART_PENDING, t->fresh};
-    s->parts = p;
+        (struct part){j->parts, j->n_parts++, t->number, t->attempt, round, PART_PENDING, t->fresh};
+    j->parts = p;
     t->fresh = nothing;
     t->pending[t->n_pending].part = p;
     t->pending[t->n_pending++].round = round;
 }
 
-void flow_snapshot(struct sim *s, struct task *t, const struct tide_delivery *d)
+static void take_snapshot(struct sim *s, struct task *t, const struct tide_delivery *d)
 {
-    if (s->flow.task[t->number].sink) pre_commit(s, t, d->round);
+    struct job *j = t->proc->job;
+    if (j->flow.task[t->number].sink) pre_commit(s, t, d->round);
     struct upload *u = sim_alloc(s, sizeof *u + t->n_pending * sizeof u->parts[0]);
     *u = (struct upload){.task = t,
                          .generation = t->generation,
@@ -460,12 +434,12 @@ void flow_snapshot(struct sim *s, struct task *t, const struct tide_delivery *d)
                          .state = t->state,
                          .directory = sim_bytes(s, d->directory),
                          .exists = d->directory_exists,
-                         .declines = s->now < s->decline_until && percent(s, 15),
-                         .inlined = percent(s, s->inline_percent),
+                         .declines = s->now < j->decline_until && percent(s, 15),
+                         .inlined = percent(s, j->inline_percent),
                          .n_parts = t->n_pending};
     for (uint32_t i = 0; i < t->n_pending; i++)
         u->parts[i] = t->pending[i].part;
-    uint64_t takes = percent(s, 50) ? 0 : below(s, s->upload_max_ms * MS);
+    uint64_t takes = percent(s, 50) ? 0 : below(s, j->upload_max_ms * MS);
     if (takes == 0)
         uploaded(s, u, 0);
     else
@@ -494,23 +468,24 @@ static void confirm(struct sim *s, void *arg, uint64_t x)
     proc_pump(s, p);
 }
 
-static struct part *part_find(struct sim *s, uint32_t id)
+static struct part *part_find(const struct job *j, uint32_t id)
 {
-    for (struct part *p = s->parts; p; p = p->next)
+    for (struct part *p = j->parts; p; p = p->next)
         if (p->id == id) return p;
     return NULL;
 }
 
-void flow_complete(struct sim *s, struct task *t, const struct tide_delivery *d)
+static void publish(struct sim *s, struct task *t, const struct tide_delivery *d)
 {
-    if (s->now < s->decline_until && percent(s, 20)) { /* the outside world does not answer */
+    struct job *j = t->proc->job;
+    if (s->now < j->decline_until && percent(s, 20)) { /* the outside world does not answer */
         tide_session_commit_failed(t->proc->session, t->number, d->round, proc_now(s, t->proc));
         return;
     }
     if (d->has_handle) {
         for (size_t i = 0; i + 4 <= d->handle.len; i += 4) {
-            struct part *p = part_find(s, tide_get_u32(d->handle.data + i));
-            must(s, p, "%s gets a commit handle that nobody made", task_name(s, t->number));
+            struct part *p = part_find(j, tide_get_u32(d->handle.data + i));
+            must(s, p, "%s gets a commit handle that nobody made", task_name(j, t->number));
             check_publish(s, t, p, d);
         }
     }
@@ -527,7 +502,7 @@ void flow_complete(struct sim *s, struct task *t, const struct tide_delivery *d)
     sim_at(s, s->now + (percent(s, 60) ? 0 : below(s, 30 * MS)), confirm, c, 0);
 }
 
-void flow_abort(struct sim *s, struct task *t, uint64_t round)
+static void aborted(struct sim *s, struct task *t, uint64_t round)
 {
     (void)s;
     if (!PLANTED(DROP_PRECOMMIT)) return; /* the next complete covers what is pending */
@@ -536,3 +511,62 @@ void flow_abort(struct sim *s, struct task *t, uint64_t round)
         if (t->pending[i].round != round) t->pending[kept++] = t->pending[i];
     t->n_pending = kept;
 }
+
+/* ---- what must hold of it */
+
+/* The cut could have happened: what was received is what was sent, nothing is under way. */
+static void check_cut(struct sim *s, struct job *j, const struct d_snapshot *d)
+{
+    const struct flow *f = &j->flow;
+    for (uint32_t i = 0; i < f->channels; i++) {
+        const struct flow_channel *ch = &f->channel[i];
+        uint32_t sent = d->task[ch->from].sent[i], got = d->task[ch->to].got[i];
+        must(s, sent == got,
+             "snapshot %" PRIu64 ": %s had sent %u to %s at its barrier, which had received %u",
+             d->round, task_name(j, ch->from), sent, task_name(j, ch->to), got);
+    }
+    record_set all = {0};
+    for (uint32_t t = 0; t < f->tasks; t++) {
+        if (!f->task[t].sink) continue;
+        must(s, !set_overlap(&all, &d->task[t].seen),
+             "snapshot %" PRIu64 ": two sinks hold one record", d->round);
+        set_add(&all, &d->task[t].seen);
+    }
+    uint32_t offsets = 0;
+    for (uint32_t t = 0; t < f->tasks; t++)
+        if (f->task[t].source) offsets += d->task[t].offset;
+    must(s, set_count(&all) == offsets,
+         "snapshot %" PRIu64 ": sources put out %u records, sinks hold %u", d->round, offsets,
+         set_count(&all));
+}
+
+static void check_finished(struct sim *s, struct job *j)
+{
+    for (uint32_t i = 0; i < j->flow.sources; i++)
+        for (uint32_t n = 0; n < j->flow.records; n++)
+            must(s, set_has(&j->published, i, n),
+                 "the job is finished, record %u of source %u was never published", n, i);
+}
+
+/* ---- the door */
+
+static void deliver(struct sim *s, struct task *t, const struct tide_delivery *d)
+{
+    switch (d->type) {
+    case TIDE_DO_RESTORE: restore(s, t, d); break;
+    case TIDE_DO_RUN: run(s, t); break;
+    case TIDE_DO_FORWARD: forward(s, t, d->barrier); break;
+    case TIDE_DO_SNAPSHOT: take_snapshot(s, t, d); break;
+    case TIDE_DO_COMPLETE: publish(s, t, d); break;
+    case TIDE_DO_ABORT: aborted(s, t, d->round); break;
+    default: break;
+    }
+}
+
+const struct program flow_program = {.name = "dataflow",
+                                     .plan = plan,
+                                     .deliver = deliver,
+                                     .drop = drop,
+                                     .wake = wake,
+                                     .check_cut = check_cut,
+                                     .check_finished = check_finished};

@@ -1,5 +1,4 @@
 /* The daemon's process: hosts the core as daemon/ does, and dies between any two actions. */
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "tests/sim/sim.h"
@@ -171,7 +170,8 @@ void daemon_crash(struct sim *s, const char *why, bool vanish)
     if (!d->up) return;
     note(s, "daemon: dies: %s%s", why, vanish ? ", without a word to its peers" : "");
     check_crashed(s);
-    if (vanish) d->resume = false; /* its peers find out too late, perhaps */
+    for (struct job *j = s->jobs; j && vanish; j = j->next)
+        j->resume = false; /* its peers find out too late, perhaps */
     s->stats->daemon_crashes++;
     actions_clear(&d->todo);
     core_free(d->core);
@@ -182,8 +182,9 @@ void daemon_crash(struct sim *s, const char *why, bool vanish)
     store_crash(s);
     files_crash(s);
     /* what was flying may have become durable just now: the end of the attempt, or of the job */
-    d->resume = d->resume && d->resume_attempt == s->store.attempts && !s->store.last.ended &&
-                s->store.state == TIDE_JOB_RUNNING;
+    for (struct job *j = s->jobs; j; j = j->next)
+        j->resume = j->resume && j->resume_attempt == j->store.attempts && !j->store.last.ended &&
+                    j->store.state == TIDE_JOB_RUNNING;
     uint64_t down =
         percent(s, 70) ? between(s, 5 * MS, 150 * MS) : between(s, 150 * MS, 3 * SECOND);
     if (s->calm) down = between(s, 5 * MS, 50 * MS);

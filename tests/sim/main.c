@@ -3,7 +3,6 @@
  * Runs histories from seeds S, S + 1, ... in a few processes, prints how many, what happened in
  * them, and for a broken promise its seed, what was broken and how to repeat it. Exit code 1 then.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -29,44 +28,6 @@ static struct share *shared;
 
 /* ---- one history */
 
-static void plan_spec(struct sim *s)
-{
-    struct flow *f = &s->flow;
-    Tide__Checkpointing *c = &s->checkpointing;
-    tide__job_spec__init(&s->spec);
-    tide__checkpointing__init(c);
-    c->heartbeat_ms = (uint32_t)between(s, 80, 250);
-    c->lease_ms = c->heartbeat_ms * (uint32_t)between(s, 3, 6);
-    c->interval_ms = (uint32_t)between(s, 40, 300);
-    c->min_pause_ms = percent(s, 50) ? 0 : (uint32_t)between(s, 1, 80);
-    c->deadline_ms = (uint32_t)between(s, 250, 1200);
-    c->restore_deadline_ms = (uint32_t)between(s, 800, 2000);
-    c->retained = (uint32_t)between(s, 1, 3);
-    c->grace_ms = (uint32_t)between(s, 600, 1500);
-    c->orphan_limit_ms = (uint32_t)between(s, 60, 400);
-    c->progress_ms = (uint32_t)between(s, 50, 300);
-    s->spec.name = (ProtobufCBinaryData){3, (uint8_t *)"job"};
-    s->spec.checkpointing = c;
-    s->spec.operators = sim_alloc(s, OPS_MAX * sizeof *s->spec.operators);
-    s->spec.edges = sim_alloc(s, OPS_MAX * OPS_MAX * sizeof *s->spec.edges);
-    for (uint32_t o = 0; o < f->n_ops; o++) {
-        Tide__Operator *op = s->spec.operators[s->spec.n_operators++] = sim_alloc(s, sizeof *op);
-        tide__operator__init(op);
-        op->uid = (ProtobufCBinaryData){strlen(f->uid[o]), (uint8_t *)f->uid[o]};
-        op->parallelism = f->parallelism[o];
-    }
-    for (uint32_t a = 0; a < f->n_ops; a++)
-        for (uint32_t b = 0; b < f->n_ops; b++) {
-            if (!f->edge[a][b]) continue;
-            Tide__Edge *e = s->spec.edges[s->spec.n_edges++] = sim_alloc(s, sizeof *e);
-            tide__edge__init(e);
-            e->from = s->spec.operators[a]->uid;
-            e->to = s->spec.operators[b]->uid;
-            e->pattern = f->pointwise[a][b] ? TIDE__EDGE_PATTERN__EDGE_POINTWISE
-                                            : TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
-        }
-}
-
 static void tick(struct sim *s, void *arg, uint64_t x)
 {
     check_tick(s);
@@ -74,33 +35,11 @@ static void tick(struct sim *s, void *arg, uint64_t x)
     sim_at(s, s->now + 25 * MS, tick, arg, x);
 }
 
-static void plan(struct sim *s)
-{
-    flow_plan(s);
-    plan_spec(s);
-    store_init(s);
-    s->inline_percent = percent(s, 50) ? 100 : (uint32_t)below(s, 101);
-    s->upload_max_ms = percent(s, 80) ? 40 : 300;
-    s->daemon.clock = between(s, SECOND, 1000 * (uint64_t)SECOND);
-    s->daemon.wall = (uint64_t)1700000000 * SECOND;
-    s->next_pid = 100;
-    s->now = SECOND;
-    sim_at(s, s->now + below(s, 100 * MS), daemon_start, NULL, 0);
-    for (uint32_t i = 0; i < s->slots; i++)
-        sim_at(s, s->now + below(s, 100 * MS), proc_start, NULL, i);
-    sim_at(s, s->now, tick, NULL, 0);
-    fault_plan(s);
-    note(s,
-         "seed %" PRIu64
-         ": %u operators, %u tasks, %u channels, %u workers, %u records per source%s, faults %04x",
-         s->seed, s->flow.n_ops, s->flow.tasks, s->flow.channels, s->slots, s->flow.records,
-         s->flow.finite ? "" : ", endless", s->climate);
-}
-
 static void clean_up(struct sim *s)
 {
-    for (struct proc *p = s->procs; p; p = p->next)
-        if (p->alive) tide_session_free(p->session);
+    for (struct job *j = s->jobs; j; j = j->next)
+        for (struct proc *p = j->procs; p; p = p->next)
+            if (p->alive) tide_session_free(p->session);
     if (s->daemon.core) core_free(s->daemon.core);
     s->daemon.core = NULL;
     struct tide_commit *lists[] = {s->store.flying, s->store.queue}, *next;
@@ -119,12 +58,13 @@ static bool run(struct sim *s, uint64_t seed)
     actions_init(&s->daemon.todo);
     if (setjmp(s->out))
         return false; /* what the core and sessions hold is lost, the process ends soon */
-    plan(s);
+    plan_jobs(s);
+    sim_at(s, s->now, tick, NULL, 0);
     uint64_t before = s->stats->events;
     while (!s->done && sim_step(s)) {
         must(s, s->stats->events - before < EVENTS_MAX, "the history does not end");
         must(s, !s->calm || s->now < s->give_up_at, "faults have stopped for long, and %s",
-             s->waits_for);
+             check_waits_for(s));
     }
     check_end(s);
     if (s->daemon.up) {

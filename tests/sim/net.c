@@ -2,7 +2,6 @@
  *
  * What can go wrong: a cut that both sides see, or one, or none (what is sent vanishes until a side
  * finds out by its heartbeats); a side that dies with or without a word from its kernel. */
-#include <inttypes.h>
 
 #include "tests/sim/sim.h"
 
@@ -44,10 +43,10 @@ static void note_frame(struct sim *s, const struct conn *c, struct tide_bytes fr
     uint32_t field = tide_frame_peek(frame, &content);
     if (!c->proc || field == (to_daemon ? 3 : 5)) return;
     if (to_daemon && field < 13)
-        note(s, "net: w%u/%u -> daemon: %s", c->proc->slot, c->proc->pid, from_worker[field]);
+        note(s, "net: %s -> daemon: %s", proc_name(c->proc), from_worker[field]);
     if (to_daemon || field > 15) return;
     Tide__Refused *m = field == 2 ? tide__refused__unpack(NULL, content.len, content.data) : NULL;
-    note(s, "net: daemon -> w%u/%u: %s %.*s", c->proc->slot, c->proc->pid, to_worker[field],
+    note(s, "net: daemon -> %s: %s %.*s", proc_name(c->proc), to_worker[field],
          m ? (int)m->reason.len : 0, m ? (const char *)m->reason.data : "");
     if (m) tide__refused__free_unpacked(m, NULL);
 }
@@ -161,7 +160,7 @@ static void connected(struct sim *s, void *arg, uint64_t x)
         tide_session_disconnected(p->session, proc_now(s, p));
     } else {
         p->conn = conn_new(s, p);
-        note(s, "w%u/%u: connected, session %" PRIu64, p->slot, p->pid, p->conn->session);
+        note(s, "%s: connected, session %" PRIu64, proc_name(p), p->conn->session);
         tide_session_connected(p->session, proc_now(s, p));
     }
     proc_pump(s, p);

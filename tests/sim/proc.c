@@ -1,7 +1,5 @@
 /* Worker processes: each hosts the shipped session, carries out its deliveries, and runs the tasks
  * of its slot. A supervisor starts one process per slot, and another when that one has died. */
-#include <inttypes.h>
-#include <stdio.h>
 
 #include "tests/sim/sim.h"
 
@@ -27,13 +25,24 @@ bool proc_busy(struct sim *s, struct proc *p, sim_fn *fn, void *arg, uint64_t x)
     return true;
 }
 
-const char *task_name(struct sim *s, uint32_t task)
+const char *task_name(const struct job *j, uint32_t task)
 {
     static char name[4][32];
     static unsigned turn;
     char *n = name[turn++ % 4];
-    const struct flow_task *t = &s->flow.task[task % TASKS_MAX];
-    snprintf(n, sizeof name[0], "%s/%u", s->flow.uid[t->op], (unsigned)t->subtask);
+    const struct flow_task *t = &j->flow.task[task % TASKS_MAX];
+    snprintf(n, sizeof name[0], "%s%s%s/%u", j->prefix, *j->prefix ? "." : "", j->flow.uid[t->op],
+             (unsigned)t->subtask);
+    return n;
+}
+
+const char *proc_name(const struct proc *p)
+{
+    static char name[4][32];
+    static unsigned turn;
+    char *n = name[turn++ % 4];
+    snprintf(n, sizeof name[0], "%s%sw%u/%u", p->job->prefix, *p->job->prefix ? "." : "", p->slot,
+             p->pid);
     return n;
 }
 
@@ -57,8 +66,8 @@ static void timer(struct sim *s, void *arg, uint64_t x)
         /* a timer that does not move time on, again and again, is a loop that never rests */
         p->idle_ticks = s->now == p->last_tick ? p->idle_ticks + 1 : 0;
         p->last_tick = s->now;
-        must(s, p->idle_ticks < 200, "w%u/%u: its session wants the same moment again and again",
-             p->slot, p->pid);
+        must(s, p->idle_ticks < 200, "%s: its session wants the same moment again and again",
+             proc_name(p));
         tide_session_tick(p->session, proc_now(s, p));
     }
     proc_pump(s, p);
@@ -77,10 +86,10 @@ static void rewound(struct sim *s, void *arg, uint64_t generation)
 static void holder(struct sim *s, struct proc *p, uint32_t pid, uint64_t start_time)
 {
     bool gone = true;
-    for (struct proc *q = s->procs; q; q = q->next)
+    for (struct proc *q = p->job->procs; q; q = q->next)
         if (q->alive && q->pid == pid && q->start_time == start_time && !strcmp(q->boot, p->boot))
             gone = false;
-    note(s, "w%u/%u: the holder with pid %u is %s", p->slot, p->pid, pid, gone ? "gone" : "there");
+    note(s, "%s: the holder with pid %u is %s", proc_name(p), pid, gone ? "gone" : "there");
     tide_session_holder(p->session, gone, proc_now(s, p));
 }
 
@@ -91,7 +100,7 @@ static void say_again(struct sim *s, void *arg, uint64_t x)
     struct proc *p = arg;
     if (!p->alive || p->over || proc_frozen(s, p, say_again, arg, x)) return;
     if (!p->conn || !p->conn->joined) return;
-    note(s, "w%u/%u: says something again", p->slot, p->pid);
+    note(s, "%s: says something again", proc_name(p));
     net_to_daemon(s, p->conn, p->word);
 }
 
@@ -124,36 +133,29 @@ static void end_process(struct sim *s, struct proc *p, const struct tide_deliver
 {
     p->over = true;
     bool ended = d->type == TIDE_DO_STOP || d->rc == TIDE_EENDED;
-    if (ended) s->job_over = true;
+    if (ended) p->job->over = true;
     sim_at(s, s->now + below(s, 20 * MS), leave, p, 0);
 }
 
 static void to_task(struct sim *s, struct proc *p, const struct tide_delivery *d)
 {
     struct task *t = d->task < TASKS_MAX ? p->task[d->task] : NULL;
-    must(s, t, "w%u: a delivery for task %u, which it does not host", p->slot, d->task);
+    must(s, t, "%s: a delivery for task %u, which it does not host", proc_name(p), d->task);
     switch (d->type) {
-    case TIDE_DO_RESTORE: flow_restore(s, t, d); break;
-    case TIDE_DO_RUN: flow_run(s, t); break;
-    case TIDE_DO_TRIGGER: break;
     case TIDE_DO_BLOCK:
         if (!t->blocked) t->blocked_since = s->now;
         t->blocked |= 1u << d->channel;
         break;
     case TIDE_DO_UNBLOCK:
         t->blocked &= ~(1u << d->channel);
-        flow_wake(s, t, s->now);
+        p->job->program->wake(s, t, s->now);
         break;
-    case TIDE_DO_FORWARD: flow_forward(s, t, d->barrier); break;
-    case TIDE_DO_SNAPSHOT: flow_snapshot(s, t, d); break;
-    case TIDE_DO_COMPLETE: flow_complete(s, t, d); break;
-    case TIDE_DO_ABORT: flow_abort(s, t, d->round); break;
     case TIDE_DO_ENDED: t->ended = true; break;
     case TIDE_DO_REWIND:
-        flow_drop(s, t);
+        p->job->program->drop(s, t);
         sim_at(s, s->now + (percent(s, 70) ? 0 : below(s, 50 * MS)), rewound, t, t->generation);
         break;
-    default: break;
+    default: p->job->program->deliver(s, t, d); break;
     }
 }
 
@@ -169,13 +171,13 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
     s->stats->deliver++;
     if (s->trace && d->type >= TIDE_DO_CLOSE) {
         if (d->type >= TIDE_DO_FENCED || d->type == TIDE_DO_CLOSE)
-            note(s, "w%u/%u: %s %.*s", p->slot, p->pid, delivery_name[d->type], (int)d->text.len,
+            note(s, "%s: %s %.*s", proc_name(p), delivery_name[d->type], (int)d->text.len,
                  d->text.len ? (const char *)d->text.data : "");
         else if (d->type == TIDE_DO_BLOCK || d->type == TIDE_DO_UNBLOCK)
-            note(s, "w%u/%u: %s %s channel %u", p->slot, p->pid, task_name(s, d->task),
+            note(s, "%s: %s %s channel %u", proc_name(p), task_name(p->job, d->task),
                  delivery_name[d->type], d->channel);
         else
-            note(s, "w%u/%u: %s %s %" PRIu64 "%s", p->slot, p->pid, task_name(s, d->task),
+            note(s, "%s: %s %s %" PRIu64 "%s", proc_name(p), task_name(p->job, d->task),
                  delivery_name[d->type], d->round, d->has_handle ? ", owed" : "");
     }
     switch (d->type) {
@@ -218,9 +220,9 @@ static void back(struct sim *s, void *arg, uint64_t x)
 static void stay_away(struct sim *s, struct proc *p)
 {
     p->away = true;
-    p->busy_until = s->now + between(s, MS, s->checkpointing.lease_ms * 3 * (uint64_t)MS / 2);
-    note(s, "w%u/%u: in a callback until %" PRIu64 " ms", p->slot, p->pid, p->busy_until / MS);
-    s->daemon.resume = false; /* it may miss deadlines */
+    p->busy_until = s->now + between(s, MS, p->job->checkpointing.lease_ms * 3 * (uint64_t)MS / 2);
+    note(s, "%s: in a callback until %" PRIu64 " ms", proc_name(p), p->busy_until / MS);
+    p->job->resume = false; /* it may miss deadlines */
     sim_at(s, p->busy_until, back, p, p->busy_until);
 }
 
@@ -231,11 +233,11 @@ void proc_pump(struct sim *s, struct proc *p)
     p->pumping = true;
     for (int i = 0;
          !p->away ? tide_session_next(p->session, &d) : tide_session_next_io(p->session, &d); i++) {
-        must(s, i < 10000, "w%u/%u: the session's deliveries do not end", p->slot, p->pid);
+        must(s, i < 10000, "%s: the session's deliveries do not end", proc_name(p));
         carry_out(s, p, &d);
         bool long_one =
             d.type >= TIDE_DO_RESTORE && d.type <= TIDE_DO_REWIND && s->climate & CL_WEDGE;
-        if (long_one && !s->calm && below(s, 400) == 0) stay_away(s, p);
+        if (long_one && !s->calm && !p->job->calm && below(s, 400) == 0) stay_away(s, p);
     }
     p->pumping = false;
     if (++p->pumps % 64 == 0) {
@@ -264,7 +266,7 @@ static void session_open(struct sim *s, struct proc *p)
     char name[16], endpoint[32], why[256];
     snprintf(name, sizeof name, "w%u", (unsigned)p->slot);
     snprintf(endpoint, sizeof endpoint, "w%u:%u", (unsigned)p->slot, (unsigned)p->pid);
-    struct tide_session_config c = {.spec = &s->spec,
+    struct tide_session_config c = {.spec = &p->job->spec,
                                     .worker = tide_bytes_of(name),
                                     .endpoint = tide_bytes_of(endpoint),
                                     .software = tide_bytes_of("simulated"),
@@ -282,12 +284,13 @@ static void session_open(struct sim *s, struct proc *p)
 
 void proc_start(struct sim *s, void *arg, uint64_t slot)
 {
-    (void)arg;
-    if (s->job_over ||
-        (s->current[slot] && s->current[slot]->alive && s->now >= s->current[slot]->thaw_at))
+    struct job *j = arg;
+    if (j->over ||
+        (j->current[slot] && j->current[slot]->alive && s->now >= j->current[slot]->thaw_at))
         return;
-    struct proc *p = sim_alloc(s, sizeof *p), *old = s->current[slot];
-    *p = (struct proc){.next = s->procs,
+    struct proc *p = sim_alloc(s, sizeof *p), *old = j->current[slot];
+    *p = (struct proc){.next = j->procs,
+                       .job = j,
                        .slot = (uint32_t)slot,
                        .pid = ++s->next_pid,
                        .alive = true,
@@ -300,16 +303,16 @@ void proc_start(struct sim *s, void *arg, uint64_t slot)
         memcpy(p->boot, old->boot, sizeof p->boot);
     else
         snprintf(p->boot, sizeof p->boot, "host%u", (unsigned)(percent(s, 50) ? 0 : p->pid));
-    s->procs = p;
-    s->current[slot] = p;
-    note(s, "w%u/%u: starts on %s", p->slot, p->pid, p->boot);
+    j->procs = p;
+    j->current[slot] = p;
+    note(s, "%s: starts on %s", proc_name(p), p->boot);
     session_open(s, p);
-    for (uint32_t i = 0; i < s->flow.tasks; i++) {
-        if (s->slot_of[i] != slot) continue;
-        const struct flow_task *f = &s->flow.task[i];
-        int64_t n = tide_session_add_task(p->session, tide_bytes_of(s->flow.uid[f->op]), f->subtask,
+    for (uint32_t i = 0; i < j->flow.tasks; i++) {
+        if (j->slot_of[i] != slot) continue;
+        const struct flow_task *f = &j->flow.task[i];
+        int64_t n = tide_session_add_task(p->session, tide_bytes_of(j->flow.uid[f->op]), f->subtask,
                                           f->n_in);
-        must(s, n == (int64_t)i, "task %s has number %d instead of %u", task_name(s, i), (int)n, i);
+        must(s, n == (int64_t)i, "task %s has number %d instead of %u", task_name(j, i), (int)n, i);
         struct task *t = p->task[i] = sim_alloc(s, sizeof *t);
         *t = (struct task){.proc = p, .number = i, .turn_at = NEVER};
     }
@@ -319,26 +322,26 @@ void proc_start(struct sim *s, void *arg, uint64_t slot)
 
 void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish)
 {
+    struct job *j = p->job;
     if (!p->alive) return;
-    s->daemon.resume = false;
-    note(s, "w%u/%u: dies: %s%s", p->slot, p->pid, why,
-         vanish ? ", without a word to its peers" : "");
+    j->resume = false;
+    note(s, "%s: dies: %s%s", proc_name(p), why, vanish ? ", without a word to its peers" : "");
     s->stats->worker_crashes++;
     p->alive = false;
     for (uint32_t i = 0; i < TASKS_MAX; i++)
-        if (p->task[i]) flow_drop(s, p->task[i]);
+        if (p->task[i]) j->program->drop(s, p->task[i]);
     net_proc_gone(s, p, vanish);
     tide_session_free(p->session);
     p->session = NULL;
-    if (s->current[p->slot] == p && !s->job_over)
+    if (j->current[p->slot] == p && !j->over)
         sim_at(s, s->now + between(s, 5 * MS, s->calm || percent(s, 70) ? 50 * MS : 600 * MS),
-               proc_start, NULL, p->slot);
+               proc_start, j, p->slot);
 }
 
 /* Ends in good order: says so, and goes a little later. */
 void proc_leave(struct sim *s, struct proc *p)
 {
-    note(s, "w%u/%u: leaves", p->slot, p->pid);
+    note(s, "%s: leaves", proc_name(p));
     tide_session_leave(p->session, tide_bytes_of("its host is to be restarted"), proc_now(s, p));
     p->over = true;
     proc_pump(s, p);
@@ -347,6 +350,6 @@ void proc_leave(struct sim *s, struct proc *p)
 
 void proc_freeze(struct sim *s, struct proc *p, uint64_t until)
 {
-    note(s, "w%u/%u: stands still until %" PRIu64 " ms", p->slot, p->pid, until / MS);
+    note(s, "%s: stands still until %" PRIu64 " ms", proc_name(p), until / MS);
     p->thaw_at = until;
 }

@@ -7,7 +7,6 @@
  * What can go wrong: slow; full (that commit changes nothing); refused; an I/O error (every outcome
  * of the group is unknown, and the group durable or not); no answer at all; a crash (what was
  * queued is lost, what was flying is durable or not). */
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "tests/sim/sim.h"
@@ -20,16 +19,26 @@ void store_init(struct sim *s)
         st->store_id.b[i] = (uint8_t)rnd(s);
 }
 
-struct d_snapshot *store_snapshot(struct sim *s, uint64_t round)
+struct job *store_job(struct sim *s, const struct tide_record *r)
 {
-    for (struct d_snapshot *d = s->store.snapshots; d; d = d->next)
+    for (struct job *j = s->jobs; j; j = j->next)
+        if (r->type == TIDE_REC_JOB
+                ? tide_bytes_equal(r->job_new.name, tide_bytes_of(j->name))
+                : j->store.made && !memcmp(&r->job, &j->store.id, sizeof r->job))
+            return j;
+    broken(s, "a record of a job that does not exist");
+}
+
+struct d_snapshot *store_snapshot(const struct job *j, uint64_t round)
+{
+    for (struct d_snapshot *d = j->store.snapshots; d; d = d->next)
         if (d->round == round) return d;
     return NULL;
 }
 
-struct d_round *store_round(struct sim *s, uint64_t round)
+struct d_round *store_round(const struct job *j, uint64_t round)
 {
-    for (struct d_round *d = s->store.rounds; d; d = d->next)
+    for (struct d_round *d = j->store.rounds; d; d = d->next)
         if (d->r.number == round) return d;
     return NULL;
 }
@@ -37,9 +46,9 @@ struct d_round *store_round(struct sim *s, uint64_t round)
 /* ---- applying one record; a record that the real store would refuse is a broken promise of the
  * core */
 
-static struct d_round *round_row(struct sim *s, const struct tide_record *r)
+static struct d_round *round_row(struct sim *s, struct job *j, const struct tide_record *r)
 {
-    struct d_round *d = store_round(s, r->round.number);
+    struct d_round *d = store_round(j, r->round.number);
     if (d) {
         must(s, r->type == TIDE_REC_ROUND_END, "round %" PRIu64 " begins twice in the store",
              r->round.number);
@@ -52,8 +61,8 @@ static struct d_round *round_row(struct sim *s, const struct tide_record *r)
             return d; /* aborted again, since a worker still names it: the first reason stays */
     } else {
         d = sim_alloc(s, sizeof *d);
-        d->next = s->store.rounds;
-        s->store.rounds = d;
+        d->next = j->store.rounds;
+        j->store.rounds = d;
     }
     d->r = r->round;
     d->r.directory = sim_bytes(s, r->round.directory);
@@ -63,12 +72,12 @@ static struct d_round *round_row(struct sim *s, const struct tide_record *r)
     return d;
 }
 
-static void apply_snapshot(struct sim *s, const struct tide_record *r)
+static void apply_snapshot(struct sim *s, struct job *j, const struct tide_record *r)
 {
     uint64_t n = r->snapshot.round;
-    must(s, !store_snapshot(s, n), "snapshot %" PRIu64 " is inserted twice", n);
+    must(s, !store_snapshot(j, n), "snapshot %" PRIu64 " is inserted twice", n);
     struct d_snapshot *d = sim_alloc(s, sizeof *d);
-    *d = (struct d_snapshot){.next = s->store.snapshots,
+    *d = (struct d_snapshot){.next = j->store.snapshots,
                              .round = n,
                              .incarnation = r->snapshot.incarnation,
                              .attempt = r->snapshot.attempt,
@@ -90,18 +99,19 @@ static void apply_snapshot(struct sim *s, const struct tide_record *r)
     d->chunks = sim_alloc(s, (d->n_chunks + 1) * sizeof *d->chunks);
     for (uint32_t i = 0; i < d->n_chunks; i++)
         d->chunks[i] = sim_bytes(s, r->snapshot.chunks[i]);
-    s->store.snapshots = d;
+    j->store.snapshots = d;
 }
 
-static void apply_attempt(struct sim *s, const struct tide_record *r)
+static void apply_attempt(struct sim *s, struct job *j, const struct tide_record *r)
 {
-    struct store *st = &s->store;
+    struct job_store *st = &j->store;
     must(s, r->attempt.attempt > st->attempts,
          "attempt %" PRIu64 " was issued before (highest: %" PRIu64 ")", r->attempt.attempt,
          st->attempts);
-    must(s, r->attempt.external > st->external, "external number %" PRIu64 " is not above %" PRIu64,
-         r->attempt.external, st->external);
-    must(s, st->attempts == 0 || st->last.ended || st->dropped,
+    must(s, r->attempt.external > s->store.external,
+         "external number %" PRIu64 " is not above %" PRIu64, r->attempt.external,
+         s->store.external);
+    must(s, st->attempts == 0 || st->last.ended || s->store.dropped,
          "attempt %" PRIu64 " begins before %" PRIu64 " has ended", r->attempt.attempt,
          st->attempts);
     struct tide_catalog_attempt a = {.attempt = r->attempt.attempt,
@@ -110,8 +120,9 @@ static void apply_attempt(struct sim *s, const struct tide_record *r)
                                      .restored_from = r->attempt.restored_from,
                                      .directory = sim_bytes(s, r->attempt.directory),
                                      .n_members = r->attempt.n_members};
-    for (uint32_t i = 0; i < st->n_incarnations; i++)
-        if (st->incarnations[i].number == a.incarnation) a.nonce = st->incarnations[i].nonce;
+    for (uint32_t i = 0; i < s->store.n_incarnations; i++)
+        if (s->store.incarnations[i].number == a.incarnation)
+            a.nonce = s->store.incarnations[i].nonce;
     struct tide_member *members = sim_alloc(s, (a.n_members + 1) * sizeof *members);
     for (uint32_t i = 0; i < a.n_members; i++) {
         const struct tide_member *m = &r->attempt.members[i];
@@ -125,12 +136,12 @@ static void apply_attempt(struct sim *s, const struct tide_record *r)
     a.members = members;
     st->last = a;
     st->attempts = a.attempt;
-    st->external = a.external;
+    s->store.external = a.external;
 }
 
-static void apply_snapshot_state(struct sim *s, const struct tide_record *r)
+static void apply_snapshot_state(struct sim *s, struct job *j, const struct tide_record *r)
 {
-    struct d_snapshot *d = store_snapshot(s, r->snapshot_state.round);
+    struct d_snapshot *d = store_snapshot(j, r->snapshot_state.round);
     must(s, d, "snapshot %" PRIu64 " changes its state and does not exist",
          r->snapshot_state.round);
     must(s, r->snapshot_state.state == d->state + 1u, "snapshot %" PRIu64 " goes from %s to %s",
@@ -139,17 +150,17 @@ static void apply_snapshot_state(struct sim *s, const struct tide_record *r)
     d->state = r->snapshot_state.state;
 }
 
-static void apply_owed(struct sim *s, const struct tide_record *r)
+static void apply_owed(struct sim *s, struct job *j, const struct tide_record *r)
 {
     struct d_owed *o = sim_alloc(s, sizeof *o);
-    *o = (struct d_owed){s->store.owed, r->owed.round, sim_bytes(s, r->owed.uid),
+    *o = (struct d_owed){j->store.owed, r->owed.round, sim_bytes(s, r->owed.uid),
                          sim_bytes(s, r->owed.handle), r->owed.subtask};
-    s->store.owed = o;
+    j->store.owed = o;
 }
 
-static void apply_strike(struct sim *s, const struct tide_record *r)
+static void apply_strike(struct job *j, const struct tide_record *r)
 {
-    for (struct d_owed **o = &s->store.owed; *o;) {
+    for (struct d_owed **o = &j->store.owed; *o;) {
         bool hit = (*o)->round <= r->strike.upto && (*o)->subtask == r->strike.subtask &&
                    tide_bytes_equal((*o)->uid, r->strike.uid);
         if (hit)
@@ -159,15 +170,15 @@ static void apply_strike(struct sim *s, const struct tide_record *r)
     }
 }
 
-static void apply_operation(struct sim *s, const struct tide_record *r)
+static void apply_operation(struct sim *s, struct job *j, const struct tide_record *r)
 {
-    struct d_operation *d = s->store.operations;
+    struct d_operation *d = j->store.operations;
     while (d && d->o.id != r->operation.id)
         d = d->next;
     if (!d) {
         d = sim_alloc(s, sizeof *d);
-        d->next = s->store.operations;
-        s->store.operations = d;
+        d->next = j->store.operations;
+        j->store.operations = d;
     }
     d->o = (struct tide_catalog_operation){.id = r->operation.id,
                                            .snapshot = r->operation.snapshot,
@@ -185,14 +196,14 @@ static void apply_operation(struct sim *s, const struct tide_record *r)
                                            .snapshot_good = r->operation.snapshot_good};
 }
 
-static void apply_job(struct sim *s, const struct tide_record *r)
+static void apply_job(struct sim *s, struct job *j, const struct tide_record *r)
 {
-    struct store *st = &s->store;
+    struct job_store *st = &j->store;
     switch (r->type) {
     case TIDE_REC_JOB:
-        must(s, !st->job, "the job is made twice");
-        st->job = true;
-        st->job_id = r->job;
+        must(s, !st->made, "job %s is made twice", j->name);
+        st->made = true;
+        st->id = r->job;
         st->state = TIDE_JOB_WAITING;
         st->name = sim_bytes(s, r->job_new.name);
         st->spec = sim_bytes(s, r->job_new.spec);
@@ -200,13 +211,13 @@ static void apply_job(struct sim *s, const struct tide_record *r)
         break;
     case TIDE_REC_JOB_STATE:
         must(s, !tide_job_ended(st->state) || r->job_state.state == st->state,
-             "the job has ended as %s and becomes %s", tide_job_state_name(st->state),
+             "job %s has ended as %s and becomes %s", j->name, tide_job_state_name(st->state),
              tide_job_state_name(r->job_state.state));
         st->state = r->job_state.state;
         st->cause = sim_bytes(s, r->job_state.cause);
         if (r->job_state.snapshot) st->ended_snapshot = r->job_state.snapshot;
         break;
-    case TIDE_REC_ATTEMPT: apply_attempt(s, r); break;
+    case TIDE_REC_ATTEMPT: apply_attempt(s, j, r); break;
     case TIDE_REC_ATTEMPT_RUN:
         if (st->last.attempt == r->attempt_run.attempt) st->last.running = true;
         break;
@@ -217,9 +228,29 @@ static void apply_job(struct sim *s, const struct tide_record *r)
     }
 }
 
-static void apply_record(struct sim *s, const struct tide_record *r)
+static void apply_record(struct sim *s, struct job *j, const struct tide_record *r)
 {
     struct d_round *round;
+    switch (r->type) {
+    case TIDE_REC_ROUND_BEGIN: round_row(s, j, r); break;
+    case TIDE_REC_ROUND_END: round_row(s, j, r)->ended = true; break;
+    case TIDE_REC_ROUND_SWEPT:
+        round = store_round(j, r->swept.number);
+        if (round) round->swept = true;
+        break;
+    case TIDE_REC_SNAPSHOT: apply_snapshot(s, j, r); break;
+    case TIDE_REC_SNAPSHOT_STATE: apply_snapshot_state(s, j, r); break;
+    case TIDE_REC_OWED: apply_owed(s, j, r); break;
+    case TIDE_REC_STRIKE: apply_strike(j, r); break;
+    case TIDE_REC_OPERATION: apply_operation(s, j, r); break;
+    case TIDE_REC_ROUND_TIMES: break;
+    default: apply_job(s, j, r); break;
+    }
+}
+
+/* Records of no job, or of one. */
+static void apply_any(struct sim *s, const struct tide_record *r)
+{
     switch (r->type) {
     case TIDE_REC_RESERVE:
         if (r->reserve.upto > s->store.reserved) s->store.reserved = r->reserve.upto;
@@ -227,20 +258,8 @@ static void apply_record(struct sim *s, const struct tide_record *r)
     case TIDE_REC_LEASE:
         if (r->lease.lease_us > s->store.lease_us) s->store.lease_us = r->lease.lease_us;
         break;
-    case TIDE_REC_ROUND_BEGIN: round_row(s, r); break;
-    case TIDE_REC_ROUND_END: round_row(s, r)->ended = true; break;
-    case TIDE_REC_ROUND_SWEPT:
-        round = store_round(s, r->swept.number);
-        if (round) round->swept = true;
-        break;
-    case TIDE_REC_SNAPSHOT: apply_snapshot(s, r); break;
-    case TIDE_REC_SNAPSHOT_STATE: apply_snapshot_state(s, r); break;
-    case TIDE_REC_OWED: apply_owed(s, r); break;
-    case TIDE_REC_STRIKE: apply_strike(s, r); break;
-    case TIDE_REC_OPERATION: apply_operation(s, r); break;
-    case TIDE_REC_ROUND_TIMES:
     case TIDE_REC_AUDIT: break;
-    default: apply_job(s, r); break;
+    default: apply_record(s, store_job(s, r), r); break;
     }
 }
 
@@ -250,18 +269,21 @@ static bool refuses(struct sim *s, const struct tide_commit *c)
     uint64_t attempt = 0, ended = 0;
     for (const struct tide_record *r = c->first; r; r = r->next) {
         const struct d_round *round;
+        if (r->type == TIDE_REC_RESERVE || r->type == TIDE_REC_LEASE || r->type == TIDE_REC_AUDIT)
+            continue;
+        struct job *j = store_job(s, r);
         if (r->type == TIDE_REC_ATTEMPT) attempt = r->attempt.attempt;
         if (r->type == TIDE_REC_ROUND_END) ended = r->round.number;
         if (r->type == TIDE_REC_ATTEMPT_RUN || r->type == TIDE_REC_ATTEMPT_END) {
             uint64_t n =
                 r->type == TIDE_REC_ATTEMPT_RUN ? r->attempt_run.attempt : r->attempt_end.attempt;
-            if (n != attempt && !check_attempt(s, n)->row) return true;
+            if (n != attempt && !check_attempt(s, j, n)->row) return true;
         }
-        if (r->type == TIDE_REC_ROUND_TIMES && !store_round(s, r->times.number) &&
+        if (r->type == TIDE_REC_ROUND_TIMES && !store_round(j, r->times.number) &&
             r->times.number != ended)
             return true;
         if (r->type != TIDE_REC_ROUND_SWEPT) continue;
-        round = store_round(s, r->swept.number);
+        round = store_round(j, r->swept.number);
         if ((!round || !round->ended || round->r.complete) && r->swept.number != ended) return true;
     }
     return false;
@@ -271,14 +293,15 @@ static void apply(struct sim *s, const struct tide_commit *c)
 {
     must(s, c->rc == 0, "a commit with rc %d was handed to the store", c->rc);
     for (const struct tide_record *r = c->first; r; r = r->next)
-        apply_record(s, r);
+        apply_any(s, r);
     check_durable(s, c);
 }
 
 /* ---- the thread */
 
 struct outcome {
-    uint64_t tag, life, round; /* round: whose completion it was not; 0: none */
+    uint64_t tag, life;
+    struct round *round; /* whose completion it was not, or NULL */
     enum tide_outcome outcome;
 };
 
@@ -286,7 +309,7 @@ static void tell(struct sim *s, void *arg, uint64_t x)
 {
     struct outcome *o = arg;
     if (!s->daemon.up || s->daemon.life != o->life || daemon_frozen(s, tell, arg, x)) return;
-    if (o->round) check_round(s, o->round)->handed = false;
+    if (o->round) o->round->handed = false;
     note(s, "store: commit %" PRIu64 " %s", o->tag,
          (const char *[]){"?", "stored", "refused", "no space", "unknown"}[o->outcome]);
     daemon_feed(s, (struct event){.type = EV_STORED,
@@ -343,10 +366,11 @@ static void land(struct sim *s, void *arg, uint64_t life)
         if (refused) note(s, "store: refuses a commit");
         if (c->awaited) {
             struct outcome *o = sim_alloc(s, sizeof *o);
-            uint64_t round = 0;
+            struct round *round = NULL;
             for (const struct tide_record *r = c->first;
                  r && (outcome == TIDE_NO_SPACE || outcome == TIDE_REFUSED); r = r->next)
-                if (r->type == TIDE_REC_SNAPSHOT) round = r->snapshot.round;
+                if (r->type == TIDE_REC_SNAPSHOT)
+                    round = check_round(store_job(s, r), r->snapshot.round);
             *o = (struct outcome){c->tag, life, round, outcome};
             sim_at(s, s->now + below(s, MS), tell, o, 0);
         }
@@ -397,7 +421,9 @@ static void loaded(struct sim *s, void *arg, uint64_t x)
 {
     struct loading *l = arg;
     if (!s->daemon.up || s->daemon.life != l->life || daemon_frozen(s, loaded, arg, x)) return;
-    struct d_snapshot *d = store_snapshot(s, l->round);
+    struct d_snapshot *d = NULL;
+    for (struct job *j = s->jobs; j && !d; j = j->next)
+        d = store_snapshot(j, l->round);
     if (!d && !l->rc) l->rc = TIDE_ENOTFOUND;
     struct tide_buf image;
     tide_buf_init(&image, 1u << 20);
@@ -423,10 +449,9 @@ void store_load(struct sim *s, uint64_t round, uint64_t tag)
 
 /* ---- the catalog for a start: what storage/load gives */
 
-static void catalog_job(struct sim *s, struct tide_catalog_job *j)
+static void catalog_job(struct sim *s, const struct job_store *st, struct tide_catalog_job *j)
 {
-    const struct store *st = &s->store;
-    *j = (struct tide_catalog_job){.id = st->job_id,
+    *j = (struct tide_catalog_job){.id = st->id,
                                    .name = st->name,
                                    .spec = st->spec,
                                    .cause = st->cause,
@@ -501,7 +526,8 @@ struct tide_catalog *store_catalog(struct sim *s, struct tide_catalog *c)
     for (uint32_t i = 0; i < st->n_incarnations; i++)
         c->incarnations[i] = (struct tide_catalog_incarnation){st->incarnations[i].number,
                                                                st->incarnations[i].nonce};
-    c->jobs = sim_alloc(s, sizeof *c->jobs);
-    if (st->job) catalog_job(s, &c->jobs[c->n_jobs++]);
+    c->jobs = sim_alloc(s, (s->n_jobs + 1) * sizeof *c->jobs);
+    for (struct job *j = s->jobs; j; j = j->next)
+        if (j->store.made) catalog_job(s, &j->store, &c->jobs[c->n_jobs++]);
     return c;
 }

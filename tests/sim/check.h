@@ -1,0 +1,56 @@
+/* The checks: everything that happens is told here. Nothing here looks into the core or a session,
+ * but for what a worker itself believes of its lease. docs/simulation.md lists the promises and
+ * which file holds which. */
+#ifndef SIM_CHECK_H
+#define SIM_CHECK_H
+
+#include "tests/sim/job.h"
+
+/* An attempt is made when it is first heard of; a round: NULL, never heard of in this job. */
+struct attempt *check_attempt(struct sim *s, struct job *j, uint64_t number);
+struct round *check_round(const struct job *j, uint64_t number);
+void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *sessions, uint32_t n);
+void check_handed(struct sim *s, const struct tide_commit *c);
+void check_durable(struct sim *s, const struct tide_commit *c);
+void check_file(struct sim *s, enum file_op op, const char *path, bool executing);
+void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round,
+                 const struct state *st, struct part *const *parts, uint32_t n_parts);
+void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d);
+void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d,
+                    const struct state *st);
+void check_publish(struct sim *s, struct task *t, struct part *p, const struct tide_delivery *d);
+void check_steady(struct sim *s, bool attached); /* the daemon is about to be away */
+void check_crashed(struct sim *s);
+void check_tick(struct sim *s); /* now and then: deadlines */
+bool check_lively(struct sim *s);
+const char *check_waits_for(const struct sim *s); /* what keeps the history from ending well */
+void check_end(struct sim *s);
+
+/* ---- between the files of checks */
+
+/* check.c: a round's number is seen for the first time, or belongs to the same round as before. */
+struct round *check_learn_round(struct sim *s, struct job *j, uint64_t number, uint64_t attempt,
+                                const char *where);
+/* check_attempts.c */
+void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
+                      const uint64_t *sessions, uint32_t n);
+void check_sent_rewind(struct sim *s, struct job *j, struct tide_bytes content);
+void check_sent_run(struct sim *s, struct job *j, struct tide_bytes content);
+void check_sent_joined(struct sim *s, struct tide_bytes content);
+void check_attempt_row(struct sim *s, struct job *j, const struct tide_record *r);
+/* check_rounds.c */
+void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content);
+void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content);
+void check_sent_abort(struct sim *s, struct job *j, struct tide_bytes content);
+/* check_cut.c */
+void check_snapshot(struct sim *s, struct job *j, uint64_t number);
+/* check_effects.c */
+bool check_owed(const struct job *j, const struct d_owed *o); /* in truth: it is not published */
+bool check_effects_done(struct sim *s, struct job *j);
+/* check_kept.c */
+void check_retention(struct sim *s, const struct job *j);
+void check_kept(struct sim *s, const struct job *j);
+/* check_lively.c: false; why the history may not end yet, for people */
+bool check_not_yet(struct job *j, const char *why);
+
+#endif

@@ -1,0 +1,192 @@
+/* Promises about attempts: who may hold one, what it starts from, and that it goes on when nothing
+ * but the daemon was away. */
+#include "tests/sim/sim.h"
+
+void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
+                      const uint64_t *sessions, uint32_t n)
+{
+    Tide__Part *part = tide__part__unpack(NULL, content.len, content.data);
+    must(s, part && part->count == 1, "a Start that is not one Part");
+    Tide__Start *m = tide__start__unpack(NULL, part->data.len, part->data.data);
+    must(s, m && m->token, "a Start that cannot be parsed, or without token");
+    uint64_t number = m->token->attempt, external = m->token->external, snapshot = m->snapshot;
+    bool deliver_only = m->deliver_only;
+    struct directory *dir = files_find(s, (const char *)m->directory.data, m->directory.len);
+    must(s, deliver_only || (dir && dir->exists),
+         "Start of attempt %" PRIu64 " is sent before its directory is made", number);
+    tide__start__free_unpacked(m, NULL);
+    tide__part__free_unpacked(part, NULL);
+    struct attempt *a = check_attempt(s, j, number);
+    must(s, a->row, "Start of attempt %" PRIu64 " is sent before its row is durable", number);
+    must(s, number == j->store.attempts,
+         "Start of attempt %" PRIu64 " is sent, the newest is %" PRIu64, number, j->store.attempts);
+    must(s, external == a->external,
+         "attempt %" PRIu64 " is told the number %" PRIu64 ", its row says %" PRIu64, number,
+         external, a->external);
+    must(s, deliver_only || snapshot == a->restored_from,
+         "attempt %" PRIu64 " restores %" PRIu64 ", its row says %" PRIu64, number, snapshot,
+         a->restored_from);
+    must(s, deliver_only || snapshot >= j->newest_published,
+         "attempt %" PRIu64 " restores snapshot %" PRIu64 ", and round %" PRIu64
+         " has published its effects",
+         number, snapshot, j->newest_published);
+    const struct d_snapshot *d = snapshot ? store_snapshot(j, snapshot) : NULL;
+    must(s, !snapshot || (d && d->state == TIDE_RETAINED),
+         "attempt %" PRIu64 " restores %" PRIu64 ", which is not retained", number, snapshot);
+    must(s, !(j->resume && number != j->resume_attempt),
+         "attempt %" PRIu64 " starts, and all of %" PRIu64 " were there to go on", number,
+         j->resume_attempt);
+    for (struct proc *p = j->procs; p; p = p->next) {
+        uint64_t stamp, has = p->alive ? tide_session_attempt(p->session) : 0;
+        if (!has || has >= number) continue;
+        must(s, tide_session_token(p->session, proc_now(s, p), &stamp) != 0,
+             "attempt %" PRIu64 " starts while %s, of attempt %" PRIu64
+             ", still believes its lease",
+             number, proc_name(p), has);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        struct conn *c = net_find(s, sessions[i]);
+        for (uint32_t t = 0; c && c->proc && t < j->flow.tasks; t++)
+            if (c->proc->task[t])
+                must(s, a->member_pid[t] == c->proc->pid || !a->member[t],
+                     "Start of attempt %" PRIu64 " goes to %s, its row names pid %u", number,
+                     proc_name(c->proc), a->member_pid[t]);
+    }
+    note(s, "daemon: Start of attempt %" PRIu64 " from %" PRIu64, number, snapshot);
+}
+
+void check_sent_rewind(struct sim *s, struct job *j, struct tide_bytes content)
+{
+    Tide__Rewind *m = tide__rewind__unpack(NULL, content.len, content.data);
+    must(s, m, "a Rewind that cannot be parsed");
+    uint64_t number = m->attempt;
+    char why[100];
+    snprintf(why, sizeof why, "%.*s", (int)m->reason.len, (const char *)m->reason.data);
+    tide__rewind__free_unpacked(m, NULL);
+    note(s, "daemon: Rewind of attempt %" PRIu64 ": %s", number, why);
+    check_attempt(s, j, number)->rewound = true;
+    must(s, !(j->resume && number == j->resume_attempt),
+         "attempt %" PRIu64 " is rewound (%s), and all of it were there to go on", number, why);
+}
+
+void check_sent_run(struct sim *s, struct job *j, struct tide_bytes content)
+{
+    Tide__Run *m = tide__run__unpack(NULL, content.len, content.data);
+    must(s, m, "a Run that cannot be parsed");
+    uint64_t number = m->attempt;
+    tide__run__free_unpacked(m, NULL);
+    for (uint32_t t = 0; t < j->flow.tasks; t++)
+        must(s, check_attempt(s, j, number)->restored >> t & 1,
+             "Run of attempt %" PRIu64 ", and %s has not restored", number, task_name(j, t));
+}
+
+void check_sent_joined(struct sim *s, struct tide_bytes content)
+{
+    Tide__Joined *m = tide__joined__unpack(NULL, content.len, content.data);
+    must(s, m, "a Joined that cannot be parsed");
+    uint64_t lease = m->lease_ms * (uint64_t)MS;
+    tide__joined__free_unpacked(m, NULL);
+    must(s, lease <= s->store.lease_us,
+         "a lease of %" PRIu64 " us is granted, durable is one of %" PRIu64, lease,
+         s->store.lease_us);
+}
+
+/* ---- its row */
+
+void check_attempt_row(struct sim *s, struct job *j, const struct tide_record *r)
+{
+    struct attempt *a = check_attempt(s, j, r->attempt.attempt);
+    a->row = true;
+    a->external = r->attempt.external;
+    a->incarnation = r->attempt.incarnation;
+    a->restored_from = r->attempt.restored_from;
+    s->stats->attempts++;
+    for (uint32_t i = 0; i < r->attempt.n_members; i++) {
+        const struct tide_member *m = &r->attempt.members[i];
+        for (uint32_t k = 0; k < m->n_ranges; k++)
+            for (uint32_t t = m->ranges[2 * k]; t < m->ranges[2 * k] + m->ranges[2 * k + 1]; t++) {
+                must(s, t < j->flow.tasks && !a->member[t], "attempt %" PRIu64 " has task %u twice",
+                     a->number, t);
+                a->member[t] = true;
+                a->member_pid[t] = m->pid;
+                a->member_start[t] = m->start_time;
+            }
+    }
+    /* one that only delivers what is owed, after the end of all tasks, needs no others */
+    for (uint32_t t = 0; t < j->flow.tasks && j->store.state != TIDE_JOB_STOPPING; t++)
+        must(s, a->member[t], "attempt %" PRIu64 " begins without %s", a->number, task_name(j, t));
+}
+
+/* ---- what its tasks restore */
+
+/* What a task restores is what the snapshot holds of it; what a sink has not published is owed to
+ * it. */
+void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d,
+                    const struct state *st)
+{
+    struct job *j = t->proc->job;
+    uint64_t n = d->start->snapshot;
+    const struct d_snapshot *snapshot = n ? store_snapshot(j, n) : NULL;
+    must(s, !n || snapshot, "%s restores snapshot %" PRIu64 ", which does not exist",
+         task_name(j, t->number), n);
+    bool ended = snapshot && snapshot->ended_mask >> t->number & 1;
+    must(s, d->task_ended == ended, "%s is told that it had %s", task_name(j, t->number),
+         d->task_ended ? "ended, and it had not" : "not ended, and it had");
+    if (ended) return;
+    struct state fresh = {.task = t->number};
+    const struct state *want = snapshot ? &snapshot->task[t->number] : &fresh;
+    must(s, !memcmp(want, st, sizeof *st),
+         "%s restores a state that is not its own in snapshot %" PRIu64, task_name(j, t->number),
+         n);
+    if (!j->flow.task[t->number].sink) return;
+    record_set covered = {0};
+    for (struct part *p = j->parts; p; p = p->next) {
+        if (p->task != t->number) continue;
+        bool owed = false;
+        for (size_t o = 0; d->restore && o < d->restore->n_owed; o++)
+            for (size_t i = 0; i + 4 <= d->restore->owed[o]->handle.len; i += 4)
+                owed = owed || tide_get_u32(d->restore->owed[o]->handle.data + i) == p->id;
+        if (p->state == PART_PUBLISHED || owed) set_add(&covered, &p->records);
+    }
+    must(s, !memcmp(&covered, &st->seen, sizeof covered),
+         "%s restores %u records from snapshot %" PRIu64 ", of which %u are published or owed",
+         task_name(j, t->number), set_count(&st->seen), n, set_count(&covered));
+}
+
+/* ---- crash and return */
+
+/* The attempt must go on whatever happens to the daemon, if nothing else goes wrong: all of its
+ * workers compute and hold it, and can be reached. */
+static void steady(struct sim *s, struct job *j, bool attached)
+{
+    uint64_t number = j->store.attempts;
+    struct attempt *a = check_attempt(s, j, number);
+    j->resume_attempt = number;
+    j->resume = number && j->store.last.running && !j->store.last.ended && !a->rewound &&
+                j->store.state == TIDE_JOB_RUNNING && s->now >= s->lag_until;
+    for (uint32_t t = 0; j->resume && t < j->flow.tasks; t++) {
+        bool there = false;
+        for (struct proc *p = j->procs; p; p = p->next)
+            there =
+                there || (p->alive && !p->over && s->now >= p->thaw_at && s->now >= p->busy_until &&
+                          s->now >= p->dark_until && p->pid == a->member_pid[t] && p->conn &&
+                          p->conn->open_w && !p->conn->hole_w && !p->conn->hole_d && p->task[t] &&
+                          p->task[t]->running && p->task[t]->attempt == number &&
+                          (!attached || p->conn->running));
+        j->resume = there;
+    }
+}
+
+void check_steady(struct sim *s, bool attached)
+{
+    for (struct job *j = s->jobs; j; j = j->next)
+        steady(s, j, attached);
+}
+
+void check_crashed(struct sim *s)
+{
+    for (struct job *j = s->jobs; j; j = j->next)
+        for (struct round *r = j->rounds; r; r = r->next)
+            if (r->life == s->daemon.life) r->over = true;
+    check_steady(s, false);
+}

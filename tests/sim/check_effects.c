@@ -1,0 +1,63 @@
+/* Promises about the outside world: what is published, once, in order, and by whom; what is owed.
+ */
+#include "tests/sim/sim.h"
+
+void check_publish(struct sim *s, struct task *t, struct part *p, const struct tide_delivery *d)
+{
+    struct job *j = t->proc->job;
+    must(s, p->task == t->number, "%s publishes a part of %s", task_name(j, t->number),
+         task_name(j, p->task));
+    uint64_t round = d->round;
+    must(s, d->attempt == j->store.attempts,
+         "%s of attempt %" PRIu64 " publishes in attempt %" PRIu64, task_name(j, t->number),
+         d->attempt, j->store.attempts);
+    must(s, p->state != PART_DROPPED, "%s publishes part %u, which was dropped",
+         task_name(j, t->number), p->id);
+    must(s, p->round <= round, "%s publishes part %u of round %" PRIu64 " for round %" PRIu64,
+         task_name(j, t->number), p->id, p->round, round);
+    if (p->state == PART_PUBLISHED) return;
+    must(s, !set_overlap(&j->published, &p->records),
+         "%s publishes records a second time, in part %u", task_name(j, t->number), p->id);
+    must(s, round >= j->last_effect[t->number],
+         "%s publishes for round %" PRIu64 " after round %" PRIu64, task_name(j, t->number), round,
+         j->last_effect[t->number]);
+    j->last_effect[t->number] = round;
+    p->state = PART_PUBLISHED;
+    set_add(&j->published, &p->records);
+    s->stats->published++;
+    if (round > j->newest_published) j->newest_published = round;
+}
+
+/* A strike may be lost (the store was full); the commit is owed in truth while one of its parts is
+ * pending. */
+bool check_owed(const struct job *j, const struct d_owed *o)
+{
+    for (size_t i = 0; i + 4 <= o->handle.len; i += 4)
+        for (const struct part *p = j->parts; p; p = p->next)
+            if (p->id == tide_get_u32(o->handle.data + i) && p->state != PART_PUBLISHED)
+                return true;
+    return false;
+}
+
+bool check_effects_done(struct sim *s, struct job *j)
+{
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
+        if (d->kind != TIDE_SAVEPOINT || s->files.unpublished)
+            continue; /* that waits for a restart */
+        struct directory *dir = files_find(s, (const char *)d->directory.data, d->directory.len);
+        must(s, dir && dir->exists, "savepoint %" PRIu64 " is retained, its directory is gone",
+             d->round);
+        if (!dir->published) return check_not_yet(j, "a savepoint's _metadata is not in its place");
+    }
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
+        const struct round *r = check_round(j, d->round);
+        if (d->kind == TIDE_SAVEPOINT) continue;
+        for (uint32_t t = 0; t < j->flow.tasks; t++) {
+            const struct told_state *told = r->task[t];
+            for (uint32_t i = 0; told && i < told->n_parts; i++)
+                if (told->parts[i]->state == PART_PENDING)
+                    return check_not_yet(j, "a completed round has not had its effects");
+        }
+    }
+    return true;
+}

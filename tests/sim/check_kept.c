@@ -1,0 +1,85 @@
+/* Promises about what is kept: nothing goes before its row says so, and only what may. */
+#include "tests/sim/sim.h"
+
+void check_retention(struct sim *s, const struct job *j)
+{
+    const struct d_snapshot *newest = NULL;
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
+        if (d->kind == TIDE_SAVEPOINT)
+            must(s, d->state == TIDE_RETAINED, "savepoint %" PRIu64 " is %s", d->round,
+                 tide_snapshot_state_name(d->state));
+        else if (!newest || d->round > newest->round)
+            newest = d;
+        if (d->state == TIDE_RETAINED) continue;
+        for (const struct d_owed *o = j->store.owed; o; o = o->next)
+            must(s, o->round != d->round || !check_owed(j, o),
+                 "snapshot %" PRIu64 " is %s and commits are owed from it", d->round,
+                 tide_snapshot_state_name(d->state));
+    }
+    if (newest)
+        must(s, newest->state == TIDE_RETAINED, "the newest checkpoint, %" PRIu64 ", is %s",
+             newest->round, tide_snapshot_state_name(newest->state));
+}
+
+/* With a new checkpoint go all that the job does not keep, but for those from which commits are
+ * owed. */
+void check_kept(struct sim *s, const struct job *j)
+{
+    uint32_t kept = 0;
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
+        bool owed = d->kind != TIDE_CHECKPOINT || d->state != TIDE_RETAINED;
+        for (const struct d_owed *o = j->store.owed; o && !owed; o = o->next)
+            owed = o->round == d->round;
+        kept += !owed;
+    }
+    must(s, kept <= j->checkpointing.retained, "%u checkpoints are retained, the job keeps %u",
+         kept, j->checkpointing.retained);
+}
+
+/* ---- files */
+
+static uint64_t trailing_number(const char *path)
+{
+    const char *at = strrchr(path, '/');
+    uint64_t n = 0;
+    if (!at) return 0;
+    for (at++; *at && (*at < '0' || *at > '9'); at++)
+        continue;
+    for (; *at >= '0' && *at <= '9'; at++)
+        n = n * 10 + (uint64_t)(*at - '0');
+    return n;
+}
+
+/* Whether the store has a row of that directory; then it must allow its deletion. */
+static bool known(struct sim *s, const struct job *j, const char *path, bool executing)
+{
+    size_t len = strlen(path);
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
+        if (d->directory.len != len || memcmp(d->directory.data, path, len)) continue;
+        must(s, d->state != TIDE_RETAINED,
+             "%s of snapshot %" PRIu64 " %s deleted, and its row says retained", path, d->round,
+             executing ? "is being" : "is to be");
+        return true;
+    }
+    for (const struct d_round *r = j->store.rounds; r; r = r->next) {
+        if (r->r.directory.len != len || memcmp(r->r.directory.data, path, len)) continue;
+        must(s, (r->ended || s->store.dropped) && !r->r.complete,
+             "%s is to be deleted, and round %" PRIu64 " is not over in the store", path,
+             r->r.number);
+        return true;
+    }
+    return false;
+}
+
+void check_file(struct sim *s, enum file_op op, const char *path, bool executing)
+{
+    const struct round *lost = NULL;
+    if (op != FILE_DELETE_ROUND) return;
+    for (const struct job *j = s->jobs; j; j = j->next) {
+        if (known(s, j, path, executing)) return;
+        if (!lost && s->store.dropped) lost = check_round(j, trailing_number(path));
+    }
+    must(s, lost && lost->over,
+         "%s is to be deleted, and the store knows nothing of round %" PRIu64, path,
+         trailing_number(path));
+}

@@ -1,0 +1,72 @@
+/* Promises about the end: when the faults have stopped every job makes a snapshot, or finishes. */
+#include "tests/sim/sim.h"
+
+/* Why the history may not end yet, for people. */
+bool check_not_yet(struct job *j, const char *why)
+{
+    j->waits_for = why;
+    return false;
+}
+
+/* Done: the job is finished and everybody gone, or a checkpoint that began after the last fault has
+ * had its effects. */
+static bool lively(struct sim *s, struct job *j)
+{
+    static const char stop_failed[] = "the last snapshot is good, the stop failed";
+    if (j->store.state == TIDE_JOB_HELD) {
+        bool known = j->store.cause.len > sizeof stop_failed &&
+                     !memcmp(j->store.cause.data, stop_failed, sizeof stop_failed - 1);
+        must(s, known, "the job is HELD: %.*s", (int)j->store.cause.len,
+             (const char *)j->store.cause.data);
+        s->stats->held++;
+        return true;
+    }
+    if (!s->calm) return false;
+    if (j->flow.finite || j->store.state == TIDE_JOB_FINISHED) {
+        for (struct proc *p = j->procs; p; p = p->next)
+            if (p->alive && j->current[p->slot] == p)
+                return check_not_yet(j, "workers were not told of the end of the job");
+        return (j->store.state == TIDE_JOB_FINISHED ||
+                check_not_yet(j, "the job is not finished")) &&
+               check_effects_done(s, j);
+    }
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
+        if (d->kind == TIDE_CHECKPOINT && check_round(j, d->round)->begun > s->calm_since &&
+            s->now > d->durable_at + 100 * MS)
+            return check_effects_done(s, j);
+    return check_not_yet(j, "no new checkpoint has completed");
+}
+
+/* Every job is where the history may end. */
+bool check_lively(struct sim *s)
+{
+    bool all = true;
+    for (struct job *j = s->jobs; j; j = j->next) {
+        j->done = j->done || lively(s, j);
+        all = all && j->done;
+    }
+    return all;
+}
+
+const char *check_waits_for(const struct sim *s)
+{
+    for (const struct job *j = s->jobs; j; j = j->next)
+        if (!j->done) return j->waits_for;
+    return "nothing";
+}
+
+static void end(struct sim *s, struct job *j)
+{
+    if (j->store.state != TIDE_JOB_FINISHED) return;
+    s->stats->finished++;
+    for (const struct d_owed *o = j->store.owed; o; o = o->next)
+        must(s, !check_owed(j, o) && s->store.dropped,
+             "the job is finished and commits are still owed");
+    j->program->check_finished(s, j);
+}
+
+void check_end(struct sim *s)
+{
+    for (struct job *j = s->jobs; j; j = j->next)
+        end(s, j);
+}

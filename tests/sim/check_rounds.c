@@ -1,0 +1,126 @@
+/* Promises about rounds: what is told of them, in which order, and until when. */
+#include "tests/sim/sim.h"
+
+#define DEADLINE_SLACK (60 * MS)
+#define STORE_LIMIT (450 * MS)
+#define STANDING_SLACK (60 * MS)
+
+void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content)
+{
+    Tide__Trigger *m = tide__trigger__unpack(NULL, content.len, content.data);
+    must(s, m, "a Trigger that cannot be parsed");
+    struct tide_bytes dir = sim_bytes(s, (struct tide_bytes){m->directory.data, m->directory.len});
+    uint64_t number = m->round, attempt = m->attempt, left = m->left_ms * (uint64_t)MS;
+    tide__trigger__free_unpacked(m, NULL);
+    struct round *r = check_learn_round(s, j, number, attempt, "a Trigger");
+    must(s, !r->told_complete && !r->told_abort,
+         "round %" PRIu64 " is triggered after its end was told", number);
+    must(s, attempt == j->store.attempts && check_attempt(s, j, attempt)->row,
+         "round %" PRIu64 " is triggered in attempt %" PRIu64
+         ", the newest in the store is %" PRIu64,
+         number, attempt, j->store.attempts);
+    if (!r->triggered) {
+        r->begun = s->now;
+        r->left_us = left;
+        note(s, "daemon: Trigger of round %" PRIu64 " into %.*s", number, (int)dir.len,
+             (const char *)dir.data);
+    }
+    r->triggered = true;
+}
+
+void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content)
+{
+    Tide__Complete *m = tide__complete__unpack(NULL, content.len, content.data);
+    must(s, m, "a Complete that cannot be parsed");
+    uint64_t number = m->round;
+    tide__complete__free_unpacked(m, NULL);
+    struct round *r = check_round(j, number);
+    must(s, r && store_snapshot(j, number),
+         "Complete of round %" PRIu64 " is sent, and its row is not durable", number);
+    must(s, !r->told_abort, "round %" PRIu64 " is told complete after it was told aborted", number);
+    /* what is owed from before the attempt has its effects before those of the attempt */
+    for (const struct d_owed *o = j->store.owed;
+         store_snapshot(j, number)->kind == TIDE_CHECKPOINT && o; o = o->next)
+        must(s,
+             o->round > check_attempt(s, j, j->store.attempts)->restored_from ||
+                 o->round == number || !check_owed(j, o),
+             "Complete of round %" PRIu64 " is sent while round %" PRIu64
+             " is owed from before the attempt",
+             number, o->round);
+    if (!r->told_complete) note(s, "daemon: Complete of round %" PRIu64, number);
+    r->told_complete = true;
+}
+
+void check_sent_abort(struct sim *s, struct job *j, struct tide_bytes content)
+{
+    Tide__Abort *m = tide__abort__unpack(NULL, content.len, content.data);
+    must(s, m, "an Abort that cannot be parsed");
+    uint64_t number = m->round;
+    int code = (int)m->code;
+    tide__abort__free_unpacked(m, NULL);
+    struct round *r = check_round(j, number);
+    must(s, !store_snapshot(j, number),
+         "round %" PRIu64 " is told aborted, and its snapshot is durable", number);
+    if (!r) return;
+    must(s, !r->told_complete, "round %" PRIu64 " is told aborted after it was told complete",
+         number);
+    must(s, !r->handed || r->life != s->daemon.life,
+         "round %" PRIu64 " is told aborted while its commit is with the store", number);
+    if (!r->told_abort) note(s, "daemon: Abort of round %" PRIu64 ", code %d", number, code);
+    r->told_abort = r->over = true;
+}
+
+/* ---- now and then */
+
+/* No task stands still for an absent daemon, nor for a round whose time is over. */
+static void check_standing(struct sim *s, const struct proc *p, const struct task *t)
+{
+    const struct job *j = p->job;
+    const Tide__Checkpointing *cp = &j->checkpointing;
+    uint64_t from = t->blocked_since, orphan = cp->orphan_limit_ms * (uint64_t)MS;
+    if (from < p->thaw_at) from = p->thaw_at;
+    if (from < t->wedged_until) from = t->wedged_until;
+    if (from < p->busy_until) from = p->busy_until;
+    /* without a trigger it learns by its heartbeats that it is cut off */
+    uint64_t most = (cp->deadline_ms + cp->lease_ms / 2 + cp->heartbeat_ms) * (uint64_t)MS + orphan;
+    must(s, s->now <= from + most + STANDING_SLACK,
+         "%s has stood still for longer than any round may last", task_name(j, t->number));
+    if (p->conn) return;
+    if (from < p->cut_at) from = p->cut_at;
+    must(s, s->now <= from + orphan + STANDING_SLACK,
+         "%s stands still, cut off for longer than the orphan limit", task_name(j, t->number));
+}
+
+static void check_job(struct sim *s, const struct job *j)
+{
+    for (const struct proc *p = j->procs; p; p = p->next)
+        for (uint32_t i = 0; p->alive && !p->over && s->now >= p->thaw_at &&
+                             s->now >= p->busy_until && i < j->flow.tasks;
+             i++)
+            if (p->task[i] && p->task[i]->running && p->task[i]->blocked && !p->task[i]->ended)
+                check_standing(s, p, p->task[i]);
+    struct daemon *d = &s->daemon;
+    uint64_t since = d->thaw_at > d->started_at ? d->thaw_at : d->started_at;
+    if (!d->up || s->now < d->thaw_at) return;
+    for (struct round *r = j->rounds; r; r = r->next) {
+        if (!r->triggered || r->over || r->handed || r->life != d->life) continue;
+        uint64_t end = r->begun + r->left_us;
+        if (end < since) end = since;
+        must(s, s->now <= end + DEADLINE_SLACK,
+             "round %" PRIu64 " is past its deadline, neither aborted nor with the store",
+             r->number);
+    }
+}
+
+void check_tick(struct sim *s)
+{
+    for (const struct job *j = s->jobs; j; j = j->next)
+        check_job(s, j);
+    struct daemon *d = &s->daemon;
+    uint64_t since = d->thaw_at > d->started_at ? d->thaw_at : d->started_at;
+    uint64_t handed = s->store.handed_at;
+    if (!d->up || s->now < d->thaw_at) return;
+    if (handed && handed < since) handed = since;
+    must(s, !handed || s->now <= handed + STORE_LIMIT,
+         "the store does not answer, and the daemon goes on");
+}

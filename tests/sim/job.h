@@ -1,0 +1,301 @@
+/* Jobs in the simulator: what each is made of, what runs in its workers, what the store holds of it
+ * and what the checks remember. One daemon has one to three. */
+#ifndef SIM_JOB_H
+#define SIM_JOB_H
+
+#include "tests/sim/sched.h"
+
+#define OPS_MAX 3u
+#define PARALLEL_MAX 3u
+#define TASKS_MAX (OPS_MAX * PARALLEL_MAX)
+#define CHANNELS_MAX 27u
+#define SOURCES_MAX 6u
+#define RECORDS_MAX 128u /* per source */
+#define WORDS (RECORDS_MAX / 64)
+#define SLOTS_MAX 4u
+#define PENDING_MAX 128u
+
+struct job;
+
+/* ---- the dataflow */
+
+typedef struct {
+    uint64_t word[SOURCES_MAX][WORDS];
+} record_set; /* which records of which source */
+
+/* What a task snapshots, as plain bytes. Channels are numbered in the whole graph. */
+struct state {
+    uint32_t task, offset; /* offset: records that a source has put out */
+    uint32_t sent[CHANNELS_MAX], got[CHANNELS_MAX];
+    uint32_t ends; /* inputs (by the task's own numbers) on which the data has ended */
+    uint32_t finished;
+    record_set seen; /* sinks: every record that this state covers */
+};
+
+struct flow_channel {
+    uint32_t from, to; /* tasks */
+    uint32_t input;    /* number among the receiver's inputs */
+};
+
+struct flow_task {
+    uint32_t op, subtask;
+    uint32_t n_in, in[CHANNELS_MAX], n_out, out[CHANNELS_MAX];
+    bool source, sink;
+    uint32_t source_number;
+};
+
+struct flow {
+    uint32_t n_ops, parallelism[OPS_MAX];
+    char uid[OPS_MAX][8];
+    bool edge[OPS_MAX][OPS_MAX], pointwise[OPS_MAX][OPS_MAX];
+    uint32_t tasks; /* numbered as the graph does */
+    struct flow_task task[TASKS_MAX];
+    uint32_t channels;
+    struct flow_channel channel[CHANNELS_MAX];
+    uint32_t sources, records; /* records: that each source has */
+    bool finite;               /* sources tell their end */
+};
+
+/* A part: what a sink has pre-committed in the outside world, whole or not at all. */
+enum part_state { PART_PENDING, PART_PUBLISHED, PART_DROPPED };
+struct part {
+    struct part *next;
+    uint32_t id, task;
+    uint64_t attempt, round;
+    enum part_state state;
+    record_set records;
+};
+
+enum item_kind { ITEM_RECORD, ITEM_END_OF_DATA, ITEM_BARRIER };
+struct item {
+    struct item *next;
+    uint64_t at; /* readable from then on */
+    enum item_kind kind;
+    uint32_t source, number;
+    uint8_t barrier[TIDE_BARRIER_BYTES];
+};
+
+struct pipe { /* one channel in one attempt */
+    struct item *first, **last;
+    uint32_t length;
+    uint64_t last_at;
+    struct task *reader; /* once it has restored */
+    bool broken;
+};
+
+struct task { /* one task in one process */
+    struct proc *proc;
+    uint32_t number;
+    bool restored, running, ended;
+    uint64_t attempt;
+    struct attempt *in; /* its pipes */
+    struct state state;
+    record_set fresh; /* sinks: not in any part yet */
+    struct {
+        struct part *part;
+        uint64_t round;
+    } pending[PENDING_MAX];
+    uint32_t n_pending;
+    uint32_t blocked; /* inputs, by the task's own numbers */
+    bool told_finished;
+    uint64_t wedged_until, next_record, turn_at;
+    uint64_t blocked_since; /* when the first of its inputs was blocked */
+    uint32_t generation;    /* rises with every restore and rewind: late uploads see it */
+};
+
+/* ---- processes and connections */
+
+struct conn {
+    struct conn *next;
+    uint64_t session, life; /* life: of the daemon that accepted it */
+    struct proc *proc;      /* NULL: an admin */
+    bool open_d, open_w;    /* as each side sees it */
+    bool hole_d, hole_w;    /* what is sent to the daemon (to the worker) vanishes */
+    bool welcomed, joined,
+        running;         /* joined: a Join was sent on it; running: a Run was sent back */
+    uint64_t at_d, at_w; /* when the last byte sent so far arrives */
+};
+
+struct proc {
+    struct proc *next; /* of the same job */
+    struct job *job;
+    uint32_t slot, pid;
+    uint64_t start_time;
+    char boot[16];
+    bool alive, over;             /* over: told to stop, or refused for good */
+    uint64_t thaw_at, dark_until; /* dark: cannot reach the daemon */
+    uint64_t cut_at;              /* when it last lost its connection */
+    uint64_t busy_until; /* in a callback: a helper thread keeps the connection, deliveries wait */
+    uint64_t clock;      /* its clock is that much ahead of ours */
+    struct tide_session *session;
+    struct conn *conn;
+    uint64_t timer_at;
+    bool pumping, fenced, away; /* away: in a callback that takes long */
+    struct task *task[TASKS_MAX];
+    uint64_t last_tick;
+    uint32_t idle_ticks, pumps, connects;
+    bool hasty;             /* says again, at odd moments, what it has said; the protocol lets it */
+    struct tide_bytes word; /* the frame that it may say again */
+    bool told_rewind;       /* the daemon has said something that may end its attempt */
+};
+
+/* ---- the history, as the checker keeps it */
+
+struct attempt {
+    struct attempt *next;
+    uint64_t number, external, incarnation;
+    struct pipe pipe[CHANNELS_MAX];
+    bool row;          /* durable */
+    bool rewound;      /* somebody was told so */
+    uint32_t restored; /* tasks that have restored */
+    uint32_t member_pid[TASKS_MAX];
+    uint64_t member_start[TASKS_MAX];
+    bool member[TASKS_MAX];
+    uint64_t restored_from;
+    bool start_sent;
+};
+
+struct told_state { /* what a task acked a round with */
+    bool acked;
+    struct proc *by;
+    struct state state;
+    uint32_t n_parts;
+    struct part *parts[PENDING_MAX];
+};
+
+struct round {
+    struct round *next; /* of the same job */
+    uint64_t number, attempt, incarnation, life;
+    Tide__RoundKind kind;
+    uint64_t begun, left_us;
+    bool triggered, told_complete, told_abort;
+    bool handed; /* its completion is with the store, or durable */
+    bool over;   /* aborted, or its daemon died */
+    struct told_state *task[TASKS_MAX];
+};
+
+/* ---- the durable model */
+
+struct d_round {
+    struct d_round *next;
+    struct tide_record_round r;
+    bool ended, swept;
+};
+struct d_snapshot {
+    struct d_snapshot *next;
+    uint64_t round, incarnation, attempt, parent, begun_wall, completed_wall, bytes;
+    enum tide_kind kind;
+    enum tide_snapshot_state state;
+    struct tide_bytes directory, ended, head, *chunks;
+    uint32_t n_chunks;
+    enum tide_style style;
+    bool unaligned, commits, imported;
+    uint64_t durable_at;
+    uint32_t ended_mask;          /* tasks ended once it is restored */
+    struct state task[TASKS_MAX]; /* what its artifacts say, or the end of a task that had ended */
+};
+struct d_owed {
+    struct d_owed *next;
+    uint64_t round;
+    struct tide_bytes uid, handle;
+    uint32_t subtask;
+};
+struct d_operation {
+    struct d_operation *next;
+    struct tide_catalog_operation o;
+};
+
+/* What the store holds of one job. */
+struct job_store {
+    bool made;
+    tide_id id;
+    struct tide_bytes name, spec, cause;
+    enum tide_job_state state;
+    uint64_t created_wall, ended_snapshot, attempts;
+    struct tide_catalog_attempt last;
+    struct d_round *rounds;         /* newest first */
+    struct d_snapshot *snapshots;   /* newest first */
+    struct d_owed *owed;            /* newest first */
+    struct d_operation *operations; /* newest first */
+};
+
+/* ---- programs and jobs */
+
+/* What a job's tasks run. Each kind has a file of its own: flow.c is the first. */
+struct program {
+    const char *name;
+    /* Draws the job's graph: operators, edges, tasks, channels. */
+    void (*plan)(struct sim *s, struct job *j);
+    /* One delivery to a task: RESTORE to REWIND, but not BLOCK and UNBLOCK. */
+    void (*deliver)(struct sim *s, struct task *t, const struct tide_delivery *d);
+    /* The task has lost all it had: rewound, or its process is dead. */
+    void (*drop)(struct sim *s, struct task *t);
+    /* Something has changed from `when` on: an input is open again, an item is there. */
+    void (*wake)(struct sim *s, struct task *t, uint64_t when);
+    /* The states of a snapshot fit together: a cut that could have happened. */
+    void (*check_cut)(struct sim *s, struct job *j, const struct d_snapshot *snapshot);
+    /* The job is finished: what must have happened in the outside world by now. */
+    void (*check_finished)(struct sim *s, struct job *j);
+};
+
+struct job {
+    struct job *next;
+    char name[8], prefix[8]; /* prefix: of names in the trace, when there are several jobs */
+    /* the plan: plan.c draws it from the seed, nothing changes it later */
+    const struct program *program;
+    Tide__Checkpointing checkpointing;
+    Tide__JobSpec spec;
+    struct flow flow;
+    uint32_t slots, slot_of[TASKS_MAX];
+    uint32_t inline_percent, upload_max_ms;
+    bool calm; /* nothing goes wrong with its workers and tasks: others' trouble is not its own */
+    /* processes */
+    struct proc *procs, *current[SLOTS_MAX];
+    bool over; /* nobody is restarted any more */
+    /* faults */
+    uint64_t fail_restore_until, decline_until;
+    /* durable */
+    struct job_store store;
+    /* history */
+    struct attempt *attempts;
+    struct round *rounds;
+    struct part *parts;
+    uint32_t n_parts;
+    record_set published;
+    uint64_t last_effect[TASKS_MAX]; /* round for which each task last published something new */
+    uint64_t newest_published;
+    bool resume; /* the attempt of before the daemon was away must go on */
+    uint64_t resume_attempt;
+    bool done;
+    const char *waits_for; /* what keeps the history from ending well */
+};
+
+/* plan.c: all that a seed decides before the history begins */
+void plan_jobs(struct sim *s);
+
+/* proc.c */
+void proc_start(struct sim *s, void *arg, uint64_t slot); /* arg: the job */
+void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish);
+void proc_leave(struct sim *s, struct proc *p);
+void proc_freeze(struct sim *s, struct proc *p, uint64_t until);
+void proc_pump(struct sim *s, struct proc *p);
+uint64_t proc_now(const struct sim *s, const struct proc *p);
+/* Each true: frozen (or in a callback), and fn is put off until it is not. */
+bool proc_frozen(struct sim *s, struct proc *p, sim_fn *fn, void *arg, uint64_t x);
+bool proc_busy(struct sim *s, struct proc *p, sim_fn *fn, void *arg, uint64_t x);
+void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame);
+/* For people; good for the next few calls. */
+const char *proc_name(const struct proc *p);
+const char *task_name(const struct job *j, uint32_t task);
+
+/* flow.c */
+extern const struct program flow_program;
+
+/* records.c: sets of records */
+bool set_has(const record_set *r, uint32_t source, uint32_t number);
+void set_put(record_set *r, uint32_t source, uint32_t number);
+bool set_overlap(const record_set *a, const record_set *b);
+void set_add(record_set *a, const record_set *b);
+uint32_t set_count(const record_set *r);
+
+#endif

@@ -1,0 +1,85 @@
+/* What a seed decides before the history begins: how many jobs the daemon has, what each is, who
+ * runs it, and which faults there are.
+ *
+ * A new kind of job, or a new member of its spec, is drawn here: plan_job() chooses the program,
+ * the program's own plan() its graph, plan_spec() what the job asks of the daemon. */
+#include "tests/sim/sim.h"
+
+static void plan_spec(struct sim *s, struct job *j)
+{
+    struct flow *f = &j->flow;
+    Tide__Checkpointing *c = &j->checkpointing;
+    tide__job_spec__init(&j->spec);
+    tide__checkpointing__init(c);
+    c->heartbeat_ms = (uint32_t)between(s, 80, 250);
+    c->lease_ms = c->heartbeat_ms * (uint32_t)between(s, 3, 6);
+    c->interval_ms = (uint32_t)between(s, 40, 300);
+    c->min_pause_ms = percent(s, 50) ? 0 : (uint32_t)between(s, 1, 80);
+    c->deadline_ms = (uint32_t)between(s, 250, 1200);
+    c->restore_deadline_ms = (uint32_t)between(s, 800, 2000);
+    c->retained = (uint32_t)between(s, 1, 3);
+    c->grace_ms = (uint32_t)between(s, 600, 1500);
+    c->orphan_limit_ms = (uint32_t)between(s, 60, 400);
+    c->progress_ms = (uint32_t)between(s, 50, 300);
+    j->spec.name = (ProtobufCBinaryData){strlen(j->name), (uint8_t *)j->name};
+    j->spec.checkpointing = c;
+    j->spec.operators = sim_alloc(s, OPS_MAX * sizeof *j->spec.operators);
+    j->spec.edges = sim_alloc(s, OPS_MAX * OPS_MAX * sizeof *j->spec.edges);
+    for (uint32_t o = 0; o < f->n_ops; o++) {
+        Tide__Operator *op = j->spec.operators[j->spec.n_operators++] = sim_alloc(s, sizeof *op);
+        tide__operator__init(op);
+        op->uid = (ProtobufCBinaryData){strlen(f->uid[o]), (uint8_t *)f->uid[o]};
+        op->parallelism = f->parallelism[o];
+    }
+    for (uint32_t a = 0; a < f->n_ops; a++)
+        for (uint32_t b = 0; b < f->n_ops; b++) {
+            if (!f->edge[a][b]) continue;
+            Tide__Edge *e = j->spec.edges[j->spec.n_edges++] = sim_alloc(s, sizeof *e);
+            tide__edge__init(e);
+            e->from = j->spec.operators[a]->uid;
+            e->to = j->spec.operators[b]->uid;
+            e->pattern = f->pointwise[a][b] ? TIDE__EDGE_PATTERN__EDGE_POINTWISE
+                                            : TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+        }
+}
+
+static void plan_job(struct sim *s, struct job *j)
+{
+    j->program = &flow_program;
+    j->program->plan(s, j);
+    j->slots = (uint32_t)between(s, 1, j->flow.tasks < SLOTS_MAX ? j->flow.tasks : SLOTS_MAX);
+    for (uint32_t i = 0; i < j->flow.tasks; i++)
+        j->slot_of[i] = i < j->slots ? i : (uint32_t)below(s, j->slots);
+    plan_spec(s, j);
+    j->inline_percent = percent(s, 50) ? 100 : (uint32_t)below(s, 101);
+    j->upload_max_ms = percent(s, 80) ? 40 : 300;
+    for (uint32_t i = 0; i < j->slots; i++)
+        sim_at(s, s->now + below(s, 100 * MS), proc_start, j, i);
+    note(s,
+         "job %s: a %s of %u operators, %u tasks, %u channels, %u workers, %u records per source%s",
+         j->name, j->program->name, j->flow.n_ops, j->flow.tasks, j->flow.channels, j->slots,
+         j->flow.records, j->flow.finite ? "" : ", endless");
+}
+
+void plan_jobs(struct sim *s)
+{
+    static const char *const names[] = {"red", "blue", "green"};
+    uint64_t kind = below(s, 100);
+    s->now = SECOND;
+    s->next_pid = 100;
+    store_init(s);
+    s->daemon.clock = between(s, SECOND, 1000 * (uint64_t)SECOND);
+    s->daemon.wall = (uint64_t)1700000000 * SECOND;
+    s->n_jobs = kind < 75 ? 1 : kind < 94 ? 2 : 3;
+    note(s, "seed %" PRIu64 ": jobs: %u", s->seed, s->n_jobs);
+    struct job **end = &s->jobs;
+    for (uint32_t i = 0; i < s->n_jobs; i++) {
+        struct job *j = *end = sim_alloc(s, sizeof *j);
+        end = &j->next;
+        snprintf(j->name, sizeof j->name, "%s", s->n_jobs == 1 ? "job" : names[i]);
+        if (s->n_jobs > 1) memcpy(j->prefix, j->name, sizeof j->prefix);
+        plan_job(s, j);
+    }
+    sim_at(s, s->now + below(s, 100 * MS), daemon_start, NULL, 0);
+    fault_plan(s);
+}
