@@ -190,8 +190,8 @@ $B/tests/client/test_conformance.ok: tests/client/conformance.txt docs/protocol.
 $(SCRIPTS:=.ok): $B/%.ok: %.sh docs/guide.md docs/errors.md docs/operations.md $$(filter-out %.corpus,$$(wildcard $$(dir $$*)*)) $(PROGRAMS) $(LIBRARY) $(EXAMPLES) | .deps-check
 	@mkdir -p $(@D)
 	$(call run,bash $< $B)
-# What the daemon is killed around and by, see tests/kill/kill.py.
-$B/tests/kill/worker: tests/kill/worker.c $B/libtidemark.a $B/include/tidemark.h config.mk
+# The workers of scripts; what the daemon is killed by, see tests/kill/kill.py.
+$B/tests/%/worker: tests/%/worker.c $B/libtidemark.a $B/include/tidemark.h config.mk
 	@mkdir -p $(@D)
 	$(call Q,CC    )$(CC) $(BASE) -I$B/include $(LDFLAGS) -o $@ $< $B/libtidemark.a $(PROTO_LIBS) -pthread
 $B/tests/kill/aim.so: tests/kill/aim.c config.mk
@@ -199,6 +199,7 @@ $B/tests/kill/aim.so: tests/kill/aim.c config.mk
 	$(call Q,CC    )$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -shared -fPIC -o $@ $< -ldl
 $B/tests/kill/recover: $B/tests/kill/recover.o $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+$B/tests/frozen/run.ok: $B/tests/frozen/worker
 $B/tests/kill/run.ok: $B/tests/kill/worker $B/tests/kill/aim.so $B/tests/kill/recover
 $(FUZZ:=.ok): $B/%.ok: $B/% $$(wildcard $$*.corpus/*)
 	$(call run,$< $(wildcard $*.corpus))
