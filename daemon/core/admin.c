@@ -1,14 +1,10 @@
-/* What admins ask of the core: jobs, one job, a savepoint, a checkpoint, waiting for an operation.
- *
- * An operation is a durable row before it is answered, so an answer that is lost on the way, or a
- * daemon that dies right after it, loses nothing: the client asks again with the same key. */
+/* What admins ask of the core: jobs, one job, a savepoint, a checkpoint. What they asked for is an
+ * operation from then on: operation.c. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
 
-#define WAIT_MAX_MS 60000u
-#define WAITERS_MAX 4096u
 #define WORKERS_SHOWN_MAX 10000u
 
 bool core_answers(Tide__Request__CallCase call)
@@ -18,16 +14,14 @@ bool core_answers(Tide__Request__CallCase call)
            call == TIDE__REQUEST__CALL_WAIT;
 }
 
-static void answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response)
+void admin_answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response)
 {
     response->id = request;
     act_send(c, session, pack_frame(&response->base));
 }
 
-static void answer_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code,
-                         const char *format, ...) __attribute__((format(printf, 5, 6)));
-static void answer_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code,
-                         const char *format, ...)
+void admin_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code,
+                 const char *format, ...)
 {
     char text[400];
     va_list args;
@@ -40,102 +34,22 @@ static void answer_error(struct core *c, uint64_t session, uint64_t request, Tid
     error.text = PB(VIEW(text));
     response.result_case = TIDE__RESPONSE__RESULT_ERROR;
     response.error = &error;
-    answer(c, session, request, &response);
+    admin_answer(c, session, request, &response);
 }
 
-/* A name or path from a request, as it can stand in an answer: any bytes may have come. */
-static struct tide_bytes sayable(struct tide_bytes text)
+struct tide_bytes admin_sayable(struct tide_bytes text)
 {
     struct tide_bytes cut = core_text_cut(text, 200);
     return tide_text_valid(cut) ? cut : VIEW("?");
 }
 
-/* ---- operations */
-
-static struct job *operation_job(struct core *c, uint64_t id, struct operation **ret)
-{
-    for (struct job *job = c->jobs; job; job = job->next)
-        if ((*ret = operation_find(job, id))) return job;
-    return NULL;
-}
-
-static const char *operation_phase(const struct job *job, const struct operation *op)
-{
-    const struct round *r = job_round_of(job, op);
-    if (op->state == TIDE_OP_QUEUED)
-        return job->state == TIDE_JOB_RUNNING ? "waiting for the round under way"
-                                              : "waiting for the job to run";
-    if (op->state != TIDE_OP_RUNNING) return "";
-    if (!r) return "publishing";
-    switch (r->state) {
-    case ROUND_OPENING: return "preparing";
-    case ROUND_COLLECTING: return meeting_phase(r);
-    case ROUND_FINALIZING: return "writing metadata";
-    case ROUND_READY: return "waiting for another round's commit";
-    case ROUND_COMMITTING: return "committing";
-    }
-    return "";
-}
-
-static void answer_operation(struct core *c, uint64_t session, uint64_t request,
-                             const struct job *job, const struct operation *op)
-{
-    const struct round *r = job_round_of(job, op);
-    Tide__Operation m = TIDE__OPERATION__INIT;
-    Tide__Response response = TIDE__RESPONSE__INIT;
-    m.id = op->id;
-    m.kind = PB(VIEW(tide_operation_kind_name(op->kind)));
-    m.job = PB(VIEW(job->name));
-    m.state = PB(VIEW(tide_operation_state_name(op->state)));
-    m.snapshot = op->snapshot;
-    m.location = PB(op->location);
-    m.error = PB(op->error);
-    m.tasks = job->graph->tasks;
-    m.acked = r ? job->graph->tasks - r->expected + r->acked.set
-              : op->state == TIDE_OP_DONE || (op->state == TIDE_OP_RUNNING && !r) ? m.tasks
-                                                                                  : 0;
-    m.phase = PB(VIEW(operation_phase(job, op)));
-    m.progress = op->progress + 1;
-    m.begun_wall_us = op->begun_wall;
-    m.ended_wall_us = op->ended_wall;
-    response.result_case = TIDE__RESPONSE__RESULT_OPERATION;
-    response.operation = &m;
-    answer(c, session, request, &response);
-}
-
-static struct operation *operation_by_key(struct job *job, enum tide_operation_kind kind,
-                                          struct tide_bytes key)
-{
-    for (struct operation *op = job->operations; key.len && op; op = op->next)
-        if (op->kind == kind && tide_bytes_equal(op->key, key)) return op;
-    return NULL;
-}
-
-static void record_audit(struct core *c, struct tide_commit *commit, struct job *job,
-                         struct tide_bytes who, const struct operation *op)
-{
-    struct tide_record *r = tide_commit_add(commit, TIDE_REC_AUDIT, job->id);
-    core_assert(r != NULL);
-    r->audit.who = tide_commit_bytes(commit, who);
-    r->audit.what = tide_commit_printf(commit, "trigger %s", tide_operation_kind_name(op->kind));
-    r->audit.detail = tide_commit_printf(commit, "operation %" PRIu64 ", target \"%.*s\"", op->id,
-                                         (int)op->target.len, (const char *)op->target.data);
-    r->audit.wall = c->wall;
-}
-
-static void wait_for(struct core *c, uint64_t session, uint64_t request, uint64_t operation,
-                     uint64_t seen, uint64_t until);
-
-struct wish { /* what an admin asks for */
-    struct tide_bytes job, target, key, who, label;
-    enum tide_operation_kind kind;
-};
+/* ---- requests for rounds */
 
 /* What is wrong with a wish, in words; empty: nothing. */
 static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const struct job *job,
                                   char why[static 300])
 {
-    struct tide_bytes name = sayable(wish->job), target = sayable(wish->target);
+    struct tide_bytes name = admin_sayable(wish->job), target = admin_sayable(wish->target);
     why[0] = '\0';
     if (!job || !job->durable) {
         snprintf(why, 300, "there is no job \"%.*s\"", (int)name.len, (const char *)name.data);
@@ -176,182 +90,16 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
     return 0;
 }
 
-/* The oldest that have ended: the store knows them. Those with a key stay longer, for retries. */
-static void operations_forget(struct job *job)
-{
-    uint32_t plain = 0, keyed = 0;
-    for (const struct operation *op = job->operations; op; op = op->next)
-        *(op->key.len ? &keyed : &plain) += op->state >= TIDE_OP_DONE;
-    for (struct operation **at = &job->operations; *at;) {
-        struct operation *op = *at;
-        uint32_t *n = op->key.len ? &keyed : &plain;
-        if (op->state < TIDE_OP_DONE ||
-            *n <= (op->key.len ? KEYS_REMEMBERED : OPERATIONS_REMEMBERED)) {
-            at = &op->next;
-            continue;
-        }
-        *n -= 1;
-        *at = op->next;
-        operation_free(op);
-    }
-}
-
-static void trigger(struct core *c, uint64_t session, uint64_t request, const struct wish *wish)
+static void trigger(struct core *c, const struct wish *wish)
 {
     struct job *job = job_find(c, wish->job);
     char why[300];
-    uint32_t queued = 0;
-    struct operation *op = job ? operation_by_key(job, wish->kind, wish->key) : NULL;
-    if (op) { /* a retry: the first try's operation */
-        if (op->durable)
-            answer_operation(c, session, request, job, op);
-        else
-            wait_for(c, session, request, op->id, op->progress + 1, c->now + WAIT_MAX_MS * MS);
-        return;
-    }
+    if (job && operation_again(c, job, wish)) return;
     Tide__ErrorCode code = wish_wrong(c, wish, job, why);
-    if (code) {
-        answer_error(c, session, request, code, "%s", why);
-        return;
-    }
-    for (op = job->operations; op; op = op->next)
-        queued += op->state == TIDE_OP_QUEUED;
-    uint64_t id = queued < OPERATIONS_QUEUED_MAX && !c->shutting_down ? core_new_id(c) : 0;
-    if (!id) {
-        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_BUSY,
-                     queued < OPERATIONS_QUEUED_MAX ? "not at this moment: try again"
-                                                    : "%u requests are waiting for job %s already",
-                     queued, job->name);
-        return;
-    }
-    operations_forget(job);
-    struct operation **end = &job->operations;
-    while (*end)
-        end = &(*end)->next;
-    op = *end = core_alloc(sizeof *op);
-    *op = (struct operation){.id = id,
-                             .begun_wall = c->wall,
-                             .kind = wish->kind,
-                             .state = TIDE_OP_QUEUED,
-                             .key = core_copy(wish->key),
-                             .target = core_copy(wish->target),
-                             .label = core_copy(wish->label)};
-    struct tide_commit *commit = tide_commit_new(true);
-    core_assert(commit != NULL);
-    operation_record(commit, job, op);
-    record_audit(c, commit, job, wish->who, op);
-    core_assert(commit->rc == 0);
-    ask_commit(c, commit, ASKED_OPERATION, job, id);
-    wait_for(c, session, request, id, 1,
-             c->now + WAIT_MAX_MS * MS); /* answered as soon as it is durable */
-}
-
-void admin_operation_stored(struct core *c, struct job *job, uint64_t operation,
-                            enum tide_outcome outcome, const char *text)
-{
-    struct operation *op = operation_find(job, operation);
-    if (!op) return;
-    if (outcome != TIDE_STORED) {
-        char *why = core_printf("it could not be stored: %s", text ? text : "");
-        operation_fail(c, job, op, NULL, why);
-        free(why);
-        return;
-    }
-    op->durable = true;
-    trigger_pump(c, job); /* first: the answer need not delay the round */
-    operation_changed(c, op);
-}
-
-/* ---- waiting */
-
-static void drop_waiter(struct core *c, struct waiter **at)
-{
-    struct waiter *w = *at;
-    *at = w->next;
-    timer_clear(c, &w->timer);
-    free(w);
-}
-
-static bool waiter_served(const struct waiter *w, const struct operation *op)
-{
-    if (!op->durable && op->state != TIDE_OP_FAILED) return false;
-    return op->state >= TIDE_OP_DONE || (w->seen_progress && op->progress + 1 != w->seen_progress);
-}
-
-void admin_progress(struct core *c, const struct operation *op)
-{
-    for (struct waiter **at = &c->waiters; *at;) {
-        struct waiter *w = *at;
-        struct operation *found;
-        if (w->operation != op->id || !waiter_served(w, op)) {
-            at = &w->next;
-            continue;
-        }
-        struct job *job = operation_job(c, op->id, &found);
-        answer_operation(c, w->session, w->request, job, op);
-        drop_waiter(c, at);
-    }
-}
-
-static void wait_over(struct core *c, void *arg)
-{
-    struct waiter **at = &c->waiters;
-    while (*at != arg)
-        at = &(*at)->next;
-    struct operation *op;
-    struct job *job = operation_job(c, (*at)->operation, &op);
-    if (job) answer_operation(c, (*at)->session, (*at)->request, job, op);
-    drop_waiter(c, at);
-}
-
-static void wait_for(struct core *c, uint64_t session, uint64_t request, uint64_t operation,
-                     uint64_t seen, uint64_t until)
-{
-    uint32_t n = 0;
-    for (const struct waiter *w = c->waiters; w; w = w->next)
-        n++;
-    if (n >= WAITERS_MAX) {
-        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_BUSY,
-                     "%u requests wait for operations already", n);
-        return;
-    }
-    struct waiter *w = core_alloc(sizeof *w);
-    *w = (struct waiter){.core = c,
-                         .session = session,
-                         .request = request,
-                         .operation = operation,
-                         .seen_progress = seen,
-                         .next = c->waiters};
-    w->timer = (struct timer){.fire = wait_over, .arg = w};
-    c->waiters = w;
-    timer_set(c, &w->timer, until);
-}
-
-void admin_closed(struct core *c, uint64_t session)
-{
-    for (struct waiter **at = &c->waiters; *at;)
-        if ((*at)->session == session)
-            drop_waiter(c, at);
-        else
-            at = &(*at)->next;
-}
-
-static void wait_call(struct core *c, uint64_t session, uint64_t request,
-                      const Tide__WaitOperation *m)
-{
-    struct operation *op;
-    struct job *job = operation_job(c, m->operation, &op);
-    uint32_t timeout = m->timeout_ms < WAIT_MAX_MS ? m->timeout_ms : WAIT_MAX_MS;
-    if (!job) {
-        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND,
-                     "there is no operation %" PRIu64, m->operation);
-        return;
-    }
-    if (op->state >= TIDE_OP_DONE || !timeout ||
-        (m->seen_progress && op->durable && op->progress + 1 != m->seen_progress))
-        answer_operation(c, session, request, job, op);
+    if (code)
+        admin_error(c, wish->session, wish->id, code, "%s", why);
     else
-        wait_for(c, session, request, op->id, m->seen_progress, c->now + timeout * MS);
+        operation_new(c, job, wish);
 }
 
 /* ---- jobs */
@@ -394,7 +142,7 @@ static void list_jobs(struct core *c, uint64_t session, uint64_t request)
         if (job->durable) list.jobs[list.n_jobs++] = summary(job, &c->out);
     response.result_case = TIDE__RESPONSE__RESULT_JOBS;
     response.jobs = &list;
-    answer(c, session, request, &response);
+    admin_answer(c, session, request, &response);
 }
 
 static void show_workers(struct core *c, const struct job *job, Tide__JobDetail *m)
@@ -507,9 +255,9 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
 {
     struct job *job = job_find(c, name);
     if (!job) {
-        name = sayable(name);
-        answer_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND,
-                     "there is no job \"%.*s\"", (int)name.len, (const char *)name.data);
+        name = admin_sayable(name);
+        admin_error(c, session, request, TIDE__ERROR_CODE__ERROR_NOT_FOUND,
+                    "there is no job \"%.*s\"", (int)name.len, (const char *)name.data);
         return;
     }
     Tide__JobDetail m = TIDE__JOB_DETAIL__INIT;
@@ -533,7 +281,7 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
     m.gauges = &job->gauges;
     response.result_case = TIDE__RESPONSE__RESULT_JOB;
     response.job = &m;
-    answer(c, session, request, &response);
+    admin_answer(c, session, request, &response);
 }
 
 void core_status(const struct core *c, struct tide_arena *arena, Tide__Status *status)
@@ -567,22 +315,27 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
     switch (m->call_case) {
     case TIDE__REQUEST__CALL_LIST_JOBS: list_jobs(c, s->id, m->id); break;
     case TIDE__REQUEST__CALL_SHOW_JOB: show_job(c, s->id, m->id, UNPB(m->show_job->job)); break;
-    case TIDE__REQUEST__CALL_WAIT: wait_call(c, s->id, m->id, m->wait); break;
+    case TIDE__REQUEST__CALL_WAIT: operation_wait(c, s->id, m->id, m->wait); break;
     case TIDE__REQUEST__CALL_SAVEPOINT:
-        trigger(c, s->id, m->id,
-                &(struct wish){UNPB(m->savepoint->job), UNPB(m->savepoint->target),
-                               UNPB(m->savepoint->key), UNPB(m->savepoint->who),
-                               UNPB(m->savepoint->label), TIDE_OP_SAVEPOINT});
+        trigger(c, &(struct wish){.session = s->id,
+                                  .id = m->id,
+                                  .job = UNPB(m->savepoint->job),
+                                  .target = UNPB(m->savepoint->target),
+                                  .key = UNPB(m->savepoint->key),
+                                  .who = UNPB(m->savepoint->who),
+                                  .label = UNPB(m->savepoint->label),
+                                  .kind = TIDE_OP_SAVEPOINT});
         break;
     case TIDE__REQUEST__CALL_CHECKPOINT:
-        trigger(c, s->id, m->id,
-                &(struct wish){.job = UNPB(m->checkpoint->job),
-                               .key = UNPB(m->checkpoint->key),
-                               .who = UNPB(m->checkpoint->who),
-                               .kind = TIDE_OP_CHECKPOINT});
+        trigger(c, &(struct wish){.session = s->id,
+                                  .id = m->id,
+                                  .job = UNPB(m->checkpoint->job),
+                                  .key = UNPB(m->checkpoint->key),
+                                  .who = UNPB(m->checkpoint->who),
+                                  .kind = TIDE_OP_CHECKPOINT});
         break;
     default:
-        answer_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED,
-                     "this call is not supported yet");
+        admin_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED,
+                    "this call is not supported yet");
     }
 }

@@ -216,7 +216,7 @@ static void closed(struct core *c, const struct event *ev)
 {
     struct session *s = map_remove(&c->sessions, ev->session);
     if (!s) return;
-    if (s->kind == TIDE__PEER_KIND__PEER_ADMIN) admin_closed(c, s->id);
+    if (s->kind == TIDE__PEER_KIND__PEER_ADMIN) operation_unwait(c, s->id);
     if (s->worker) worker_closed(c, s->worker, ev->text ? ev->text : "connection closed");
     joining_end(c, s);
     free(s);

@@ -205,6 +205,9 @@ struct operation {
     enum tide_operation_kind kind;
     enum tide_operation_state state;
     struct tide_bytes key, target, location, error, label;
+    struct tide_bytes request; /* orders: the packed Request */
+    struct tide_bytes report;  /* lines, each ended by \n */
+    bool snapshot_good;        /* failed, and its snapshot is complete */
     bool durable;
     struct operation *next; /* oldest first */
 };
@@ -485,13 +488,6 @@ void restore_send_starts(struct core *c, struct job *job, const struct tide_mani
 void trigger_pump(struct core *c, struct job *job);    /* begin whatever may begin now */
 void trigger_running(struct core *c, struct job *job); /* the job has come to RUNNING */
 void trigger_init(struct job *job);
-struct operation *operation_find(struct job *job, uint64_t id);
-void operation_free(struct operation *op);
-void operation_changed(struct core *c, struct operation *op);
-void operation_record(struct tide_commit *commit, struct job *job, const struct operation *op);
-void operation_fail(struct core *c, struct job *job, struct operation *op,
-                    struct tide_commit *commit, const char *error);
-
 /* ---- round.c, abort.c and notify.c */
 struct tide_record_round *round_record(struct core *c, struct tide_commit *commit,
                                        const struct round *r, enum tide_record_type type);
@@ -558,11 +554,41 @@ void clean_subsumed(struct job *job); /* that commit is stored */
 void clean_free(struct job *job);
 uint64_t clean_backlog(const struct core *c);
 
+/* ---- operation.c */
+
+/* What an admin asks for, borrowed from the request. */
+struct wish {
+    uint64_t session, id; /* whom to answer, and which request of theirs */
+    struct tide_bytes job, target, key, who, label;
+    struct tide_bytes call; /* the packed Request, if it is to be kept */
+    enum tide_operation_kind kind;
+    const char *asks, *detail; /* for the audit; NULL: "trigger", nothing */
+};
+/* Whether it repeats an earlier one with the same key: then that one's operation is the answer. */
+bool operation_again(struct core *c, struct job *job, const struct wish *wish);
+/* A queued one, its row and the audit on their way, answered when they are durable; NULL: there are
+ * too many, or there is no id at the moment, and the asker knows. */
+struct operation *operation_new(struct core *c, struct job *job, const struct wish *wish);
+void operation_stored(struct core *c, struct job *job, uint64_t operation,
+                      enum tide_outcome outcome, const char *text);
+struct operation *operation_find(struct job *job, uint64_t id);
+void operation_free(struct operation *op);
+void operation_changed(struct core *c, struct operation *op);
+void operation_record(struct tide_commit *commit, struct job *job, const struct operation *op);
+void operation_fail(struct core *c, struct job *job, struct operation *op,
+                    struct tide_commit *commit, const char *error);
+void operation_audit(struct core *c, struct tide_commit *commit, struct job *job,
+                     struct tide_bytes who, const char *what, const char *detail);
+void operation_wait(struct core *c, uint64_t session, uint64_t request,
+                    const Tide__WaitOperation *m);
+void operation_unwait(struct core *c, uint64_t session); /* the session is gone */
+
 /* ---- admin.c */
 void admin_frame(struct core *c, struct session *s, struct tide_bytes frame);
-void admin_closed(struct core *c, uint64_t session);
-void admin_operation_stored(struct core *c, struct job *job, uint64_t operation,
-                            enum tide_outcome outcome, const char *text);
-void admin_progress(struct core *c, const struct operation *op);
+void admin_answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response);
+void admin_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code,
+                 const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* A name or path from a request, as it can stand in an answer: any bytes may have come. */
+struct tide_bytes admin_sayable(struct tide_bytes text);
 
 #endif

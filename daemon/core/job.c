@@ -265,6 +265,9 @@ static void load_operations(struct job *job, const struct tide_catalog_job *from
                                  .location = core_copy(f->location),
                                  .error = core_copy(f->error),
                                  .label = core_copy(f->label),
+                                 .request = core_copy(f->request),
+                                 .report = core_copy(f->report),
+                                 .snapshot_good = f->snapshot_good,
                                  .durable = true};
         /* its round, if it had one, did not complete, or the operation would be done: try again */
         if (op->state == TIDE_OP_RUNNING) {

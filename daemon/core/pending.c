@@ -105,7 +105,7 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_ATTEMPT_DIR: attempt_dir_made(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_MANIFEST: attempt_manifest(c, job, ev); break;
     case ASKED_RUNNING: attempt_running(c, job, p->number, ev->outcome); break;
-    case ASKED_OPERATION: admin_operation_stored(c, job, p->number, ev->outcome, ev->text); break;
+    case ASKED_OPERATION: operation_stored(c, job, p->number, ev->outcome, ev->text); break;
     case ASKED_ROUND_BEGIN:
     case ASKED_ROUND_DIR:
     case ASKED_METADATA:
