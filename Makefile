@@ -81,7 +81,7 @@ HOST  := $(filter-out $B/daemon/main.o,$(call obj,daemon/*.c))
 CLI   := $(call obj,client/cli/*.c)
 LIB   := $(call obj,client/*.c)
 # The part of LIB that does no I/O, and the part of P that libtidemark carries.
-PURE  := $(call obj,client/align*.c client/session*.c)
+PURE  := $(call obj,client/align*.c client/gateway.c client/session*.c)
 LIB_P := $(filter-out $B/proto/admin.pb-c.o $B/proto/manifest.pb-c.o,$P)
 
 PROGRAMS := $B/tidemarkd $B/tidemark

@@ -69,6 +69,21 @@ enum tide_plant {
 #else
     TIDE_PLANTED_STANDING_COUNT = 0,
 #endif
+#ifdef TIDE_PLANT_GATEWAY_OPEN
+    TIDE_PLANTED_GATEWAY_OPEN = 1, /* a gateway is not closed at the coordinator's snapshot */
+#else
+    TIDE_PLANTED_GATEWAY_OPEN = 0,
+#endif
+#ifdef TIDE_PLANT_RELEASE_EARLY
+    TIDE_PLANTED_RELEASE_EARLY = 1, /* events are let go before the subtask has acked */
+#else
+    TIDE_PLANTED_RELEASE_EARLY = 0,
+#endif
+#ifdef TIDE_PLANT_HOOK_IGNORED
+    TIDE_PLANTED_HOOK_IGNORED = 1, /* a hook's failure is taken for an answer */
+#else
+    TIDE_PLANTED_HOOK_IGNORED = 0,
+#endif
 #ifdef TIDE_PLANT_ABORT_COMMITTING
     TIDE_PLANTED_ABORT_COMMITTING = 1 /* a round aborts after its commit was handed to the store */
 #else
