@@ -217,9 +217,15 @@ $(PURE_OK): tests/pure.sh $(CORE) $(PURE) $R $P $B/libtidemark.a $B/libtidemark.
 	@mkdir -p $(@D)
 	$(call run,env CC='$(CC)' bash tests/pure.sh $B '$(CORE) $(PURE) $R $P')
 
+# Every numbered scenario has a test that bears its number, or a reason.
+SCENARIOS_OK := $B/tests/scenarios.ok
+$(SCENARIOS_OK): tests/scenarios.py tests/SCENARIOS.md $(filter-out %/,$(wildcard tests/*/*.[ch] tests/*/*.py tests/*/*.sh tests/*/*.txt)) | .deps-check
+	@mkdir -p $(@D)
+	$(call run,$(PYTHON) tests/scenarios.py)
+
 # make check AREAS="proto core" runs the tests of these folders alone, SKIP="proto/test_ack" not that one.
 ALL_OK := $(filter-out $(SKIP:%=$B/tests/%.ok),$(TESTS:=.ok) $(SCRIPTS:=.ok) $(FUZZ:=.ok) $(SIM_OK))
-check: $(if $(AREAS),$(foreach a,$(AREAS),$(filter $B/tests/$a/%,$(ALL_OK))),$(ALL_OK) $(if $(SAN)$(findstring coverage,$(CFLAGS)),,$(PURE_OK)))
+check: $(if $(AREAS),$(foreach a,$(AREAS),$(filter $B/tests/$a/%,$(ALL_OK))),$(ALL_OK) $(SCENARIOS_OK) $(if $(SAN)$(findstring coverage,$(CFLAGS)),,$(PURE_OK)))
 	@SKIP='$(SKIP)' sh tests/tally.sh $B $(AREAS)
 check-all: .deps-all
 	@bash tests/gate.sh
