@@ -85,9 +85,30 @@ enum tide_plant {
     TIDE_PLANTED_HOOK_IGNORED = 0,
 #endif
 #ifdef TIDE_PLANT_ABORT_COMMITTING
-    TIDE_PLANTED_ABORT_COMMITTING = 1 /* a round aborts after its commit was handed to the store */
+    TIDE_PLANTED_ABORT_COMMITTING = 1, /* a round aborts after its commit was handed to the store */
 #else
-    TIDE_PLANTED_ABORT_COMMITTING = 0
+    TIDE_PLANTED_ABORT_COMMITTING = 0,
+#endif
+#ifdef TIDE_PLANT_STARVE
+    TIDE_PLANTED_STARVE = 1, /* what cannot be deleted holds up rounds for ever */
+#else
+    TIDE_PLANTED_STARVE = 0,
+#endif
+#ifdef TIDE_PLANT_LOSE_START
+    TIDE_PLANTED_LOSE_START = 1, /* the start of a round is lost at times, and not told again */
+#else
+    TIDE_PLANTED_LOSE_START = 0,
+#endif
+#ifdef TIDE_PLANT_ORPHAN_FLAG
+    TIDE_PLANTED_ORPHAN_FLAG = 1, /* an aborted round counts as under way for ever */
+#else
+    TIDE_PLANTED_ORPHAN_FLAG = 0,
+#endif
+#ifdef TIDE_PLANT_CONFIRM_AHEAD
+    TIDE_PLANTED_CONFIRM_AHEAD =
+        1 /* a savepoint is told complete ahead of a checkpoint before it */
+#else
+    TIDE_PLANTED_CONFIRM_AHEAD = 0
 #endif
 };
 

@@ -29,7 +29,6 @@ static void record_abort(struct core *c, struct round *r, Tide__AbortCode code, 
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_ABORTED, job, r->number);
     clean_add_round(job, rec, false, true);
-    if (r->directory_strange) clean_leave(job, r->number);
 }
 
 void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const char *reason)
@@ -42,6 +41,8 @@ void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const ch
     record_abort(c, r, code, reason);
     c->rounds_aborted++;
     job->gauges.number_of_failed_checkpoints++;
+    if (r->kind == TIDE_CHECKPOINT && code != TIDE__ABORT_CODE__ABORT_SUBSUMED)
+        job->last_failed_us = c->now;
     uint64_t number = r->number;
     bool final = r->final;
     round_free(c, r);

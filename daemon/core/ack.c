@@ -8,7 +8,7 @@
  * counts. */
 #include "daemon/core/internal.h"
 
-static void flush_chunk(struct round *r)
+void ack_flush(struct round *r)
 {
     if (r->chunk.len == 0) return;
     r->chunks = core_grow(r->chunks, r->n_chunks, &r->chunks_cap, sizeof *r->chunks);
@@ -19,7 +19,7 @@ static void flush_chunk(struct round *r)
 
 static void keep(struct round *r, struct tide_bytes batch)
 {
-    if (r->chunk.len && r->chunk.len + batch.len + 4 > CHUNK_MAX) flush_chunk(r);
+    if (r->chunk.len && r->chunk.len + batch.len + 4 > CHUNK_MAX) ack_flush(r);
     tide_buf_put_u32(&r->chunk, (uint32_t)batch.len);
     tide_buf_put(&r->chunk, batch.data, batch.len);
     core_assert(r->chunk.rc == 0);
@@ -192,8 +192,6 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
         round_abort(
             c, r, TIDE__ABORT_CODE__ABORT_NO_SPACE,
             "its acks are more than 1 GiB: let tasks write files instead of inline artifacts");
-    else if ((PLANTED(ACK_COUNT) ? r->planted_count : r->acked.set) >= r->expected) {
-        flush_chunk(r);
+    else if ((PLANTED(ACK_COUNT) ? r->planted_count : r->acked.set) >= r->expected)
         round_all_acked(c, r);
-    }
 }

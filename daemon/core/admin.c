@@ -176,7 +176,7 @@ static void show_workers(struct core *c, const struct job *job, Tide__JobDetail 
     }
 }
 
-static const char *waiting_for(struct core *c, const struct job *job)
+const char *job_waits_for(struct core *c, const struct job *job)
 {
     char *text = NULL;
     if (job->adopting) {
@@ -277,7 +277,7 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
     core_assert(m.open != NULL);
     for (const struct round *r = job->rounds; r; r = r->next)
         show_round(c, r, &m);
-    m.waiting_for = PB(VIEW(waiting_for(c, job)));
+    m.waiting_for = PB(VIEW(job_waits_for(c, job)));
     m.gauges = &job->gauges;
     response.result_case = TIDE__RESPONSE__RESULT_JOB;
     response.job = &m;

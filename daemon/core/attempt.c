@@ -111,6 +111,7 @@ static void store_attempt(struct core *c, struct job *job)
     job->directory = core_printf("%s/%s/a%" PRIu64 "-%" PRIu64, c->config.state_root, job->name,
                                  c->incarnation, job->attempt);
     bits_clear(&job->restored);
+    bits_clear(&job->backlog);
 
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
@@ -465,7 +466,7 @@ void attempt_end(struct core *c, struct job *job, const char *reason)
     drop_image(job);
     timer_clear(c, &job->restore_timer);
     timer_clear(c, &job->grace_timer);
-    timer_clear(c, &job->trigger_timer);
+    timer_set(c, &job->trigger_timer, c->now); /* for requests that wait */
     round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
     record_end(c, job, reason);
     job->unsent_complete = 0; /* what is owed goes out with the next Start */

@@ -206,6 +206,7 @@ void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const
                  job->name, t->directory, t->tries, text ? text : tide_strerror(rc));
     }
     clean_pump(c, job);
+    trigger_pump(c, job); /* it may have waited for this */
 }
 
 static bool is_owed(const struct job *job, uint64_t round)
@@ -254,6 +255,14 @@ uint64_t clean_backlog(const struct core *c)
     for (const struct job *job = c->jobs; job; job = job->next)
         for (const struct trash *t = job->trash; t; t = t->next)
             n++;
+    return n;
+}
+
+uint32_t clean_deleting(const struct job *job)
+{
+    uint32_t n = 0;
+    for (const struct trash *t = job->trash; t; t = t->next)
+        n += t->snapshot && (!t->tries || PLANTED(STARVE));
     return n;
 }
 

@@ -193,6 +193,9 @@ static void start(struct core *c)
                      job->name, job->attempt, job->graph->checkpointing.grace_ms);
             timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.grace_ms * MS);
         }
+        for (struct operation *op = job->operations; op; op = op->next)
+            op->expires_us = c->now + job->graph->checkpointing.deadline_ms * MS;
+        trigger_pump(c, job);
         clean_pump(c, job);
         if (job->state == TIDE_JOB_STOPPING) job_finish(c, job);
         /* what the last daemon may have left between the row and the rename */

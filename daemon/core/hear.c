@@ -106,6 +106,11 @@ static const char *malformed(const struct worker *w, const Tide__FromWorker *m)
     case TIDE__FROM_WORKER__MSG_CONFIRM:
         own = ranges_ok(w->job, m->confirm->n_tasks, m->confirm->tasks, w);
         break;
+    case TIDE__FROM_WORKER__MSG_BACKLOG:
+        own = worker_hosts(w, m->backlog->task);
+        if (own && !tide_graph_operator(w->job->graph, m->backlog->task, NULL)->source)
+            return "names a task that is no source";
+        break;
     case TIDE__FROM_WORKER__MSG_LEAVE: fine = is_text(m->leave->reason); break;
     case TIDE__FROM_WORKER__MSG_STANDING:
         own = ranges_ok(w->job, m->standing->n_tasks, m->standing->tasks, w);
@@ -139,6 +144,11 @@ static void joined_frame(struct core *c, struct session *s, const Tide__FromWork
     case TIDE__FROM_WORKER__MSG_CONFIRM: round_confirm(c, w, m->confirm); break;
     case TIDE__FROM_WORKER__MSG_POSITION: meeting_reported(c, s, m->position); break;
     case TIDE__FROM_WORKER__MSG_STANDING: meeting_stand(c, s, m->standing); break;
+    case TIDE__FROM_WORKER__MSG_BACKLOG:
+        if (m->backlog->attempt == w->attempt && w->standing == STANDS_HOLDING &&
+            w->job->attempt_open && w->attempt == w->job->attempt)
+            trigger_backlog(c, w->job, m->backlog->task, m->backlog->behind);
+        break;
     case TIDE__FROM_WORKER__MSG_HOLDER_GONE: holder_gone(c, s, m->holder_gone); break;
     case TIDE__FROM_WORKER__MSG_LEAVE: leave(c, s, m->leave); break;
     default:

@@ -30,6 +30,7 @@
 #define CHUNK_MAX ((size_t)128 << 10)     /* of a manifest's acks in the store */
 #define ROUND_BYTES_MAX ((size_t)1 << 30) /* acks of one round in memory */
 #define OPERATIONS_QUEUED_MAX 64u
+#define SAVEPOINTS_AT_ONCE 4u     /* of a job, under way or with their directory being made */
 #define OPERATIONS_REMEMBERED 64u /* that have ended, of a job; the store has all */
 #define KEYS_REMEMBERED 1000u     /* with a key, for retries; as many are loaded at the start */
 #define HOLDERS_MAX 100u          /* named in an abort */
@@ -120,7 +121,7 @@ enum asked {
     ASKED_RUNNING,
     ASKED_OPERATION,
     ASKED_ROUND_BEGIN,
-    ASKED_ROUND_DIR,
+    ASKED_SAVEPOINT_DIR,
     ASKED_METADATA,
     ASKED_ROUND_COMMIT,
     ASKED_PUBLISH,
@@ -209,6 +210,9 @@ struct operation {
     struct tide_bytes report;  /* lines, each ended by \n */
     bool snapshot_good;        /* failed, and its snapshot is complete */
     bool durable;
+    uint64_t expires_us; /* queued: fails if its round has not begun by then */
+    char *directory;     /* of a savepoint whose round has not begun: made, or being made */
+    bool preparing;
     struct operation *next; /* oldest first */
 };
 
@@ -220,7 +224,7 @@ struct waiter {
 };
 
 enum round_state {
-    ROUND_OPENING = 1, /* a savepoint's intent and directory are being made */
+    ROUND_OPENING = 1, /* a savepoint's intent is being stored */
     ROUND_COLLECTING,
     ROUND_FINALIZING, /* a savepoint's _metadata is being written */
     ROUND_READY,      /* the commit of another round of the job is with the store */
@@ -243,9 +247,7 @@ struct round {
     enum round_state state;
     struct operation *operation; /* NULL: periodic */
     char *directory;
-    bool directory_strange;            /* it was there before: not this round's */
-    bool begin_stored, directory_made; /* OPENING */
-    bool final;                        /* every task has ended or holds its end */
+    bool final; /* every task has ended or holds its end */
     uint64_t begun_us, begun_wall, deadline_us;
     uint64_t triggered_us, acked_us, stored_us; /* 0: not yet */
     struct bits acked;
@@ -325,8 +327,10 @@ struct job {
     struct bits ending, ended;
 
     /* rounds */
-    struct round *rounds; /* under way, ascending by number */
-    uint64_t next_trigger, last_complete_us, hold_until;
+    struct round *rounds;  /* under way, ascending by number */
+    uint64_t next_trigger; /* when the period wants the next; NEVER: not at all */
+    uint64_t last_complete_us, last_failed_us, hold_until;
+    struct bits backlog;    /* sources that have more input than they can process */
     uint64_t last_complete; /* highest round of the job that is complete, of either kind */
     uint64_t known_upto;    /* highest round of which the store had a row at the start */
     uint64_t times_round, times_commit_us; /* until notify_us is known too */
@@ -464,6 +468,8 @@ struct round *job_round_of(const struct job *job, const struct operation *op);
 struct round *job_committing(const struct job *job); /* whose commit is with the store */
 const struct snapshot *job_latest_checkpoint(const struct job *job);
 struct snapshot *job_snapshot(const struct job *job, uint64_t round);
+/* What keeps it from running, in words, in the core's arena; "" when it runs. */
+const char *job_waits_for(struct core *c, const struct job *job);
 
 /* ---- attempt.c */
 void attempt_try(struct core *c, struct job *job);
@@ -484,15 +490,53 @@ void tell_rewind(struct core *c, struct worker *w, const char *reason);
 /* Sends Start to all members. m: NULL to start afresh. */
 void restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m);
 
+/* ---- decide.c */
+enum begin { BEGIN_NOTHING, BEGIN_REQUEST, BEGIN_LAST, BEGIN_PERIODIC };
+struct request { /* for a round; its turn has not come */
+    uint64_t id; /* the smaller the older */
+    bool savepoint;
+};
+struct decide {
+    uint64_t now;
+    uint32_t setting_up;              /* rounds that tasks do not know of yet */
+    uint32_t checkpoints, savepoints; /* under way */
+    uint32_t max_concurrent;          /* checkpoints */
+    uint32_t deleting;                /* snapshots out of use whose bytes are still there */
+    const struct request *requests;   /* in any order */
+    size_t n_requests;
+    bool at_end;          /* every task holds its end: a last checkpoint is wanted */
+    bool last_under_way;  /* and is there */
+    uint64_t periodic_at; /* NEVER: no period */
+    uint64_t completed_us, min_pause_us, failed_us, failure_pause_us; /* since 0: never */
+    uint64_t not_before; /* a task has declined until then */
+};
+struct decision {
+    enum begin what;
+    uint64_t request; /* id */
+    uint64_t again;   /* NOTHING: time alone may change it then; NEVER: it cannot */
+};
+struct decision decide(const struct decide *d);
+
+/* ---- prepare.c: what a savepoint needs before its round begins */
+void prepare_pump(struct core *c, struct job *job); /* makes directories for those that wait */
+void prepare_answer(struct core *c, struct job *job, uint64_t operation, int rc, const char *text);
+/* What was made is not wanted. */
+void prepare_drop(struct core *c, struct job *job, struct operation *op);
+
 /* ---- trigger.c */
-void trigger_pump(struct core *c, struct job *job);    /* begin whatever may begin now */
+void trigger_pump(struct core *c, struct job *job); /* begin whatever may begin now */
+void trigger_backlog(struct core *c, struct job *job, uint32_t task, bool behind);
 void trigger_running(struct core *c, struct job *job); /* the job has come to RUNNING */
 void trigger_init(struct job *job);
 /* ---- round.c, abort.c and notify.c */
 struct tide_record_round *round_record(struct core *c, struct tide_commit *commit,
                                        const struct round *r, enum tide_record_type type);
 void round_deadline(struct core *c, void *round);
-void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op);
+/* False: no id is reserved at the moment; whoever reserves them asks again. */
+bool round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op);
+/* Its directory could not be made: a round that aborts as it begins. */
+void round_stillborn(struct core *c, struct job *job, struct operation *op, int rc,
+                     const char *reason);
 void round_trigger(struct core *c, struct round *r, uint64_t session); /* 0: to all holders */
 void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const char *reason);
 /* All of the job but the one whose commit is with the store. */
@@ -536,6 +580,7 @@ const char *meeting_check(const struct round *r); /* NULL, or what is broken */
 
 /* ---- ack.c */
 void ack_batch(struct core *c, struct session *s, struct tide_bytes body);
+void ack_flush(struct round *r); /* its last chunk is full enough */
 
 /* ---- clean.c */
 void clean_add_snapshot(struct job *job, const struct snapshot *s);
@@ -553,6 +598,9 @@ void clean_subsume(struct core *c, struct job *job, struct tide_commit *commit);
 void clean_subsumed(struct job *job); /* that commit is stored */
 void clean_free(struct job *job);
 uint64_t clean_backlog(const struct core *c);
+/* Snapshots whose bytes are still to be deleted, but for those that could not be at the first try:
+ * these must not hold up rounds. */
+uint32_t clean_deleting(const struct job *job);
 
 /* ---- operation.c */
 

@@ -50,6 +50,7 @@ static struct job *job_init(struct core *c, struct tide_graph *graph, tide_id id
     bits_init(&job->restored, graph->tasks);
     bits_init(&job->ending, graph->tasks);
     bits_init(&job->ended, graph->tasks);
+    bits_init(&job->backlog, graph->tasks);
     tide__gauges__init(&job->gauges);
     job->gauges.last_checkpoint_duration = job->gauges.last_checkpoint_size = -1;
     job->gauges.last_checkpoint_full_size = job->gauges.last_completed_checkpoint_id = -1;
@@ -130,6 +131,7 @@ void job_free(struct job *job)
     bits_release(&job->restored);
     bits_release(&job->ending);
     bits_release(&job->ended);
+    bits_release(&job->backlog);
     tide_graph_free(job->graph);
     free(job->host);
     free(job->directory);
@@ -325,7 +327,7 @@ void job_hold(struct core *c, struct job *job, const char *cause)
 {
     if (job->state == TIDE_JOB_HELD || tide_job_ended(job->state) || job->end_asked) return;
     round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, cause);
-    timer_clear(c, &job->trigger_timer);
+    timer_set(c, &job->trigger_timer, c->now); /* for requests that wait */
     timer_clear(c, &job->grace_timer);
     timer_clear(c, &job->restore_timer);
     timer_clear(c, &job->start_timer);

@@ -92,7 +92,7 @@ void round_send_complete(struct core *c, struct job *job, uint64_t round)
     bool commits =
         PLANTED(TELL_EARLY) ? !s || s->kind == TIDE_CHECKPOINT : s && s->kind == TIDE_CHECKPOINT;
     if (job->unsent_complete || (commits && owed_from_before(job)) ||
-        (!commits && effects_before(job, round))) {
+        (!commits && effects_before(job, round) && !PLANTED(CONFIRM_AHEAD))) {
         withhold(job, round);
         round_release(c, job);
         return;
@@ -243,8 +243,10 @@ void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange 
     if (w->standing != STANDS_HOLDING || !job->attempt_open || w->attempt != job->attempt) return;
     for (size_t i = 0; i < n; i++)
         for (uint32_t t = 0; t < ranges[i]->count; t++)
-            if (!bits_get(&job->ended, ranges[i]->first + t))
+            if (!bits_get(&job->ended, ranges[i]->first + t)) {
                 bits_put(&job->ending, ranges[i]->first + t);
+                trigger_backlog(c, job, ranges[i]->first + t, false);
+            }
     trigger_pump(c, job);
 }
 

@@ -29,6 +29,7 @@ void operation_free(struct operation *op)
     free((void *)(uintptr_t)op->location.data);
     free((void *)(uintptr_t)op->error.data);
     free((void *)(uintptr_t)op->label.data);
+    free(op->directory);
     free(op);
 }
 
@@ -62,6 +63,7 @@ void operation_record(struct tide_commit *commit, struct job *job, const struct 
 void operation_fail(struct core *c, struct job *job, struct operation *op,
                     struct tide_commit *commit, const char *error)
 {
+    prepare_drop(c, job, op);
     op->state = TIDE_OP_FAILED;
     op->ended_wall = c->wall;
     free((void *)(uintptr_t)op->error.data);
@@ -91,12 +93,13 @@ static const char *operation_phase(const struct job *job, const struct operation
 {
     const struct round *r = job_round_of(job, op);
     if (op->state == TIDE_OP_QUEUED)
-        return job->state == TIDE_JOB_RUNNING ? "waiting for the round under way"
-                                              : "waiting for the job to run";
+        return op->preparing                    ? "preparing"
+               : job->state == TIDE_JOB_RUNNING ? "waiting for its turn"
+                                                : "waiting for the job to run";
     if (op->state != TIDE_OP_RUNNING) return "";
     if (!r) return "publishing";
     switch (r->state) {
-    case ROUND_OPENING: return "preparing";
+    case ROUND_OPENING: return "beginning";
     case ROUND_COLLECTING: return meeting_phase(r);
     case ROUND_FINALIZING: return "writing metadata";
     case ROUND_READY: return "waiting for another round's commit";
@@ -191,7 +194,7 @@ static void operations_forget(struct job *job)
     for (struct operation **at = &job->operations; *at;) {
         struct operation *op = *at;
         uint32_t *n = op->key.len ? &keyed : &plain;
-        if (op->state < TIDE_OP_DONE ||
+        if (op->state < TIDE_OP_DONE || op->preparing ||
             *n <= (op->key.len ? KEYS_REMEMBERED : OPERATIONS_REMEMBERED)) {
             at = &op->next;
             continue;
@@ -233,6 +236,7 @@ struct operation *operation_new(struct core *c, struct job *job, const struct wi
     op = *end = core_alloc(sizeof *op);
     *op = (struct operation){.id = id,
                              .begun_wall = c->wall,
+                             .expires_us = c->now + job->graph->checkpointing.deadline_ms * MS,
                              .kind = wish->kind,
                              .state = TIDE_OP_QUEUED,
                              .key = core_copy(wish->key),

@@ -107,12 +107,12 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_RUNNING: attempt_running(c, job, p->number, ev->outcome); break;
     case ASKED_OPERATION: operation_stored(c, job, p->number, ev->outcome, ev->text); break;
     case ASKED_ROUND_BEGIN:
-    case ASKED_ROUND_DIR:
     case ASKED_METADATA:
     case ASKED_ROUND_COMMIT:
     case ASKED_PUBLISH:
     case ASKED_TRIGGER_SENT:
     case ASKED_COMPLETE_SENT: round_answer(c, job, p, ev); break;
+    case ASKED_SAVEPOINT_DIR: prepare_answer(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_ABORTED: clean_recorded(c, job, p->number, ev->outcome); break;
     case ASKED_DELETE: clean_answer(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_DELETE_ATTEMPT: break; /* a directory that stays is seen by the next sweep */

@@ -1,8 +1,8 @@
 /* The life of one round.
  *
  * The usual way of a checkpoint: COLLECTING (triggered, acks come in) -> COMMITTING (one commit
- * holds everything) -> complete, told to everybody. A savepoint has OPENING before (its intent and
- * directory are made) and FINALIZING in between (its _metadata.pending is written and synced).
+ * holds everything) -> complete, told to everybody. A savepoint has OPENING before (its intent is
+ * stored) and FINALIZING in between (its _metadata.pending is written and synced).
  *
  * Several rounds of a job may be under way. Their commits are handed over one at a time, in order
  * of rounds, so that each knows what those before it did: one whose turn has not come is READY. A
@@ -88,19 +88,11 @@ struct tide_record_round *round_record(struct core *c, struct tide_commit *commi
     return &rec->round;
 }
 
-static char *savepoint_directory(const struct core *c, const struct job *job,
-                                 const struct operation *op, uint64_t number)
-{
-    struct tide_bytes target = op->target.len ? op->target : VIEW(c->config.savepoint_root);
-    const uint8_t *id = job->id.b;
-    return core_printf("%.*s/savepoint-%02x%02x%02x-%" PRIu64 "-%" PRIu64, (int)target.len,
-                       (const char *)target.data, id[0], id[1], id[2], c->incarnation, number);
-}
-
-void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op)
+static struct round *round_new(struct core *c, struct job *job, enum tide_kind kind,
+                               struct operation *op)
 {
     uint64_t number = core_new_id(c);
-    if (!number) return; /* no ids at the moment: whoever reserves them asks again */
+    if (!number) return NULL;
     struct round *r = core_alloc(sizeof *r), **end = &job->rounds;
     while (*end)
         end = &(*end)->next;
@@ -124,54 +116,71 @@ void round_begin(struct core *c, struct job *job, enum tide_kind kind, struct op
     r->final = job->ended.set + r->ending.set == job->graph->tasks;
     meeting_begin(r);
     tide_buf_init(&r->chunk, ROUND_BYTES_MAX + TIDE_FRAME_MAX + 4);
-    r->directory = kind == TIDE_SAVEPOINT ? savepoint_directory(c, job, op, number)
-                                          : core_printf("%s/r%" PRIu64, job->directory, number);
+    if (kind == TIDE_SAVEPOINT) {
+        r->directory = op->directory;
+        op->directory = NULL;
+    } else {
+        r->directory = core_printf("%s/r%" PRIu64, job->directory, number);
+    }
     r->timer = (struct timer){.fire = round_deadline, .arg = r};
     timer_set(c, &r->timer, r->deadline_us);
     job->gauges.total_number_of_checkpoints++;
     job->gauges.number_of_in_progress_checkpoints = round_in_progress(job);
-
-    struct tide_commit *commit = tide_commit_new(kind == TIDE_SAVEPOINT);
-    core_assert(commit != NULL);
-    round_record(c, commit, r, TIDE_REC_ROUND_BEGIN);
     if (op) {
         op->state = TIDE_OP_RUNNING;
         op->snapshot = number;
-        operation_record(commit, job, op);
     }
-    core_assert(commit->rc == 0);
-    if (kind == TIDE_SAVEPOINT) {
-        ask_commit(c, commit, ASKED_ROUND_BEGIN, job, number);
-        ask_file(c, FILE_MKDIR, r->directory, ASKED_ROUND_DIR, job, number);
-    } else {
-        ride_commit(c, commit);
-        round_trigger(c, r, 0);
-    }
-    if (op) operation_changed(c, op);
+    return r;
 }
 
-static void opened(struct core *c, struct round *r, const struct event *ev, bool stored)
+bool round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op)
 {
-    if (stored && ev->outcome != TIDE_STORED) {
+    struct round *r = round_new(c, job, kind, op);
+    if (!r) return false;
+    struct tide_commit *commit = tide_commit_new(kind == TIDE_SAVEPOINT);
+    core_assert(commit != NULL);
+    round_record(c, commit, r, TIDE_REC_ROUND_BEGIN);
+    if (op) operation_record(commit, job, op);
+    core_assert(commit->rc == 0);
+    if (kind == TIDE_SAVEPOINT) {
+        ask_commit(c, commit, ASKED_ROUND_BEGIN, job, r->number);
+    } else {
+        ride_commit(c, commit);
+        if (!PLANTED(LOSE_START) || r->number % 4) round_trigger(c, r, 0);
+    }
+    if (op) operation_changed(c, op);
+    return true;
+}
+
+void round_stillborn(struct core *c, struct job *job, struct operation *op, int rc,
+                     const char *reason)
+{
+    char *why = core_printf("its directory could not be made: %s", reason);
+    struct round *r = round_new(c, job, TIDE_SAVEPOINT, op);
+    if (r) {
+        uint64_t number = r->number;
+        round_abort(c, r,
+                    rc == TIDE_ENOSPC ? TIDE__ABORT_CODE__ABORT_NO_SPACE
+                                      : TIDE__ABORT_CODE__ABORT_STORAGE,
+                    why);
+        if (rc == TIDE_EEXIST) clean_leave(job, number);
+    } else { /* no id */
+        free(op->directory);
+        op->directory = NULL;
+        operation_fail(c, job, op, NULL, why);
+    }
+    free(why);
+}
+
+static void opened(struct core *c, struct round *r, const struct event *ev)
+{
+    if (ev->outcome != TIDE_STORED) {
         round_abort(c, r,
                     ev->outcome == TIDE_NO_SPACE ? TIDE__ABORT_CODE__ABORT_NO_SPACE
                                                  : TIDE__ABORT_CODE__ABORT_REFUSED,
                     "the savepoint's intent could not be stored");
         return;
     }
-    if (!stored && ev->rc) {
-        r->directory_strange = ev->rc == TIDE_EEXIST;
-        char *why = core_printf("its directory could not be made: %s",
-                                ev->text ? ev->text : tide_strerror(ev->rc));
-        round_abort(c, r,
-                    ev->rc == TIDE_ENOSPC ? TIDE__ABORT_CODE__ABORT_NO_SPACE
-                                          : TIDE__ABORT_CODE__ABORT_STORAGE,
-                    why);
-        free(why);
-        return;
-    }
-    *(stored ? &r->begin_stored : &r->directory_made) = true;
-    if (!r->begin_stored || !r->directory_made) return;
     round_move(r, ROUND_COLLECTING);
     round_trigger(c, r, 0);
     operation_changed(c, r->operation);
@@ -330,6 +339,7 @@ static void hand_over_next(struct core *c, struct job *job)
 void round_all_acked(struct core *c, struct round *r)
 {
     r->acked_us = c->now;
+    ack_flush(r);
     if (r->kind == TIDE_CHECKPOINT) {
         hand_over(c, r);
         return;
@@ -401,7 +411,8 @@ static void forget_strikes(struct job *job, const struct owed *upto)
 }
 
 /* Tasks that held their end when a round began that is now complete have ended. In later rounds
- * under way, which knew that they held it, the end is their ack. */
+ * under way, which knew that they held it, the end is their ack; in earlier ones they have taken
+ * their snapshot before that round's, and will ack. */
 static void ends_ack(struct round *r, const struct bits *ended)
 {
     uint32_t at = 0, first, count;
@@ -424,7 +435,7 @@ static void others_go_on(struct core *c, struct job *job, uint64_t number, const
             free(why);
             continue;
         }
-        ends_ack(r, ended);
+        if (r->number > number) ends_ack(r, ended);
         if (r->state == ROUND_COLLECTING && r->acked.set >= r->expected) round_all_acked(c, r);
     }
 }
@@ -474,14 +485,15 @@ static void complete(struct core *c, struct round *r)
     struct bits ended = r->ending;
     r->ending = (struct bits){0};
     round_free(c, r);
+    if (checkpoint) clean_subsumed(job);
+    /* before anything else can release the completions of later rounds that have waited for it */
+    if (here && !PLANTED(TELL_EARLY)) round_send_complete(c, job, number);
     if (checkpoint) {
-        clean_subsumed(job);
         if (stopping) abort_opening(c, job);
         others_go_on(c, job, number, &ended);
     }
     bits_release(&ended);
     hand_over_next(c, job);
-    if (here && !PLANTED(TELL_EARLY)) round_send_complete(c, job, number);
     round_release(c, job);
     clean_pump(c, job);
     job_finish(c, job);
@@ -561,10 +573,7 @@ void round_answer(struct core *c, struct job *job, const struct pending *p, cons
     struct round *r = job_round(job, p->number);
     switch (p->what) {
     case ASKED_ROUND_BEGIN:
-    case ASKED_ROUND_DIR:
-        /* aborted before its directory was there: what is there is another's */
-        if (!r && p->what == ASKED_ROUND_DIR && ev->rc == TIDE_EEXIST) clean_leave(job, p->number);
-        if (r && r->state == ROUND_OPENING) opened(c, r, ev, p->what == ASKED_ROUND_BEGIN);
+        if (r && r->state == ROUND_OPENING) opened(c, r, ev);
         break;
     case ASKED_TRIGGER_SENT:
         if (r && !r->triggered_us) r->triggered_us = c->now;

@@ -1,65 +1,142 @@
-/* When rounds begin.
+/* When rounds begin: the facts are gathered here, decide.c decides.
  *
- * One round of a job at a time. When none is under way, the first of these begins one: an
- * operator's request, in order of arrival; the end of all tasks' input, at once; the period.
- * Periodic triggers that come due while a round runs coalesce to one, and the others are counted as
+ * The usual way: the period comes due, nothing else is under way, a checkpoint begins. Periodic
+ * triggers that come due while none may begin coalesce to one, and the others are counted as
  * skipped (Flink queues them: FLINK-3492). The first fire is spread over the interval, so that jobs
- * that start together do not trigger together; from then on the period does not drift. */
+ * that start together do not trigger together; from then on the period does not drift, whatever
+ * held a round back. While a source has a backlog another interval holds: a shorter one at once, a
+ * longer one, or none, from the next fire on.
+ *
+ * What people ask for waits in its job's list until its turn comes, also while the job does not
+ * run; what has waited for as long as a round may take fails. */
+#include <stdio.h>
+
 #include "daemon/core/internal.h"
 
-static bool all_at_end(const struct job *job)
-{
-    return job->ending.set && job->ended.set + job->ending.set == job->graph->tasks;
-}
-
-static struct operation *first_queued(const struct job *job)
-{
-    for (struct operation *op = job->operations; op; op = op->next)
-        if (op->state == TIDE_OP_QUEUED && op->durable) return op;
-    return NULL;
-}
-
-static uint64_t periodic_due(const struct job *job)
+/* The period that holds now; 0: none. */
+static uint64_t interval_us(const struct job *job)
 {
     const Tide__Checkpointing *cp = &job->graph->checkpointing;
-    if (!cp->interval_ms) return NEVER;
-    uint64_t due = job->next_trigger, paused = job->last_complete_us + cp->min_pause_ms * MS;
-    if (cp->min_pause_ms && job->last_complete_us && paused > due) due = paused;
-    return due > job->hold_until ? due : job->hold_until;
+    uint64_t ms = job->backlog.set ? cp->backlog_interval_ms : cp->interval_ms;
+    if (!ms || !cp->interval_ms) return 0;
+    return (ms > cp->min_pause_ms ? ms : cp->min_pause_ms) * MS;
+}
+
+static void count_rounds(const struct job *job, struct decide *d)
+{
+    for (const struct round *r = job->rounds; r; r = r->next) {
+        if (r->kind == TIDE_SAVEPOINT)
+            d->savepoints++;
+        else
+            d->checkpoints++;
+        d->setting_up += r->state == ROUND_OPENING || r->meeting; /* a rendezvous is alone */
+        d->last_under_way = d->last_under_way || (r->final && r->kind == TIDE_CHECKPOINT);
+    }
+}
+
+static bool is_waiting(const struct operation *op)
+{
+    return op->state == TIDE_OP_QUEUED && op->durable &&
+           (op->kind == TIDE_OP_SAVEPOINT || op->kind == TIDE_OP_CHECKPOINT);
+}
+
+static struct decision decide_for(const struct core *c, const struct job *job)
+{
+    const Tide__Checkpointing *cp = &job->graph->checkpointing;
+    struct request requests[OPERATIONS_QUEUED_MAX];
+    struct decide d = {.now = c->now,
+                       .max_concurrent = cp->max_concurrent,
+                       .deleting = clean_deleting(job),
+                       .requests = requests,
+                       .at_end =
+                           job->ending.set && job->ended.set + job->ending.set == job->graph->tasks,
+                       .periodic_at = interval_us(job) ? job->next_trigger : NEVER,
+                       .completed_us = job->last_complete_us,
+                       .min_pause_us = cp->min_pause_ms * MS,
+                       .failed_us = job->last_failed_us,
+                       .failure_pause_us = cp->failure_pause_ms * MS,
+                       .not_before = job->hold_until};
+    count_rounds(job, &d);
+    for (const struct operation *op = job->operations; op; op = op->next) {
+        bool savepoint = op->kind == TIDE_OP_SAVEPOINT;
+        if (!is_waiting(op) || (savepoint && (!op->directory || op->preparing))) continue;
+        if (d.n_requests == OPERATIONS_QUEUED_MAX) break; /* the store's, and their round aborted */
+        requests[d.n_requests++] = (struct request){op->id, savepoint};
+    }
+    return decide(&d);
+}
+
+/* The period's place moves behind now, by whole intervals. */
+static void pass_period(const struct core *c, struct job *job)
+{
+    uint64_t interval = interval_us(job);
+    if (!interval || job->next_trigger > c->now) return;
+    uint64_t passed = (c->now - job->next_trigger) / interval;
+    job->gauges.skipped_periodic_triggers += passed;
+    job->next_trigger += (passed + 1) * interval;
+}
+
+static void expire(struct core *c, struct job *job)
+{
+    for (struct operation *op = job->operations; op; op = op->next) {
+        if (!is_waiting(op) || op->expires_us > c->now) continue;
+        const char *waits = job_waits_for(c, job);
+        char *why = core_printf("no round could begin for it within %u ms: the job was %s%s%s",
+                                job->graph->checkpointing.deadline_ms,
+                                tide_job_state_name(job->state), waits[0] ? ", waiting for " : "",
+                                waits[0] ? waits : ", its turn did not come");
+        operation_fail(c, job, op, NULL, why);
+        free(why);
+    }
+}
+
+static void arm(struct core *c, struct job *job, uint64_t at)
+{
+    for (const struct operation *op = job->operations; op; op = op->next)
+        if (is_waiting(op) && op->expires_us < at) at = op->expires_us;
+    timer_set(c, &job->trigger_timer, at);
 }
 
 void trigger_pump(struct core *c, struct job *job)
 {
-    if (c->shutting_down || !job->attempt_open || job->adopting || job->state != TIDE_JOB_RUNNING ||
-        job->rounds)
-        return;
-    struct operation *op = first_queued(job);
-    if (op) {
-        round_begin(c, job, op->kind == TIDE_OP_SAVEPOINT ? TIDE_SAVEPOINT : TIDE_CHECKPOINT, op);
-        return;
+    struct decision d = {.again = NEVER};
+    bool runs = job->attempt_open && !job->adopting && job->state == TIDE_JOB_RUNNING;
+    if (c->shutting_down) return;
+    expire(c, job);
+    if (runs) prepare_pump(c, job);
+    while (runs && (d = decide_for(c, job)).what != BEGIN_NOTHING) {
+        struct operation *op = d.what == BEGIN_REQUEST ? operation_find(job, d.request) : NULL;
+        enum tide_kind kind =
+            op && op->kind == TIDE_OP_SAVEPOINT ? TIDE_SAVEPOINT : TIDE_CHECKPOINT;
+        if (d.what == BEGIN_LAST || d.what == BEGIN_PERIODIC) pass_period(c, job);
+        if (!round_begin(c, job, kind, op)) break; /* whoever reserves ids asks again */
     }
-    bool final = all_at_end(job);
-    uint64_t due = final ? job->hold_until : periodic_due(job);
-    if (due > c->now) {
-        timer_set(c, &job->trigger_timer, due);
-        return;
-    }
-    uint64_t interval = job->graph->checkpointing.interval_ms * MS;
-    if (interval && job->next_trigger <= c->now) {
-        uint64_t passed = (c->now - job->next_trigger) / interval;
-        job->gauges.skipped_periodic_triggers += passed;
-        job->next_trigger += (passed + 1) * interval;
-    }
-    round_begin(c, job, TIDE_CHECKPOINT, NULL);
+    arm(c, job, d.again);
 }
 
 void trigger_running(struct core *c, struct job *job)
 {
     const Tide__Checkpointing *cp = &job->graph->checkpointing;
-    uint64_t least =
-        cp->min_pause_ms < cp->interval_ms ? cp->min_pause_ms * MS : cp->interval_ms * MS;
-    job->next_trigger = c->now + least + core_random_below(c, cp->interval_ms * MS - least + 1);
+    uint64_t interval = interval_us(job), least = cp->min_pause_ms * MS;
+    job->next_trigger =
+        interval ? c->now + least + core_random_below(c, interval - least + 1) : NEVER;
     job->hold_until = 0;
+    trigger_pump(c, job);
+}
+
+void trigger_backlog(struct core *c, struct job *job, uint32_t task, bool behind)
+{
+    if (bits_get(&job->backlog, task) == behind) return;
+    if (behind)
+        bits_put(&job->backlog, task);
+    else
+        bits_drop(&job->backlog, task);
+    uint64_t interval = interval_us(job);
+    /* a fire of the time without a period was none */
+    bool lapsed = job->next_trigger <= c->now && !behind && !job->backlog.set &&
+                  !job->graph->checkpointing.backlog_interval_ms;
+    if (interval && (lapsed || c->now + interval < job->next_trigger))
+        job->next_trigger = c->now + interval;
     trigger_pump(c, job);
 }
 

@@ -133,7 +133,8 @@ static void round_ended(struct sim *s, const struct job *j, const struct tide_re
     s->stats->abort_codes[(unsigned)r->code % 16]++;
     must(s,
          r->code != TIDE__ABORT_CODE__ABORT_DEADLINE || r->kind == TIDE_SAVEPOINT ||
-             r->holders_total > 0,
+             r->holders_total > 0 ||
+             memmem(r->reason.data, r->reason.len, "commit still waited", 19),
          "round %" PRIu64 " missed its deadline and nobody is named", r->number);
 }
 

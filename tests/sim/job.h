@@ -296,6 +296,7 @@ bool set_has(const record_set *r, uint32_t source, uint32_t number);
 void set_put(record_set *r, uint32_t source, uint32_t number);
 bool set_overlap(const record_set *a, const record_set *b);
 void set_add(record_set *a, const record_set *b);
+void set_meet(record_set *a, const record_set *b); /* what is in both */
 uint32_t set_count(const record_set *r);
 
 #endif

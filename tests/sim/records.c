@@ -20,6 +20,13 @@ bool set_overlap(const record_set *a, const record_set *b)
     return both != 0;
 }
 
+void set_meet(record_set *a, const record_set *b)
+{
+    for (uint32_t i = 0; i < SOURCES_MAX; i++)
+        for (uint32_t w = 0; w < WORDS; w++)
+            a->word[i][w] &= b->word[i][w];
+}
+
 void set_add(record_set *a, const record_set *b)
 {
     for (uint32_t i = 0; i < SOURCES_MAX; i++)

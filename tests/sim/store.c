@@ -77,7 +77,10 @@ static void apply_snapshot(struct sim *s, struct job *j, const struct tide_recor
     uint64_t n = r->snapshot.round;
     must(s, !store_snapshot(j, n), "snapshot %" PRIu64 " is inserted twice", n);
     struct d_snapshot *d = sim_alloc(s, sizeof *d);
-    *d = (struct d_snapshot){.next = j->store.snapshots,
+    struct d_snapshot **at = &j->store.snapshots;
+    while (*at && (*at)->round > r->snapshot.round) /* a savepoint may complete late */
+        at = &(*at)->next;
+    *d = (struct d_snapshot){.next = *at,
                              .round = n,
                              .incarnation = r->snapshot.incarnation,
                              .attempt = r->snapshot.attempt,
@@ -99,7 +102,7 @@ static void apply_snapshot(struct sim *s, struct job *j, const struct tide_recor
     d->chunks = sim_alloc(s, (d->n_chunks + 1) * sizeof *d->chunks);
     for (uint32_t i = 0; i < d->n_chunks; i++)
         d->chunks[i] = sim_bytes(s, r->snapshot.chunks[i]);
-    j->store.snapshots = d;
+    *at = d;
 }
 
 static void apply_attempt(struct sim *s, struct job *j, const struct tide_record *r)
