@@ -251,8 +251,8 @@ static void refuse_round(struct tide_task *t, uint64_t attempt, uint64_t round, 
 /* A trigger that was answered EAGAIN holds back what belongs to its round, and all rounds after. */
 static bool held_back(struct tide_task *t, const struct tide_delivery *d)
 {
-    bool of_round =
-        d->type == TIDE_DO_TRIGGER || d->type == TIDE_DO_FORWARD || d->type == TIDE_DO_SNAPSHOT;
+    bool of_round = d->type == TIDE_DO_TRIGGER || d->type == TIDE_DO_FORWARD ||
+                    d->type == TIDE_DO_SNAPSHOT || d->type == TIDE_DO_SUSPEND;
     if (!of_round || !t->n_held) return false;
     if (hold(t, d)) return true;
     refuse_round(t, d->attempt, d->round, TIDE_ENOMEM);
@@ -265,6 +265,16 @@ static void trigger(struct tide_task *t, const struct tide_delivery *d)
     if (!rc) return;
     if (rc == TIDE_EAGAIN && hold(t, d)) return;
     refuse_round(t, d->attempt, d->round, rc == TIDE_EAGAIN ? TIDE_ENOMEM : rc);
+}
+
+static void drain(struct tide_task *t, const struct tide_delivery *d)
+{
+    int rc = TIDE_ENOTSUP;
+    if (t->callbacks.drain)
+        rc = t->callbacks.drain(t, d->round, t->user);
+    else
+        tide_task_fail_reason(t, "the program cannot be drained: it has no `drain` callback");
+    if (rc) refuse_round(t, d->attempt, d->round, rc);
 }
 
 static void forward(struct tide_task *t, const struct tide_delivery *d)
@@ -368,6 +378,14 @@ static void of_task(struct tide_worker *w, struct tide_task *t, const struct tid
     case TIDE_DO_ABORT:
         forget_round(w, t, d->round);
         if (call->abort) call->abort(t, d->round, t->user);
+        break;
+    case TIDE_DO_SUBSUMED:
+        if (call->subsumed) call->subsumed(t, d->round, t->user);
+        break;
+    case TIDE_DO_DRAIN: drain(t, d); break;
+    case TIDE_DO_SUSPEND:
+    case TIDE_DO_RESUME:
+        if (call->suspend) call->suspend(t, d->type == TIDE_DO_SUSPEND, t->user);
         break;
     case TIDE_DO_ENDED:
         if (call->ended) call->ended(t, t->user);

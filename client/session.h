@@ -104,7 +104,13 @@ enum tide_delivery_type {
     TIDE_DO_COMPLETE, /* task, round, handle (if has_handle: owed from before a restore): publish up
                          to round; answer with _confirm */
     TIDE_DO_ABORT, /* task, round: what was written for it will not be used; undo nothing outside */
-    TIDE_DO_ENDED, /* task: its end is durable, it may end */
+    TIDE_DO_SUBSUMED, /* task, round: that checkpoint, and those before it, are out of use */
+    TIDE_DO_DRAIN,    /* task (no open input), round: end your input now, then _finished; the round
+                         goes on from there, or _decline */
+    TIDE_DO_SUSPEND,  /* task, round: has given what it had for the round that ends the job: stand
+                         still until STOP, RESUME or REWIND */
+    TIDE_DO_RESUME,   /* task: that round came to nothing, go on */
+    TIDE_DO_ENDED,    /* task: its end is durable, it may end */
     TIDE_DO_REWIND,   /* task: drop everything; answer with _rewound */
     TIDE_DO_FENCED,   /* all: the lease is over (text); computing goes on, speaking to the outside
                          waits */

@@ -64,6 +64,7 @@ struct round_place { /* one task's part in one round */
 struct round {
     uint64_t number, deadline_us, progress_us;
     bool savepoint, directory_exists;
+    Tide__StopMode stop;
     struct shared *directory;
     struct round_place *tasks; /* n_tasks of them */
     struct tide_buf acks;      /* every ack made, in order: struct ack_head and its content */
@@ -102,6 +103,9 @@ struct stask {
     uint64_t asked; /* delivered and not answered; 0: none */
     uint64_t retry_us;
     uint32_t retries;
+    uint64_t subsumed;  /* told to the program up to here */
+    uint64_t drain;     /* for this round it ends its input; 0: none */
+    uint64_t suspended; /* for this round it stands still; 0: it does not */
 };
 
 struct tide_session {
@@ -151,6 +155,7 @@ struct tide_session {
     uint32_t restoring; /* tasks that have not answered */
     uint32_t job_check;
     uint64_t told_complete, lowest_pending;
+    uint64_t subsumed, subsumed_by;   /* highest round out of use, and whose completion said so */
     struct round *rounds[ROUNDS_MAX]; /* ascending */
     uint32_t n_rounds;
     struct round *spare;
@@ -241,6 +246,8 @@ void tide_rounds_commit_all(struct tide_session *s, uint64_t now_us);
 /* Commits that were asked for are asked for again, later: the lease is over. */
 void tide_rounds_fenced(struct tide_session *s);
 void tide_rounds_forward_end(struct tide_session *s, const struct stask *t);
+/* The task has told its end: a round that waited for it goes on. */
+void tide_rounds_drained(struct tide_session *s, uint32_t index, uint64_t now_us);
 
 /* ---- session_recv.c */
 void tide_session_receive(struct tide_session *s, struct tide_bytes frame, uint64_t now_us);

@@ -10,6 +10,9 @@
  * - Abort          -> aligning tasks let go; those that have snapshotted are told; nothing is
  * undone
  * - a commit fails -> asked for again, with a back-off
+ * - the job stops  -> a source ends its input before the barrier of a round that drains; a task
+ * that has snapshotted for one that suspends stands still, until it hears otherwise or is cut off
+ * for longer than the orphan limit
  * - the lease ends -> commits that wait are taken back, to be delivered after Resumed */
 #include <stdlib.h>
 #include <string.h>
@@ -157,10 +160,34 @@ void tide_rounds_forward_end(struct tide_session *s, const struct stask *t)
     forward(s, t, 0, TIDE_BARRIER_END);
 }
 
+/* In the last round of a job that is to be suspended. */
+static void stand_still(struct tide_session *s, struct stask *t, uint64_t round)
+{
+    struct tide_delivery d = delivery(s, t, TIDE_DO_SUSPEND);
+    d.round = t->suspended = round;
+    tide_session_push(s, &d, NULL);
+}
+
+static void go_on(struct tide_session *s, struct stask *t)
+{
+    struct tide_delivery d = delivery(s, t, TIDE_DO_RESUME);
+    if (!t->suspended) return;
+    d.round = t->suspended;
+    t->suspended = 0;
+    tide_session_push(s, &d, NULL);
+}
+
 static void snapshot(struct tide_session *s, uint32_t index, const struct tide_align_step *step)
 {
     struct round *r = find(s, step->round);
     if (!r || r->tasks[index].state != ROUND_NOTHING) return;
+    if (r->stop == TIDE__STOP_MODE__STOP_DRAIN && !s->tasks[index].finished) {
+        decline(s, index, r->number,
+                tide_bytes_of("the barrier of a round that drains the job came before the end of "
+                              "the input: is the end passed on from task to task?"),
+                0);
+        return;
+    }
     r->tasks[index].state = ROUND_ASKED;
     struct tide_delivery d = delivery(s, &s->tasks[index], TIDE_DO_SNAPSHOT);
     d.round = r->number;
@@ -169,6 +196,42 @@ static void snapshot(struct tide_session *s, uint32_t index, const struct tide_a
     d.directory_exists = r->directory_exists;
     d.savepoint = r->savepoint;
     tide_session_push(s, &d, r->directory);
+    if (r->stop == TIDE__STOP_MODE__STOP_SUSPEND) stand_still(s, &s->tasks[index], r->number);
+}
+
+/* A round that drains the job waits, in a task without an open input, for that task's end. */
+static bool must_drain(struct tide_session *s, struct stask *t, uint64_t round)
+{
+    const struct round *r = find(s, round);
+    if (!r || r->stop != TIDE__STOP_MODE__STOP_DRAIN || t->finished) return false;
+    struct tide_delivery d = delivery(s, t, TIDE_DO_DRAIN);
+    d.round = t->drain = round;
+    tide_session_push(s, &d, NULL);
+    return true;
+}
+
+static void trigger(struct tide_session *s, const struct stask *t, uint64_t round)
+{
+    struct tide_delivery d = delivery(s, t, TIDE_DO_TRIGGER);
+    d.round = round;
+    tide_session_push(s, &d, NULL);
+    forward(s, t, round, 0);
+}
+
+void tide_rounds_drained(struct tide_session *s, uint32_t index, uint64_t now_us)
+{
+    struct stask *t = &s->tasks[index];
+    const struct round *r = find(s, t->drain);
+    struct tide_align_step step = {.round = t->drain};
+    bool late = r && now_us >= r->deadline_us;
+    t->drain = 0;
+    if (!r || r->tasks[index].state != ROUND_NOTHING) return;
+    if (late) {
+        decline(s, index, r->number, tide_bytes_of("the round's time is over"), 0);
+        return;
+    }
+    trigger(s, t, r->number);
+    snapshot(s, index, &step);
 }
 
 /* at_once: the task has no open channel, a trigger began the round. */
@@ -187,14 +250,14 @@ static void carry_steps(struct tide_session *s, uint32_t index, bool at_once)
             tide_session_push(s, &d, NULL);
             break;
         case TIDE_ALIGN_FORWARD:
-            if (at_once) {
-                d = delivery(s, t, TIDE_DO_TRIGGER);
-                d.round = step.round;
-                tide_session_push(s, &d, NULL);
-            }
-            forward(s, t, step.round, 0);
+            if (!at_once)
+                forward(s, t, step.round, 0);
+            else if (!must_drain(s, t, step.round))
+                trigger(s, t, step.round);
             break;
-        case TIDE_ALIGN_SNAPSHOT: snapshot(s, index, &step); break;
+        case TIDE_ALIGN_SNAPSHOT:
+            if (t->drain != step.round) snapshot(s, index, &step);
+            break;
         case TIDE_ALIGN_CANCEL: forward(s, t, step.round, TIDE_BARRIER_CANCEL); break;
         case TIDE_ALIGN_DISCARD:
             if (step.reason) decline(s, index, step.round, tide_bytes_of(step.reason), 0);
@@ -210,11 +273,23 @@ static void carry_steps(struct tide_session *s, uint32_t index, bool at_once)
 
 /* ---- what the daemon says */
 
+/* The round came to nothing. */
+static void over(struct tide_session *s, uint64_t number)
+{
+    for (uint32_t i = 0; i < s->n_tasks; i++) {
+        struct stask *t = &s->tasks[i];
+        if (t->drain == number) t->drain = 0;
+        if (t->suspended == number) go_on(s, t);
+    }
+}
+
 void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t now_us)
 {
     if (m->round < s->lowest_pending || find(s, m->round)) return;
-    while (s->n_rounds && s->rounds[0]->number < s->lowest_pending)
+    while (s->n_rounds && s->rounds[0]->number < s->lowest_pending) {
+        over(s, s->rounds[0]->number);
         remove_at(s, 0); /* nobody told how they ended, and nobody will */
+    }
     if (s->n_rounds == ROUNDS_MAX ||
         (s->n_rounds && s->rounds[s->n_rounds - 1]->number > m->round)) {
         tide_session_note(s, "the daemon began round %llu out of order, or too many at once",
@@ -228,6 +303,7 @@ void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_
     r->number = m->round;
     r->savepoint = m->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT;
     r->directory_exists = m->directory_exists;
+    r->stop = m->stop;
     r->deadline_us = now_us + (uint64_t)m->left_ms * 1000;
     r->progress_us = now_us + s->progress_us;
     s->rounds[s->n_rounds++] = r;
@@ -253,6 +329,7 @@ void tide_rounds_abort(struct tide_session *s, uint64_t number, uint64_t now_us)
         d.round = number;
         tide_session_push(s, &d, NULL);
     }
+    over(s, number);
     resolve(s, number);
 }
 
@@ -275,9 +352,14 @@ void tide_rounds_complete(struct tide_session *s, const Tide__Complete *m, uint6
 {
     resolve(s, m->round);
     if (m->round > s->told_complete) s->told_complete = m->round;
+    if (m->subsumed > s->subsumed) {
+        s->subsumed = m->subsumed;
+        s->subsumed_by = m->round;
+    }
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         struct stask *t = &s->tasks[i];
         if (m->round > t->told) t->told = m->round;
+        if (t->suspended == m->round) t->suspended = 0; /* it stands still until Stop */
         if (m->commits && !t->ended && m->round > t->want) t->want = m->round;
         if (t->done >= m->round) t->confirm_due = s->flush_due = true; /* told again */
     }
@@ -331,6 +413,11 @@ void tide_rounds_commit_next(struct tide_session *s, struct stask *t, uint64_t n
         t->done = t->told;
         t->confirm_due = s->flush_due = true;
     }
+    if (!t->ended && t->subsumed < s->subsumed && t->done >= s->subsumed_by) {
+        d.type = TIDE_DO_SUBSUMED;
+        d.round = t->subsumed = s->subsumed;
+        tide_session_push(s, &d, NULL);
+    }
     release_if_ended(s, t);
 }
 
@@ -378,15 +465,25 @@ int tide_session_commit_failed(struct tide_session *s, uint32_t task, uint64_t r
 
 static bool speaks_outside(struct tide_session *s, struct tide_delivery *d)
 {
-    if (d->type == TIDE_DO_COMPLETE) return true;
     uint32_t index;
-    struct stask *t = d->type == TIDE_DO_RESTORE ? tide_session_task(s, d->task, NULL) : NULL;
-    if (t) t->restore_due = true; /* it may drop what is outside: delivered after Resumed */
-    if (t) return true;
-    if (d->type != TIDE_DO_TRIGGER || !tide_session_task(s, d->task, &index)) return false;
-    decline(s, index, d->round, tide_bytes_of("the lease was over before the round could begin"),
-            0);
-    return true;
+    struct stask *t = tide_session_task(s, d->task, &index);
+    switch (d->type) {
+    case TIDE_DO_COMPLETE: return true;
+    case TIDE_DO_RESTORE: /* it may drop what is outside: delivered after Resumed */
+        if (t) t->restore_due = true;
+        return t != NULL;
+    case TIDE_DO_SUBSUMED: /* likewise */
+        if (t) t->subsumed = 0;
+        return true;
+    case TIDE_DO_DRAIN:
+    case TIDE_DO_TRIGGER:
+        if (!t) return false;
+        if (d->type == TIDE_DO_DRAIN) t->drain = 0;
+        decline(s, index, d->round,
+                tide_bytes_of("the lease was over before the round could begin"), 0);
+        return true;
+    default: return false;
+    }
 }
 
 /* What a trigger that was just taken back would have brought: its barrier becomes a cancel marker.
@@ -610,7 +707,8 @@ int tide_session_progress(struct tide_session *s, uint32_t task, uint64_t round,
 int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us)
 {
     tide_session_enter(s);
-    struct stask *t = tide_session_task(s, task, NULL);
+    uint32_t index;
+    struct stask *t = tide_session_task(s, task, &index);
     if (s->dead) return s->dead;
     if (!t) return TIDE_EINVAL;
     if (!s->attempt || s->phase != TIDE__WORKER_PHASE__PHASE_RUNNING || s->link == LINK_OVER)
@@ -618,6 +716,7 @@ int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us
     if (tide_session_fence(s, now_us)) return TIDE_EFENCED;
     if (t->finished) return 0;
     t->finished = t->finish_due = s->flush_due = true;
+    if (t->drain) tide_rounds_drained(s, index, now_us);
     return 0;
 }
 
@@ -631,6 +730,7 @@ static void tick_aligners(struct tide_session *s, uint64_t now_us)
         (void)tide_align_tick(s->tasks[i].align, now_us, s->orphan_us);
         carry_steps(s, i, false);
         if (cut) give_up_aligning(s, i, now_us);
+        if (cut) go_on(s, &s->tasks[i]); /* nobody waits for an absent daemon */
     }
     if (s->attempt && !s->attached && !cut)
         s->align_due_us = tide_min(s->align_due_us, s->cut_us + s->orphan_us);

@@ -19,9 +19,10 @@
  *
  * The life of a task: restore, run, then rounds; finished and ended when its input ends; rewind,
  * and again from restore, whenever the attempt is over; stop when the job is. A round: trigger
- * (source) or barriers, forward, snapshot; later complete or abort. When the job has done its work
- * but commits are still owed, a worker that starts then gets complete, with handles, and stop, and
- * nothing else.
+ * (source) or barriers, forward, snapshot; later complete or abort. The last round of a job that an
+ * admin stops has, before trigger, drain, or, behind snapshot, suspend. When the job has done its
+ * work but commits are still owed, a worker that starts then gets complete, with handles, and stop,
+ * and nothing else.
  *
  * Each end of a data channel reads what a peer's `forward` was given and hands it to
  * tide_task_barrier(): barriers, cancel markers and the end of the channel look alike to the
@@ -206,6 +207,23 @@ struct tide_callbacks {
     /* The lease is over (true), or was renewed in time (false): what speaks to the outside waits.
      */
     void (*fenced)(struct tide_task *t, bool fenced, void *user);
+    /* ---- since 0.2.0 */
+    /* The checkpoint of that round is out of use, and so are all before it: they are being deleted,
+     * and what the program keeps elsewhere for them may go. Comes after the complete of the round
+     * that took its place; again and again until that is confirmed. NULL: as if done. */
+    void (*subsumed)(struct tide_task *t, uint64_t round, void *user);
+    /* For a task without an open input: the job is to be drained, its last round waits for this.
+     * End your input here: put out what says so to the tasks behind (the largest watermark, say,
+     * and the end of data), then call tide_task_finished(), now or later; the others follow as at
+     * any end of input. trigger, forward and snapshot come then. If the round aborts, rewind does.
+     * 0: done, or begun. Other: declines the round. NULL: declines, the program cannot be drained.
+     */
+    int (*drain)(struct tide_task *t, uint64_t round, void *user);
+    /* True: the snapshot just taken is to be the last, the job is to be suspended with it. Stand
+     * still: read no input, put nothing out. stop follows when all is durable and published; what
+     * were computed meanwhile would be thrown away. False: that round came to nothing, or the
+     * daemon is away too long: go on. NULL: as if done. */
+    void (*suspend)(struct tide_task *t, bool suspended, void *user);
 };
 
 /* Adds a task before the first process(). channels: its input channels, numbered from 0 by the

@@ -150,7 +150,7 @@ void attempt_try(struct core *c, struct job *job)
         timer_set(c, &job->start_timer, job->not_before);
         return;
     }
-    const struct snapshot *from = job_latest_checkpoint(job);
+    const struct snapshot *from = job_recovery_point(job);
     job->restored_from = from ? from->round : 0;
     if (!from || job->state == TIDE_JOB_STOPPING) {
         store_attempt(c, job);
@@ -193,7 +193,7 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
         return;
     }
     /* a worker may have gone, or a newer checkpoint may be there: then begin again */
-    const struct snapshot *from = job_latest_checkpoint(job);
+    const struct snapshot *from = job_recovery_point(job);
     if (job->n_holders || !all_here(job) || job->rounds || !from ||
         from->round != job->restored_from) {
         attempt_try(c, job);

@@ -24,11 +24,11 @@ static const char *check_tasks(const struct job *job)
     return NULL;
 }
 
-static uint64_t newest_checkpoint(const struct job *job)
+static uint64_t newest_with_effects(const struct job *job)
 {
     uint64_t newest = 0;
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        if (s->kind == TIDE_CHECKPOINT) newest = s->round;
+        if (s->commits) newest = s->round;
     return newest;
 }
 
@@ -56,7 +56,7 @@ static const char *check_rounds(const struct job *job)
         const char *broken = check_round(job, r);
         if (broken) return broken;
         if (r->number <= last) return "rounds are not in rising order";
-        if (r->kind == TIDE_CHECKPOINT && r->number < newest_checkpoint(job))
+        if (r->kind == TIDE_CHECKPOINT && r->number < newest_with_effects(job))
             return "a checkpoint is under way that a completed one puts out of use";
         last = r->number;
         committing += r->state == ROUND_COMMITTING;

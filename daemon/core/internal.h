@@ -188,6 +188,7 @@ struct snapshot {
     uint64_t round, incarnation, attempt, parent, completed_wall, bytes;
     enum tide_kind kind;
     enum tide_snapshot_state state;
+    bool commits;   /* its completion published effects: the newest such is the recovery point */
     bool subsuming; /* a commit that makes it deleting is with the store */
     char *directory;
     struct tide_bytes ended; /* as in the record */
@@ -213,6 +214,7 @@ struct operation {
     uint64_t expires_us; /* queued: fails if its round has not begun by then */
     char *directory;     /* of a savepoint whose round has not begun: made, or being made */
     bool preparing;
+    bool commits;           /* its round publishes effects */
     struct operation *next; /* oldest first */
 };
 
@@ -245,6 +247,7 @@ struct round {
     uint64_t number, attempt;
     enum tide_kind kind;
     enum round_state state;
+    bool commits;                /* its completion publishes effects */
     struct operation *operation; /* NULL: periodic */
     char *directory;
     bool final; /* every task has ended or holds its end */
@@ -466,7 +469,9 @@ uint64_t job_lowest_pending(const struct job *job);
 struct round *job_round(const struct job *job, uint64_t number); /* under way */
 struct round *job_round_of(const struct job *job, const struct operation *op);
 struct round *job_committing(const struct job *job); /* whose commit is with the store */
-const struct snapshot *job_latest_checkpoint(const struct job *job);
+/* The newest snapshot that published effects: what an attempt restores unless an operator orders
+ * another. NULL: none. */
+const struct snapshot *job_recovery_point(const struct job *job);
 struct snapshot *job_snapshot(const struct job *job, uint64_t round);
 /* What keeps it from running, in words, in the core's arena; "" when it runs. */
 const char *job_waits_for(struct core *c, const struct job *job);

@@ -176,6 +176,7 @@ static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
                                .bytes = f->bytes,
                                .kind = f->kind,
                                .state = f->state,
+                               .commits = f->kind == TIDE_CHECKPOINT || f->commits,
                                .directory = core_text(f->directory),
                                .ended = core_copy(f->ended)};
         *end = s;
@@ -284,7 +285,7 @@ static void load_operations(struct job *job, const struct tide_catalog_job *from
 /* Tasks that stay ended when the newest checkpoint is restored, or go on having ended. */
 static void load_ended(struct job *job)
 {
-    const struct snapshot *s = job_latest_checkpoint(job);
+    const struct snapshot *s = job_recovery_point(job);
     if (!s) return;
     for (size_t at = 0; at + 8 <= s->ended.len; at += 8) {
         uint32_t first = tide_get_u32(s->ended.data + at),
@@ -379,7 +380,7 @@ static void end(struct core *c, struct job *job, enum tide_job_state state)
     timer_clear(c, &job->restore_timer);
     timer_clear(c, &job->trigger_timer);
     timer_clear(c, &job->start_timer);
-    const struct snapshot *last = job_latest_checkpoint(job);
+    const struct snapshot *last = job_recovery_point(job);
     job->ended_snapshot = last ? last->round : 0;
     store_end(c, job);
 }
@@ -455,11 +456,11 @@ struct round *job_committing(const struct job *job)
     return r;
 }
 
-const struct snapshot *job_latest_checkpoint(const struct job *job)
+const struct snapshot *job_recovery_point(const struct job *job)
 {
     const struct snapshot *latest = NULL;
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        if (s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED) latest = s;
+        if (s->commits && s->state == TIDE_RETAINED) latest = s;
     return latest;
 }
 

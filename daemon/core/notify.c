@@ -7,7 +7,8 @@
  *
  * Effects happen in order of rounds, and a worker's Confirm covers all rounds before it. So a
  * completion waits, and all behind it: while commits are owed from before the attempt; and, of a
- * savepoint, while a checkpoint before it is under way, whose effects may come yet. */
+ * savepoint that publishes none, while a round before it is under way whose effects may come yet.
+ */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
@@ -70,7 +71,7 @@ static void withhold(struct job *job, uint64_t round)
 static bool effects_before(const struct job *job, uint64_t round)
 {
     for (const struct round *r = job->rounds; r && r->number < round; r = r->next)
-        if (r->kind == TIDE_CHECKPOINT) return true;
+        if (r->commits) return true;
     return false;
 }
 
@@ -89,8 +90,7 @@ void round_send_complete(struct core *c, struct job *job, uint64_t round)
     const struct snapshot *s = job_snapshot(job, round);
     Tide__Complete m;
     Tide__ToWorker message = TIDE__TO_WORKER__INIT;
-    bool commits =
-        PLANTED(TELL_EARLY) ? !s || s->kind == TIDE_CHECKPOINT : s && s->kind == TIDE_CHECKPOINT;
+    bool commits = PLANTED(TELL_EARLY) ? !s || s->commits : s && s->commits;
     if (job->unsent_complete || (commits && owed_from_before(job)) ||
         (!commits && effects_before(job, round) && !PLANTED(CONFIRM_AHEAD))) {
         withhold(job, round);
@@ -157,7 +157,7 @@ static void record_unknown(struct core *c, struct job *job, uint64_t round)
 void round_resolve(struct core *c, struct worker *w)
 {
     struct job *job = w->job;
-    const struct snapshot *newest = job_latest_checkpoint(job);
+    const struct snapshot *newest = job_recovery_point(job);
     bool hold = job->unsent_complete || owed_from_before(job);
     for (uint32_t i = 0; i < w->n_open; i++) {
         const struct snapshot *s = job_snapshot(job, w->open_rounds[i]);
@@ -166,7 +166,7 @@ void round_resolve(struct core *c, struct worker *w)
             if (hold)
                 withhold(job, s->round);
             else
-                send_complete_to(c, w, s->round, s->kind == TIDE_CHECKPOINT);
+                send_complete_to(c, w, s->round, s->commits);
         } else if (newest && newest->attempt == job->attempt && w->open_rounds[i] < newest->round) {
             continue; /* complete and deleted since, for all we know: only a worker without open
                          tasks can ask */

@@ -101,6 +101,7 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     r->number = number;
     r->attempt = job->attempt;
     r->kind = kind;
+    r->commits = kind == TIDE_CHECKPOINT || op->commits;
     r->operation = op;
     r->state = kind == TIDE_SAVEPOINT ? ROUND_OPENING : ROUND_COLLECTING;
     r->begun_us = c->now;
@@ -188,12 +189,12 @@ static void opened(struct core *c, struct round *r, const struct event *ev)
 
 /* ---- completing */
 
-/* The checkpoint that it builds on, or the snapshot that its attempt was restored from. */
+/* The snapshot that it follows, or the snapshot that its attempt was restored from. */
 static uint64_t parent_of(const struct round *r)
 {
     uint64_t parent = r->job->restored_from;
     for (const struct snapshot *s = r->job->snapshots; s && s->round < r->number; s = s->next)
-        if (s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED) parent = s->round;
+        if (s->commits && s->state == TIDE_RETAINED) parent = s->round;
     return parent;
 }
 
@@ -257,6 +258,7 @@ static void record_snapshot(struct core *c, struct round *r, struct tide_commit 
     rec->snapshot.parent = parent_of(r);
     rec->snapshot.kind = r->kind;
     rec->snapshot.style = r->meeting ? TIDE_RENDEZVOUS : TIDE_FLOW;
+    rec->snapshot.commits = r->commits && r->kind == TIDE_SAVEPOINT;
     rec->snapshot.directory = tide_commit_bytes(commit, VIEW(r->directory));
     if (r->operation) rec->snapshot.label = tide_commit_bytes(commit, r->operation->label);
     rec->snapshot.begun_wall = r->begun_wall;
@@ -275,7 +277,7 @@ static void record_snapshot(struct core *c, struct round *r, struct tide_commit 
 static void record_owed(const struct round *r, struct tide_commit *commit)
 {
     const struct job *job = r->job;
-    if (r->kind != TIDE_CHECKPOINT) return; /* a savepoint commits nothing outside */
+    if (!r->commits) return;
     for (struct owed *o = r->handles; o; o = o->next) {
         uint32_t subtask;
         const struct tide_operator *op = tide_graph_operator(job->graph, o->task, &subtask);
@@ -286,6 +288,19 @@ static void record_owed(const struct round *r, struct tide_commit *commit)
         rec->owed.subtask = subtask;
         rec->owed.handle = tide_commit_bytes(commit, o->handle);
     }
+}
+
+/* The job stops when this one completes. */
+static bool stops(const struct round *r)
+{
+    return r->final && r->commits;
+}
+
+/* A round that began later has published what this savepoint would. */
+static bool is_overtaken(const struct round *r)
+{
+    const struct snapshot *newest = job_recovery_point(r->job);
+    return newest && newest->round > r->number;
 }
 
 /* What a commit says depends on what the commits before it have done, so a job's are with the store
@@ -300,6 +315,7 @@ static void hand_over(struct core *c, struct round *r)
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
     round_move(r, ROUND_COMMITTING);
+    if (r->commits && is_overtaken(r)) r->commits = false;
     if (!PLANTED(ABORT_COMMITTING)) timer_clear(c, &r->timer);
     struct tide_record_round *rec = round_record(c, commit, r, TIDE_REC_ROUND_END);
     rec->complete = true;
@@ -313,7 +329,7 @@ static void hand_over(struct core *c, struct round *r)
         record_strike(job, commit, o);
         r->strikes = r->strikes ? r->strikes : o;
     }
-    if (r->kind == TIDE_CHECKPOINT) clean_subsume(c, job, commit);
+    if (r->commits) clean_subsume(c, job, commit);
     if (r->operation) {
         struct operation done = *r->operation;
         done.state = TIDE_OP_DONE;
@@ -321,7 +337,7 @@ static void hand_over(struct core *c, struct round *r)
         done.ended_wall = c->wall;
         operation_record(commit, job, &done);
     }
-    if (r->final && r->kind == TIDE_CHECKPOINT) job_record_state(c, commit, job, TIDE_JOB_STOPPING);
+    if (stops(r)) job_record_state(c, commit, job, TIDE_JOB_STOPPING);
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_ROUND_COMMIT, job, r->number);
     if (r->operation) operation_changed(c, r->operation);
@@ -379,6 +395,7 @@ static void keep_snapshot(struct core *c, struct round *r)
                            .bytes = r->bytes,
                            .kind = r->kind,
                            .state = TIDE_RETAINED,
+                           .commits = r->commits,
                            .directory = core_printf("%s", r->directory),
                            .ended = core_copy(ended_after(c, r))};
     while (*at && (*at)->round < s->round) /* a savepoint may complete after a later checkpoint */
@@ -387,7 +404,7 @@ static void keep_snapshot(struct core *c, struct round *r)
     *at = s;
     if (r->number > job->last_complete) job->last_complete = r->number;
     gauges_complete(c, r, s);
-    if (r->kind != TIDE_CHECKPOINT) return;
+    if (!r->commits) return;
     struct owed **last = &job->owed;
     while (*last)
         last = &(*last)->next;
@@ -423,14 +440,15 @@ static void ends_ack(struct round *r, const struct bits *ended)
                 r->expected--;
 }
 
-/* A checkpoint is complete: those before it are of no more use, those after it go on. */
+/* A round with effects is complete: checkpoints before it are of no more use, what began after it
+ * goes on. */
 static void others_go_on(struct core *c, struct job *job, uint64_t number, const struct bits *ended)
 {
     for (struct round *r = job->rounds, *next; r; r = next) {
         next = r->next;
         core_assert(!round_holds(r));
         if (r->number < number && r->kind == TIDE_CHECKPOINT) {
-            char *why = core_printf("checkpoint %" PRIu64 " completed first", number);
+            char *why = core_printf("round %" PRIu64 " completed first", number);
             round_abort(c, r, TIDE__ABORT_CODE__ABORT_SUBSUMED, why);
             free(why);
             continue;
@@ -456,7 +474,7 @@ static void complete(struct core *c, struct round *r)
     struct job *job = r->job;
     struct operation *op = r->operation;
     uint64_t number = r->number;
-    bool checkpoint = r->kind == TIDE_CHECKPOINT, stopping = r->final && checkpoint,
+    bool commits = r->commits, stopping = stops(r),
          here = r->attempt == job->attempt && job->attempt_open;
     keep_snapshot(c, r);
     forget_strikes(job, r->strikes);
@@ -470,7 +488,7 @@ static void complete(struct core *c, struct round *r)
             job_move(job, TIDE_JOB_STOPPING);
         timer_clear(c, &job->start_timer);
     }
-    if (!checkpoint) {
+    if (r->kind == TIDE_SAVEPOINT) {
         ask_file(c, FILE_META_PUBLISH, r->directory, ASKED_PUBLISH, job, number);
     } else if (op) {
         op->state = TIDE_OP_DONE;
@@ -485,10 +503,10 @@ static void complete(struct core *c, struct round *r)
     struct bits ended = r->ending;
     r->ending = (struct bits){0};
     round_free(c, r);
-    if (checkpoint) clean_subsumed(job);
+    if (commits) clean_subsumed(job);
     /* before anything else can release the completions of later rounds that have waited for it */
     if (here && !PLANTED(TELL_EARLY)) round_send_complete(c, job, number);
-    if (checkpoint) {
+    if (commits) {
         if (stopping) abort_opening(c, job);
         others_go_on(c, job, number, &ended);
     }

@@ -164,6 +164,25 @@ static void on_fenced(struct tide_task *t, bool fenced, void *user)
     script_note("%s %s", name_of(t), fenced ? "fenced" : "unfenced");
 }
 
+static void on_subsumed(struct tide_task *t, uint64_t round, void *user)
+{
+    (void)user;
+    script_note("%s subsumed %llu", name_of(t), ull(round));
+}
+
+static int on_drain(struct tide_task *t, uint64_t round, void *user)
+{
+    (void)user;
+    script_note("%s drain %llu", name_of(t), ull(round));
+    return script.drain_rc;
+}
+
+static void on_suspend(struct tide_task *t, bool suspended, void *user)
+{
+    (void)user;
+    script_note("%s %s", name_of(t), suspended ? "stand still" : "go on");
+}
+
 static void on_log(const char *text, void *user)
 {
     (void)user;
@@ -173,8 +192,9 @@ static void on_log(const char *text, void *user)
 static void open_worker(void)
 {
     static const struct tide_callbacks callbacks = {
-        on_restore,  on_run,   on_trigger, on_block,  on_forward, on_snapshot,
-        on_complete, on_abort, on_ended,   on_rewind, on_stop,    on_fenced};
+        on_restore,  on_run,      on_trigger,  on_block, on_forward,
+        on_snapshot, on_complete, on_abort,    on_ended, on_rewind,
+        on_stop,     on_fenced,   on_subsumed, on_drain, on_suspend};
     char why[256];
     struct tide_spec *spec;
     ck_assert_int_eq(tide_spec_new("job", &spec), 0);
@@ -419,12 +439,14 @@ static void w_confirm(char **arg)
                 tide_task_confirm(script.task[arg[0][0] == 'b'], script_number(arg[1], 0)));
 }
 
-static void w_answers(char **arg) /* answers complete|snapshot RC: both tasks; "first": once */
+static void w_answers(char **arg) /* answers complete|snapshot|drain RC: all tasks; "first": once */
 {
     int rc = -(int)script_number(arg[1], 0);
     script.once = strcmp(arg[2], "first") == 0;
     if (arg[0][0] == 'c')
         script.complete_rc = rc;
+    else if (arg[0][0] == 'd')
+        script.drain_rc = rc;
     else
         script.snapshot_rc = rc;
 }

@@ -23,7 +23,7 @@ struct script {
     bool said_hello; /* on this connection */
     bool greeted;    /* and was not answered yet */
     bool once;
-    int complete_rc, snapshot_rc;
+    int complete_rc, snapshot_rc, drain_rc;
     struct tide_buf batch;
     char boot_id[256];
     char dir[64], trace[SCRIPT_TRACE];

@@ -124,7 +124,9 @@ static void trigger_init(Tide__Trigger *m, char **arg, char *where, size_t size)
     m->kind = strcmp(arg[3], "savepoint") == 0 ? TIDE__ROUND_KIND__ROUND_SAVEPOINT
                                                : TIDE__ROUND_KIND__ROUND_CHECKPOINT;
     snprintf(where, size, "%s/r%llu", script.dir, (unsigned long long)m->round);
-    m->directory = pb_text(arg[4][0] ? arg[4] : where);
+    m->directory = pb_text(arg[4][0] && arg[4][0] != '-' ? arg[4] : where);
+    if (strcmp(arg[5], "suspend") == 0) m->stop = TIDE__STOP_MODE__STOP_SUSPEND;
+    if (strcmp(arg[5], "drain") == 0) m->stop = TIDE__STOP_MODE__STOP_DRAIN;
 }
 
 static void w_trigger(char **arg)
@@ -146,7 +148,8 @@ static void w_complete(char **arg)
     range.first = (uint32_t)script_number(arg[3], 0);
     range.count = (uint32_t)script_number(arg[4], 0);
     m.ended = ranges;
-    m.n_ended = arg[4][0] ? 1 : 0;
+    m.n_ended = arg[4][0] && arg[4][0] != '-';
+    m.subsumed = script_number(arg[5], 0);
     script_say(TIDE__TO_WORKER__MSG_COMPLETE, &m);
 }
 
@@ -187,8 +190,7 @@ static void w_bye(char **arg)
 static void w_stop(char **arg)
 {
     Tide__Stop m = TIDE__STOP__INIT;
-    (void)arg;
-    m.outcome = pb_text("FINISHED");
+    m.outcome = pb_text(arg[0][0] ? arg[0] : "FINISHED");
     script_say(TIDE__TO_WORKER__MSG_STOP, &m);
 }
 

@@ -191,6 +191,10 @@ static void note_delivery(const struct tide_delivery *d)
         note("\n");
         break;
     case TIDE_DO_ABORT: note("%u: abort %llu\n", d->task, r); break;
+    case TIDE_DO_SUBSUMED: note("%u: subsumed %llu\n", d->task, r); break;
+    case TIDE_DO_DRAIN: note("%u: drain %llu\n", d->task, r); break;
+    case TIDE_DO_SUSPEND: note("%u: stand still %llu\n", d->task, r); break;
+    case TIDE_DO_RESUME: note("%u: go on %llu\n", d->task, r); break;
     case TIDE_DO_ENDED: note("%u: ended\n", d->task); break;
     case TIDE_DO_REWIND: note("%u: rewind: %.*s\n", d->task, len, t); break;
     case TIDE_DO_FENCED: note("fenced\n"); break;

@@ -160,9 +160,10 @@ static void to_task(struct sim *s, struct proc *p, const struct tide_delivery *d
 }
 
 static const char *const delivery_name[] = {
-    "?",      "connect", "send",     "close",    "restore",  "run",          "trigger",
-    "block",  "unblock", "forward",  "snapshot", "complete", "abort",        "ended",
-    "rewind", "fenced",  "unfenced", "stop",     "refused",  "check holder", "note"};
+    "?",     "connect", "send",         "close",    "restore",  "run",    "trigger",
+    "block", "unblock", "forward",      "snapshot", "complete", "abort",  "subsumed",
+    "drain", "suspend", "resume",       "ended",    "rewind",   "fenced", "unfenced",
+    "stop",  "refused", "check holder", "note"};
 
 static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery *d)
 {
