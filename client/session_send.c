@@ -177,6 +177,7 @@ static bool join_build(struct tide_session *s, struct tide_arena *arena, Tide__J
     m->told_complete = s->told_complete;
     if (!s->attempt) return true;
     m->token = s->start->token;
+    m->lowest_pending = s->lowest_pending;
     m->phase = s->phase;
     m->ending = ending.items;
     m->n_ending = ending.n;

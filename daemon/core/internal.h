@@ -302,7 +302,9 @@ struct job {
     char *name;
     struct tide_graph *graph;
     enum tide_job_state state;
-    char *cause; /* HELD, FAILED */
+    char *cause;      /* HELD, FAILED */
+    char *doubt;      /* why it is to be HELD once the store has it, or NULL */
+    bool held_stored; /* that it is HELD is durable */
     bool durable;
     uint64_t created_wall, ended_snapshot;
     enum tide_job_state end_asked; /* its end is with the store; 0: not */
@@ -458,6 +460,8 @@ void job_free(struct job *job);
 void job_forget(struct core *c, struct job *job, const char *why);
 void job_load(struct core *c, const struct tide_catalog_job *from);
 void job_hold(struct core *c, struct job *job, const char *cause);
+/* What the store says to that: it is asked again until it has taken it. */
+void job_held(struct core *c, struct job *job, enum tide_outcome outcome);
 void job_record_state(struct core *c, struct tide_commit *commit, struct job *job,
                       enum tide_job_state state);
 void job_move(struct job *job, enum tide_job_state to);

@@ -372,9 +372,11 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     join.tasks = ranges;
     join.phase = o->phase;
     join.told_complete = o->told_complete;
+    join.lowest_pending = o->lowest_pending;
     if (o->attempt) {
         token.store_id = (ProtobufCBinaryData){16, p->catalog.store_id.b};
-        token.job_id = (ProtobufCBinaryData){16, p->job_id};
+        token.job_id =
+            (ProtobufCBinaryData){16, o->job_id ? (uint8_t *)(uintptr_t)o->job_id : p->job_id};
         token.attempt = o->attempt;
         token.incarnation = p->incarnation;
         token.nonce = p->nonce;

@@ -54,6 +54,8 @@ struct join_options {
     const char *worker, *boot;
     uint32_t pid;
     uint64_t attempt, told_complete, open_round; /* attempt 0: with nothing */
+    uint64_t lowest_pending;
+    const uint8_t *job_id; /* 16 bytes, of its token; NULL: the job's */
     Tide__WorkerPhase phase;
 };
 void play_join(struct play *p, uint64_t session, const struct job_options *job,
