@@ -28,7 +28,7 @@ struct play {
     size_t image_len;
     uint64_t attempt, incarnation, nonce; /* of the last Start */
     uint8_t job_id[16];
-    uint64_t round;     /* of the last Trigger */
+    uint64_t round;     /* of the last Trigger or Prepare */
     uint64_t operation; /* of the last Operation */
     uint64_t requests;
     bool stopped;
@@ -37,6 +37,7 @@ struct play {
 /* One operator `a` with `sources` tasks and, if sinks > 0, one `b` fed by all of them. */
 struct job_options {
     uint32_t sources, sinks, interval_ms, deadline_ms, retained, lease_ms;
+    uint32_t window; /* not 0: rendezvous rounds */
 };
 
 void play_start(struct play *p);
@@ -69,8 +70,11 @@ void play_ack_handle(struct play *p, uint64_t session, uint32_t task, const char
 void play_decline(struct play *p, uint64_t session, uint32_t task, const char *reason);
 void play_confirm(struct play *p, uint64_t session, uint64_t round, uint32_t first, uint32_t count);
 void play_finished(struct play *p, uint64_t session, uint32_t first, uint32_t count);
+void play_position(struct play *p, uint64_t session, uint32_t task, uint64_t position);
+void play_standing(struct play *p, uint64_t session, uint32_t first, uint32_t count);
 void play_heartbeat(struct play *p, uint64_t session);
 void play_savepoint(struct play *p, uint64_t session, const char *key);
+void play_ask_job(struct play *p, uint64_t session);
 void play_ask_operation(struct play *p, uint64_t session, uint64_t operation);
 void play_stored(struct play *p, enum tide_outcome outcome); /* answers the oldest commit */
 void play_filed(struct play *p, int rc);                     /* answers the oldest file operation */
