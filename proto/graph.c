@@ -366,6 +366,30 @@ static int sort_hooks(struct making *m)
     return 0;
 }
 
+static int number_externals(struct making *m)
+{
+    struct tide_graph *g = &m->o->graph;
+    size_t n = m->spec->n_hooks;
+
+    for (uint32_t i = 0; i < g->n_operators; i++)
+        n += g->operators[i].coordinator;
+    g->externals = need(m, n, sizeof *g->externals);
+    if (g->externals == NULL) return TIDE_ENOMEM;
+    for (uint32_t i = 0; i < g->n_operators; i++) {
+        const struct tide_operator *op = &g->operators[i];
+        if (!op->coordinator) continue;
+        g->externals[g->n_externals++] = (struct tide_external){
+            TIDE__EXTERNAL_KIND__EXTERNAL_COORDINATOR, op->uid, op->first_task, op->parallelism};
+    }
+    for (size_t i = 0; i < m->spec->n_hooks; i++) {
+        struct tide_external *e = &g->externals[g->n_externals++];
+        e->kind = TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
+        e->name = tide_arena_bytes(&m->o->arena, tide_bytes_in(m->hooks[i]));
+        if (e->name.data == NULL) return TIDE_ENOMEM;
+    }
+    return 0;
+}
+
 static int check_restore_from(struct making *m)
 {
     struct tide_bytes path = tide_bytes_in(m->spec->restore_from);
@@ -382,6 +406,7 @@ static int refuse_for_now(struct making *m)
     const Tide__JobSpec *spec = m->spec;
     const Tide__Checkpointing *c = &m->o->graph.checkpointing;
     const char *what = NULL;
+    if (c->style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS) what = "rendezvous rounds";
     if (c->alignment == TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "at-least-once rounds";
     if (c->alignment > TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "unaligned rounds";
     if (c->max_concurrent > 1) what = "max_concurrent above 1";
@@ -391,10 +416,8 @@ static int refuse_for_now(struct making *m)
         what = "backlog_interval_ms";
     if (c->deadline_cap_ms != c->deadline_ms) what = "deadline_cap_ms";
     if (c->regional) what = "regional failover";
-    if (spec->n_hooks) what = "hooks";
     if (spec->restore_from.len) what = "restore_from";
     for (size_t i = 0; i < spec->n_operators; i++) {
-        if (spec->operators[i]->coordinator) what = "coordinators of operators";
         if (spec->operators[i]->union_state) what = "union_state";
     }
     return what ? refuse(m, "%s: not supported yet", what) : 0;
@@ -454,6 +477,7 @@ static int make(struct making *m)
     if (rc == 0) rc = check_cycles(m);
     if (rc == 0) rc = tide_checkpointing_fill(m->spec->checkpointing, &g->checkpointing, m->why);
     if (rc == 0) rc = sort_hooks(m);
+    if (rc == 0) rc = number_externals(m);
     if (rc == 0) rc = check_restore_from(m);
     if (rc == 0) rc = refuse_for_now(m);
     if (rc == 0) rc = pack_canonical(m);
@@ -513,4 +537,24 @@ int64_t tide_graph_task(const struct tide_graph *g, struct tide_bytes uid, uint3
     const struct tide_operator *op = find_operator(g, uid);
     if (op == NULL || subtask >= op->parallelism) return -1;
     return (int64_t)op->first_task + subtask;
+}
+
+int64_t tide_graph_external(const struct tide_graph *g, const Tide__External *e)
+{
+    struct tide_bytes name = tide_bytes_in(e->name);
+    uint32_t low = 0, high = g->n_externals; /* they are in order of kind and name */
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const struct tide_external *x = &g->externals[middle];
+        int order = e->kind == x->kind  ? tide_bytes_compare(name, x->name)
+                    : e->kind < x->kind ? -1
+                                        : 1;
+        if (order == 0) return middle;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return -1;
 }

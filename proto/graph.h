@@ -24,6 +24,13 @@ struct tide_operator {
     bool union_state, coordinator;
 };
 
+/* A part outside the tasks: the coordinator of an operator, or a hook. */
+struct tide_external {
+    Tide__ExternalKind kind;
+    struct tide_bytes name;     /* of a coordinator: the operator's uid */
+    uint32_t first_task, tasks; /* of its operator; of a hook: none */
+};
+
 struct tide_edge {
     uint32_t from, to; /* indices of operators */
     Tide__EdgePattern pattern;
@@ -35,6 +42,8 @@ struct tide_graph {
     uint32_t n_operators;
     struct tide_edge *edges;
     uint32_t n_edges;
+    struct tide_external *externals; /* coordinators as their operators, then hooks bytewise */
+    uint32_t n_externals;
     uint32_t tasks;
     Tide__Checkpointing
         checkpointing; /* defaults filled in; 0 in the others says "none", and so does TIDE_NONE */
@@ -53,6 +62,8 @@ const struct tide_operator *tide_graph_operator(const struct tide_graph *g, uint
                                                 uint32_t *ret_subtask);
 /* The number of a task, or -1. */
 int64_t tide_graph_task(const struct tide_graph *g, struct tide_bytes uid, uint32_t subtask);
+/* The number of an external part, or -1. */
+int64_t tide_graph_external(const struct tide_graph *g, const Tide__External *e);
 /* In words, the first difference between two specs, for a person. */
 void tide_graph_difference(const struct tide_graph *have, const struct tide_graph *want,
                            char out[static 256]);

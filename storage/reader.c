@@ -345,6 +345,20 @@ static void answer_lineage(struct tide_answer *a, const Tide__Lineage *q)
 
 /* ---- rounds */
 
+/* An external part: it stands behind the job's last task, and its kind in the place of a subtask.
+ */
+static Tide__External *holder_part(struct tide_answer *a, Tide__RoundHolder *h)
+{
+    Tide__External *e = tide_answer_new(a, 1, sizeof *e);
+    if (!e) return NULL;
+    tide__external__init(e);
+    e->kind = (Tide__ExternalKind)h->subtask;
+    e->name = h->operator_uid;
+    h->operator_uid = (ProtobufCBinaryData){0};
+    h->task = h->subtask = 0;
+    return e;
+}
+
 static void fill_holders(struct tide_answer *a, Tide__RoundInfo *i)
 {
     const struct tide_value values[] = {NUM(i->round)};
@@ -362,6 +376,7 @@ static void fill_holders(struct tide_answer *a, Tide__RoundInfo *i)
         h->task = (uint32_t)tide_db_num(st, 0);
         tide_answer_set(a, &h->operator_uid, tide_db_bytes(st, 1));
         h->subtask = (uint32_t)tide_db_num(st, 2);
+        if (h->task >= i->tasks) h->external = holder_part(a, h);
         tide_answer_set(a, &h->worker, tide_db_bytes(st, 3));
         tide_answer_set(a, &h->phase, tide_db_bytes(st, 4));
     }

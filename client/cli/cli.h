@@ -63,6 +63,9 @@ void show_time(char out[static TEXT_MAX],
 /* A column's title with the time zone of its times: "BEGUN (CET)". */
 const char *show_zoned(char out[static TEXT_MAX], const char *title);
 void show_gauges_json(struct json *j, const Tide__Gauges *g); /* NULL: as before the first value */
+/* "hook lock", "the coordinator of source": malloc'ed; e may be NULL. */
+char *show_part(const Tide__External *e);
+void show_part_json(struct json *j, const Tide__External *e); /* members of the open object */
 void show_round_json(struct json *j, const char *key, const Tide__RoundInfo *r);
 void show_rounds(Tide__RoundInfo *const *rounds, size_t n, struct table *t); /* adds rows */
 void show_rounds_table(struct table *t);                                     /* inits it */

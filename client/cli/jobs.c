@@ -134,6 +134,7 @@ static void spec_json(struct json *j, const Tide__JobSpec *spec, const struct ti
         json_data(j, "uid", spec->operators[i]->uid);
         json_u64(j, "parallelism", spec->operators[i]->parallelism);
         json_u64(j, "max_parallelism", spec->operators[i]->max_parallelism);
+        json_bool(j, "coordinator", spec->operators[i]->coordinator);
         json_end_object(j);
     }
     json_end_array(j);
@@ -147,6 +148,10 @@ static void spec_json(struct json *j, const Tide__JobSpec *spec, const struct ti
                   e->pattern == TIDE__EDGE_PATTERN__EDGE_POINTWISE ? "pointwise" : "all_to_all");
         json_end_object(j);
     }
+    json_end_array(j);
+    json_array(j, "hooks");
+    for (size_t i = 0; i < spec->n_hooks; i++)
+        json_data(j, NULL, spec->hooks[i]);
     json_end_array(j);
     /* With the defaults filled in where the graph could be made. */
     checkpointing_json(j, g                     ? &g->checkpointing
@@ -172,6 +177,15 @@ static int job_json(const struct cli *c, const Tide__JobDetail *d, const struct 
         json_text_or_null(&j, "endpoint", w->endpoint);
         json_u64(&j, "lease_left_ms", w->lease_left_ms);
         ranges_json(&j, "tasks", w->tasks, w->n_tasks);
+        json_end_object(&j);
+    }
+    json_end_array(&j);
+    json_array(&j, "externals");
+    for (size_t i = 0; i < d->n_externals; i++) {
+        json_object(&j, NULL);
+        show_part_json(&j, d->externals[i]->external);
+        json_text_or_null(&j, "worker", d->externals[i]->worker);
+        json_data(&j, "state", d->externals[i]->state);
         json_end_object(&j);
     }
     json_end_array(&j);
@@ -336,6 +350,23 @@ static void workers_text(const Tide__JobDetail *d, const struct tide_graph *g)
     show_print(&t);
 }
 
+static void externals_text(const Tide__JobDetail *d)
+{
+    static const char *const titles[] = {"PART", "STATE", "WORKER"};
+    static const unsigned char columns[] = {TABLE_WIDE, TABLE_LEFT, TABLE_WIDE};
+    struct table t;
+    table_init(&t, sizeof titles / sizeof *titles, titles, columns);
+    for (size_t i = 0; i < d->n_externals; i++) {
+        char *part = show_part(d->externals[i]->external);
+        table_put(&t, part);
+        table_put_data(&t, d->externals[i]->state);
+        table_put_data(&t, d->externals[i]->worker);
+        free(part);
+    }
+    putchar('\n');
+    show_print(&t);
+}
+
 static void job_text(const Tide__JobDetail *d, const struct tide_graph *g)
 {
     job_lines(d, g);
@@ -344,6 +375,7 @@ static void job_text(const Tide__JobDetail *d, const struct tide_graph *g)
         operators_text(g);
     }
     if (d->n_workers) workers_text(d, g);
+    if (d->n_externals) externals_text(d);
     if (d->n_open) {
         struct table t;
         show_rounds_table(&t);

@@ -90,15 +90,43 @@ void show_gauges_json(struct json *j, const Tide__Gauges *g)
 
 /* ---- rounds */
 
+char *show_part(const Tide__External *e)
+{
+    if (!e) return xprintf("a part without a name");
+    char *name = text_clean(e->name);
+    char *text = xprintf(
+        "%s %s", e->kind == TIDE__EXTERNAL_KIND__EXTERNAL_HOOK ? "hook" : "the coordinator of",
+        name);
+    free(name);
+    return text;
+}
+
+void show_part_json(struct json *j, const Tide__External *e)
+{
+    bool hook = e && e->kind == TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
+    json_text(j, "kind", hook ? "hook" : "coordinator");
+    json_data(j, "name", e ? e->name : (ProtobufCBinaryData){0});
+}
+
 static void holders_json(struct json *j, const Tide__RoundInfo *r)
 {
     json_array(j, "held_by");
     for (size_t i = 0; i < r->n_held_by; i++) {
         const Tide__RoundHolder *h = r->held_by[i];
         json_object(j, NULL);
-        json_u64(j, "task", h->task);
-        json_data(j, "operator", h->operator_uid);
-        json_u64(j, "subtask", h->subtask);
+        if (h->external) {
+            json_null(j, "task");
+            json_null(j, "operator");
+            json_null(j, "subtask");
+            json_object(j, "external");
+            show_part_json(j, h->external);
+            json_end_object(j);
+        } else {
+            json_u64(j, "task", h->task);
+            json_data(j, "operator", h->operator_uid);
+            json_u64(j, "subtask", h->subtask);
+            json_null(j, "external");
+        }
         json_text_or_null(j, "worker", h->worker);
         json_data(j, "phase", h->phase);
         json_end_object(j);
@@ -150,18 +178,26 @@ void show_rounds_table(struct table *t)
     table_init(t, sizeof titles / sizeof *titles, titles, columns);
 }
 
+static char *show_task(const Tide__RoundHolder *h)
+{
+    char *uid = text_clean(h->operator_uid);
+    char *text = xprintf("%s/%u", uid, h->subtask);
+    free(uid);
+    return text;
+}
+
 static void note_holders(const Tide__RoundInfo *r, struct table *t)
 {
     size_t shown = r->n_held_by < HOLDERS_SHOWN ? r->n_held_by : HOLDERS_SHOWN;
     size_t count = r->held_by_count > r->n_held_by ? r->held_by_count : r->n_held_by;
     for (size_t i = 0; i < shown; i++) {
         const Tide__RoundHolder *h = r->held_by[i];
-        char *uid = text_clean(h->operator_uid), *worker = text_clean(h->worker);
-        char *phase = text_clean(h->phase);
-        char *line = xprintf("held by %s/%u%s%s%s%s", uid, h->subtask, *worker ? " on " : "",
-                             worker, *phase ? ": " : "", phase);
+        char *who = h->external ? show_part(h->external) : show_task(h);
+        char *worker = text_clean(h->worker), *phase = text_clean(h->phase);
+        char *line = xprintf("held by %s%s%s%s%s", who, *worker ? " on " : "", worker,
+                             *phase ? ": " : "", phase);
         table_note(t, line);
-        free(uid);
+        free(who);
         free(worker);
         free(phase);
         free(line);

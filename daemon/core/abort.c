@@ -71,6 +71,7 @@ static char *deadline_words(struct core *c, const struct round *r)
         return core_printf("its commit still waited for that of round %" PRIu64
                            " at the deadline of %u ms",
                            other->number, ms);
+    if (r->state == ROUND_ASKING) return external_deadline_words(r, ms);
     struct tide_holder *holders;
     uint32_t total, n = round_holders(r, &c->out, &holders, &total);
     char names[300] = "";
@@ -81,8 +82,8 @@ static char *deadline_words(struct core *c, const struct round *r)
                                    i ? "," : ":", (int)holders[i].uid.len,
                                    (const char *)holders[i].uid.data, holders[i].subtask,
                                    (int)holders[i].phase.len, (const char *)holders[i].phase.data);
-    if (total > 3) snprintf(names + at, sizeof names - at, ", ...");
-    return meeting_late(r, total, names);
+    return core_printf("%u tasks %s by the deadline of %u ms%s%s", total, meeting_missing(r), ms,
+                       names, total > 3 ? ", ..." : "");
 }
 
 void round_deadline(struct core *c, void *arg)
@@ -99,8 +100,9 @@ void round_decline(struct core *c, struct worker *w, const Tide__Decline *m)
     struct job *job = w->job;
     struct round *r = job_round(job, m->round);
     uint32_t subtask;
-    if (!r || r->state != ROUND_COLLECTING || m->attempt != job->attempt ||
-        w->attempt != m->attempt || w->standing != STANDS_HOLDING || bits_get(&r->acked, m->task))
+    if (!r || (r->state != ROUND_ASKING && r->state != ROUND_COLLECTING) ||
+        m->attempt != job->attempt || w->attempt != m->attempt || w->standing != STANDS_HOLDING ||
+        bits_get(&r->acked, m->task))
         return; /* late: the round's fate does not hang on it */
     const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
     struct tide_bytes reason = core_text_cut(UNPB(m->reason), 200);

@@ -151,7 +151,7 @@ static struct round *wanted_by(const struct worker *w, const struct tide_acks *a
         stale = false;
         r = job->rounds;
     }
-    return r && !stale && r->state == ROUND_COLLECTING ? r : NULL;
+    return r && !stale && (r->state == ROUND_ASKING || r->state == ROUND_COLLECTING) ? r : NULL;
 }
 
 void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
@@ -187,11 +187,13 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
         keep_all(r, &acks);
     else
         keep_some(r, &acks);
+    external_acked(c, r);
     if (r->operation) operation_changed(c, r->operation);
     if (r->bytes_held > ROUND_BYTES_MAX)
         round_abort(
             c, r, TIDE__ABORT_CODE__ABORT_NO_SPACE,
             "its acks are more than 1 GiB: let tasks write files instead of inline artifacts");
-    else if ((PLANTED(ACK_COUNT) ? r->planted_count : r->acked.set) >= r->expected)
+    else if (r->state == ROUND_COLLECTING &&
+             (PLANTED(ACK_COUNT) ? r->planted_count : r->acked.set) >= r->expected)
         round_all_acked(c, r);
 }

@@ -179,11 +179,16 @@ static void show_workers(struct core *c, const struct job *job, Tide__JobDetail 
 const char *job_waits_for(struct core *c, const struct job *job)
 {
     char *text = NULL;
+    uint32_t part;
     if (job->adopting) {
         text = tide_arena_printf(&c->out, "its workers to come back after the daemon's restart");
     } else if (job->state == TIDE_JOB_RESTORING) {
-        text = tide_arena_printf(&c->out, "%u of %u tasks to restore",
-                                 job->graph->tasks - job->restored.set, job->graph->tasks);
+        if (job->restored.set == job->graph->tasks && external_not_restored(job, &part))
+            text = tide_arena_printf(&c->out, "%s to restore",
+                                     external_words(&job->graph->externals[part]).text);
+        else
+            text = tide_arena_printf(&c->out, "%u of %u tasks to restore",
+                                     job->graph->tasks - job->restored.set, job->graph->tasks);
     } else if (job->state == TIDE_JOB_STOPPING) {
         text = tide_arena_printf(&c->out, "its last commits to be confirmed");
     } else if (job->state != TIDE_JOB_WAITING) {
@@ -200,6 +205,9 @@ const char *job_waits_for(struct core *c, const struct job *job)
     } else if (job->ready_tasks < job->graph->tasks) {
         text = tide_arena_printf(&c->out, "workers for %u of its %u tasks",
                                  job->graph->tasks - job->ready_tasks, job->graph->tasks);
+    } else if (external_missing(job, STANDS_READY, &part)) {
+        text = tide_arena_printf(&c->out, "a worker that hosts %s",
+                                 external_words(&job->graph->externals[part]).text);
     } else if (job->rounds) {
         text = tide_arena_printf(&c->out, "the commit of round %" PRIu64, job->rounds->number);
     } else if (job->not_before > c->now) {
@@ -213,7 +221,7 @@ const char *job_waits_for(struct core *c, const struct job *job)
 
 static void show_round(struct core *c, const struct round *r, Tide__JobDetail *m)
 {
-    static const char *const names[] = {"",           "opening", "collecting",
+    static const char *const names[] = {"",           "opening", "asking",    "collecting",
                                         "finalizing", "ready",   "committing"};
     const struct job *job = r->job;
     Tide__RoundInfo *info = tide_arena_alloc(&c->out, sizeof *info);
@@ -246,6 +254,7 @@ static void show_round(struct core *c, const struct round *r, Tide__JobDetail *m
         h->subtask = holders[i].subtask;
         h->worker = PB(holders[i].worker);
         h->phase = PB(holders[i].phase);
+        if (holders[i].task >= job->graph->tasks) external_holder(h, &c->out);
         info->held_by[info->n_held_by++] = h;
     }
     m->open[m->n_open++] = info;
@@ -277,6 +286,7 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
     core_assert(m.open != NULL);
     for (const struct round *r = job->rounds; r; r = r->next)
         show_round(c, r, &m);
+    external_show(c, job, &m);
     m.waiting_for = PB(VIEW(job_waits_for(c, job)));
     m.gauges = &job->gauges;
     response.result_case = TIDE__RESPONSE__RESULT_JOB;

@@ -28,7 +28,9 @@ static void drop_image(struct job *job)
 
 static bool all_here(const struct job *job)
 {
-    if (job->state != TIDE_JOB_STOPPING) return job->ready_tasks == job->graph->tasks;
+    uint32_t part;
+    if (job->state != TIDE_JOB_STOPPING)
+        return job->ready_tasks == job->graph->tasks && !external_missing(job, STANDS_READY, &part);
     for (const struct owed *o = job->owed; o; o = o->next)
         if (!job->host[o->task] || job->host[o->task]->standing != STANDS_READY) return false;
     return true;
@@ -111,6 +113,7 @@ static void store_attempt(struct core *c, struct job *job)
     job->directory = core_printf("%s/%s/a%" PRIu64 "-%" PRIu64, c->config.state_root, job->name,
                                  c->incarnation, job->attempt);
     bits_clear(&job->restored);
+    external_begin_attempt(job);
     bits_clear(&job->backlog);
 
     struct tide_commit *commit = tide_commit_new(true);
@@ -303,6 +306,14 @@ static void record_running(struct core *c, struct job *job)
     ask_commit(c, commit, ASKED_RUNNING, job, job->attempt);
 }
 
+void attempt_all_restored(struct core *c, struct job *job)
+{
+    uint32_t part;
+    if (job->state == TIDE_JOB_RESTORING && job->restored.set == job->graph->tasks &&
+        !external_not_restored(job, &part))
+        record_running(c, job);
+}
+
 void attempt_restored(struct core *c, struct worker *w, const Tide__Restored *m)
 {
     struct job *job = w->job;
@@ -318,7 +329,7 @@ void attempt_restored(struct core *c, struct worker *w, const Tide__Restored *m)
             own += bits_get(&job->restored, w->ranges[2 * i] + t);
     if (own == w->tasks && w->phase < TIDE__WORKER_PHASE__PHASE_RESTORED)
         w->phase = TIDE__WORKER_PHASE__PHASE_RESTORED;
-    if (job->restored.set == job->graph->tasks) record_running(c, job);
+    attempt_all_restored(c, job);
 }
 
 void attempt_restore_failed(struct core *c, struct worker *w, const Tide__RestoreFailed *m)
@@ -390,6 +401,14 @@ static void adopt(struct core *c, struct job *job)
     for (struct worker *w = job->workers; w; w = w->next)
         if (w->standing == STANDS_HOLDING && (!w->back || !w->session)) return;
     timer_clear(c, &job->grace_timer);
+    uint32_t part;
+    if (job->state != TIDE_JOB_STOPPING && external_missing(job, STANDS_HOLDING, &part)) {
+        char *why = core_printf("no worker that came back hosts %s",
+                                external_words(&job->graph->externals[part]).text);
+        attempt_end(c, job, why);
+        free(why);
+        return;
+    }
     core_log(c, LEVEL_INFO, about_job(job),
              "job %s: attempt %" PRIu64 " goes on, all workers are back", job->name, job->attempt);
     if (job->state == TIDE_JOB_RESTORING) {
@@ -523,13 +542,13 @@ static void grace_over(struct core *c, void *arg)
     free(why);
 }
 
-static void restore_late(struct core *c, void *arg)
+static char *late_words(const struct job *job)
 {
-    struct job *job = arg;
     char names[300] = "";
     size_t at = 0;
-    uint32_t left = 0;
-    if (c->shutting_down) return;
+    uint32_t left = 0, part, ms = job->graph->checkpointing.restore_deadline_ms;
+    if (job->deliver_only)
+        return core_printf("the commits still owed were not confirmed within %u ms", ms);
     for (uint32_t t = 0; t < job->graph->tasks; t++) {
         uint32_t subtask;
         if (bits_get(&job->restored, t)) continue;
@@ -538,12 +557,18 @@ static void restore_late(struct core *c, void *arg)
             at += (size_t)snprintf(names + at, sizeof names - at, " %.*s[%u]", (int)op->uid.len,
                                    (const char *)op->uid.data, subtask);
     }
-    char *why = job->deliver_only
-                    ? core_printf("the commits still owed were not confirmed within %u ms",
-                                  job->graph->checkpointing.restore_deadline_ms)
-                    : core_printf("%u tasks had not restored within %u ms:%s%s", left,
-                                  job->graph->checkpointing.restore_deadline_ms, names,
-                                  left > 5 ? " ..." : "");
+    if (!left && external_not_restored(job, &part))
+        return core_printf("%s had not restored within %u ms",
+                           external_words(&job->graph->externals[part]).text, ms);
+    return core_printf("%u tasks had not restored within %u ms:%s%s", left, ms, names,
+                       left > 5 ? " ..." : "");
+}
+
+static void restore_late(struct core *c, void *arg)
+{
+    struct job *job = arg;
+    if (c->shutting_down) return;
+    char *why = late_words(job);
     bool stopping = job->deliver_only;
     attempt_end(c, job, why);
     if (stopping) {

@@ -112,6 +112,12 @@ static const char *malformed(const struct worker *w, const Tide__FromWorker *m)
             return "names a task that is no source";
         break;
     case TIDE__FROM_WORKER__MSG_LEAVE: fine = is_text(m->leave->reason); break;
+    case TIDE__FROM_WORKER__MSG_EXTERNAL: {
+        const char *wrong = external_malformed(w, m->external);
+        if (wrong) return wrong;
+        fine = is_text(m->external->failed);
+        break;
+    }
     case TIDE__FROM_WORKER__MSG_STANDING:
         own = ranges_ok(w->job, m->standing->n_tasks, m->standing->tasks, w);
         break;
@@ -149,6 +155,7 @@ static void joined_frame(struct core *c, struct session *s, const Tide__FromWork
             w->job->attempt_open && w->attempt == w->job->attempt)
             trigger_backlog(c, w->job, m->backlog->task, m->backlog->behind);
         break;
+    case TIDE__FROM_WORKER__MSG_EXTERNAL: external_answer(c, w, m->external); break;
     case TIDE__FROM_WORKER__MSG_HOLDER_GONE: holder_gone(c, s, m->holder_gone); break;
     case TIDE__FROM_WORKER__MSG_LEAVE: leave(c, s, m->leave); break;
     default:

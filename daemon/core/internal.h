@@ -182,6 +182,14 @@ struct worker {
     uint64_t told_complete;
     uint64_t *open_rounds; /* to be resolved when it resumes */
     uint32_t n_open;
+    uint32_t *externals; /* numbers of the external parts that live in it, ascending */
+    uint32_t n_externals;
+};
+
+/* An external part of a job; what it is stands in the graph. */
+struct external {
+    struct worker *host; /* who hosts or holds it; NULL: nobody */
+    bool restored;       /* in the job's attempt */
 };
 
 struct snapshot {
@@ -227,6 +235,7 @@ struct waiter {
 
 enum round_state {
     ROUND_OPENING = 1, /* a savepoint's intent is being stored */
+    ROUND_ASKING,      /* external parts are asked; tasks do not know of it */
     ROUND_COLLECTING,
     ROUND_FINALIZING, /* a savepoint's _metadata is being written */
     ROUND_READY,      /* the commit of another round of the job is with the store */
@@ -238,13 +247,6 @@ struct progress {
     Tide__TaskPhase phase;
     uint32_t missing, first_missing;
     uint64_t bytes, position;
-};
-
-struct meeting { /* of a rendezvous round */
-    struct bits reported, standing;
-    uint32_t planted_count; /* see proto/plant.h */
-    uint64_t highest, cut;  /* highest: of those reported */
-    bool cut_fixed, snapshot_now;
 };
 
 struct round {
@@ -264,7 +266,8 @@ struct round {
     struct bits ending; /* held their end when it began */
     struct bits ended;  /* not expected to ack: their end is their ack */
     uint32_t expected;
-    struct meeting *meeting;   /* NULL: a round of a flow */
+    struct meeting *meeting;   /* rendezvous.c; NULL: a round of a flow */
+    struct asking *asking;     /* external.c; NULL: the job has no external parts */
     struct tide_buf chunk;     /* being filled */
     struct tide_bytes *chunks; /* full ones, each malloc'ed */
     uint32_t n_chunks;
@@ -309,9 +312,7 @@ struct job {
     char *name;
     struct tide_graph *graph;
     enum tide_job_state state;
-    char *cause;      /* HELD, FAILED */
-    char *doubt;      /* why it is to be HELD once the store has it, or NULL */
-    bool held_stored; /* that it is HELD is durable */
+    char *cause; /* HELD, FAILED */
     bool durable;
     uint64_t created_wall, ended_snapshot;
     enum tide_job_state end_asked; /* its end is with the store; 0: not */
@@ -319,6 +320,7 @@ struct job {
     struct worker *workers;
     struct worker **host; /* per task: who hosts or holds it */
     uint32_t n_workers, n_holders, ready_tasks;
+    struct external *externals; /* as many as the graph has */
 
     /* the attempt */
     uint64_t attempt; /* highest ever */
@@ -360,7 +362,7 @@ struct job {
     bool deleting; /* one deletion is with the lanes */
 
     struct timer end_timer, start_timer, grace_timer, restore_timer, trigger_timer, lease_timer,
-        clean_timer;
+        clean_timer, release_timer;
     Tide__Gauges gauges; /* path is owned by a snapshot or static */
 };
 
@@ -467,8 +469,6 @@ void job_free(struct job *job);
 void job_forget(struct core *c, struct job *job, const char *why);
 void job_load(struct core *c, const struct tide_catalog_job *from);
 void job_hold(struct core *c, struct job *job, const char *cause);
-/* What the store says to that: it is asked again until it has taken it. */
-void job_held(struct core *c, struct job *job, enum tide_outcome outcome);
 void job_record_state(struct core *c, struct tide_commit *commit, struct job *job,
                       enum tide_job_state state);
 void job_move(struct job *job, enum tide_job_state to);
@@ -496,6 +496,7 @@ void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide
 void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc, const char *text);
 void attempt_manifest(struct core *c, struct job *job, const struct event *ev);
 void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome);
+void attempt_all_restored(struct core *c, struct job *job); /* perhaps: then it may run */
 void attempt_restored(struct core *c, struct worker *w, const Tide__Restored *m);
 void attempt_restore_failed(struct core *c, struct worker *w, const Tide__RestoreFailed *m);
 void attempt_rejoined(struct core *c, struct worker *w); /* adoption, or a mere reconnect */
@@ -557,6 +558,7 @@ void round_trigger(struct core *c, struct round *r, uint64_t session); /* 0: to 
 void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const char *reason);
 /* All of the job but the one whose commit is with the store. */
 void round_abort_all(struct core *c, struct job *job, Tide__AbortCode code, const char *reason);
+void round_asked(struct core *c, struct round *r); /* one more external part has answered */
 void round_all_acked(struct core *c, struct round *r);
 void round_answer(struct core *c, struct job *job, const struct pending *p, const struct event *ev);
 void round_decline(struct core *c, struct worker *w, const Tide__Decline *m);
@@ -577,6 +579,50 @@ bool round_holds(const struct round *r); /* its commit is with the store */
 uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct tide_holder **ret,
                        uint32_t *ret_total);
 
+/* ---- external.c; parts by their number in the graph */
+struct external_words { /* "hook lock", "the coordinator of source" */
+    char text[96];
+};
+struct external_words external_words(const struct tide_external *e);
+void external_init(struct job *job);
+/* Whether a Join names parts that the job has, each once; what is wrong, or, with w, they are its
+ * own from now on. */
+bool external_take(struct job *job, struct worker *w, const Tide__Join *m, char why[static 256]);
+/* Whether a worker that is back names those that it had; after a restart, whatever nobody has. */
+bool external_back(struct worker *w, const Tide__Join *m);
+void external_place(struct worker *w);
+void external_release(struct worker *w);
+struct worker *external_in_the_way(const struct worker *w, uint32_t *ret_index);
+/* One that no worker of this standing hosts. */
+bool external_missing(const struct job *job, enum standing standing, uint32_t *ret_index);
+/* Its tasks and those of its operator cannot go back one without the other. */
+bool external_hosts_coordinator(const struct worker *w);
+void external_begin_attempt(struct job *job);
+bool external_not_restored(const struct job *job, uint32_t *ret_index);
+/* Whether the snapshot has the state of a part that the job has not: which. */
+bool external_unmatched(const struct tide_graph *graph, const Tide__ManifestHead *head,
+                        char why[static 256]);
+/* What the snapshot has of its parts, as bytes of a Start (or, hooks alone, of an Advance). */
+void external_put_states(const struct worker *w, const Tide__ManifestHead *head, bool hooks_alone,
+                         struct tide_buf *out);
+void external_begin_round(struct round *r);
+void external_free_round(struct round *r);
+/* Asks those whose turn it is. True: all have answered. */
+bool external_ask(struct core *c, struct round *r);
+void external_resume(struct core *c, struct worker *w);
+const char *external_malformed(const struct worker *w, const Tide__ExternalAnswer *m);
+void external_answer(struct core *c, struct worker *w, const Tide__ExternalAnswer *m);
+size_t external_states(const struct round *r, struct tide_arena *arena, Tide__ExternalState ***ret);
+void external_acked(struct core *c, struct round *r); /* tasks have: coordinators will be told */
+/* The parts that have not answered, in the shape of tasks behind the job's last: see storage.md. */
+uint32_t external_holders(const struct round *r, struct tide_arena *arena, struct tide_holder *ret,
+                          uint32_t most, uint32_t *ret_total);
+/* The holder says it as the message has it. */
+void external_holder(Tide__RoundHolder *h, struct tide_arena *arena);
+char *external_deadline_words(const struct round *r, uint32_t ms);
+void external_show(struct core *c, const struct job *job, Tide__JobDetail *m);
+const char *external_check(const struct job *job);
+
 /* ---- rendezvous.c: of a round without a meeting each says what holds for flows */
 void meeting_begin(struct round *r); /* when its job takes such rounds */
 void meeting_free(struct round *r);
@@ -588,12 +634,11 @@ bool meeting_may_ack(const struct round *r);
 uint64_t meeting_position(const struct round *r); /* where all stood; 0: nowhere */
 /* Whether the task, which has not acked, keeps the round from its next step. */
 bool meeting_holds(const struct round *r, uint32_t task);
-/* "n tasks had not acked by the deadline of 1000 ms" and the names */
-char *meeting_late(const struct round *r, uint32_t n, const char *names);
-const char *meeting_phase(const struct round *r); /* "collecting acks" */
+const char *meeting_missing(const struct round *r); /* "had not acked" */
+const char *meeting_phase(const struct round *r);   /* "collecting acks" */
 const char *meeting_words(const struct round *r, const struct progress *p, const char *away,
                           struct tide_arena *arena);
-bool meeting_everybody(const struct round *r, const struct bits *in); /* but for ended tasks */
+const char *meeting_check(const struct round *r); /* NULL, or what is broken */
 
 /* ---- ack.c */
 void ack_batch(struct core *c, struct session *s, struct tide_bytes body);

@@ -58,6 +58,7 @@ static struct job *job_init(struct core *c, struct tide_graph *graph, tide_id id
         job->gauges.last_checkpoint_restore_timestamp = -1;
     attempt_timers_init(job);
     trigger_init(job);
+    external_init(job);
     clean_init(job);
     *c->jobs_end = job;
     c->jobs_end = &job->next;
@@ -134,9 +135,9 @@ void job_free(struct job *job)
     bits_release(&job->backlog);
     tide_graph_free(job->graph);
     free(job->host);
+    free(job->externals);
     free(job->directory);
     free(job->cause);
-    free(job->doubt);
     free(job->name);
     free(job);
 }
@@ -311,7 +312,6 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
     job->created_wall = from->created_wall;
     job->ended_snapshot = from->ended_snapshot;
     job->attempt = from->attempts;
-    job->held_stored = job->state == TIDE_JOB_HELD;
     if (from->cause.len) job->cause = core_text(from->cause);
     load_snapshots(job, from);
     load_owed(job, from);
@@ -343,23 +343,6 @@ void job_hold(struct core *c, struct job *job, const char *cause)
     job_move(job, TIDE_JOB_HELD); /* at once: nothing more may begin */
     ask_commit(c, commit, ASKED_HELD, job, 0);
     core_log(c, LEVEL_ERROR, about_job(job), "job %s is HELD: %s", job->name, cause);
-}
-
-static void hold_again(struct core *c, void *arg)
-{
-    struct job *job = arg;
-    struct tide_commit *commit = tide_commit_new(true);
-    core_assert(commit != NULL);
-    job_record_state(c, commit, job, TIDE_JOB_HELD);
-    ask_commit(c, commit, ASKED_HELD, job, 0);
-}
-
-void job_held(struct core *c, struct job *job, enum tide_outcome outcome)
-{
-    job->held_stored = outcome == TIDE_STORED;
-    if (job->held_stored) return;
-    job->end_timer = (struct timer){.fire = hold_again, .arg = job};
-    timer_set(c, &job->end_timer, c->now + 1000 * MS);
 }
 
 static void store_end(struct core *c, struct job *job)

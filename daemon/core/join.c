@@ -54,6 +54,7 @@ void worker_place(struct worker *w, enum standing standing)
             core_assert(w->job->host[w->ranges[2 * i] + t] == NULL);
             w->job->host[w->ranges[2 * i] + t] = w;
         }
+    external_place(w);
     worker_stand(w, standing);
     /* one that only waits is heard of as well: its host may be gone without a word */
     if (standing == STANDS_READY) worker_renew(w->job->core, w);
@@ -69,6 +70,7 @@ void worker_release(struct core *c, struct worker *w)
         for (uint32_t i = 0; i < w->n_ranges; i++)
             for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++)
                 if (job->host[w->ranges[2 * i] + t] == w) job->host[w->ranges[2 * i] + t] = NULL;
+    external_release(w);
     if (w->prev)
         w->prev->next = w->next;
     else
@@ -213,7 +215,8 @@ static const struct worker *in_the_way(const struct worker *w)
     for (uint32_t i = 0; i < w->n_ranges; i++)
         for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++)
             if (w->job->host[w->ranges[2 * i] + t]) return w->job->host[w->ranges[2 * i] + t];
-    return NULL;
+    uint32_t part;
+    return external_in_the_way(w, &part);
 }
 
 static void tell_parked(struct core *c, struct worker *w, const struct worker *holder)
@@ -363,7 +366,6 @@ static const char *impossible(const struct core *c, const struct job *job, const
     const Tide__Token *t = m->token;
     bool listed = false;
     if (!t) return NULL;
-    if (memcmp(t->job_id.data, job->id.b, 16) != 0) return "a job that this store has not seen";
     for (uint32_t i = 0; i < c->n_incarnations; i++)
         listed |=
             c->incarnations[i].number == t->incarnation && c->incarnations[i].nonce == t->nonce;
@@ -371,7 +373,6 @@ static const char *impossible(const struct core *c, const struct job *job, const
     if (t->attempt > job->attempt) return "an attempt that this store has not seen";
     if (m->told_complete > job->last_complete)
         return "a completed round that this store does not have";
-    if (m->lowest_pending > c->next_id) return "a round that this store has not issued";
     for (size_t i = 0; i < m->n_open; i++)
         if (m->open[i]->round >= c->next_id) return "a round that this store has not issued";
     return NULL;
@@ -387,40 +388,13 @@ static void fence(struct core *c, struct session *s, const char *reason)
     send_worker(c, s->id, &message);
 }
 
-/* Whose token it is, if it is one that this job never gave. */
+/* Whose token it is, if neither this store nor this job ever gave it. */
 static const char *other_token(const struct core *c, const struct job *job, const Tide__Token *t)
 {
-    if (!t) return NULL;
-    if (memcmp(t->store_id.data, c->store_id.b, 16) != 0) return "its token is of another store";
-    for (const struct job *other = c->jobs; other; other = other->next)
-        if (other != job && memcmp(t->job_id.data, other->id.b, 16) == 0)
-            return "its token is of another job";
+    if (t && memcmp(t->store_id.data, c->store_id.b, 16) != 0)
+        return "its token is of another store";
+    if (t && memcmp(t->job_id.data, job->id.b, 16) != 0) return "its token is of another job";
     return NULL;
-}
-
-/* Somebody has put an old copy of the database back. The worker forgets what it knows only when
- * the job is durably HELD: until then it is the only witness, and comes again. */
-static void hold_for(struct core *c, struct session *s, struct job *job, const Tide__Join *m,
-                     const char *beyond)
-{
-    char *cause =
-        core_printf("worker %.*s knows of %s: an old copy of the database may have been put back",
-                    (int)m->worker.len, (char *)m->worker.data, beyond);
-    if (job->durable) {
-        job_hold(c, job, cause);
-    } else {
-        free(job->doubt);
-        job->doubt = core_printf("%s", cause);
-    }
-    if (job->held_stored)
-        fence(c, s, cause);
-    else
-        send_refused(c, s,
-                     job->state == TIDE_JOB_HELD ? TIDE__REFUSED_CODE__REFUSED_HELD
-                                                 : TIDE__REFUSED_CODE__REFUSED_BUSY,
-                     "job %s: %s", job->name, cause);
-    s->joined = true;
-    free(cause);
 }
 
 static bool same_process(const struct worker *w, const Tide__Join *m)
@@ -482,7 +456,8 @@ static void join_with_attempt(struct core *c, struct session *s, struct job *job
         w = w->next;
     bool current = w && w->standing == STANDS_HOLDING && job->attempt_open &&
                    m->token->attempt == job->attempt &&
-                   m->token->incarnation == job->attempt_incarnation && same_ranges(w, m);
+                   m->token->incarnation == job->attempt_incarnation && same_ranges(w, m) &&
+                   external_back(w, m);
     s->joined = true;
     if (w) {
         leave_session(c, w, s);
@@ -506,6 +481,18 @@ static void join_with_attempt(struct core *c, struct session *s, struct job *job
             if (!bits_get(&job->ended, m->ending[i]->first + t))
                 bits_put(&job->ending, m->ending[i]->first + t);
     attempt_rejoined(c, w);
+}
+
+static void refuse_hosted(struct core *c, struct session *s, const struct worker *w,
+                          const struct worker *holder)
+{
+    uint32_t part;
+    bool is_part = external_in_the_way(w, &part) == holder;
+    send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_TASKS,
+                 "%s of worker %.*s is hosted by worker %.*s, which is present",
+                 is_part ? external_words(&w->job->graph->externals[part]).text : "a task",
+                 (int)w->name.len, (const char *)w->name.data, (int)holder->name.len,
+                 (const char *)holder->name.data);
 }
 
 static void join_with_nothing(struct core *c, struct session *s, struct job *job,
@@ -541,13 +528,12 @@ static void join_with_nothing(struct core *c, struct session *s, struct job *job
         w->pid = m->host->pid;
         w->start_time = m->host->start_time;
     }
-    w->standing = STANDS_PARKED; /* until it has its place */
+    char wrong[256];
+    core_assert(external_take(job, w, m, wrong)); /* join() has looked */
+    w->standing = STANDS_PARKED;                  /* until it has its place */
     const struct worker *holder = in_the_way(w);
     if (holder && holder->session) {
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_TASKS,
-                     "a task of worker %.*s is hosted by worker %.*s, which is present",
-                     (int)w->name.len, (const char *)w->name.data, (int)holder->name.len,
-                     (const char *)holder->name.data);
+        refuse_hosted(c, s, w, holder);
         worker_release(c, w);
         return;
     }
@@ -603,6 +589,11 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
             job->name, job->graph->tasks);
         return;
     }
+    char wrong[256];
+    if (!external_take(job, NULL, m, wrong)) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_TASKS, "%s", wrong);
+        return;
+    }
     const char *other = other_token(c, job, m->token);
     if (other) {
         fence(c, s, other);
@@ -611,7 +602,13 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
     }
     const char *beyond = impossible(c, job, m);
     if (beyond) {
-        hold_for(c, s, job, m, beyond);
+        char *cause = core_printf(
+            "worker %.*s knows of %s: an old copy of the database may have been put back",
+            (int)m->worker.len, (char *)m->worker.data, beyond);
+        fence(c, s, cause);
+        s->joined = true;
+        job_hold(c, job, cause);
+        free(cause);
         return;
     }
     if (overtaken(job, s, m))

@@ -186,6 +186,7 @@ void round_resolve(struct core *c, struct worker *w)
     for (struct round *r = job->rounds; r; r = r->next)
         if (r->attempt == job->attempt && r->state == ROUND_COLLECTING)
             round_trigger(c, r, w->session);
+    external_resume(c, w);
 }
 
 /* ---- what workers say */
@@ -287,7 +288,7 @@ static struct tide_bytes phase_words(const struct round *r, const struct worker 
     for (size_t i = 0; i < r->n_progress && !p; i++)
         if (r->progress[i].task == task) p = &r->progress[i];
     const char *away = w && w->session ? "" : ", its worker is away";
-    if (r->state == ROUND_OPENING) return VIEW("not triggered yet");
+    if (r->state < ROUND_COLLECTING) return VIEW("not triggered yet");
     const char *text;
     switch (p ? p->phase : TIDE__TASK_PHASE__TASK_WAITING) {
     case TIDE__TASK_PHASE__TASK_ALIGNING:
@@ -315,6 +316,7 @@ uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct t
     *ret_total = 0;
     *ret = tide_arena_zalloc(arena, HOLDERS_MAX * sizeof **ret);
     core_assert(*ret != NULL);
+    if (r->state == ROUND_ASKING) return external_holders(r, arena, *ret, HOLDERS_MAX, ret_total);
     for (uint32_t t = 0; t < job->graph->tasks; t++) {
         if (bits_get(&r->acked, t) || bits_get(&r->ended, t) || !meeting_holds(r, t)) continue;
         if ((*ret_total)++ >= HOLDERS_MAX) continue;

@@ -100,6 +100,7 @@ static const char *operation_phase(const struct job *job, const struct operation
     if (!r) return "publishing";
     switch (r->state) {
     case ROUND_OPENING: return "beginning";
+    case ROUND_ASKING: return "waiting for coordinators and hooks";
     case ROUND_COLLECTING: return meeting_phase(r);
     case ROUND_FINALIZING: return "writing metadata";
     case ROUND_READY: return "waiting for another round's commit";

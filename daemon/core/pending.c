@@ -98,7 +98,6 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
         job->durable = true;
         if (job->graph->checkpointing.lease_ms * MS > c->lease_us)
             c->lease_us = job->graph->checkpointing.lease_ms * MS;
-        if (job->doubt) job_hold(c, job, job->doubt);
         job_tell_joined(c, job);
         attempt_try(c, job);
         break;
@@ -123,7 +122,7 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
         else
             job_end_not_stored(c, job);
         break;
-    case ASKED_HELD: job_held(c, job, ev->outcome); break;
+    case ASKED_HELD: break;
     case ASKED_FLUSH: c->flushing = false; break;
     }
 }

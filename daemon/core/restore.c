@@ -209,6 +209,8 @@ void restore_send_starts(struct core *c, struct job *job, const struct tide_mani
     }
     if (m) put_states(job, m, by_task, &done);
     put_owed(job, by_task, &done);
+    for (size_t i = 0; i < n; i++)
+        external_put_states(made[i].w, m ? m->head : NULL, false, &made[i].tasks);
     put_head(c, job, m, &head);
     put_peers(job, &peers);
     for (size_t i = 0; i < n; i++) {

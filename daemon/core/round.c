@@ -2,7 +2,8 @@
  *
  * The usual way of a checkpoint: COLLECTING (triggered, acks come in) -> COMMITTING (one commit
  * holds everything) -> complete, told to everybody. A savepoint has OPENING before (its intent is
- * stored) and FINALIZING in between (its _metadata.pending is written and synced).
+ * stored) and FINALIZING in between (its _metadata.pending is written and synced); every round of a
+ * job with external parts has ASKING before it is triggered (external.c).
  *
  * Several rounds of a job may be under way. Their commits are handed over one at a time, in order
  * of rounds, so that each knows what those before it did: one whose turn has not come is READY. A
@@ -11,7 +12,8 @@
 #include "daemon/core/internal.h"
 
 static const uint32_t may_move[] = {
-    [ROUND_OPENING] = 1u << ROUND_COLLECTING,
+    [ROUND_OPENING] = 1u << ROUND_ASKING,
+    [ROUND_ASKING] = 1u << ROUND_COLLECTING,
     [ROUND_COLLECTING] = 1u << ROUND_FINALIZING | 1u << ROUND_READY | 1u << ROUND_COMMITTING,
     [ROUND_FINALIZING] = 1u << ROUND_READY | 1u << ROUND_COMMITTING,
     [ROUND_READY] = 1u << ROUND_COMMITTING,
@@ -62,6 +64,7 @@ void round_free(struct core *c, struct round *r)
     bits_release(&r->ending);
     bits_release(&r->ended);
     meeting_free(r);
+    external_free_round(r);
     free(r->progress);
     free(r->directory);
     free(r);
@@ -103,7 +106,7 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     r->kind = kind;
     r->commits = kind == TIDE_CHECKPOINT || op->commits;
     r->operation = op;
-    r->state = kind == TIDE_SAVEPOINT ? ROUND_OPENING : ROUND_COLLECTING;
+    r->state = ROUND_OPENING;
     r->begun_us = c->now;
     r->begun_wall = c->wall;
     r->deadline_us = c->now + job->graph->checkpointing.deadline_ms * MS;
@@ -116,6 +119,7 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     r->expected = job->graph->tasks - job->ended.set;
     r->final = job->ended.set + r->ending.set == job->graph->tasks;
     meeting_begin(r);
+    external_begin_round(r);
     tide_buf_init(&r->chunk, ROUND_BYTES_MAX + TIDE_FRAME_MAX + 4);
     if (kind == TIDE_SAVEPOINT) {
         r->directory = op->directory;
@@ -134,6 +138,19 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     return r;
 }
 
+/* Tasks are triggered once every external part has answered; one that was not told may have acked
+ * already, if something else made it. */
+void round_asked(struct core *c, struct round *r)
+{
+    if (external_ask(c, r)) {
+        round_move(r, ROUND_COLLECTING);
+        if (!PLANTED(LOSE_START) || r->number % 4) round_trigger(c, r, 0);
+        external_acked(c, r);
+        if (r->acked.set >= r->expected) round_all_acked(c, r);
+    }
+    if (r->operation) operation_changed(c, r->operation);
+}
+
 bool round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op)
 {
     struct round *r = round_new(c, job, kind, op);
@@ -147,9 +164,11 @@ bool round_begin(struct core *c, struct job *job, enum tide_kind kind, struct op
         ask_commit(c, commit, ASKED_ROUND_BEGIN, job, r->number);
     } else {
         ride_commit(c, commit);
-        if (!PLANTED(LOSE_START) || r->number % 4) round_trigger(c, r, 0);
+        round_move(r, ROUND_ASKING);
+        round_asked(c, r);
+        return true;
     }
-    if (op) operation_changed(c, op);
+    operation_changed(c, op);
     return true;
 }
 
@@ -182,9 +201,8 @@ static void opened(struct core *c, struct round *r, const struct event *ev)
                     "the savepoint's intent could not be stored");
         return;
     }
-    round_move(r, ROUND_COLLECTING);
-    round_trigger(c, r, 0);
-    operation_changed(c, r->operation);
+    round_move(r, ROUND_ASKING);
+    round_asked(c, r);
 }
 
 /* ---- completing */
@@ -219,6 +237,7 @@ static struct tide_bytes manifest_head(struct core *c, struct round *r)
     head.directory = PB(VIEW(r->directory));
     head.parent = parent_of(r);
     if (r->operation) head.label = PB(r->operation->label);
+    head.n_externals = external_states(r, &c->out, &head.externals);
     uint8_t *packed = tide_arena_alloc(&c->out, tide__manifest_head__get_packed_size(&head));
     core_assert(packed != NULL);
     size_t len = tide__manifest_head__pack(&head, packed);
@@ -463,7 +482,7 @@ static void abort_opening(struct core *c, struct job *job)
 {
     for (struct round *r = job->rounds, *next; r; r = next) {
         next = r->next;
-        if (r->state == ROUND_OPENING || r->kind == TIDE_CHECKPOINT)
+        if (r->state < ROUND_COLLECTING || r->kind == TIDE_CHECKPOINT)
             round_abort(c, r, TIDE__ABORT_CODE__ABORT_NOT_RUNNING,
                         "every task has reached the end of its input");
     }

@@ -29,7 +29,7 @@ static void count_rounds(const struct job *job, struct decide *d)
             d->savepoints++;
         else
             d->checkpoints++;
-        d->setting_up += r->state == ROUND_OPENING || r->meeting; /* a rendezvous is alone */
+        d->setting_up += r->state < ROUND_COLLECTING || r->meeting; /* a rendezvous is alone */
         d->last_under_way = d->last_under_way || (r->final && r->kind == TIDE_CHECKPOINT);
     }
 }

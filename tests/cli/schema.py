@@ -19,7 +19,10 @@ GAUGES = {
     "lastCheckpointExternalPath": TEXT, "lastCheckpointRestoreTimestamp": I64,
     "numberOfInProgressCheckpoints": U64, "numberOfCompletedCheckpoints": U64,
     "numberOfFailedCheckpoints": U64, "totalNumberOfCheckpoints": U64, "skippedPeriodicTriggers": U64}
-HOLDER = {"task": U64, "operator": TEXT, "subtask": U64, "worker": MAYBE, "phase": TEXT}
+PART = {"kind": TEXT, "name": TEXT}
+HOLDER = {
+    "task": OrNull(U64), "operator": MAYBE, "subtask": OrNull(U64), "external": OrNull(PART), "worker": MAYBE,
+    "phase": TEXT}
 ROUND = {
     "round": U64, "job": MAYBE, "kind": TEXT, "state": TEXT, "incarnation": U64, "attempt": U64,
     "operation": ID, "begun_wall_us": TIME, "ended_wall_us": TIME, "tasks": U64, "acked": U64,
@@ -33,11 +36,12 @@ CHECKPOINTING = {name: U64 for name in (
     "interval_ms", "min_pause_ms", "deadline_ms", "retained", "restore_deadline_ms", "lease_ms",
     "heartbeat_ms", "grace_ms", "orphan_limit_ms", "progress_ms", "attempts_max")}
 SPEC = {
-    "operators": [{"uid": TEXT, "parallelism": U64, "max_parallelism": U64}],
-    "edges": [{"from": TEXT, "to": TEXT, "pattern": TEXT}], "checkpointing": CHECKPOINTING}
+    "operators": [{"uid": TEXT, "parallelism": U64, "max_parallelism": U64, "coordinator": BOOL}],
+    "edges": [{"from": TEXT, "to": TEXT, "pattern": TEXT}], "hooks": [TEXT], "checkpointing": CHECKPOINTING}
 WORKER = {"name": TEXT, "state": TEXT, "endpoint": MAYBE, "lease_left_ms": U64, "tasks": [RANGE]}
 JOB_DETAIL = {
-    **JOB, "waiting_for": MAYBE, "spec": OrNull(SPEC), "worker_list": [WORKER], "missing": [RANGE],
+    **JOB, "waiting_for": MAYBE, "spec": OrNull(SPEC), "worker_list": [WORKER],
+    "externals": [{**PART, "worker": MAYBE, "state": TEXT}], "missing": [RANGE],
     "ended": [RANGE], "open_rounds": [ROUND], "gauges": GAUGES}
 OPERATION = {
     "id": U64, "kind": TEXT, "job": TEXT, "state": TEXT, "snapshot": ID, "location": MAYBE, "error": MAYBE,

@@ -2,6 +2,7 @@
 import re
 
 from proto import admin_pb2 as admin
+from proto import common_pb2 as common
 
 import samples as s
 from base import Case
@@ -51,7 +52,7 @@ class Listing(Case):
     def test_job_show_json(self):
         self.on(show_job=R(job=s.job_detail()))
         job = self.json("job", "show", "wordcount")["job"]
-        self.assertEqual(job["spec"]["operators"][1], {"uid": "count", "parallelism": 2, "max_parallelism": 0})
+        self.assertEqual(job["spec"]["operators"][1], {"uid": "count", "parallelism": 2, "max_parallelism": 0, "coordinator": False})
         self.assertEqual(job["spec"]["edges"][0], {"from": "source", "to": "count", "pattern": "all_to_all"})
         self.assertEqual((job["spec"]["checkpointing"]["interval_ms"], job["spec"]["checkpointing"]["lease_ms"]),
                          (500, 10000))
@@ -62,6 +63,33 @@ class Listing(Case):
                          ([{"first": 2, "count": 1}], [{"first": 3, "count": 1}]))
         self.assertEqual((job["open_rounds"][0]["round"], job["waiting_for"]), (18, "a worker for sink/0"))
         self.assertEqual(job["gauges"]["lastCheckpointDuration"], 120)
+
+    def test_externals(self):
+        detail = s.job_detail()
+        coordinator = common.External(kind=common.EXTERNAL_COORDINATOR, name=b"source")
+        lock = common.External(kind=common.EXTERNAL_HOOK, name=b"lock")
+        detail.spec.hooks.append(b"lock")
+        detail.externals.add(external=coordinator, worker=b"w1", state=b"running")
+        detail.externals.add(external=lock, state=b"missing")
+        self.on(show_job=R(job=detail))
+        out = self.text("job", "show", "wordcount")
+        self.assertIn("PART                       STATE    WORKER\n"
+                      "the coordinator of source  running  w1\n"
+                      "hook lock                  missing  -\n", out)
+        job = self.json("job", "show", "wordcount")["job"]
+        self.assertEqual(job["spec"]["hooks"], ["lock"])
+        self.assertEqual(job["externals"], [
+            {"kind": "coordinator", "name": "source", "worker": "w1", "state": "running"},
+            {"kind": "hook", "name": "lock", "worker": None, "state": "missing"}])
+        r = s.aborted_round()
+        del r.held_by[:]
+        r.held_by.add(external=lock, worker=b"w2", phase=b"has not answered")
+        r.held_by_count = 1
+        self.on(rounds=R(rounds=admin.RoundList(rounds=[r])))
+        self.assertIn("    held by hook lock on w2: has not answered\n", self.text("rounds", "x"))
+        self.assertEqual(self.json("rounds", "x")["rounds"][0]["held_by"][0], {
+            "task": None, "operator": None, "subtask": None, "external": {"kind": "hook", "name": "lock"},
+            "worker": "w2", "phase": "has not answered"})
 
     def test_job_without_a_usable_spec_is_shown_by_task_numbers(self):
         detail = s.job_detail()
@@ -91,7 +119,7 @@ class Listing(Case):
             "acks_us": 120000, "commit_us": 300, "notify_us": 80, "bytes": 4096, "reason": None,
             "held_by": [], "held_by_count": 0})
         self.assertEqual(doc["rounds"][1]["held_by"][0], {
-            "task": 1, "operator": "count", "subtask": 1, "worker": "w2",
+            "task": 1, "operator": "count", "subtask": 1, "external": None, "worker": "w2",
             "phase": "aligning, 1 channel missing"})
         self.assertEqual((doc["rounds"][1]["reason"], doc["more"]), ("not all tasks acked within 10 s", False))
 

@@ -613,7 +613,7 @@ def longest_handle(ctx):
     check(lose_state(x).start().tasks[0].owed[0].handle == bytes(range(256)) * 256, "another handle comes back")
 
 
-@vector("a savepoint's handle", "What a task pre-commits for a round that does not commit stays pending for the next one that does")
+@vector("a savepoint's handle", "what a task pre-commits for a savepoint stays pending for the next checkpoint")
 def savepoint_handle(ctx):
     x = ctx.worker().run()
     ctx.admin().ask(savepoint=a.TriggerSavepoint(job=x.spec.name))

@@ -37,6 +37,23 @@ static int text_len(ProtobufCBinaryData b)
     return (int)b.len;
 }
 
+static void say_part(struct play *p, const Tide__External *e)
+{
+    say(p, "%s%.*s", e->kind == TIDE__EXTERNAL_KIND__EXTERNAL_COORDINATOR ? "@" : "",
+        text_len(e->name), (char *)e->name.data);
+}
+
+static void say_ask(struct play *p, const Tide__AskExternal *m)
+{
+    bool asks = m->phase == TIDE__EXTERNAL_PHASE__EXTERNAL_SNAPSHOT;
+    if (asks) p->round = m->round;
+    say(p, asks ? "ask " : "acked ");
+    say_part(p, m->external);
+    say(p, " %" PRIu64, m->round);
+    for (size_t i = 0; i < m->n_tasks; i++)
+        say(p, " %u+%u", m->tasks[i]->first, m->tasks[i]->count);
+}
+
 static void say_to_worker(struct play *p, const Tide__ToWorker *m)
 {
     switch (m->msg_case) {
@@ -63,6 +80,11 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
             ", %zu tasks with state or owed, %zu owed, %zu ended%s",
             p->attempt, s->snapshot, s->n_tasks, owed, s->n_ended,
             s->deliver_only ? ", deliver only" : "");
+        for (size_t i = 0; i < s->n_externals; i++) {
+            say(p, ", ");
+            say_part(p, s->externals[i]->external);
+            say(p, "=%.*s", text_len(s->externals[i]->data), (char *)s->externals[i]->data.data);
+        }
         tide__start__free_unpacked(s, NULL);
         break;
     }
@@ -75,18 +97,6 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
         say(p, "trigger %s %" PRIu64,
             m->trigger->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT ? "savepoint" : "checkpoint",
             p->round);
-        break;
-    case TIDE__TO_WORKER__MSG_PREPARE:
-        p->round = m->prepare->round;
-        say(p, "prepare %s %" PRIu64 " window %u",
-            m->prepare->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT ? "savepoint" : "checkpoint",
-            p->round, m->prepare->window);
-        break;
-    case TIDE__TO_WORKER__MSG_CUT:
-        say(p, "cut %" PRIu64 " at %" PRIu64, m->cut->round, m->cut->position);
-        break;
-    case TIDE__TO_WORKER__MSG_SNAPSHOT_NOW:
-        say(p, "snapshot now %" PRIu64, m->snapshot_now->round);
         break;
     case TIDE__TO_WORKER__MSG_COMPLETE:
         say(p, "complete %" PRIu64 "%s%s", m->complete->round,
@@ -101,6 +111,7 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
         say(p, "fenced: %.*s", text_len(m->fenced->reason), (char *)m->fenced->reason.data);
         break;
     case TIDE__TO_WORKER__MSG_BYE: say(p, "bye"); break;
+    case TIDE__TO_WORKER__MSG_ASK_EXTERNAL: say_ask(p, m->ask_external); break;
     case TIDE__TO_WORKER__MSG_STOP:
         say(p, "stop %.*s", text_len(m->stop->outcome), (char *)m->stop->outcome.data);
         break;
@@ -124,11 +135,6 @@ static void say_response(struct play *p, const Tide__Response *m)
         break;
     case TIDE__RESPONSE__RESULT_JOBS: say(p, "%zu jobs", m->jobs->n_jobs); break;
     case TIDE__RESPONSE__RESULT_JOB:
-        for (size_t i = 0; i < m->job->n_open; i++)
-            for (size_t k = 0; k < m->job->open[i]->n_held_by; k++)
-                say(p, "[held by %u, %.*s]", m->job->open[i]->held_by[k]->task,
-                    text_len(m->job->open[i]->held_by[k]->phase),
-                    (char *)m->job->open[i]->held_by[k]->phase.data);
         say(p, "job %.*s, waits for: %.*s", text_len(m->job->summary->state),
             (char *)m->job->summary->state.data, text_len(m->job->waiting_for),
             (char *)m->job->waiting_for.data);
@@ -163,6 +169,15 @@ static void say_send(struct play *p, const struct action *a)
     }
 }
 
+static void keep_reason(struct play *p, const struct tide_record *r)
+{
+    struct tide_bytes why = r->type == TIDE_REC_ROUND_END && !r->round.complete ? r->round.reason
+                            : r->type == TIDE_REC_ATTEMPT_END ? r->attempt_end.reason
+                                                              : (struct tide_bytes){0};
+    if (why.len)
+        snprintf(p->reason, sizeof p->reason, "%.*s", (int)why.len, (const char *)why.data);
+}
+
 static void say_commit(struct play *p, struct tide_commit *c)
 {
     static const char *const names[] = {"",
@@ -186,6 +201,7 @@ static void say_commit(struct play *p, struct tide_commit *c)
     say(p, c->awaited ? "commit:" : "ride:");
     for (const struct tide_record *r = c->first; r; r = r->next) {
         say(p, " %s", names[r->type]);
+        keep_reason(p, r);
         if (r->type == TIDE_REC_JOB_STATE) say(p, "=%s", tide_job_state_name(r->job_state.state));
         if (r->type == TIDE_REC_ROUND_END)
             say(p, "=%s", r->round.complete ? "complete" : "aborted");
@@ -200,14 +216,6 @@ static void say_commit(struct play *p, struct tide_commit *c)
                 r->snapshot_state.round);
         if (r->type == TIDE_REC_OPERATION)
             say(p, "=%s", tide_operation_state_name(r->operation.state));
-        if (r->type == TIDE_REC_SNAPSHOT && r->snapshot.style == TIDE_RENDEZVOUS) {
-            Tide__ManifestHead *head =
-                tide__manifest_head__unpack(NULL, r->snapshot.head.len, r->snapshot.head.data);
-            ck_assert_ptr_nonnull(head);
-            ck_assert_int_eq(head->style, TIDE__ROUND_STYLE__STYLE_RENDEZVOUS);
-            say(p, "[of position %" PRIu64 "]", head->position);
-            tide__manifest_head__free_unpacked(head, NULL);
-        }
         if (r->type == TIDE_REC_SNAPSHOT) {
             struct tide_buf image;
             tide_buf_init(&image, 1u << 24);
@@ -353,6 +361,52 @@ static ProtobufCBinaryData binary(const char *text)
     return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
 }
 
+enum { PARTS = 4, PART_NAME = 16 };
+struct parts { /* named by a list in one text */
+    char text[PARTS][PART_NAME];
+    ProtobufCBinaryData names[PARTS];
+    Tide__External items[PARTS], *pointers[PARTS];
+    size_t n;
+};
+
+static void name_parts(struct parts *to, const char *list)
+{
+    to->n = 0;
+    while (list && *list) {
+        size_t len = strcspn(list, " "), i = to->n++;
+        ck_assert(len < PART_NAME && i < PARTS);
+        bool coordinator = *list == '@';
+        memcpy(to->text[i], list + coordinator, len - coordinator);
+        to->text[i][len - coordinator] = '\0';
+        to->names[i] = binary(to->text[i]);
+        tide__external__init(&to->items[i]);
+        to->items[i].kind = coordinator ? TIDE__EXTERNAL_KIND__EXTERNAL_COORDINATOR
+                                        : TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
+        to->items[i].name = to->names[i];
+        to->pointers[i] = &to->items[i];
+        list += len + strspn(list + len, " ");
+    }
+}
+
+void play_external(struct play *p, uint64_t session, const char *part, uint64_t round,
+                   const char *data, const char *failed)
+{
+    struct parts named;
+    Tide__ExternalState state = TIDE__EXTERNAL_STATE__INIT;
+    Tide__ExternalAnswer m = TIDE__EXTERNAL_ANSWER__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    name_parts(&named, part);
+    state.external = named.pointers[0];
+    state.data = binary(data ? data : "");
+    m.attempt = p->attempt;
+    m.round = round;
+    m.state = &state;
+    m.failed = binary(failed ? failed : "");
+    message.msg_case = TIDE__FROM_WORKER__MSG_EXTERNAL;
+    message.external = &m;
+    play_frame(p, session, &message);
+}
+
 void play_join(struct play *p, uint64_t session, const struct job_options *job,
                const struct join_options *o)
 {
@@ -376,8 +430,6 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     cp.deadline_ms = job->deadline_ms;
     cp.retained = job->retained;
     cp.lease_ms = job->lease_ms;
-    if (job->window) cp.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
-    cp.window = job->window;
     spec.name = join.job = binary("job");
     spec.n_operators = job->sinks ? 2 : 1;
     spec.operators = operators;
@@ -399,11 +451,9 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     join.tasks = ranges;
     join.phase = o->phase;
     join.told_complete = o->told_complete;
-    join.lowest_pending = o->lowest_pending;
     if (o->attempt) {
         token.store_id = (ProtobufCBinaryData){16, p->catalog.store_id.b};
-        token.job_id =
-            (ProtobufCBinaryData){16, o->job_id ? (uint8_t *)(uintptr_t)o->job_id : p->job_id};
+        token.job_id = (ProtobufCBinaryData){16, p->job_id};
         token.attempt = o->attempt;
         token.incarnation = p->incarnation;
         token.nonce = p->nonce;
@@ -414,6 +464,14 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
         join.n_open = 1;
         join.open = opens;
     }
+    struct parts hooks, hosts;
+    name_parts(&hooks, job->hooks);
+    name_parts(&hosts, o->externals);
+    a.coordinator = job->coordinator;
+    spec.n_hooks = hooks.n;
+    spec.hooks = hooks.names;
+    join.n_externals = hosts.n;
+    join.externals = hosts.pointers;
     uint8_t packed[2048];
     ck_assert(tide__join__get_packed_size(&join) <= sizeof packed);
     size_t len = tide__join__pack(&join, packed);
@@ -525,34 +583,6 @@ void play_finished(struct play *p, uint64_t session, uint32_t first, uint32_t co
     play_frame(p, session, &message);
 }
 
-void play_position(struct play *p, uint64_t session, uint32_t task, uint64_t position)
-{
-    Tide__Position m = TIDE__POSITION__INIT;
-    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
-    m.attempt = p->attempt;
-    m.round = p->round;
-    m.n_task = m.n_position = 1;
-    m.task = &task;
-    m.position = &position;
-    message.msg_case = TIDE__FROM_WORKER__MSG_POSITION;
-    message.position = &m;
-    play_frame(p, session, &message);
-}
-
-void play_standing(struct play *p, uint64_t session, uint32_t first, uint32_t count)
-{
-    Tide__TaskRange range, *ranges[1] = {range_of(&range, first, count)};
-    Tide__Standing m = TIDE__STANDING__INIT;
-    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
-    m.attempt = p->attempt;
-    m.round = p->round;
-    m.n_tasks = 1;
-    m.tasks = ranges;
-    message.msg_case = TIDE__FROM_WORKER__MSG_STANDING;
-    message.standing = &m;
-    play_frame(p, session, &message);
-}
-
 void play_heartbeat(struct play *p, uint64_t session)
 {
     Tide__Heartbeat m = TIDE__HEARTBEAT__INIT;
@@ -584,16 +614,6 @@ void play_savepoint(struct play *p, uint64_t session, const char *key)
     request(p, session, &r);
 }
 
-void play_ask_operation(struct play *p, uint64_t session, uint64_t operation)
-{
-    Tide__WaitOperation m = TIDE__WAIT_OPERATION__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.operation = operation;
-    r.call_case = TIDE__REQUEST__CALL_WAIT;
-    r.wait = &m;
-    request(p, session, &r);
-}
-
 void play_ask_job(struct play *p, uint64_t session)
 {
     Tide__ShowJob m = TIDE__SHOW_JOB__INIT;
@@ -601,6 +621,16 @@ void play_ask_job(struct play *p, uint64_t session)
     m.job = binary("job");
     r.call_case = TIDE__REQUEST__CALL_SHOW_JOB;
     r.show_job = &m;
+    request(p, session, &r);
+}
+
+void play_ask_operation(struct play *p, uint64_t session, uint64_t operation)
+{
+    Tide__WaitOperation m = TIDE__WAIT_OPERATION__INIT;
+    Tide__Request r = TIDE__REQUEST__INIT;
+    m.operation = operation;
+    r.call_case = TIDE__REQUEST__CALL_WAIT;
+    r.wait = &m;
     request(p, session, &r);
 }
 

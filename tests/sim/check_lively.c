@@ -8,30 +8,20 @@ bool check_not_yet(struct job *j, const char *why)
     return false;
 }
 
-/* The only causes for which a job may be HELD. */
-static bool may_be_held(const struct job *j)
-{
-    static const char stop_failed[] = "the last snapshot is good, the stop failed";
-    static const char old_copy[] = "an old copy of the database may have been put back";
-    struct tide_bytes cause = j->store.cause;
-    size_t n = sizeof stop_failed - 1, old = sizeof old_copy - 1;
-    if (cause.len > n && !memcmp(cause.data, stop_failed, n)) return true;
-    return j->may_hold && cause.len > old && !memcmp(cause.data + cause.len - old, old_copy, old);
-}
-
 /* Done: the job is finished and everybody gone, or a checkpoint that began after the last fault has
  * had its effects. */
 static bool lively(struct sim *s, struct job *j)
 {
+    static const char stop_failed[] = "the last snapshot is good, the stop failed";
     if (j->store.state == TIDE_JOB_HELD) {
-        must(s, may_be_held(j), "job %s is HELD: %.*s", j->name, (int)j->store.cause.len,
+        bool known = j->store.cause.len > sizeof stop_failed &&
+                     !memcmp(j->store.cause.data, stop_failed, sizeof stop_failed - 1);
+        must(s, known, "the job is HELD: %.*s", (int)j->store.cause.len,
              (const char *)j->store.cause.data);
         s->stats->held++;
         return true;
     }
     if (!s->calm) return false;
-    if (j->must_hold && !tide_job_ended(j->store.state))
-        return check_not_yet(j, "a worker knew more than the store, and the job is not held");
     if (j->flow.finite || j->store.state == TIDE_JOB_FINISHED) {
         for (struct proc *p = j->procs; p; p = p->next)
             if (p->alive && j->current[p->slot] == p)

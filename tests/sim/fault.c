@@ -147,17 +147,6 @@ static void to_a_worker(struct sim *s, uint32_t kind)
     }
 }
 
-static void old_store(struct sim *s)
-{
-    if (s->old.done) return;
-    if (!s->old.copy) {
-        old_copy(s);
-    } else if (percent(s, 40)) {
-        s->old.wanted = true;
-        daemon_crash(s, "its store is to be replaced", false);
-    }
-}
-
 static void strike(struct sim *s, uint32_t kind)
 {
     struct daemon *d = &s->daemon;
@@ -187,12 +176,9 @@ static void strike(struct sim *s, uint32_t kind)
         unsteady(s);
         break;
     case CL_CLOCK:
-        /* no owner file tells of ids that only the lost database knew: time must be above them */
-        d->wall += percent(s, 50) || s->climate & CL_OLD
-                       ? between(s, 0, 1000 * (uint64_t)SECOND)
-                       : (uint64_t)0 - between(s, 0, 50 * (uint64_t)SECOND);
+        d->wall += percent(s, 50) ? between(s, 0, 1000 * (uint64_t)SECOND)
+                                  : (uint64_t)0 - between(s, 0, 50 * (uint64_t)SECOND);
         break;
-    case CL_OLD: old_store(s); break;
     default: to_a_worker(s, kind); break;
     }
 }
@@ -206,7 +192,7 @@ static void next_fault(struct sim *s, void *arg, uint64_t x)
     if (s->now >= s->faults_end || over) return;
     uint32_t kind;
     do
-        kind = 1u << below(s, CL_KINDS);
+        kind = 1u << below(s, 16);
     while (!(s->climate & kind));
     strike(s, kind);
     sim_at(s, s->now + between(s, 5 * MS, x), next_fault, arg, x);
@@ -254,7 +240,7 @@ void fault_plan(struct sim *s)
     uint32_t kinds = (uint32_t)between(s, 0, 8);
     bool longer = percent(s, 10);
     for (uint32_t i = 0; i < kinds; i++)
-        s->climate |= 1u << below(s, CL_KINDS);
+        s->climate |= 1u << below(s, 16);
     s->faults_end = s->now + between(s, 300 * MS, longer ? 20 * SECOND : 5 * SECOND);
     sim_at(s, s->faults_end, calm, NULL, 0);
     if (s->climate)
