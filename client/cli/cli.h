@@ -15,6 +15,8 @@ enum { DONE = 0, FAILED = 1, MISUSED = 2 };
 
 struct options {
     bool json, help, version, detach, all, tasks, wait, failed, verbose;
+    bool abandon_owed;
+    const char *cause;
     bool anywhere; /* connect was not given: it is the environment's, or the default */
     const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit;
     uint64_t timeout_us; /* RPC_NEVER: not given */
@@ -75,7 +77,14 @@ void show_snapshot_json(struct json *j, const char *key, const Tide__SnapshotInf
 void show_line(const char *label, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void show_print(struct table *t); /* to stdout, fitted to the terminal, and releases it */
 
+/* operation.c: for commands that begin an operation: a key and who asks, as the request is to have
+ * them; and the request itself, repeated and waited for. DONE, or what the command returns. */
+int operation_ready(struct cli *c, char key[static 40], char who[static 320]);
+int operation_run(struct cli *c, const char *verb, Tide__Request *request);
+
 /* The commands. */
+int job_hold(struct cli *c);
+int job_release(struct cli *c);
 int jobs_list(struct cli *c);
 int job_show(struct cli *c);
 int savepoint_take(struct cli *c);

@@ -20,7 +20,9 @@ enum {
     OF_FAILED = 16,
     OF_TRIGGER = 32,
     OF_SAVEPOINT = 64,
-    OF_VERBOSE = 128
+    OF_VERBOSE = 128,
+    OF_HOLD = 256,
+    OF_RELEASE = 512
 };
 
 static const struct command {
@@ -50,6 +52,17 @@ static const struct command {
      "Take a checkpoint now and print its number.",
      "Waits until it is durable. Interrupted, it goes on by itself.", "checkpoint wordcount",
      "there is no such job, the checkpoint fails, or --timeout is over"},
+    {"hold", NULL, "JOB", OF_TRIGGER | OF_HOLD, true, job_hold,
+     "End a job's attempt and keep it from starting another.",
+     "The job is HELD until 'tidemark release'; its workers drop what they have and try again\n"
+     "later. What is durable stays as it is.",
+     "hold wordcount --cause \"the disk is changed\"",
+     "there is no such job, or it is HELD already, ending or ended"},
+    {"release", NULL, "JOB", OF_TRIGGER | OF_RELEASE, true, job_release,
+     "Let a job start again that is HELD.",
+     "It goes on from its newest checkpoint as soon as all its workers are there.",
+     "release wordcount\nrelease wordcount --abandon-owed",
+     "there is no such job, or it is not HELD"},
     {"snapshots", NULL, "[JOB]", OF_ALL | OF_LIMIT, false, snapshots_list,
      "List snapshots, the newest first.", NULL, "snapshots\nsnapshots wordcount --all --limit 1000",
      "there is no such job"},
@@ -87,6 +100,10 @@ static const struct option {
     {"target", "DIR", 0, OF_SAVEPOINT, offsetof(struct options, target),
      "make the savepoint's directory in DIR"},
     {"label", "TEXT", 0, OF_SAVEPOINT, offsetof(struct options, label), "a name for people"},
+    {"cause", "TEXT", 0, OF_HOLD, offsetof(struct options, cause),
+     "why, for whoever looks at the job"},
+    {"abandon-owed", NULL, 0, OF_RELEASE, offsetof(struct options, abandon_owed),
+     "give up commits that workers have not confirmed:\nthe outside never sees them"},
     {"key", "KEY", 0, OF_TRIGGER, offsetof(struct options, key),
      "a retry with the same KEY finds the first try"},
     {"detach", NULL, 0, OF_TRIGGER, offsetof(struct options, detach),
@@ -111,6 +128,7 @@ static const struct option {
     {"version", NULL, 0, 0, offsetof(struct options, version), "print the version"},
 };
 #define N_OPTIONS (sizeof options / sizeof *options)
+_Static_assert(N_OPTIONS <= 64, "struct words has a bit for each option");
 
 /* ---- help */
 
@@ -291,7 +309,7 @@ bool cli_is(ProtobufCBinaryData data, const char *text)
 struct words {
     const char *word[8];
     size_t n;
-    unsigned given; /* bit i: options[i] */
+    uint64_t given; /* bit i: options[i] */
 };
 
 static const struct option *find_option(const char *name, size_t len)
@@ -311,7 +329,7 @@ static int set_option(const char *arg, const char *next, struct options *ret, st
                              : arg[1] == '-'        ? find_option(name, len)
                                                     : NULL;
     if (!o) return cli_misuse("unknown option '%s'; see 'tidemark --help'", arg);
-    w->given |= 1u << (o - options);
+    w->given |= UINT64_C(1) << (o - options);
     *used = 1;
     if (!o->arg) {
         if (equals) return cli_misuse("--%s takes no value", o->name);
@@ -398,6 +416,9 @@ static int check_values(struct options *o)
                           o->timeout);
     if (o->limit && (!text_parse_u64(o->limit, &o->limit_n) || !o->limit_n))
         return cli_misuse("--limit '%s' is not a number above 0", o->limit);
+    if (o->cause && strlen(o->cause) > 255) return cli_misuse("--cause is longer than 255 bytes");
+    if (o->cause && !tide_text_valid(tide_bytes_of(o->cause)))
+        return cli_misuse("--cause is not UTF-8");
     if (o->key && strlen(o->key) > 64) return cli_misuse("--key is longer than 64 bytes");
     if (o->label && strlen(o->label) > 255) return cli_misuse("--label is longer than 255 bytes");
     if (o->label && !tide_text_valid(tide_bytes_of(o->label)))

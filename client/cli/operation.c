@@ -1,4 +1,5 @@
-/* The life of an operation, seen from here: `savepoint`, `checkpoint`, `operation`.
+/* The life of an operation, seen from here: `savepoint`, `checkpoint`, `operation`; and what the
+ * commands of order.c share.
  *
  * The usual way: trigger it, get its number, wait for it in slices until it is done or failed,
  * showing how far it is where stderr is a terminal.
@@ -223,6 +224,11 @@ static void operation_json(struct json *j, const Tide__Operation *o)
     json_text_or_null(j, "phase", o->phase);
     json_id(j, "begun_wall_us", o->begun_wall_us);
     json_id(j, "ended_wall_us", o->ended_wall_us);
+    json_bool(j, "snapshot_good", o->snapshot_good);
+    json_array(j, "report");
+    for (size_t i = 0; i < o->n_report; i++)
+        json_data(j, NULL, o->report[i]);
+    json_end_array(j);
     json_end_object(j);
 }
 
@@ -250,6 +256,15 @@ static int say_failed(const Tide__Operation *o)
     return FAILED;
 }
 
+static void say_report(const Tide__Operation *o)
+{
+    for (size_t i = 0; i < o->n_report; i++) {
+        char *line = text_clean(o->report[i]);
+        printf("%s\n", line);
+        free(line);
+    }
+}
+
 /* Of one that has ended. */
 static int conclude(struct waiting *w, const Tide__Operation *o)
 {
@@ -260,7 +275,9 @@ static int conclude(struct waiting *w, const Tide__Operation *o)
         int rc = answer_json(w->cli, o);
         return failed ? say_failed(o) : rc;
     }
+    say_report(o);
     if (failed) return say_failed(o);
+    if (!o->snapshot) return DONE; /* an order: that it is done says it all */
     char *location = text_clean(o->location), *job = text_clean(o->job),
          *kind = text_clean(o->kind);
     if (w->bar && o->ended_wall_us > o->begun_wall_us && o->begun_wall_us)
@@ -358,6 +375,18 @@ static int trigger(struct waiting *w, Tide__Request *request)
     return rc;
 }
 
+int operation_ready(struct cli *c, char key[static 40], char who[static 320])
+{
+    who_am_i(who);
+    return choose_key(c, key);
+}
+
+int operation_run(struct cli *c, const char *verb, Tide__Request *request)
+{
+    struct waiting w = {.cli = c, .verb = verb};
+    return trigger(&w, request);
+}
+
 int savepoint_take(struct cli *c)
 {
     Tide__Request request = TIDE__REQUEST__INIT;
@@ -427,6 +456,11 @@ static void operation_lines(const Tide__Operation *o)
     if (o->snapshot) show_line("Snapshot", "%" PRIu64, o->snapshot);
     if (*location) show_line("Directory", "%s", location);
     if (*error) show_line("Error", "%s", error);
+    for (size_t i = 0; i < o->n_report; i++) {
+        char *line = text_clean(o->report[i]);
+        show_line(i ? "" : "Report", "%s", line);
+        free(line);
+    }
     free(kind);
     free(job);
     free(state);

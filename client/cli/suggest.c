@@ -107,6 +107,8 @@ char *suggest(struct cli *c, const Tide__Request *request)
     case TIDE__REQUEST__CALL_SHOW_JOB: return suggest_job(c, request->show_job->job);
     case TIDE__REQUEST__CALL_SAVEPOINT: return suggest_job(c, request->savepoint->job);
     case TIDE__REQUEST__CALL_CHECKPOINT: return suggest_job(c, request->checkpoint->job);
+    case TIDE__REQUEST__CALL_HOLD: return suggest_job(c, request->hold->job);
+    case TIDE__REQUEST__CALL_RELEASE: return suggest_job(c, request->release->job);
     case TIDE__REQUEST__CALL_SNAPSHOTS: return suggest_job(c, request->snapshots->job);
     case TIDE__REQUEST__CALL_ROUNDS: return suggest_job(c, request->rounds->job);
     case TIDE__REQUEST__CALL_LINEAGE:

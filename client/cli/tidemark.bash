@@ -49,29 +49,31 @@ _tidemark() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-    --connect | --timeout | --label | --key | --limit) return ;;
+    --connect | --timeout | --label | --key | --limit | --cause) return ;;
     esac
 
     # The words that are not options tell the command.
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
-        --data | --target | --secret-file | --connect | --timeout | --label | --key | --limit) ((++i)) ;;
+        --data | --target | --secret-file | --connect | --timeout | --label | --key | --limit | --cause) ((++i)) ;;
         -*) ;;
         *) command="${command:+$command }${words[i]}" ;;
         esac
     done
 
     case $command in
-    "") answers="jobs job savepoint checkpoint snapshots snapshot lineage rounds operation status" ;;
+    "") answers="jobs job savepoint checkpoint hold release snapshots snapshot lineage rounds operation status" ;;
     job) answers="show" ;;
     snapshot) answers="show verify" ;;
-    "job show" | savepoint | checkpoint | snapshots | rounds) ask="jobs" ;;
+    "job show" | savepoint | checkpoint | hold | release | snapshots | rounds) ask="jobs" ;;
     "snapshot show" | "snapshot verify") ask="snapshots" ;;
     lineage) ask="jobs snapshots" ;;
     esac
     case $command in
     savepoint*) options="--target --label --key --detach" ;;
     checkpoint*) options="--key --detach" ;;
+    hold*) options="--cause --key --detach" ;;
+    release*) options="--abandon-owed --key --detach" ;;
     snapshots*) options="--all --limit" ;;
     "snapshot show"*) options="--tasks" ;;
     rounds*) options="--failed --limit" ;;

@@ -11,7 +11,8 @@ bool core_answers(Tide__Request__CallCase call)
 {
     return call == TIDE__REQUEST__CALL_LIST_JOBS || call == TIDE__REQUEST__CALL_SHOW_JOB ||
            call == TIDE__REQUEST__CALL_SAVEPOINT || call == TIDE__REQUEST__CALL_CHECKPOINT ||
-           call == TIDE__REQUEST__CALL_WAIT;
+           call == TIDE__REQUEST__CALL_WAIT || call == TIDE__REQUEST__CALL_HOLD ||
+           call == TIDE__REQUEST__CALL_RELEASE;
 }
 
 void admin_answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response)
@@ -322,7 +323,14 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
                      "a request that cannot be parsed, or without an id");
         return;
     }
+    if (m->call_case > TIDE__REQUEST__CALL_STATUS && s->version < 2) {
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE,
+                     "this call is of version 2 of the protocol, this connection has 1");
+        return;
+    }
     switch (m->call_case) {
+    case TIDE__REQUEST__CALL_HOLD:
+    case TIDE__REQUEST__CALL_RELEASE: order_asked(c, s, m, frame); break;
     case TIDE__REQUEST__CALL_LIST_JOBS: list_jobs(c, s->id, m->id); break;
     case TIDE__REQUEST__CALL_SHOW_JOB: show_job(c, s->id, m->id, UNPB(m->show_job->job)); break;
     case TIDE__REQUEST__CALL_WAIT: operation_wait(c, s->id, m->id, m->wait); break;

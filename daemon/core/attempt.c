@@ -42,7 +42,7 @@ static void record_attempt_end(const struct job *job, struct tide_commit *commit
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_END, job->id);
     core_assert(r != NULL);
     r->attempt_end.attempt = e->attempt;
-    r->attempt_end.wall = e->wall;
+    r->attempt_end.wall = e->wall ? e->wall : job->core->wall;
     r->attempt_end.reason = tide_commit_bytes(commit, VIEW(e->reason));
 }
 
@@ -453,15 +453,25 @@ void tell_rewind(struct core *c, struct worker *w, const char *reason)
     send_worker(c, w->session, &message);
 }
 
+static void add_end(struct job *job, uint64_t wall, const char *reason)
+{
+    struct attempt_end *e = core_alloc(sizeof *e);
+    *e = (struct attempt_end){job->attempt, wall, core_printf("%s", reason), job->ends};
+    job->ends = e;
+}
+
+void attempt_end_unrecorded(struct job *job)
+{
+    add_end(job, 0, "it had ended when the daemon restarted");
+}
+
 static void record_end(struct core *c, struct job *job, const char *reason)
 {
     struct tide_commit *commit = tide_commit_new(false);
     core_assert(commit != NULL);
     if (!job->attempt_refused) {
-        struct attempt_end *e = core_alloc(sizeof *e);
-        *e = (struct attempt_end){job->attempt, c->wall, core_printf("%s", reason), job->ends};
-        job->ends = e;
-        record_attempt_end(job, commit, e);
+        add_end(job, c->wall, reason);
+        record_attempt_end(job, commit, job->ends);
     }
     if (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING) {
         /* a final round that is with the store has STOPPING in its commit: that must be the last
@@ -474,22 +484,8 @@ static void record_end(struct core *c, struct job *job, const char *reason)
     ride_commit(c, commit);
 }
 
-void attempt_end(struct core *c, struct job *job, const char *reason)
+static void let_go(struct core *c, struct job *job, const char *reason)
 {
-    if (!job->attempt_open) return;
-    bool ran = job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_STOPPING;
-    core_log(c, LEVEL_WARN, about_job(job), "job %s: attempt %" PRIu64 " ends: %s", job->name,
-             job->attempt, reason);
-    job->attempt_open = job->adopting = false;
-    job->starting = START_NOT;
-    drop_image(job);
-    timer_clear(c, &job->restore_timer);
-    timer_clear(c, &job->grace_timer);
-    timer_set(c, &job->trigger_timer, c->now); /* for requests that wait */
-    round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
-    record_end(c, job, reason);
-    job->unsent_complete = 0; /* what is owed goes out with the next Start */
-    job->failed_attempts++;
     for (struct worker *w = job->workers, *next; w; w = next) {
         next = w->next;
         if (w->standing != STANDS_HOLDING) continue;
@@ -503,6 +499,37 @@ void attempt_end(struct core *c, struct job *job, const char *reason)
             worker_release(c, w);
         }
     }
+}
+
+static void end(struct core *c, struct job *job, const char *reason)
+{
+    core_log(c, LEVEL_WARN, about_job(job), "job %s: attempt %" PRIu64 " ends: %s", job->name,
+             job->attempt, reason);
+    job->attempt_open = job->adopting = false;
+    job->starting = START_NOT;
+    drop_image(job);
+    timer_clear(c, &job->restore_timer);
+    timer_clear(c, &job->grace_timer);
+    timer_set(c, &job->trigger_timer, c->now); /* for requests that wait */
+    round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
+    record_end(c, job, reason);
+    job->unsent_complete = 0; /* what is owed goes out with the next Start */
+    let_go(c, job, reason);
+}
+
+void attempt_end_ordered(struct core *c, struct job *job, const char *reason)
+{
+    if (job->attempt_open) end(c, job, reason);
+    job->failed_attempts = 0;
+    job->not_before = 0;
+}
+
+void attempt_end(struct core *c, struct job *job, const char *reason)
+{
+    if (!job->attempt_open) return;
+    bool ran = job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_STOPPING;
+    job->failed_attempts++;
+    end(c, job, reason);
     uint32_t most = job->graph->checkpointing.attempts_max;
     if (most && job->failed_attempts >= most && job->state == TIDE_JOB_WAITING) {
         char *cause = core_printf(

@@ -198,6 +198,7 @@ static void start(struct core *c)
         trigger_pump(c, job);
         clean_pump(c, job);
         if (job->state == TIDE_JOB_STOPPING) job_finish(c, job);
+        order_pump(c, job);
         /* what the last daemon may have left between the row and the rename */
         for (struct snapshot *s = job->snapshots; s; s = s->next)
             if (s->kind == TIDE_SAVEPOINT && s->state == TIDE_RETAINED)

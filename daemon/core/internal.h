@@ -130,6 +130,7 @@ enum asked {
     ASKED_DELETE_ATTEMPT,
     ASKED_ENDED,
     ASKED_HELD,
+    ASKED_RELEASED,
     ASKED_FLUSH,
     ASKED_TRIGGER_SENT,
     ASKED_COMPLETE_SENT
@@ -300,7 +301,7 @@ enum start_step { START_NOT = 0, START_LOADING, START_STORING };
 
 /* How an attempt ended. The record rode on some flush, or was lost with it. */
 struct attempt_end {
-    uint64_t attempt, wall;
+    uint64_t attempt, wall; /* wall 0: when it is recorded */
     char *reason;
     struct attempt_end *next;
 };
@@ -355,6 +356,8 @@ struct job {
     struct owed
         *strikes; /* confirmed; repeated in the next round's commit, since a ride may be lost */
     struct operation *operations;
+    struct operation *order; /* one of them that is being carried out: see order.c */
+    bool abandons;           /* ... and gives up what is owed */
     struct trash *trash;
     struct tide_record_round
         *begun; /* rounds without an end, from the store, until the start event */
@@ -446,6 +449,7 @@ void worker_frame(struct core *c, struct session *s, struct tide_bytes frame);
 
 /* ---- join.c */
 void join_part(struct core *c, struct session *s, struct tide_bytes part);
+void job_refuse_held(struct core *c, struct session *s, const struct job *job);
 void worker_closed(struct core *c, struct worker *w, const char *why);
 void worker_lost(struct core *c, struct worker *w, const char *why);
 void worker_release(struct core *c, struct worker *w); /* forgets it; its session stays */
@@ -483,6 +487,8 @@ struct round *job_committing(const struct job *job); /* whose commit is with the
 /* The newest snapshot that published effects: what an attempt restores unless an operator orders
  * another. NULL: none. */
 const struct snapshot *job_recovery_point(const struct job *job);
+/* Every task has ended in the snapshot that it would go on from. */
+bool job_all_ended(const struct job *job);
 struct snapshot *job_snapshot(const struct job *job, uint64_t round);
 /* What keeps it from running, in words, in the core's arena; "" when it runs. */
 const char *job_waits_for(struct core *c, const struct job *job);
@@ -490,6 +496,9 @@ const char *job_waits_for(struct core *c, const struct job *job);
 /* ---- attempt.c */
 void attempt_try(struct core *c, struct job *job);
 void attempt_end(struct core *c, struct job *job, const char *reason);
+/* As an admin wants it: no failure of the job's, and none before it counts any more. */
+void attempt_end_ordered(struct core *c, struct job *job, const char *reason);
+void attempt_end_unrecorded(struct job *job); /* it has ended, and the store does not say so */
 void attempt_ends_free(struct job *job);
 void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome,
                     const char *text);
@@ -685,6 +694,9 @@ struct operation *operation_find(struct job *job, uint64_t id);
 void operation_free(struct operation *op);
 void operation_changed(struct core *c, struct operation *op);
 void operation_record(struct tide_commit *commit, struct job *job, const struct operation *op);
+/* As it will be once the commit is stored; the operation itself is left alone. */
+void operation_record_done(struct core *c, struct tide_commit *commit, struct job *job,
+                           const struct operation *op);
 void operation_fail(struct core *c, struct job *job, struct operation *op,
                     struct tide_commit *commit, const char *error);
 void operation_audit(struct core *c, struct tide_commit *commit, struct job *job,
@@ -692,6 +704,17 @@ void operation_audit(struct core *c, struct tide_commit *commit, struct job *job
 void operation_wait(struct core *c, uint64_t session, uint64_t request,
                     const Tide__WaitOperation *m);
 void operation_unwait(struct core *c, uint64_t session); /* the session is gone */
+
+/* ---- order.c */
+void order_asked(struct core *c, struct session *s, const Tide__Request *m,
+                 struct tide_bytes frame);
+void order_pump(struct core *c, struct job *job); /* the next one, if it may be carried out now */
+const char *order_phase(const struct job *job, const struct operation *op);
+void order_held(struct core *c, struct job *job, uint64_t order, enum tide_outcome outcome);
+void order_released(struct core *c, struct job *job, enum tide_outcome outcome, const char *text);
+/* The one that is being carried out has ended. */
+void order_done(struct core *c, struct job *job);
+void order_failed(struct core *c, struct job *job, char *why); /* takes why */
 
 /* ---- admin.c */
 void admin_frame(struct core *c, struct session *s, struct tide_bytes frame);

@@ -15,13 +15,14 @@ static const uint32_t may_move[] = {
     [TIDE_JOB_RUNNING] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_HELD |
                          1u << TIDE_JOB_FAILED,
     [TIDE_JOB_STOPPING] = 1u << TIDE_JOB_FINISHED | 1u << TIDE_JOB_HELD,
-    [TIDE_JOB_FINISHED] = 0,
+    [TIDE_JOB_HELD] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_STOPPING,
+    [TIDE_JOB_FAILED] = 0, /* as the other ends */
 };
 
 void job_move(struct job *job, enum tide_job_state to)
 {
     if (job->state == to) return;
-    core_assert(job->state <= TIDE_JOB_STOPPING && (may_move[job->state] & 1u << to));
+    core_assert(may_move[job->state] & 1u << to);
     job->state = to;
 }
 
@@ -31,8 +32,8 @@ void job_record_state(struct core *c, struct tide_commit *commit, struct job *jo
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_JOB_STATE, job->id);
     core_assert(r != NULL);
     r->job_state.state = state;
-    r->job_state.cause =
-        job->cause ? tide_commit_bytes(commit, VIEW(job->cause)) : (struct tide_bytes){0};
+    if (job->cause && state >= TIDE_JOB_HELD)
+        r->job_state.cause = tide_commit_bytes(commit, VIEW(job->cause));
     r->job_state.snapshot = tide_job_ended(state) ? job->ended_snapshot : 0;
     r->job_state.wall = c->wall;
     core_assert(commit->rc == 0);
@@ -196,6 +197,7 @@ static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
 
 static void load_attempt(struct job *job, const struct tide_catalog_attempt *from)
 {
+    bool ended = from->ended || job->state == TIDE_JOB_HELD; /* the record may not have followed */
     if (from->attempt == 0) return;
     job->attempt_incarnation = from->incarnation;
     job->attempt_nonce = from->nonce;
@@ -217,9 +219,10 @@ static void load_attempt(struct job *job, const struct tide_catalog_attempt *fro
         w->attempt = job->attempt;
         w->started = true;
         /* of an attempt that has ended, too, nobody knows here that the leases are over */
-        worker_place(w, from->ended ? STANDS_REWINDING : STANDS_HOLDING);
+        worker_place(w, ended ? STANDS_REWINDING : STANDS_HOLDING);
     }
-    job->attempt_open = job->adopting = !from->ended;
+    job->attempt_open = job->adopting = !ended;
+    if (ended && !from->ended) attempt_end_unrecorded(job);
 }
 
 static void load_owed(struct job *job, const struct tide_catalog_job *from)
@@ -318,32 +321,13 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
     load_rounds(job, from);
     load_operations(job, from);
     load_ended(job);
-    if (!tide_job_ended(job->state) && job->state != TIDE_JOB_HELD) load_attempt(job, &from->last);
+    if (!tide_job_ended(job->state)) load_attempt(job, &from->last);
     if (!job->attempt_open && (job->state == TIDE_JOB_RESTORING || job->state == TIDE_JOB_RUNNING))
         job->state =
             TIDE_JOB_WAITING; /* the attempt's end is durable, the state's row had not followed */
 }
 
-/* ---- holding and ending */
-
-void job_hold(struct core *c, struct job *job, const char *cause)
-{
-    if (job->state == TIDE_JOB_HELD || tide_job_ended(job->state) || job->end_asked) return;
-    round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, cause);
-    timer_set(c, &job->trigger_timer, c->now); /* for requests that wait */
-    timer_clear(c, &job->grace_timer);
-    timer_clear(c, &job->restore_timer);
-    timer_clear(c, &job->start_timer);
-    job->adopting = false;
-    free(job->cause);
-    job->cause = core_printf("%s", cause);
-    struct tide_commit *commit = tide_commit_new(true);
-    core_assert(commit != NULL);
-    job_record_state(c, commit, job, TIDE_JOB_HELD);
-    job_move(job, TIDE_JOB_HELD); /* at once: nothing more may begin */
-    ask_commit(c, commit, ASKED_HELD, job, 0);
-    core_log(c, LEVEL_ERROR, about_job(job), "job %s is HELD: %s", job->name, cause);
-}
+/* ---- ending */
 
 static void store_end(struct core *c, struct job *job)
 {
@@ -424,7 +408,9 @@ void job_ended_stored(struct core *c, struct job *job)
         worker_release(c, w);
     }
     for (struct operation *op = job->operations; op; op = op->next)
-        if (op->state == TIDE_OP_QUEUED) operation_fail(c, job, op, NULL, "the job has ended");
+        if (op->state == TIDE_OP_QUEUED && op->kind < TIDE_OP_RESTORE)
+            operation_fail(c, job, op, NULL, "the job has ended");
+    order_pump(c, job);
 }
 
 /* ---- looking things up */
@@ -464,6 +450,15 @@ const struct snapshot *job_recovery_point(const struct job *job)
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
         if (s->commits && s->state == TIDE_RETAINED) latest = s;
     return latest;
+}
+
+bool job_all_ended(const struct job *job)
+{
+    const struct snapshot *s = job_recovery_point(job);
+    uint32_t ended = 0;
+    for (size_t at = 0; s && at + 8 <= s->ended.len; at += 8)
+        ended += tide_get_u32(s->ended.data + at + 4);
+    return ended == job->graph->tasks;
 }
 
 struct snapshot *job_snapshot(const struct job *job, uint64_t round)

@@ -495,12 +495,20 @@ static void refuse_hosted(struct core *c, struct session *s, const struct worker
                  (const char *)holder->name.data);
 }
 
-static void join_with_nothing(struct core *c, struct session *s, struct job *job,
-                              const Tide__Join *m)
+/* What is known of the process, from this connection or an earlier one. */
+static struct worker *same_before(const struct session *s, const struct job *job,
+                                  const Tide__Join *m)
 {
     struct worker *old = s->worker && s->worker->job == job ? s->worker : job->workers;
     while (old && old != s->worker && !same_process(old, m))
         old = old->next;
+    return old;
+}
+
+static void join_with_nothing(struct core *c, struct session *s, struct job *job,
+                              const Tide__Join *m)
+{
+    struct worker *old = same_before(s, job, m);
     if (old) {
         bool held =
             old->standing == STANDS_HOLDING && job->attempt_open && old->attempt == job->attempt;
@@ -542,6 +550,23 @@ static void join_with_nothing(struct core *c, struct session *s, struct job *job
     if (!holder) worker_place(w, STANDS_READY);
     if (job->durable) job_tell_joined(c, job);
     attempt_try(c, job);
+}
+
+void job_refuse_held(struct core *c, struct session *s, const struct job *job)
+{
+    send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_HELD, "job %s is held: %s", job->name,
+                 job->cause ? job->cause : "");
+}
+
+/* What it held is free, if it comes with nothing; it tries again later. */
+static void join_held(struct core *c, struct session *s, struct job *job, const Tide__Join *m)
+{
+    struct worker *old = m->token ? NULL : same_before(s, job, m);
+    if (old) {
+        leave_session(c, old, s);
+        worker_release(c, old);
+    }
+    job_refuse_held(c, s, job);
 }
 
 static void join(struct core *c, struct session *s, struct tide_bytes bytes)
@@ -614,8 +639,7 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
     if (overtaken(job, s, m))
         act_close(c, s->id);
     else if (job->state == TIDE_JOB_HELD)
-        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_HELD, "job %s is held: %s", job->name,
-                     job->cause ? job->cause : "");
+        join_held(c, s, job, m);
     else if (m->token)
         join_with_attempt(c, s, job, m);
     else

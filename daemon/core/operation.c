@@ -60,6 +60,15 @@ void operation_record(struct tide_commit *commit, struct job *job, const struct 
     core_assert(commit->rc == 0);
 }
 
+void operation_record_done(struct core *c, struct tide_commit *commit, struct job *job,
+                           const struct operation *op)
+{
+    struct operation done = *op;
+    done.state = TIDE_OP_DONE;
+    done.ended_wall = c->wall;
+    operation_record(commit, job, &done);
+}
+
 void operation_fail(struct core *c, struct job *job, struct operation *op,
                     struct tide_commit *commit, const char *error)
 {
@@ -92,6 +101,7 @@ static struct job *operation_job(struct core *c, uint64_t id, struct operation *
 static const char *operation_phase(const struct job *job, const struct operation *op)
 {
     const struct round *r = job_round_of(job, op);
+    if (op->kind >= TIDE_OP_RESTORE) return order_phase(job, op);
     if (op->state == TIDE_OP_QUEUED)
         return op->preparing                    ? "preparing"
                : job->state == TIDE_JOB_RUNNING ? "waiting for its turn"
@@ -269,6 +279,7 @@ void operation_stored(struct core *c, struct job *job, uint64_t operation,
     op->durable = true;
     trigger_pump(c, job); /* first: the answer need not delay the round */
     operation_changed(c, op);
+    order_pump(c, job);
 }
 
 /* ---- waiting */

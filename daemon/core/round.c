@@ -631,6 +631,7 @@ void round_answer(struct core *c, struct job *job, const struct pending *p, cons
         break;
     case ASKED_ROUND_COMMIT:
         if (r) committed(c, r, ev);
+        order_pump(c, job); /* one may have waited for it */
         break;
     case ASKED_PUBLISH: published(c, job, p, ev); break;
     case ASKED_COMPLETE_SENT: complete_sent(c, job, p->number); break;

@@ -107,6 +107,13 @@ def operation(state=b"running", **more):
     return admin.Operation(**fields)
 
 
+def order(kind, state=b"done", **more):
+    """An operation that takes no round."""
+    fields = dict(kind=kind, tasks=0, acked=0, snapshot=0, location=b"")
+    fields.update(more)
+    return operation(state, **fields)
+
+
 def status():
     return admin.Status(
         version=b"0.1.0", store_id=bytes(range(16)), incarnation=1700000000000000, started_wall_us=T0,

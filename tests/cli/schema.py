@@ -45,7 +45,8 @@ JOB_DETAIL = {
     "ended": [RANGE], "open_rounds": [ROUND], "gauges": GAUGES}
 OPERATION = {
     "id": U64, "kind": TEXT, "job": TEXT, "state": TEXT, "snapshot": ID, "location": MAYBE, "error": MAYBE,
-    "tasks": U64, "acked": U64, "phase": MAYBE, "begun_wall_us": TIME, "ended_wall_us": TIME}
+    "tasks": U64, "acked": U64, "phase": MAYBE, "begun_wall_us": TIME, "ended_wall_us": TIME,
+    "snapshot_good": BOOL, "report": [TEXT]}
 SNAPSHOT = {
     "snapshot": U64, "job": TEXT, "kind": TEXT, "state": TEXT, "owner": TEXT, "label": MAYBE,
     "directory": MAYBE, "parent": ID, "incarnation": U64, "attempt": U64, "begun_wall_us": TIME,
@@ -70,6 +71,8 @@ FORMS = {
     "job show": {"job": JOB_DETAIL},
     "savepoint": {"operation": OPERATION},
     "checkpoint": {"operation": OPERATION},
+    "hold": {"operation": OPERATION},
+    "release": {"operation": OPERATION},
     "operation": {"operation": OPERATION},
     "snapshots": {"snapshots": [SNAPSHOT], "more": BOOL},
     "snapshot show": {"snapshot": SNAPSHOT},
@@ -80,6 +83,7 @@ FORMS = {
     "lineage": {"lineage": [{**SNAPSHOT, "relation": MAYBE}]},
     "rounds": {"rounds": [ROUND], "more": BOOL},
     "status": {"status": STATUS}}
+COMMANDS = {command.partition(" --")[0] for command in FORMS}
 ERROR = {"error": {"code": TEXT, "text": TEXT}}
 
 

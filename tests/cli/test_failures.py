@@ -10,6 +10,7 @@ from proto import common_pb2 as common
 
 import fake as f
 import samples as s
+import schema
 from base import PROGRAM, Case, check_json, environment, run
 
 R = admin.Response
@@ -269,7 +270,7 @@ class Misuse(Case):
         r = run("--help")
         self.assertEqual((r.returncode, r.stderr), (0, b""))
         commands = re.findall(r"^  ([a-z]+(?: [a-z]+)?)[ \n]", r.stdout.decode().split("\n\n")[2], re.M)
-        self.assertEqual(len(commands), 11)
+        self.assertEqual(set(commands), schema.COMMANDS)
         for text in [r.stdout] + [run(*c.split(), "--help").stdout for c in commands]:
             self.assertLess(max(len(line) for line in text.decode().splitlines()), 89)
             self.assertIn(b"--secret-file FILE", text)

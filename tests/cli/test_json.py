@@ -13,6 +13,7 @@ R = admin.Response
 
 ARGUMENTS = {
     "jobs": (), "job show": ("w",), "savepoint": ("w",), "checkpoint": ("w",), "operation": ("7",),
+    "hold": ("w",), "release": ("w",),
     "snapshots": (), "snapshot show": ("12",), "snapshot show --tasks": ("12",), "snapshot verify": ("17",),
     "lineage": ("17",), "rounds": ("w",), "status": ()}
 
@@ -23,6 +24,7 @@ class Json(Case):
                  admin.LineageStep(info=s.savepoint(12, parent=0))]
         self.on(list_jobs=R(jobs=admin.JobList(jobs=[s.summary(), s.summary(b"b", attempt=0, last_complete=0)])),
                 show_job=R(job=s.job_detail()), savepoint=R(operation=s.operation(b"done")),
+                hold=R(operation=s.order(b"hold")), release=R(operation=s.order(b"release")),
                 checkpoint=R(operation=s.operation(b"done", location=b"")), wait=R(operation=s.operation()),
                 snapshots=R(snapshots=admin.SnapshotList(snapshots=[s.snapshot(), s.savepoint()])),
                 snapshot=R(snapshot=admin.SnapshotDetail(info=s.savepoint(), tasks=s.snapshot_tasks(0, 4))),
@@ -45,6 +47,8 @@ class Json(Case):
                 show_job=R(job=admin.JobDetail(summary=admin.JobSummary(id=s.ID))),
                 savepoint=R(operation=admin.Operation(id=1, state=b"done")),
                 checkpoint=R(operation=admin.Operation(id=1, state=b"done")),
+                hold=R(operation=admin.Operation(id=1, state=b"done")),
+                release=R(operation=admin.Operation(id=1, state=b"done")),
                 wait=R(operation=admin.Operation(id=1)), verify=R(verified=admin.VerifyResult()),
                 snapshots=R(snapshots=admin.SnapshotList(snapshots=[empty])),
                 snapshot=R(snapshot=admin.SnapshotDetail(info=empty, tasks=[admin.SnapshotTask()])),

@@ -55,7 +55,7 @@ class Operations(Case):
         self.assertEqual(self.json("savepoint", "wordcount"), {"operation": {
             "id": 7, "kind": "savepoint", "job": "wordcount", "state": "done", "snapshot": 21,
             "location": "/save/savepoint-001122-21", "error": None, "tasks": 4, "acked": 4, "phase": None,
-            "begun_wall_us": s.T0, "ended_wall_us": s.T0 + 2 * s.S}})
+            "begun_wall_us": s.T0, "ended_wall_us": s.T0 + 2 * s.S, "snapshot_good": False, "report": []}})
 
     def test_detach(self):
         self.assertEqual(self.text("savepoint", "w", "--detach", "--key", "nightly"), "7\n")
@@ -270,3 +270,33 @@ class Operations(Case):
                                      "    missing",
                                      "    held by sink/0 on w2: waiting for the first",
                                      "    barrier"])
+
+
+class Orders(Case):
+    """hold, release: what is sent, and that nothing but failure is told."""
+
+    def test_hold(self):
+        self.on(hold=R(operation=s.order(b"hold", b"queued")), wait=R(operation=s.order(b"hold")))
+        self.assertEqual(self.text("hold", "w", "--cause", "a new disk", "--key", "k"), "")
+        call = self.fake.seen[0][1]
+        self.assertEqual((call.job, call.cause, call.key), (b"w", b"a new disk", b"k"))
+        self.assertRegex(call.who, rb"^[^@]+@.+$")
+        self.assertEqual(self.text("hold", "w", "--detach"), "7\n")
+
+    def test_release(self):
+        self.on(release=R(operation=s.order(b"release")))
+        self.assertEqual(self.text("release", "w"), "")
+        self.assertFalse(self.fake.seen[-1][1].abandon_owed)
+        self.assertEqual(self.text("release", "w", "--abandon-owed"), "")
+        self.assertTrue(self.fake.seen[-1][1].abandon_owed)
+
+    def test_failed(self):
+        self.on(release=R(operation=s.order(b"release", b"failed", error=b"job w is RUNNING, not HELD")))
+        r = self.tidemark("release", "w", code=1)
+        self.assertEqual(r.stderr, b"tidemark: release of wordcount failed: job w is RUNNING, not HELD\n")
+
+    def test_misuse(self):
+        r = self.tidemark("hold", "w", "--cause", "x" * 256, code=2)
+        self.assertIn(b"--cause is longer than 255 bytes", r.stderr)
+        r = self.tidemark("hold", "w", "--abandon-owed", code=2)
+        self.assertIn(b"--abandon-owed does not go with this command", r.stderr)

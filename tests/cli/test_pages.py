@@ -8,6 +8,7 @@ import unittest
 from proto import admin_pb2 as admin
 
 import samples as s
+import schema
 from base import PROGRAM, Case, environment, read, run, tree
 
 R = admin.Response
@@ -26,17 +27,14 @@ class Completion(Case):
         return r.stdout.decode().split()
 
     def test_words(self):
-        self.assertEqual(set(self.complete("tidemark", "")), {
-            "jobs", "job", "savepoint", "checkpoint", "snapshots", "snapshot", "lineage", "rounds", "operation",
-            "status"})
+        self.assertEqual(set(self.complete("tidemark", "")), {c.split()[0] for c in schema.FORMS})
         self.assertEqual(self.complete("tidemark", "snapshot", ""), ["show", "verify"])
         self.assertEqual(self.complete("tidemark", "st"), ["status"])
         self.assertIn("--detach", self.complete("tidemark", "savepoint", "w", "--"))
         self.assertNotIn("--detach", self.complete("tidemark", "jobs", "--"))
 
     def test_every_option_of_the_help_is_completed(self):
-        for command in ("jobs", "job show", "savepoint", "checkpoint", "snapshots", "snapshot show",
-                        "snapshot verify", "lineage", "rounds", "operation", "status"):
+        for command in schema.COMMANDS:
             help_text = run(*command.split(), "--help").stdout.decode()
             self.assertEqual(set(self.complete("tidemark", *command.split(), "--")),
                              set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", help_text, re.M)), command)

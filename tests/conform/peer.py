@@ -377,6 +377,10 @@ class Context:
     def admin(self):
         return Peer(self, c.PEER_ADMIN).welcomed()
 
+    def admin2(self):
+        """One that speaks version 2."""
+        return Peer(self, c.PEER_ADMIN).welcomed(version_max=2)
+
     def worker(self, spec=None, tasks=(0,), **checkpointing):
         return Worker(self, spec or make_spec(self.job(), **checkpointing), tasks)
 

@@ -114,7 +114,7 @@ class Page(unittest.TestCase):
                 ("daemon/core/internal.h", "ROUND_BYTES_MAX ((size_t)1 << 30)", "at most 1 GiB"),
                 ("daemon/core/internal.h", "OPERATIONS_QUEUED_MAX 64u", "Up to 64 may be queued"),
                 ("daemon/core/internal.h", "KEYS_REMEMBERED 1000u", "the newest 1,000 are remembered"),
-                ("daemon/core/admin.c", "WAIT_MAX_MS 60000u", "60,000 at most"),
+                ("daemon/core/operation.c", "WAIT_MAX_MS 60000u", "60,000 at most"),
                 ("daemon/session.c", "LINGER_US 3000000u", "or 3 seconds later")):
             self.assertIn("#define " + defined, read(path))
             self.assertIn(said, page)

@@ -10,7 +10,7 @@ NOT_FOUND = "NOT_FOUND (no such job, snapshot, operation)"
 INVALID = "INVALID (an argument; the text names it)"
 IDS = "each Request has an id of at least 1 chosen by the client and one call"
 ONE = "each is answered by exactly one Response with the same id, in any order"
-KEY = "key in the two triggers, at most 64 bytes, makes a retry return the first try's operation instead of starting another"
+KEY = "key in triggers and orders, at most 64 bytes, makes a retry return the first try's operation instead of starting another"
 LIMITS = "A limit above its maximum is INVALID"
 PAGES = "newest first; before pages"
 

@@ -227,6 +227,32 @@ static void say_commit(struct play *p, struct tide_commit *c)
     }
     say(p, "\n");
     if (c->awaited) push(p->commits, &p->n_commits, c->tag);
+    *p->held_end = c;
+    p->held_end = &c->next;
+    c->next = NULL;
+}
+
+/* The outcome of the oldest that is awaited: those that ride go with it. */
+static void shelve(struct play *p, enum tide_outcome outcome)
+{
+    for (bool last = false; p->held && !last;) {
+        struct tide_commit *c = p->held;
+        p->held = c->next;
+        if (!p->held) p->held_end = &p->held;
+        last = c->awaited;
+        if (outcome == TIDE_STORED || !last) shelf_apply(&p->shelf, c);
+        tide_commit_free(c);
+    }
+}
+
+static void unhold(struct play *p)
+{
+    while (p->held) {
+        struct tide_commit *c = p->held;
+        p->held = c->next;
+        tide_commit_free(c);
+    }
+    p->held_end = &p->held;
 }
 
 static void say_actions(struct play *p)
@@ -234,17 +260,21 @@ static void say_actions(struct play *p)
     static const char *const ops[] = {"",        "mkdir",  "write-metadata",
                                       "publish", "delete", "delete-attempt"};
     for (size_t i = 0; i < p->todo.n; i++) {
-        const struct action *a = &p->todo.items[i];
+        struct action *a = &p->todo.items[i];
         switch (a->type) {
         case ACT_SEND: say_send(p, a); break;
         case ACT_CLOSE: say(p, "close %" PRIu64 "\n", a->sessions[0]); break;
-        case ACT_COMMIT: say_commit(p, a->commit); break;
+        case ACT_COMMIT:
+            say_commit(p, a->commit);
+            a->commit = NULL;
+            break;
         case ACT_FILE:
             say(p, "%s %s\n", ops[a->op], strrchr(a->path, '/') + 1);
             push(p->files, &p->n_files, a->tag);
             break;
         case ACT_LOAD:
             say(p, "load %" PRIu64 "\n", a->round);
+            p->load_rounds[p->n_loads] = a->round;
             push(p->loads, &p->n_loads, a->tag);
             break;
         case ACT_LOG: break;
@@ -282,6 +312,9 @@ void play_start(struct play *p)
     memset(p, 0, sizeof *p);
     p->now_us = 1000000000;
     p->wall_us = UINT64_C(1700000000000000);
+    p->held_end = &p->held;
+    shelf_init(&p->shelf);
+    p->shelf.incarnations[p->shelf.n_incarnations++] = (struct tide_catalog_incarnation){1000, 77};
     actions_init(&p->todo);
     p->incarnations[0] = (struct tide_catalog_incarnation){1000, 77};
     p->catalog = (struct tide_catalog){
@@ -296,6 +329,7 @@ void play_start(struct play *p)
 void play_restart(struct play *p, struct tide_catalog *catalog)
 {
     core_free(p->core);
+    unhold(p);
     p->n_commits = p->n_files = p->n_loads = p->n_sents = 0;
     p->now_us += 1000000;
     if (catalog->n_jobs) memcpy(p->job_id, catalog->jobs[0].id.b, sizeof p->job_id);
@@ -305,9 +339,20 @@ void play_restart(struct play *p, struct tide_catalog *catalog)
     step(p, (struct event){.type = EV_START});
 }
 
+void play_crash(struct play *p)
+{
+    uint64_t last = p->shelf.incarnations[p->shelf.n_incarnations - 1].number;
+    struct tide_catalog catalog = shelf_catalog(&p->shelf, last + 1000, last + 77);
+    char why[512];
+    ck_assert_int_eq(core_check_catalog(&catalog, why), 0);
+    play_restart(p, &catalog);
+}
+
 void play_end(struct play *p)
 {
     core_free(p->core);
+    unhold(p);
+    shelf_release(&p->shelf);
     actions_release(&p->todo);
     free(p->image);
 }
@@ -356,7 +401,7 @@ void play_frame(struct play *p, uint64_t session, const Tide__FromWorker *m)
     tide_buf_release(&out);
 }
 
-static ProtobufCBinaryData binary(const char *text)
+ProtobufCBinaryData play_bytes(const char *text)
 {
     return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
 }
@@ -378,7 +423,7 @@ static void name_parts(struct parts *to, const char *list)
         bool coordinator = *list == '@';
         memcpy(to->text[i], list + coordinator, len - coordinator);
         to->text[i][len - coordinator] = '\0';
-        to->names[i] = binary(to->text[i]);
+        to->names[i] = play_bytes(to->text[i]);
         tide__external__init(&to->items[i]);
         to->items[i].kind = coordinator ? TIDE__EXTERNAL_KIND__EXTERNAL_COORDINATOR
                                         : TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
@@ -397,49 +442,29 @@ void play_external(struct play *p, uint64_t session, const char *part, uint64_t 
     Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
     name_parts(&named, part);
     state.external = named.pointers[0];
-    state.data = binary(data ? data : "");
+    state.data = play_bytes(data ? data : "");
     m.attempt = p->attempt;
     m.round = round;
     m.state = &state;
-    m.failed = binary(failed ? failed : "");
+    m.failed = play_bytes(failed ? failed : "");
     message.msg_case = TIDE__FROM_WORKER__MSG_EXTERNAL;
     message.external = &m;
     play_frame(p, session, &message);
 }
 
-void play_join(struct play *p, uint64_t session, const struct job_options *job,
-               const struct join_options *o)
+void play_join_spec(struct play *p, uint64_t session, Tide__JobSpec *spec,
+                    const struct join_options *o)
 {
-    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
-    Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
-    Tide__Checkpointing cp = TIDE__CHECKPOINTING__INIT;
-    Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
     Tide__Join join = TIDE__JOIN__INIT;
     Tide__TaskRange range = TIDE__TASK_RANGE__INIT, rest = range, *ranges[2] = {&range, &rest};
     Tide__Host host = TIDE__HOST__INIT;
     Tide__Token token = TIDE__TOKEN__INIT;
     Tide__OpenRound open = TIDE__OPEN_ROUND__INIT, *opens[1] = {&open};
-    a.uid = binary("a");
-    a.parallelism = job->sources;
-    b.uid = binary("b");
-    b.parallelism = job->sinks;
-    edge.from = binary("a");
-    edge.to = binary("b");
-    edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
-    cp.interval_ms = job->interval_ms;
-    cp.deadline_ms = job->deadline_ms;
-    cp.retained = job->retained;
-    cp.lease_ms = job->lease_ms;
-    spec.name = join.job = binary("job");
-    spec.n_operators = job->sinks ? 2 : 1;
-    spec.operators = operators;
-    spec.n_edges = job->sinks ? 1 : 0;
-    spec.edges = edges;
-    spec.checkpointing = &cp;
     join.what_case = TIDE__JOIN__WHAT_SPEC;
-    join.spec = &spec;
-    join.worker = binary(o->worker);
-    host.boot_id = binary(o->boot ? o->boot : "host");
+    join.spec = spec;
+    join.job = spec->name;
+    join.worker = play_bytes(o->worker);
+    host.boot_id = play_bytes(o->boot ? o->boot : "host");
     host.pid = o->pid;
     host.start_time = 1;
     join.host = &host;
@@ -464,15 +489,11 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
         join.n_open = 1;
         join.open = opens;
     }
-    struct parts hooks, hosts;
-    name_parts(&hooks, job->hooks);
+    struct parts hosts;
     name_parts(&hosts, o->externals);
-    a.coordinator = job->coordinator;
-    spec.n_hooks = hooks.n;
-    spec.hooks = hooks.names;
     join.n_externals = hosts.n;
     join.externals = hosts.pointers;
-    uint8_t packed[2048];
+    uint8_t packed[4096];
     ck_assert(tide__join__get_packed_size(&join) <= sizeof packed);
     size_t len = tide__join__pack(&join, packed);
     struct tide_buf out;
@@ -480,6 +501,38 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     tide_parts_put(&out, TIDE_PART_JOIN, (struct tide_bytes){packed, len});
     feed(p, session, &out);
     tide_buf_release(&out);
+}
+
+void play_join(struct play *p, uint64_t session, const struct job_options *job,
+               const struct join_options *o)
+{
+    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
+    Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
+    Tide__Checkpointing cp = TIDE__CHECKPOINTING__INIT;
+    Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
+    a.uid = play_bytes("a");
+    a.parallelism = job->sources;
+    b.uid = play_bytes("b");
+    b.parallelism = job->sinks;
+    edge.from = play_bytes("a");
+    edge.to = play_bytes("b");
+    edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+    cp.interval_ms = job->interval_ms;
+    cp.deadline_ms = job->deadline_ms;
+    cp.retained = job->retained;
+    cp.lease_ms = job->lease_ms;
+    spec.name = play_bytes("job");
+    spec.n_operators = job->sinks ? 2 : 1;
+    spec.operators = operators;
+    spec.n_edges = job->sinks ? 1 : 0;
+    spec.edges = edges;
+    spec.checkpointing = &cp;
+    struct parts hooks;
+    name_parts(&hooks, job->hooks);
+    a.coordinator = job->coordinator;
+    spec.n_hooks = hooks.n;
+    spec.hooks = hooks.names;
+    play_join_spec(p, session, &spec, o);
 }
 
 static Tide__TaskRange *range_of(Tide__TaskRange *r, uint32_t first, uint32_t count)
@@ -536,7 +589,7 @@ void play_ack_handle(struct play *p, uint64_t session, uint32_t task, const char
     tide__task_ack__init(&ack);
     ack.task = task;
     ack.effect_case = TIDE__TASK_ACK__EFFECT_HANDLE;
-    ack.handle = binary(handle);
+    ack.handle = play_bytes(handle);
     size_t len = tide__task_ack__pack(&ack, packed);
     tide_ack_builder_init(&b, 4096);
     tide_ack_builder_add_full(&b, (struct tide_bytes){packed, len});
@@ -550,7 +603,7 @@ void play_decline(struct play *p, uint64_t session, uint32_t task, const char *r
     m.attempt = p->attempt;
     m.round = p->round;
     m.task = task;
-    m.reason = binary(reason);
+    m.reason = play_bytes(reason);
     message.msg_case = TIDE__FROM_WORKER__MSG_DECLINE;
     message.decline = &m;
     play_frame(p, session, &message);
@@ -593,7 +646,7 @@ void play_heartbeat(struct play *p, uint64_t session)
     play_frame(p, session, &message);
 }
 
-static void request(struct play *p, uint64_t session, Tide__Request *m)
+void play_request(struct play *p, uint64_t session, Tide__Request *m)
 {
     struct tide_buf out;
     m->id = ++p->requests;
@@ -607,21 +660,21 @@ void play_savepoint(struct play *p, uint64_t session, const char *key)
 {
     Tide__TriggerSavepoint m = TIDE__TRIGGER_SAVEPOINT__INIT;
     Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = binary("job");
-    m.key = binary(key);
+    m.job = play_bytes("job");
+    m.key = play_bytes(key);
     r.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
     r.savepoint = &m;
-    request(p, session, &r);
+    play_request(p, session, &r);
 }
 
 void play_ask_job(struct play *p, uint64_t session)
 {
     Tide__ShowJob m = TIDE__SHOW_JOB__INIT;
     Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = binary("job");
+    m.job = play_bytes("job");
     r.call_case = TIDE__REQUEST__CALL_SHOW_JOB;
     r.show_job = &m;
-    request(p, session, &r);
+    play_request(p, session, &r);
 }
 
 void play_ask_operation(struct play *p, uint64_t session, uint64_t operation)
@@ -631,13 +684,14 @@ void play_ask_operation(struct play *p, uint64_t session, uint64_t operation)
     m.operation = operation;
     r.call_case = TIDE__REQUEST__CALL_WAIT;
     r.wait = &m;
-    request(p, session, &r);
+    play_request(p, session, &r);
 }
 
 /* ---- answers */
 
 void play_stored(struct play *p, enum tide_outcome outcome)
 {
+    shelve(p, outcome);
     step(p, (struct event){.type = EV_STORED,
                            .tag = shift(p->commits, &p->n_commits),
                            .outcome = outcome,
@@ -654,9 +708,11 @@ void play_filed(struct play *p, int rc)
 
 void play_loaded(struct play *p)
 {
-    step(p, (struct event){.type = EV_MANIFEST,
-                           .tag = shift(p->loads, &p->n_loads),
-                           .bytes = {p->image, p->image_len}});
+    struct tide_bytes image = shelf_image(&p->shelf, p->load_rounds[0]);
+    if (!image.data) image = (struct tide_bytes){p->image, p->image_len};
+    memmove(p->load_rounds, p->load_rounds + 1, (p->n_loads - 1) * sizeof *p->load_rounds);
+    step(p,
+         (struct event){.type = EV_MANIFEST, .tag = shift(p->loads, &p->n_loads), .bytes = image});
 }
 
 void play_sent(struct play *p)

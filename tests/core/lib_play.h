@@ -12,6 +12,7 @@
 #include "proto/ack.h"
 #include "proto/frame.h"
 #include "proto/worker.pb-c.h"
+#include "tests/core/lib_shelf.h"
 
 struct play {
     struct core *core;
@@ -22,6 +23,9 @@ struct play {
     uint64_t commits[256], files[256], loads[64],
         sents[256]; /* tags not answered yet, oldest first */
     size_t n_commits, n_files, n_loads, n_sents;
+    struct tide_commit *held, **held_end; /* commits not stored yet, oldest first */
+    struct shelf shelf;                   /* what is stored */
+    uint64_t load_rounds[64];
     struct tide_catalog catalog;
     struct tide_catalog_incarnation incarnations[2];
     uint8_t *image; /* manifest of the newest stored snapshot */
@@ -44,6 +48,7 @@ struct job_options {
 
 void play_start(struct play *p);
 void play_restart(struct play *p, struct tide_catalog *catalog); /* a new core on what is given */
+void play_crash(struct play *p); /* a new core on what is stored; what is not is lost */
 void play_end(struct play *p);
 
 /* Asserts that exactly these lines came out since the last call, each ended by \n. */
@@ -62,6 +67,8 @@ struct join_options {
 };
 void play_join(struct play *p, uint64_t session, const struct job_options *job,
                const struct join_options *join);
+void play_join_spec(struct play *p, uint64_t session, Tide__JobSpec *spec,
+                    const struct join_options *join);
 void play_frame(struct play *p, uint64_t session, const Tide__FromWorker *m);
 void play_restored(struct play *p, uint64_t session, uint32_t first, uint32_t count);
 void play_ack(struct play *p, uint64_t session, uint64_t attempt, uint64_t round, uint32_t task);
@@ -77,6 +84,8 @@ void play_external(struct play *p, uint64_t session, const char *part, uint64_t 
                    const char *data, const char *failed);
 void play_savepoint(struct play *p, uint64_t session, const char *key);
 void play_ask_job(struct play *p, uint64_t session);
+void play_request(struct play *p, uint64_t session, Tide__Request *m); /* with an id of its own */
+ProtobufCBinaryData play_bytes(const char *text);
 void play_ask_operation(struct play *p, uint64_t session, uint64_t operation);
 void play_stored(struct play *p, enum tide_outcome outcome); /* answers the oldest commit */
 void play_filed(struct play *p, int rc);                     /* answers the oldest file operation */

@@ -12,14 +12,10 @@ bool check_not_yet(struct job *j, const char *why)
  * had its effects. */
 static bool lively(struct sim *s, struct job *j)
 {
-    static const char stop_failed[] = "the last snapshot is good, the stop failed";
     if (j->store.state == TIDE_JOB_HELD) {
-        bool known = j->store.cause.len > sizeof stop_failed &&
-                     !memcmp(j->store.cause.data, stop_failed, sizeof stop_failed - 1);
-        must(s, known, "the job is HELD: %.*s", (int)j->store.cause.len,
+        must(s, order_may_release(j), "the job is HELD: %.*s", (int)j->store.cause.len,
              (const char *)j->store.cause.data);
-        s->stats->held++;
-        return true;
+        return check_not_yet(j, "the job is held");
     }
     if (!s->calm) return false;
     if (j->flow.finite || j->store.state == TIDE_JOB_FINISHED) {

@@ -171,6 +171,7 @@ static void strike(struct sim *s, uint32_t kind)
             j->fail_restore_until = s->now + between(s, 100 * MS, SECOND);
         break;
     case CL_ADMIN: ask(s); break;
+    case CL_ORDER: order_something(s, j); break;
     case CL_LAG:
         s->lag_until = s->now + between(s, 50 * MS, 500 * MS);
         unsteady(s);
@@ -192,7 +193,7 @@ static void next_fault(struct sim *s, void *arg, uint64_t x)
     if (s->now >= s->faults_end || over) return;
     uint32_t kind;
     do
-        kind = 1u << below(s, 16);
+        kind = 1u << below(s, CL_KINDS);
     while (!(s->climate & kind));
     strike(s, kind);
     sim_at(s, s->now + between(s, 5 * MS, x), next_fault, arg, x);
@@ -231,8 +232,10 @@ void fault_calm(struct sim *s)
     s->store.slow_until = s->store.full_until = s->store.unknown_next = 0;
     s->files.slow_until = s->files.failing_until = s->files.full_until = s->files.deaf_until = 0;
     s->lag_until = 0;
-    for (struct job *j = s->jobs; j; j = j->next)
+    for (struct job *j = s->jobs; j; j = j->next) {
         calm_job(s, j);
+        order_calm(s, j);
+    }
 }
 
 void fault_plan(struct sim *s)
@@ -240,7 +243,7 @@ void fault_plan(struct sim *s)
     uint32_t kinds = (uint32_t)between(s, 0, 8);
     bool longer = percent(s, 10);
     for (uint32_t i = 0; i < kinds; i++)
-        s->climate |= 1u << below(s, 16);
+        s->climate |= 1u << below(s, CL_KINDS);
     s->faults_end = s->now + between(s, 300 * MS, longer ? 20 * SECOND : 5 * SECOND);
     sim_at(s, s->faults_end, calm, NULL, 0);
     if (s->climate)

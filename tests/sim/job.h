@@ -264,7 +264,8 @@ struct job {
     record_set published;
     uint64_t last_effect[TASKS_MAX]; /* round for which each task last published something new */
     uint64_t newest_published;
-    bool resume; /* the attempt of before the daemon was away must go on */
+    bool ordered; /* an admin's order may be under way */
+    bool resume;  /* the attempt of before the daemon was away must go on */
     uint64_t resume_attempt;
     bool done;
     const char *waits_for; /* what keeps the history from ending well */
@@ -287,6 +288,11 @@ void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame);
 /* For people; good for the next few calls. */
 const char *proc_name(const struct proc *p);
 const char *task_name(const struct job *j, uint32_t task);
+
+/* order.c */
+void order_something(struct sim *s, struct job *j);
+void order_calm(struct sim *s, struct job *j); /* from now on nothing stays held */
+bool order_may_release(const struct job *j);   /* it is HELD, and by a cause that a release ends */
 
 /* flow.c */
 extern const struct program flow_program;

@@ -147,7 +147,8 @@ enum climate {
     CL_ADMIN = 1 << 13,   /* savepoints and checkpoints by hand */
     CL_LAG = 1 << 14,     /* the network is slow at times */
     CL_CLOCK = 1 << 15,   /* the wall clock jumps */
-    CL_ALL = (1 << 16) - 1
+    CL_ORDER = 1 << 16,   /* jobs are held and released */
+    CL_KINDS = 17
 };
 
 /* host.c */

@@ -216,11 +216,20 @@ static void apply_job(struct sim *s, struct job *j, const struct tide_record *r)
         must(s, !tide_job_ended(st->state) || r->job_state.state == st->state,
              "job %s has ended as %s and becomes %s", j->name, tide_job_state_name(st->state),
              tide_job_state_name(r->job_state.state));
+        must(s,
+             st->state != TIDE_JOB_HELD || r->job_state.state == TIDE_JOB_HELD ||
+                 r->job_state.state == TIDE_JOB_WAITING || r->job_state.state == TIDE_JOB_STOPPING,
+             "job %s is HELD and becomes %s", j->name, tide_job_state_name(r->job_state.state));
+        s->stats->held += st->state != TIDE_JOB_HELD && r->job_state.state == TIDE_JOB_HELD;
         st->state = r->job_state.state;
         st->cause = sim_bytes(s, r->job_state.cause);
         if (r->job_state.snapshot) st->ended_snapshot = r->job_state.snapshot;
         break;
-    case TIDE_REC_ATTEMPT: apply_attempt(s, j, r); break;
+    case TIDE_REC_ATTEMPT:
+        must(s, st->state != TIDE_JOB_HELD, "attempt %" PRIu64 " of job %s begins, and it is HELD",
+             r->attempt.attempt, j->name);
+        apply_attempt(s, j, r);
+        break;
     case TIDE_REC_ATTEMPT_RUN:
         if (st->last.attempt == r->attempt_run.attempt) st->last.running = true;
         break;

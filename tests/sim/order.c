@@ -1,0 +1,91 @@
+/* What admins order of whole jobs: hold and release. When the faults have stopped a patient admin
+ * releases what is held, again and again, since any of the orders may be lost. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tests/sim/sim.h"
+
+#define CAUSE "the simulator holds it"
+
+static ProtobufCBinaryData text(const char *t)
+{
+    return (ProtobufCBinaryData){strlen(t), (uint8_t *)(uintptr_t)t};
+}
+
+static void send(struct sim *s, struct job *j, Tide__Request *r, const char *what)
+{
+    struct conn *c = net_admin(s);
+    struct tide_buf b;
+    if (!c) return;
+    r->id = s->order + 1;
+    tide_buf_init(&b, 4096);
+    tide_frame_put(&b, &r->base);
+    struct tide_bytes frames = sim_bytes(s, (struct tide_bytes){b.data, b.len});
+    tide_buf_release(&b);
+    note(s, "%sadmin: orders %s", j->prefix, what);
+    net_to_daemon(s, c, frames);
+}
+
+static void hold(struct sim *s, struct job *j, const char *key)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__HoldJob m = TIDE__HOLD_JOB__INIT;
+    m.job = text(j->name);
+    m.key = text(key);
+    m.who = text("sim");
+    m.cause = text(CAUSE);
+    r.call_case = TIDE__REQUEST__CALL_HOLD;
+    r.hold = &m;
+    send(s, j, &r, "a hold");
+}
+
+static void release(struct sim *s, struct job *j, const char *key)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__ReleaseJob m = TIDE__RELEASE_JOB__INIT;
+    m.job = text(j->name);
+    m.key = text(key);
+    m.who = text("sim");
+    r.call_case = TIDE__REQUEST__CALL_RELEASE;
+    r.release = &m;
+    send(s, j, &r, "a release");
+}
+
+void order_something(struct sim *s, struct job *j)
+{
+    char key[32];
+    snprintf(key, sizeof key, "order%u", (unsigned)below(s, 50));
+    j->resume = false;
+    j->ordered = true;
+    if (percent(s, j->store.state == TIDE_JOB_HELD ? 20 : 70))
+        hold(s, j, key);
+    else
+        release(s, j, key);
+}
+
+static void patience(struct sim *s, void *arg, uint64_t x)
+{
+    struct job *j = arg;
+    if (j->done) return;
+    if (order_may_release(j)) {
+        s->admin = NULL; /* the connection of before may lead nowhere */
+        release(s, j, "");
+    }
+    sim_at(s, s->now + 400 * MS, patience, arg, x);
+}
+
+void order_calm(struct sim *s, struct job *j)
+{
+    sim_at(s, s->now + below(s, 100 * MS), patience, j, 0);
+}
+
+bool order_may_release(const struct job *j)
+{
+    static const char stop_failed[] = "the last snapshot is good, the stop failed",
+                      ordered[] = CAUSE;
+    struct tide_bytes cause = j->store.cause;
+    if (j->store.state != TIDE_JOB_HELD) return false;
+    return (cause.len >= sizeof stop_failed &&
+            !memcmp(cause.data, stop_failed, sizeof stop_failed - 1)) ||
+           (cause.len == sizeof ordered - 1 && !memcmp(cause.data, ordered, sizeof ordered - 1));
+}
