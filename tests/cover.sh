@@ -1,0 +1,22 @@
+#!/bin/bash
+# cover.sh: `make cover`: how many branches of daemon/core/ and of the client's aligner the tests take, assertions
+# left out. Fails below LEAST percent; a line for each branch that nobody took is in build/cover/branches.txt,
+# with its source in build/cover/html/.
+#
+#   [LEAST=95] [SEEDS=4000] tests/cover.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+unset MAKEFLAGS MFLAGS MAKELEVEL B SAN
+build=build/cover
+command -v gcovr >/dev/null || { echo "cover: needs gcovr" >&2; exit 1; }
+find $build -name '*.gcda' -delete 2>/dev/null || true
+make --no-print-directory -j"$(nproc)" check B=$build CFLAGS="-O0 -g --coverage" LDFLAGS=--coverage \
+    AREAS="core client sim daemon conform" SIM_SEEDS=$((${SEEDS:-4000} / 4)) CK_TIMEOUT_MULTIPLIER=10
+make --no-print-directory -j"$(nproc)" B=$build CFLAGS="-O0 -g --coverage" LDFLAGS=--coverage \
+    $build/tests/fuzz/fuzz_{core,session,align}.ok
+mkdir -p $build/html
+gcovr --root . --object-directory $build --filter 'daemon/core/' --filter 'client/align' \
+    --exclude-branches-by-pattern '.*core_assert.*|.*tide_assert.*' --exclude-throw-branches \
+    --gcov-ignore-parse-errors --branches --print-summary --txt $build/branches.txt \
+    --html-details $build/html/index.html --fail-under-branch "${LEAST:-95}" $build || { cat $build/branches.txt; exit 1; }
+cat $build/branches.txt
