@@ -6,7 +6,7 @@
     tests/scenarios.py --missing  lists the numbers that have neither
 
 A test bears a number by a comment that names it, such as `S49: ...` or `S49, S50: ...`, in front of the test or in
-it; in Python a comment or a docstring does.
+it, or by its name (s49_acks_are_a_set); in Python a comment or a docstring does.
 """
 import glob
 import os
@@ -17,6 +17,7 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 PAGE = os.path.join(TESTS, "SCENARIOS.md")
 ROW = re.compile(r"^\| *(\d+) *\|([^|]*)\|([^|]*)\|([^|]*)\|$")
 NUMBER = re.compile(r"\bS(\d{1,3})\b")
+NAMED = re.compile(r"(?:^|_)[sS](\d{1,3})(?=_|$)")  # in the name of a test
 C_TEST = re.compile(r"START_TEST\((\w+)\)|^(?:static )?[\w ]+?\*?\b(\w+)\([^;]*\)\n\{", re.M)
 PY_TEST = re.compile(r"^\s*def (\w+)\(|^@vector\(\"([^\"]*)\"", re.M)
 
@@ -50,14 +51,19 @@ def in_c(text):
             name = next((n for begin, end, n in tests if begin <= comment.start() < end), None)
         for number in numbers:
             yield int(number), name
+    for _, _, name in tests:
+        for number in NAMED.findall(name):
+            yield int(number), name
+
+
+BEFORE_TEST = re.compile(r"\s*(?:#[^\n]*\n\s*)*(?:@[^\n]*\n\s*)*(?:def |class )")
 
 
 def in_python(text):
     tests = spans(text, PY_TEST)
     for place in re.finditer(r"#[^\n]*|\"\"\".*?\"\"\"", text, re.S):
-        line = text[text.rfind("\n", 0, place.start()) + 1:place.start()]
         for number in NUMBER.findall(place.group(0)):
-            if line.strip() == "" and line == "":
+            if BEFORE_TEST.match(text, place.end()):
                 name = next((n for begin, _, n in tests if begin >= place.end()), None)
             else:
                 name = next((n for begin, end, n in tests if begin <= place.start() < end), None)
