@@ -190,6 +190,7 @@ def no_key(ctx):
         x.complete(t.round)
 
 
+# S26: asked for while tasks are missing they wait, and nothing is under way
 @vector("64 requests that wait for a job", "BUSY (a limit is reached")
 def queue(ctx):
     spec = make_spec(ctx.job(), ((b"op", 2),))

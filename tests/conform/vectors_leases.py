@@ -143,7 +143,7 @@ def away_complete(ctx):
     z.complete(t.round)
 
 
-@vector("away and back: a completion it has not heard of", "the newest checkpoint of the attempt above told_complete")
+@vector("away and back: a completion it has not heard of", "round of the attempt that commits, above told_complete, if there is one that was not told by that")
 def away_untold(ctx):
     x, y = ctx.pair()
     x.close()

@@ -484,6 +484,17 @@ def decline(ctx):
     check(error.state == b"failed" and b"no disk left" in error.error, short(error))
 
 
+# S68
+@vector("Decline: after a completed round", "latest_complete names the newest complete round")
+def decline_later_round(ctx):
+    x = ctx.worker().run()
+    first = x.round()
+    t = x.trigger()
+    x.decline(t.round)
+    m = x.expect("abort")
+    check((m.round, m.latest_complete) == (t.round, first), short(m))
+
+
 @vector("Decline: a long reason", DECLINE)
 def decline_long(ctx):
     x = ctx.worker().run()
@@ -613,7 +624,7 @@ def longest_handle(ctx):
     check(lose_state(x).start().tasks[0].owed[0].handle == bytes(range(256)) * 256, "another handle comes back")
 
 
-@vector("a savepoint's handle", "what a task pre-commits for a savepoint stays pending for the next checkpoint")
+@vector("a savepoint's handle", "What a task pre-commits for a round that does not commit stays pending for the next one that does")
 def savepoint_handle(ctx):
     x = ctx.worker().run()
     ctx.admin().ask(savepoint=a.TriggerSavepoint(job=x.spec.name))
@@ -637,6 +648,7 @@ def confirm_twice(ctx):
 
 # ---- state
 
+# S55, S56, S130: who acked with state gets it back, who acked without gets none
 @vector("restored from columns and in full", "per task of this worker: its artifacts, with paths relative to snapshot_directory")
 def restored_from(ctx):
     spec = make_spec(ctx.job(), ((b"op", 3),))

@@ -181,6 +181,8 @@ START_TEST(committing_is_not_aborted)
 }
 END_TEST
 
+/* S64, S65: the store refuses the last step: the round is aborted, and what it had goes once a
+ * later one has completed. */
 START_TEST(store_full_aborts)
 {
     static struct play p;
@@ -192,6 +194,15 @@ START_TEST(store_full_aborts)
     play_forget(&p);
     play_stored(&p, TIDE_NO_SPACE);
     play_expect(&p, "commit: round-end=aborted\nto 1: abort 1 code 4\n");
+    play_stored(&p, TIDE_STORED);
+    play_wait(&p, 100);
+    play_expect(&p, "ride: round-begin\nto 1: trigger checkpoint 2\n");
+    take_checkpoint(&p);
+    play_expect(&p, "commit: round-end=complete snapshot\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 1: complete 2\ndelete r1\n");
+    play_filed(&p, 0);
+    play_expect(&p, "ride: swept\n");
     play_end(&p);
 }
 END_TEST
@@ -324,7 +335,7 @@ START_TEST(savepoint_refused_S176)
 }
 END_TEST
 
-/* A commit handle is owed until it is confirmed, across a new attempt, and comes before that
+/* S112: a commit handle is owed until it is confirmed, across a new attempt, and comes before that
  * attempt's completions. */
 START_TEST(owed_until_confirmed)
 {
@@ -398,8 +409,8 @@ START_TEST(no_completion_overtakes_another)
 }
 END_TEST
 
-/* All tasks at their end: the final round starts at once, moves the job to STOPPING, and FINISHED
- * follows what is owed. */
+/* S82: all tasks at their end: the final round starts at once, moves the job to STOPPING, and
+ * FINISHED follows what is owed. */
 START_TEST(final_round)
 {
     static struct play p;
