@@ -373,6 +373,12 @@ static void of_task(struct tide_worker *w, struct tide_task *t, const struct tid
     case TIDE_DO_FORWARD: forward(t, d); break;
     case TIDE_DO_SNAPSHOT:
         if (d->round != t->refused) tide_snapshot_run(t, d);
+        pthread_mutex_lock(&w->lock);
+        tide_session_captured(w->session, t->number, d->round);
+        pthread_mutex_unlock(&w->lock);
+        break;
+    case TIDE_DO_POSITION:
+        if (call->position && !t->asking) call->position(t, t->user);
         break;
     case TIDE_DO_COMPLETE: complete(w, t, d); break;
     case TIDE_DO_ABORT:

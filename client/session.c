@@ -459,6 +459,7 @@ void tide_session_rewind(struct tide_session *s, struct tide_bytes reason, uint6
                             .channels = t->channels,
                             .open = t->channels,
                             .align = t->align,
+                            .stood = t->stood,
                             .rewinding = true};
         struct tide_delivery d = {.type = TIDE_DO_REWIND,
                                   .task = t->number,
@@ -632,6 +633,7 @@ const char *tide_session_check(const struct tide_session *s)
         rewinding += t->rewinding;
         if (t->asked && t->asked <= t->done) return "asked for a commit that is carried out";
         if (s->fenced && t->asked) return "asked for a commit while fenced";
+        if (t->stands && t->stood != s->attempt) return "stands for another attempt";
     }
     if (rewinding != s->rewinding) return "count of rewinding tasks";
     for (uint32_t i = 1; i < s->n_rounds; i++)

@@ -77,6 +77,16 @@ int tide_session_decline(struct tide_session *s, uint64_t attempt, uint64_t roun
 /* The task is uploading: bytes so far, for progress reports. */
 int tide_session_progress(struct tide_session *s, uint32_t task, uint64_t round, uint64_t bytes,
                           uint64_t now_us);
+/* The task is at a safe point, its positions rising within the attempt. 0: go on. TIDE_EAGAIN:
+ * stand there, and ask again when POSITION says so; a SNAPSHOT for this very moment may be among
+ * the deliveries. TIDE_ESTALE: the attempt in which it was told to stand is over. TIDE_ESTATE: no
+ * attempt that runs, or a job of another style. */
+#define TIDE_POSITION_MAX (UINT64_C(1) << 62)
+int tide_session_position(struct tide_session *s, uint32_t task, uint64_t position,
+                          uint64_t now_us);
+/* The state as of a SNAPSHOT is captured, or never will be: the task may change it. Of use in
+ * rendezvous rounds only. */
+void tide_session_captured(struct tide_session *s, uint32_t task, uint64_t round);
 int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us);
 /* Carried out what the completion of `round` asked of this task. */
 int tide_session_confirm(struct tide_session *s, uint32_t task, uint64_t round, uint64_t now_us);
@@ -101,6 +111,7 @@ enum tide_delivery_type {
     TIDE_DO_UNBLOCK,  /* task, channel */
     TIDE_DO_FORWARD,  /* task: put `barrier` (may be a cancel marker) into every output */
     TIDE_DO_SNAPSHOT, /* task, round, directory: snapshot; answer with _ack or _decline */
+    TIDE_DO_POSITION, /* task: _position may have another answer now: ask at the next safe point */
     TIDE_DO_COMPLETE, /* task, round, handle (if has_handle: owed from before a restore): publish up
                          to round; answer with _confirm */
     TIDE_DO_ABORT, /* task, round: what was written for it will not be used; undo nothing outside */

@@ -3,7 +3,8 @@
  *   session.c        its life: tasks, connection, lease, time, and the queue of deliveries
  *   session_recv.c   what the daemon says
  *   session_send.c   what the worker says: building messages, repeating them
- *   session_round.c  rounds: aligners, acks, declines, completion */
+ *   session_round.c  rounds: aligners, acks, declines, completion
+ *   session_meet.c   rendezvous rounds: positions, the cut */
 #ifndef TIDE_SESSION_IMPL_H
 #define TIDE_SESSION_IMPL_H
 
@@ -56,9 +57,18 @@ enum round_task {
     ROUND_DECLINED
 };
 
+enum meet_flag { /* one task's part in a rendezvous round */
+                 MEET_REPORTED = 1,
+                 MEET_STANDS = 2,
+                 MEET_REPORT_DUE = 4, /* to be said on this connection */
+                 MEET_STANDS_DUE = 8,
+                 MEET_CAPTURING = 16 /* SNAPSHOT was delivered, its callback has not returned */
+};
+
 struct round_place { /* one task's part in one round */
     uint64_t bytes;
-    uint8_t state;
+    uint64_t position; /* MEET_REPORTED: which */
+    uint8_t state, meet;
 };
 
 struct round {
@@ -66,10 +76,15 @@ struct round {
     bool savepoint, directory_exists;
     Tide__StopMode stop;
     struct shared *directory;
-    struct round_place *tasks; /* n_tasks of them */
-    struct tide_buf acks;      /* every ack made, in order: struct ack_head and its content */
-    size_t sent;               /* so much of it has been sent on this connection */
-    uint32_t unsent;           /* acks beyond that */
+    struct round_place *tasks;         /* n_tasks of them */
+    bool meets, has_cut, snapshot_now; /* a rendezvous round; how far it is */
+    uint32_t window;
+    uint64_t cut;
+    uint32_t n_meet, n_reported, n_stands; /* tasks of this worker: that take part, that have ... */
+    uint32_t meet_left;                    /* that have not come to their snapshot */
+    struct tide_buf acks; /* every ack made, in order: struct ack_head and its content */
+    size_t sent;          /* so much of it has been sent on this connection */
+    uint32_t unsent;      /* acks beyond that */
 };
 
 struct ack_head {
@@ -95,6 +110,13 @@ struct stask {
     bool ended;       /* was released from it */
     bool finish_due, confirm_due;
     uint64_t end_at; /* the completion of this round releases it */
+    /* Rendezvous rounds: the last safe point of this attempt, if it has reached one. */
+    uint64_t at;
+    bool has_at;
+    bool stands;        /* was told to stand there, and has not called since */
+    bool called;        /* was asked to call, and has not since */
+    uint64_t stands_us; /* since when it stands; 0: it does not */
+    uint64_t stood;     /* the attempt in which it was last told to stand; outlives a rewind */
     /* Commits, in order of rounds: first those owed from before, then this attempt's. */
     uint32_t owed_next;
     uint64_t told;  /* highest round told complete */
@@ -106,6 +128,7 @@ struct stask {
     uint64_t subsumed;  /* told to the program up to here */
     uint64_t drain;     /* for this round it ends its input; 0: none */
     uint64_t suspended; /* for this round it stands still; 0: it does not */
+    bool halted;        /* that round is complete, Stop follows */
 };
 
 struct tide_session {
@@ -227,6 +250,8 @@ void tide_session_send_acks(struct tide_session *s);
 void tide_session_send_confirms(struct tide_session *s);
 void tide_session_send_finished(struct tide_session *s);
 void tide_session_send_progress(struct tide_session *s, struct round *r);
+void tide_session_send_positions(struct tide_session *s, struct round *r); /* those that are due */
+void tide_session_send_standing(struct tide_session *s, struct round *r);
 /* All that waits and may leave now. */
 void tide_session_send_due(struct tide_session *s);
 void tide_session_repeat(struct tide_session *s); /* after Resumed */
@@ -248,6 +273,30 @@ void tide_rounds_fenced(struct tide_session *s);
 void tide_rounds_forward_end(struct tide_session *s, const struct stask *t);
 /* The task has told its end: a round that waited for it goes on. */
 void tide_rounds_drained(struct tide_session *s, uint32_t index, uint64_t now_us);
+
+struct round *tide_round_find(struct tide_session *s, uint64_t number);
+/* A round begins; NULL when it is known, or over, or cannot be. */
+struct round *tide_round_open(struct tide_session *s, uint64_t number, struct tide_bytes directory,
+                              uint32_t left_ms, uint64_t now_us);
+void tide_round_decline(struct tide_session *s, uint32_t index, uint64_t number,
+                        struct tide_bytes reason);
+void tide_round_snapshot(struct tide_session *s, uint32_t index, uint64_t number,
+                         uint64_t align_us);
+
+/* ---- session_meet.c: of a session that knows no rendezvous round all of it does nothing */
+void tide_meet_prepare(struct tide_session *s, const Tide__Prepare *m, uint64_t now_us);
+/* NULL, or how the daemon broke the protocol. */
+const char *tide_meet_cut(struct tide_session *s, const Tide__Cut *m);
+const char *tide_meet_snapshot_now(struct tide_session *s, const Tide__SnapshotNow *m,
+                                   uint64_t now_us);
+void tide_meet_resolved(struct tide_session *s); /* a round is over */
+void tide_meet_lowest(struct tide_session *s);
+void tide_meet_finished(struct tide_session *s, uint32_t index, uint64_t now_us);
+void tide_meet_fenced(struct tide_session *s);
+void tide_meet_send(struct tide_session *s); /* all that is due */
+void tide_meet_repeat(struct tide_session *s, struct round *r);
+void tide_meet_tick(struct tide_session *s, uint64_t now_us);
+uint64_t tide_meet_deadline(const struct tide_session *s);
 
 /* ---- session_recv.c */
 void tide_session_receive(struct tide_session *s, struct tide_bytes frame, uint64_t now_us);

@@ -419,11 +419,20 @@ static void on_complete(struct tide_session *s, const Tide__Complete *m, uint64_
     tide_rounds_complete(s, m, now_us);
 }
 
+static bool is_rendezvous(const struct tide_session *s)
+{
+    return s->graph->checkpointing.style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
+}
+
 static void on_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t now_us)
 {
     if (!s->attached || m->attempt != s->attempt) return;
     if (s->phase != TIDE__WORKER_PHASE__PHASE_RUNNING) {
         broken(s, "Trigger before Run", now_us);
+        return;
+    }
+    if (is_rendezvous(s)) {
+        broken(s, "Trigger, and the job's rounds are rendezvous rounds", now_us);
         return;
     }
     if (!m->round || !directory_valid(tide_of_pb(m->directory))) {
@@ -432,6 +441,39 @@ static void on_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t 
     }
     tide_rounds_lowest(s, m->lowest_pending);
     tide_rounds_trigger(s, m, now_us);
+}
+
+static void on_prepare(struct tide_session *s, const Tide__Prepare *m, uint64_t now_us)
+{
+    if (!s->attached || m->attempt != s->attempt) return;
+    if (s->phase != TIDE__WORKER_PHASE__PHASE_RUNNING) {
+        broken(s, "Prepare before Run", now_us);
+        return;
+    }
+    if (!is_rendezvous(s)) {
+        broken(s, "Prepare, and the job's rounds are those of a flow", now_us);
+        return;
+    }
+    if (!m->round || !directory_valid(tide_of_pb(m->directory))) {
+        broken(s, "Prepare names no round or no directory", now_us);
+        return;
+    }
+    tide_rounds_lowest(s, m->lowest_pending);
+    tide_meet_prepare(s, m, now_us);
+}
+
+static void on_cut(struct tide_session *s, const Tide__Cut *m, uint64_t now_us)
+{
+    if (!s->attached || m->attempt != s->attempt) return;
+    const char *wrong = tide_meet_cut(s, m);
+    if (wrong) broken(s, wrong, now_us);
+}
+
+static void on_snapshot_now(struct tide_session *s, const Tide__SnapshotNow *m, uint64_t now_us)
+{
+    if (!s->attached || m->attempt != s->attempt) return;
+    const char *wrong = tide_meet_snapshot_now(s, m, now_us);
+    if (wrong) broken(s, wrong, now_us);
 }
 
 static void on_abort(struct tide_session *s, const Tide__Abort *m, uint64_t now_us)
@@ -455,6 +497,9 @@ static void dispatch(struct tide_session *s, const Tide__ToWorker *m, uint64_t n
     case TIDE__TO_WORKER__MSG_RUN: on_run(s, m->run, now_us); break;
     case TIDE__TO_WORKER__MSG_RESUMED: on_resumed(s, m->resumed, now_us); break;
     case TIDE__TO_WORKER__MSG_TRIGGER: on_trigger(s, m->trigger, now_us); break;
+    case TIDE__TO_WORKER__MSG_PREPARE: on_prepare(s, m->prepare, now_us); break;
+    case TIDE__TO_WORKER__MSG_CUT: on_cut(s, m->cut, now_us); break;
+    case TIDE__TO_WORKER__MSG_SNAPSHOT_NOW: on_snapshot_now(s, m->snapshot_now, now_us); break;
     case TIDE__TO_WORKER__MSG_COMPLETE: on_complete(s, m->complete, now_us); break;
     case TIDE__TO_WORKER__MSG_ABORT: on_abort(s, m->abort, now_us); break;
     case TIDE__TO_WORKER__MSG_REWIND:

@@ -119,6 +119,7 @@ static void decline(struct tide_session *s, uint32_t index, uint64_t number,
     struct round *r = find(s, number);
     if (r) {
         if (r->tasks[index].state == ROUND_ACKED || r->tasks[index].state == ROUND_DECLINED) return;
+        if (r->meets && r->tasks[index].state == ROUND_NOTHING) r->meet_left--;
         r->tasks[index].state = ROUND_DECLINED;
     }
     if (s->n_declines >= DECLINES_MAX) return; /* one is enough to end a round */
@@ -271,6 +272,25 @@ static void carry_steps(struct tide_session *s, uint32_t index, bool at_once)
     s->align_due_us = tide_min(s->align_due_us, tide_align_deadline(t->align, s->orphan_us));
 }
 
+/* ---- for session_meet.c */
+
+struct round *tide_round_find(struct tide_session *s, uint64_t number)
+{
+    return find(s, number);
+}
+
+void tide_round_decline(struct tide_session *s, uint32_t index, uint64_t number,
+                        struct tide_bytes reason)
+{
+    decline(s, index, number, reason, 0);
+}
+
+void tide_round_snapshot(struct tide_session *s, uint32_t index, uint64_t number, uint64_t align_us)
+{
+    const struct tide_align_step step = {.round = number, .align_us = align_us};
+    snapshot(s, index, &step);
+}
+
 /* ---- what the daemon says */
 
 /* The round came to nothing. */
@@ -283,31 +303,37 @@ static void over(struct tide_session *s, uint64_t number)
     }
 }
 
-void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t now_us)
+struct round *tide_round_open(struct tide_session *s, uint64_t number, struct tide_bytes directory,
+                              uint32_t left_ms, uint64_t now_us)
 {
-    if (m->round < s->lowest_pending || find(s, m->round)) return;
+    if (number < s->lowest_pending || find(s, number)) return NULL;
     while (s->n_rounds && s->rounds[0]->number < s->lowest_pending) {
         over(s, s->rounds[0]->number);
         remove_at(s, 0); /* nobody told how they ended, and nobody will */
     }
-    if (s->n_rounds == ROUNDS_MAX ||
-        (s->n_rounds && s->rounds[s->n_rounds - 1]->number > m->round)) {
+    if (s->n_rounds == ROUNDS_MAX || (s->n_rounds && s->rounds[s->n_rounds - 1]->number > number)) {
         tide_session_note(s, "the daemon began round %llu out of order, or too many at once",
-                          (unsigned long long)m->round);
+                          (unsigned long long)number);
         tide_session_close(s, now_us);
-        return;
+        return NULL;
     }
     struct round *r = round_new(s);
+    if (!r) return NULL;
+    r->directory = tide_shared_new(s, directory);
+    r->number = number;
+    r->deadline_us = now_us + (uint64_t)left_ms * 1000;
+    r->progress_us = now_us + s->progress_us;
+    s->rounds[s->n_rounds++] = r;
+    return r->directory ? r : NULL;
+}
+
+void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t now_us)
+{
+    struct round *r = tide_round_open(s, m->round, tide_of_pb(m->directory), m->left_ms, now_us);
     if (!r) return;
-    r->directory = tide_shared_new(s, tide_of_pb(m->directory));
-    r->number = m->round;
     r->savepoint = m->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT;
     r->directory_exists = m->directory_exists;
     r->stop = m->stop;
-    r->deadline_us = now_us + (uint64_t)m->left_ms * 1000;
-    r->progress_us = now_us + s->progress_us;
-    s->rounds[s->n_rounds++] = r;
-    if (!r->directory) return;
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         struct stask *t = &s->tasks[i];
         if (t->ended) continue;
@@ -331,6 +357,7 @@ void tide_rounds_abort(struct tide_session *s, uint64_t number, uint64_t now_us)
     }
     over(s, number);
     resolve(s, number);
+    tide_meet_resolved(s);
 }
 
 /* Rounds below are resolved: aligners let go of them. How each ended is told separately, perhaps
@@ -342,6 +369,7 @@ void tide_rounds_lowest(struct tide_session *s, uint64_t lowest)
     forget_declines(s, lowest, 0);
     for (uint32_t i = 0; i < s->n_rounds && s->rounds[i]->number < lowest; i++)
         s->rounds[i]->progress_us = UINT64_MAX;
+    tide_meet_lowest(s);
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         tide_align_lowest(s->tasks[i].align, lowest);
         carry_steps(s, i, false);
@@ -351,6 +379,7 @@ void tide_rounds_lowest(struct tide_session *s, uint64_t lowest)
 void tide_rounds_complete(struct tide_session *s, const Tide__Complete *m, uint64_t now_us)
 {
     resolve(s, m->round);
+    tide_meet_resolved(s);
     if (m->round > s->told_complete) s->told_complete = m->round;
     if (m->subsumed > s->subsumed) {
         s->subsumed = m->subsumed;
@@ -359,7 +388,10 @@ void tide_rounds_complete(struct tide_session *s, const Tide__Complete *m, uint6
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         struct stask *t = &s->tasks[i];
         if (m->round > t->told) t->told = m->round;
-        if (t->suspended == m->round) t->suspended = 0; /* it stands still until Stop */
+        if (t->suspended == m->round) { /* it stands still until Stop */
+            t->suspended = 0;
+            t->halted = true;
+        }
         if (m->commits && !t->ended && m->round > t->want) t->want = m->round;
         if (t->done >= m->round) t->confirm_due = s->flush_due = true; /* told again */
     }
@@ -505,6 +537,7 @@ void tide_rounds_fenced(struct tide_session *s)
 {
     tide_session_purge(s, speaks_outside);
     tide_session_purge(s, of_declined);
+    tide_meet_fenced(s);
     for (uint32_t i = 0; i < s->n_tasks; i++)
         s->tasks[i].asked = 0;
 }
@@ -717,6 +750,7 @@ int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us
     if (t->finished) return 0;
     t->finished = t->finish_due = s->flush_due = true;
     if (t->drain) tide_rounds_drained(s, index, now_us);
+    tide_meet_finished(s, index, now_us);
     return 0;
 }
 
@@ -740,6 +774,7 @@ void tide_rounds_tick(struct tide_session *s, uint64_t now_us)
 {
     if (!s->attempt) return;
     if (now_us >= s->align_due_us) tick_aligners(s, now_us);
+    tide_meet_tick(s, now_us);
     if (now_us >= s->retry_due_us) {
         s->retry_due_us = UINT64_MAX;
         for (uint32_t i = 0; i < s->n_tasks; i++) {
@@ -760,6 +795,7 @@ uint64_t tide_rounds_deadline(const struct tide_session *s)
 {
     if (!s->attempt) return UINT64_MAX;
     uint64_t at = tide_min(s->align_due_us, s->fenced ? UINT64_MAX : s->retry_due_us);
+    at = tide_min(at, tide_meet_deadline(s));
     for (uint32_t i = 0; s->attached && i < s->n_rounds; i++)
         at = tide_min(at, s->rounds[i]->progress_us);
     return at;

@@ -95,6 +95,11 @@ static bool is_confirmed(const struct tide_session *s, uint32_t i, uint64_t roun
     return s->tasks[i].confirm_due && s->tasks[i].done == round;
 }
 
+static bool stands_due(const struct tide_session *s, uint32_t i, uint64_t round_index)
+{
+    return s->rounds[round_index]->tasks[i].meet & MEET_STANDS_DUE;
+}
+
 static bool has_acked(const struct tide_session *s, uint32_t i, uint64_t round_index)
 {
     return s->rounds[round_index]->tasks[i].state == ROUND_ACKED;
@@ -177,6 +182,7 @@ static bool join_build(struct tide_session *s, struct tide_arena *arena, Tide__J
     m->told_complete = s->told_complete;
     if (!s->attempt) return true;
     m->token = s->start->token;
+    m->lowest_pending = s->lowest_pending;
     m->phase = s->phase;
     m->ending = ending.items;
     m->n_ending = ending.n;
@@ -387,6 +393,7 @@ void tide_session_send_due(struct tide_session *s)
         s->flush_due = false;
         tide_session_send_confirms(s);
         tide_session_send_finished(s);
+        tide_meet_send(s);
     }
 }
 
@@ -399,6 +406,7 @@ void tide_session_repeat(struct tide_session *s)
         r->sent = 0;
         r->unsent = r->acks.len ? 1 : 0;
         if (r->progress_us != UINT64_MAX) r->progress_us = 0; /* at the next tick */
+        tide_meet_repeat(s, r);
     }
     for (uint32_t i = 0; i < s->n_declines; i++)
         tide_session_send_decline(s, &s->declines[i]);
@@ -409,6 +417,63 @@ void tide_session_repeat(struct tide_session *s)
     }
     s->flush_due = true;
     tide_session_send_due(s);
+}
+
+/* ---- rendezvous rounds */
+
+void tide_session_send_positions(struct tide_session *s, struct round *r)
+{
+    Tide__Position m = TIDE__POSITION__INIT;
+    struct tide_arena arena;
+    if (!may_speak(s)) return;
+    scratch_init(&arena);
+    m.task = tide_arena_alloc(&arena, s->n_tasks * sizeof *m.task);
+    m.position = tide_arena_alloc(&arena, s->n_tasks * sizeof *m.position);
+    if (!m.task || !m.position) {
+        no_memory(s);
+        tide_arena_release(&arena);
+        return;
+    }
+    for (uint32_t i = 0; i < s->n_tasks; i++) {
+        if (!(r->tasks[i].meet & MEET_REPORT_DUE)) continue;
+        r->tasks[i].meet &= (uint8_t)~MEET_REPORT_DUE;
+        m.task[m.n_task] = s->tasks[i].number;
+        m.position[m.n_task++] = r->tasks[i].position;
+    }
+    m.attempt = s->attempt;
+    m.round = r->number;
+    m.n_position = m.n_task;
+    if (m.n_task) put(s, TIDE__FROM_WORKER__MSG_POSITION, &m);
+    tide_arena_release(&arena);
+}
+
+static uint32_t index_of(const struct tide_session *s, const struct round *r)
+{
+    uint32_t i = 0;
+    while (s->rounds[i] != r)
+        i++;
+    return i;
+}
+
+void tide_session_send_standing(struct tide_session *s, struct round *r)
+{
+    Tide__Standing m = TIDE__STANDING__INIT;
+    struct tide_arena arena;
+    struct ranges tasks;
+    if (!may_speak(s)) return;
+    scratch_init(&arena);
+    if (!ranges_of(s, &arena, stands_due, index_of(s, r), &tasks)) {
+        no_memory(s);
+    } else if (tasks.n) {
+        m.attempt = s->attempt;
+        m.round = r->number;
+        m.tasks = tasks.items;
+        m.n_tasks = tasks.n;
+        put(s, TIDE__FROM_WORKER__MSG_STANDING, &m);
+        for (uint32_t i = 0; i < s->n_tasks; i++)
+            r->tasks[i].meet &= (uint8_t)~MEET_STANDS_DUE;
+    }
+    tide_arena_release(&arena);
 }
 
 /* ---- progress */
@@ -426,6 +491,12 @@ static bool progress_of(const struct tide_session *s, const struct round *r, uin
         p->bytes = r->tasks[i].bytes;
         p->phase =
             p->bytes ? TIDE__TASK_PHASE__TASK_UPLOADING : TIDE__TASK_PHASE__TASK_SNAPSHOTTING;
+        return true;
+    }
+    if (r->meets) {
+        p->phase = r->tasks[i].meet & MEET_STANDS ? TIDE__TASK_PHASE__TASK_STANDING
+                                                  : TIDE__TASK_PHASE__TASK_WAITING;
+        p->position = t->at;
         return true;
     }
     tide_align_look(t->align, r->number, &view);

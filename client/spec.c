@@ -123,6 +123,8 @@ int tide_spec_checkpointing_sized(struct tide_spec *s, const struct tide_checkpo
     m->orphan_limit_ms = c->orphan_limit_ms;
     m->progress_ms = c->progress_ms;
     m->attempts_max = c->attempts_max;
+    m->style = (Tide__RoundStyle)c->style;
+    m->window = c->window;
     s->message.checkpointing = m;
     return 0;
 }

@@ -124,6 +124,26 @@ int tide_task_finished(struct tide_task *t)
     return rc;
 }
 
+int tide_task_position(struct tide_task *t, uint64_t position)
+{
+    struct tide_worker *w = t->worker;
+    bool more, within = w->dispatching;
+    int rc;
+    if (w->over) return w->over;
+    t->asking = !within; /* in a callback: what follows comes when that has returned */
+    do {
+        pthread_mutex_lock(&w->lock);
+        rc = tide_session_position(w->session, t->number, position, tide_now_us());
+        more = tide_session_waits(w->session);
+        pthread_mutex_unlock(&w->lock);
+        tide_worker_pump(w); /* a snapshot, perhaps: then the answer is another */
+    } while (rc == TIDE_EAGAIN && more && !within);
+    t->asking = false;
+    if (rc == TIDE_EINVAL)
+        tide_worker_say(w, "a position below one that the task has reached, or above 2^62");
+    return rc;
+}
+
 /* ---- any thread */
 
 static void wake(struct tide_worker *w)

@@ -69,11 +69,20 @@ enum tide_pattern {
     TIDE_POINTWISE = 2   /* task i feeds task i; equal parallelism */
 };
 
-/* 0 takes the daemon's default; docs/guide.md lists them. All in ms, but for retained and
- * attempts_max. */
+enum tide_round_style {
+    TIDE_STYLE_FLOW = 0,      /* barriers travel through the program's channels */
+    TIDE_STYLE_RENDEZVOUS = 1 /* all tasks stop at one position: tide_task_position() */
+};
+#define TIDE_NO_WINDOW UINT32_MAX
+
+/* 0 takes the daemon's default; docs/guide.md lists them. All in ms, but for retained,
+ * attempts_max and what is said. */
 struct tide_checkpointing {
     uint32_t interval_ms, min_pause_ms, deadline_ms, retained, restore_deadline_ms, lease_ms,
         heartbeat_ms, grace_ms, orphan_limit_ms, progress_ms, attempts_max;
+    /* ---- since 0.2.0 */
+    uint32_t style;  /* enum tide_round_style */
+    uint32_t window; /* rendezvous: positions, see tide_task_position(); TIDE_NO_WINDOW: none */
 };
 
 /* A spec is built, then given to tide_worker_new(), which copies it. The first failure sticks and
@@ -224,6 +233,9 @@ struct tide_callbacks {
      * were computed meanwhile would be thrown away. False: that round came to nothing, or the
      * daemon is away too long: go on. NULL: as if done. */
     void (*suspend)(struct tide_task *t, bool suspended, void *user);
+    /* Rendezvous rounds: tide_task_position() may have another answer now. For programs that come
+     * to a safe point only when somebody asks them to: call it at the next one, or from here. */
+    void (*position)(struct tide_task *t, void *user);
 };
 
 /* Adds a task before the first process(). channels: its input channels, numbered from 0 by the
@@ -248,6 +260,34 @@ TIDE_API int tide_task_channel_end(struct tide_task *t, uint32_t channel);
 /* The task has reached the end of its input. It goes on taking part in rounds until `ended`. While
  * the lease is over it is kept and told later. TIDE_ESTATE: before run. */
 TIDE_API int tide_task_finished(struct tide_task *t);
+/* The task of a rendezvous job is at a safe point: what its peers sent before this position has
+ * been applied, what it sent itself is on its way, and its state may be taken as it is. Positions
+ * are numbers that all tasks count alike, such as the step, and rise within an attempt; 0 always in
+ * programs that count none, with TIDE_NO_WINDOW. A task calls this at every safe point, and does
+ * what it says:
+ *   0            go on.
+ *   TIDE_EAGAIN  stand here: compute nothing, apply nothing, send nothing, let
+ *                tide_worker_wait() have the thread, and call again, with the same position.
+ *   TIDE_ESTALE  the attempt in which the task was told to stand is over: leave the loop. `rewind`
+ *                has been called, `restore` will be or has been.
+ *   others       as tide_worker_process(); TIDE_ESTATE: before run, or the job's style is another;
+ *                TIDE_EINVAL: a position below the one before, or above 2^62.
+ * A round asks for the position, which changes nothing; lets each task go on at most
+ * tide_checkpointing.window positions from there (2 by default); and makes all stand at one, which
+ * none has passed. When all do, `snapshot` is called from in here, and the task goes on. No task
+ * stands longer than the round lasts, or than the orphan limit without a daemon. So in a solver:
+ *
+ *     while (step < steps) {
+ *         exchange(step);     polls tide_worker_fd() too, and calls tide_worker_process()
+ *         compute(step++);
+ *         while ((rc = tide_task_position(task, step)) == TIDE_EAGAIN)
+ *             if (tide_worker_wait(worker, 1000)) return ...;
+ *         if (rc) break;
+ *     }
+ *
+ * Whoever counts in strides takes a multiple of the stride as window. After tide_task_finished() a
+ * task counts as standing wherever the others meet. */
+TIDE_API int tide_task_position(struct tide_task *t, uint64_t position);
 /* What follows a callback that answered TIDE_EAGAIN; any thread. TIDE_ESTALE: too late, the attempt
  * or the round is over. TIDE_EFENCED (confirm): the commit will be asked for again. */
 TIDE_API int tide_task_restored(struct tide_task *t, int rc, const char *reason);

@@ -45,6 +45,7 @@ struct tide_task {
     uint32_t n_held, cap_held;
     uint64_t refused;    /* the trigger of this round was refused */
     uint64_t triggered;  /* guarded by the lock: the program has begun this round */
+    bool asking;         /* inside tide_task_position(), which asks again by itself */
     bool finish_wanted;  /* guarded by the lock: to be told once the lease is back */
     char state_why[400]; /* guarded by the lock: what reading restored state failed with, or "" */
 };

@@ -406,7 +406,6 @@ static int refuse_for_now(struct making *m)
     const Tide__JobSpec *spec = m->spec;
     const Tide__Checkpointing *c = &m->o->graph.checkpointing;
     const char *what = NULL;
-    if (c->style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS) what = "rendezvous rounds";
     if (c->alignment == TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "at-least-once rounds";
     if (c->alignment > TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "unaligned rounds";
     if (c->max_concurrent > 1) what = "max_concurrent above 1";

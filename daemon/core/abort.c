@@ -82,8 +82,8 @@ static char *deadline_words(struct core *c, const struct round *r)
                                    i ? "," : ":", (int)holders[i].uid.len,
                                    (const char *)holders[i].uid.data, holders[i].subtask,
                                    (int)holders[i].phase.len, (const char *)holders[i].phase.data);
-    return core_printf("%u tasks %s by the deadline of %u ms%s%s", total, meeting_missing(r), ms,
-                       names, total > 3 ? ", ..." : "");
+    if (total > 3) snprintf(names + at, sizeof names - at, ", ...");
+    return meeting_late(r, total, names);
 }
 
 void round_deadline(struct core *c, void *arg)

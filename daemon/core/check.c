@@ -32,6 +32,20 @@ static uint64_t newest_with_effects(const struct job *job)
     return newest;
 }
 
+static const char *check_meeting(const struct round *r)
+{
+    const struct meeting *m = r->meeting;
+    if (!m) return NULL;
+    if (r->job->rounds != r || r->next) return "a rendezvous round is not alone";
+    if (m->cut_fixed && !meeting_everybody(r, &m->reported))
+        return "a cut, and not all have reported";
+    if (m->cut_fixed && m->cut < m->highest && !PLANTED(CUT_BELOW))
+        return "a cut below what a task has reported";
+    if (m->standing.set && !m->cut_fixed) return "a task stands at no cut";
+    if (r->acked.set && !m->snapshot_now) return "an ack before SnapshotNow";
+    return NULL;
+}
+
 static const char *check_round(const struct job *job, const struct round *r)
 {
     if (r->job != job) return "a round of another job";
@@ -43,7 +57,7 @@ static const char *check_round(const struct job *job, const struct round *r)
     if (r->state > ROUND_COLLECTING && r->acked.set != r->expected)
         return "a round commits without every ack";
     if (r->acked.set > r->expected) return "more acks than tasks";
-    const char *broken = meeting_check(r);
+    const char *broken = check_meeting(r);
     if (broken) return broken;
     if (r->number >= job->core->next_id) return "a round with a number that was not issued";
     return NULL;

@@ -250,6 +250,13 @@ struct progress {
     uint64_t bytes, position;
 };
 
+struct meeting { /* of a rendezvous round */
+    struct bits reported, standing;
+    uint32_t planted_count; /* see proto/plant.h */
+    uint64_t highest, cut;  /* highest: of those reported */
+    bool cut_fixed, snapshot_now;
+};
+
 struct round {
     struct job *job;
     struct round *next; /* ascending by number */
@@ -267,7 +274,7 @@ struct round {
     struct bits ending; /* held their end when it began */
     struct bits ended;  /* not expected to ack: their end is their ack */
     uint32_t expected;
-    struct meeting *meeting;   /* rendezvous.c; NULL: a round of a flow */
+    struct meeting *meeting;   /* NULL: a round of a flow */
     struct asking *asking;     /* external.c; NULL: the job has no external parts */
     struct tide_buf chunk;     /* being filled */
     struct tide_bytes *chunks; /* full ones, each malloc'ed */
@@ -313,7 +320,9 @@ struct job {
     char *name;
     struct tide_graph *graph;
     enum tide_job_state state;
-    char *cause; /* HELD, FAILED */
+    char *cause;      /* HELD, FAILED */
+    char *doubt;      /* why it is to be HELD once the store has it, or NULL */
+    bool held_stored; /* that it is HELD is durable */
     bool durable;
     uint64_t created_wall, ended_snapshot;
     enum tide_job_state end_asked; /* its end is with the store; 0: not */
@@ -643,11 +652,12 @@ bool meeting_may_ack(const struct round *r);
 uint64_t meeting_position(const struct round *r); /* where all stood; 0: nowhere */
 /* Whether the task, which has not acked, keeps the round from its next step. */
 bool meeting_holds(const struct round *r, uint32_t task);
-const char *meeting_missing(const struct round *r); /* "had not acked" */
-const char *meeting_phase(const struct round *r);   /* "collecting acks" */
+/* "n tasks had not acked by the deadline of 1000 ms" and the names */
+char *meeting_late(const struct round *r, uint32_t n, const char *names);
+const char *meeting_phase(const struct round *r); /* "collecting acks" */
 const char *meeting_words(const struct round *r, const struct progress *p, const char *away,
                           struct tide_arena *arena);
-const char *meeting_check(const struct round *r); /* NULL, or what is broken */
+bool meeting_everybody(const struct round *r, const struct bits *in); /* but for ended tasks */
 
 /* ---- ack.c */
 void ack_batch(struct core *c, struct session *s, struct tide_bytes body);

@@ -139,6 +139,7 @@ void job_free(struct job *job)
     free(job->externals);
     free(job->directory);
     free(job->cause);
+    free(job->doubt);
     free(job->name);
     free(job);
 }
@@ -315,6 +316,7 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
     job->created_wall = from->created_wall;
     job->ended_snapshot = from->ended_snapshot;
     job->attempt = from->attempts;
+    job->held_stored = job->state == TIDE_JOB_HELD;
     if (from->cause.len) job->cause = core_text(from->cause);
     load_snapshots(job, from);
     load_owed(job, from);

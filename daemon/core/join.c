@@ -366,6 +366,7 @@ static const char *impossible(const struct core *c, const struct job *job, const
     const Tide__Token *t = m->token;
     bool listed = false;
     if (!t) return NULL;
+    if (memcmp(t->job_id.data, job->id.b, 16) != 0) return "a job that this store has not seen";
     for (uint32_t i = 0; i < c->n_incarnations; i++)
         listed |=
             c->incarnations[i].number == t->incarnation && c->incarnations[i].nonce == t->nonce;
@@ -373,6 +374,7 @@ static const char *impossible(const struct core *c, const struct job *job, const
     if (t->attempt > job->attempt) return "an attempt that this store has not seen";
     if (m->told_complete > job->last_complete)
         return "a completed round that this store does not have";
+    if (m->lowest_pending > c->next_id) return "a round that this store has not issued";
     for (size_t i = 0; i < m->n_open; i++)
         if (m->open[i]->round >= c->next_id) return "a round that this store has not issued";
     return NULL;
@@ -388,13 +390,40 @@ static void fence(struct core *c, struct session *s, const char *reason)
     send_worker(c, s->id, &message);
 }
 
-/* Whose token it is, if neither this store nor this job ever gave it. */
+/* Whose token it is, if it is one that this job never gave. */
 static const char *other_token(const struct core *c, const struct job *job, const Tide__Token *t)
 {
-    if (t && memcmp(t->store_id.data, c->store_id.b, 16) != 0)
-        return "its token is of another store";
-    if (t && memcmp(t->job_id.data, job->id.b, 16) != 0) return "its token is of another job";
+    if (!t) return NULL;
+    if (memcmp(t->store_id.data, c->store_id.b, 16) != 0) return "its token is of another store";
+    for (const struct job *other = c->jobs; other; other = other->next)
+        if (other != job && memcmp(t->job_id.data, other->id.b, 16) == 0)
+            return "its token is of another job";
     return NULL;
+}
+
+/* Somebody has put an old copy of the database back. The worker forgets what it knows only when
+ * the job is durably HELD: until then it is the only witness, and comes again. */
+static void hold_for(struct core *c, struct session *s, struct job *job, const Tide__Join *m,
+                     const char *beyond)
+{
+    char *cause =
+        core_printf("worker %.*s knows of %s: an old copy of the database may have been put back",
+                    (int)m->worker.len, (char *)m->worker.data, beyond);
+    if (job->durable) {
+        job_hold(c, job, cause);
+    } else {
+        free(job->doubt);
+        job->doubt = core_printf("%s", cause);
+    }
+    if (job->held_stored)
+        fence(c, s, cause);
+    else
+        send_refused(c, s,
+                     job->state == TIDE_JOB_HELD ? TIDE__REFUSED_CODE__REFUSED_HELD
+                                                 : TIDE__REFUSED_CODE__REFUSED_BUSY,
+                     "job %s: %s", job->name, cause);
+    s->joined = true;
+    free(cause);
 }
 
 static bool same_process(const struct worker *w, const Tide__Join *m)
@@ -627,13 +656,7 @@ static void join(struct core *c, struct session *s, struct tide_bytes bytes)
     }
     const char *beyond = impossible(c, job, m);
     if (beyond) {
-        char *cause = core_printf(
-            "worker %.*s knows of %s: an old copy of the database may have been put back",
-            (int)m->worker.len, (char *)m->worker.data, beyond);
-        fence(c, s, cause);
-        s->joined = true;
-        job_hold(c, job, cause);
-        free(cause);
+        hold_for(c, s, job, m, beyond);
         return;
     }
     if (overtaken(job, s, m))

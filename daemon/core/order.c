@@ -54,7 +54,7 @@ static void become_held(struct core *c, struct job *job, const char *cause)
     timer_clear(c, &job->restore_timer);
     timer_clear(c, &job->start_timer);
     timer_clear(c, &job->end_timer);
-    job->adopting = false;
+    job->adopting = job->held_stored = false;
     free(job->cause);
     job->cause = core_printf("%s", cause);
     job_move(job, TIDE_JOB_HELD); /* at once: nothing more may begin */
@@ -63,8 +63,18 @@ static void become_held(struct core *c, struct job *job, const char *cause)
 
 void job_hold(struct core *c, struct job *job, const char *cause)
 {
-    if (job->state == TIDE_JOB_HELD || tide_job_ended(job->state) || job->end_asked) return;
-    become_held(c, job, cause);
+    static const char old_copy[] = "an old copy of the database";
+    if (tide_job_ended(job->state) || job->end_asked) return;
+    if (job->state == TIDE_JOB_HELD) {
+        /* what an admin ordered gives way to what nobody may overlook */
+        if (!strstr(cause, old_copy) || (job->cause && strstr(job->cause, old_copy))) return;
+        job->held_stored = false;
+        free(job->cause);
+        job->cause = core_printf("%s", cause);
+        core_log(c, LEVEL_ERROR, about_job(job), "job %s is HELD: %s", job->name, cause);
+    } else {
+        become_held(c, job, cause);
+    }
     record_held(c, job, 0);
 }
 
@@ -77,6 +87,7 @@ static void hold_again(struct core *c, void *arg)
 void order_held(struct core *c, struct job *job, uint64_t order, enum tide_outcome outcome)
 {
     if (job->state != TIDE_JOB_HELD) return;
+    job->held_stored = outcome == TIDE_STORED;
     if (outcome != TIDE_STORED) {
         job->end_timer = (struct timer){.fire = hold_again, .arg = job};
         timer_set(c, &job->end_timer, c->now + HOLD_AGAIN_US);

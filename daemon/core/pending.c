@@ -98,6 +98,7 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
         job->durable = true;
         if (job->graph->checkpointing.lease_ms * MS > c->lease_us)
             c->lease_us = job->graph->checkpointing.lease_ms * MS;
+        if (job->doubt) job_hold(c, job, job->doubt);
         job_tell_joined(c, job);
         attempt_try(c, job);
         break;

@@ -10,13 +10,6 @@
  * wrong is what can go wrong in any round; a task that cannot reach the cut declines. */
 #include "daemon/core/internal.h"
 
-struct meeting {
-    struct bits reported, standing;
-    uint32_t planted_count; /* see proto/plant.h */
-    uint64_t highest, cut;  /* highest: of those reported */
-    bool cut_fixed, snapshot_now;
-};
-
 void meeting_begin(struct round *r)
 {
     const struct tide_graph *graph = r->job->graph;
@@ -107,7 +100,7 @@ void meeting_trigger(struct core *c, struct round *r, uint64_t session)
 
 /* ---- what they say */
 
-static bool everybody(const struct round *r, const struct bits *in)
+bool meeting_everybody(const struct round *r, const struct bits *in)
 {
     uint32_t at = 0, first, count, n = in->set;
     if (n >= r->job->graph->tasks) return true;
@@ -158,7 +151,7 @@ void meeting_reported(struct core *c, struct session *s, const Tide__Position *p
         if (bits_get(&r->ended, p->task[i]) || !bits_put(&m->reported, p->task[i])) continue;
         if (p->position[i] > m->highest) m->highest = p->position[i];
     }
-    if (everybody(r, &m->reported)) fix_cut(c, r);
+    if (meeting_everybody(r, &m->reported)) fix_cut(c, r);
 }
 
 void meeting_stand(struct core *c, struct session *s, const Tide__Standing *p)
@@ -177,7 +170,8 @@ void meeting_stand(struct core *c, struct session *s, const Tide__Standing *p)
             if (!bits_get(&r->ended, p->tasks[i]->first + t))
                 bits_put(&m->standing, p->tasks[i]->first + t);
         }
-    if (everybody(r, &m->standing) || (PLANTED(STANDING_COUNT) && m->planted_count >= r->expected))
+    if (meeting_everybody(r, &m->standing) ||
+        (PLANTED(STANDING_COUNT) && m->planted_count >= r->expected))
         all_stand(c, r);
 }
 
@@ -187,7 +181,7 @@ void meeting_planted_release(struct core *c, struct worker *w)
     if (!r || !r->meeting || !r->meeting->cut_fixed || r->meeting->snapshot_now) return;
     for (uint32_t t = 0; t < w->job->graph->tasks; t++)
         if (worker_hosts(w, t) && !bits_get(&r->ended, t)) bits_put(&r->meeting->standing, t);
-    if (everybody(r, &r->meeting->standing)) all_stand(c, r);
+    if (meeting_everybody(r, &r->meeting->standing)) all_stand(c, r);
 }
 
 /* ---- who holds it */
@@ -199,18 +193,24 @@ bool meeting_holds(const struct round *r, uint32_t task)
     return !bits_get(m->cut_fixed ? &m->standing : &m->reported, task);
 }
 
-const char *meeting_missing(const struct round *r)
+char *meeting_late(const struct round *r, uint32_t n, const char *names)
 {
     const struct meeting *m = r->meeting;
-    if (!m || m->snapshot_now) return "had not acked";
-    return m->cut_fixed ? "did not stand at the cut" : "had not said where they are";
+    unsigned ms = r->job->graph->checkpointing.deadline_ms;
+    if (!m || m->snapshot_now)
+        return core_printf("%u tasks had not acked by the deadline of %u ms%s", n, ms, names);
+    if (m->cut_fixed)
+        return core_printf("%u tasks did not stand at the cut by the deadline of %u ms%s", n, ms,
+                           names);
+    return core_printf("%u tasks had not said where they are by the deadline of %u ms%s", n, ms,
+                       names);
 }
 
 const char *meeting_phase(const struct round *r)
 {
     const struct meeting *m = r->meeting;
     if (!m || m->snapshot_now) return "collecting acks";
-    return m->cut_fixed ? "bringing tasks to the cut" : "collecting positions";
+    return m->cut_fixed ? "stopping tasks" : "collecting positions";
 }
 
 const char *meeting_words(const struct round *r, const struct progress *p, const char *away,
@@ -224,17 +224,4 @@ const char *meeting_words(const struct round *r, const struct progress *p, const
                                  m->cut, away);
     if (m->cut_fixed) return tide_arena_printf(arena, "on its way to %" PRIu64 "%s", m->cut, away);
     return tide_arena_printf(arena, "not at a safe point yet%s", away);
-}
-
-const char *meeting_check(const struct round *r)
-{
-    const struct meeting *m = r->meeting;
-    if (!m) return NULL;
-    if (r->job->rounds != r || r->next) return "a rendezvous round is not alone";
-    if (m->cut_fixed && !everybody(r, &m->reported)) return "a cut, and not all have reported";
-    if (m->cut_fixed && m->cut < m->highest && !PLANTED(CUT_BELOW))
-        return "a cut below what a task has reported";
-    if (m->standing.set && !m->cut_fixed) return "a task stands at no cut";
-    if (r->acked.set && !m->snapshot_now) return "an ack before SnapshotNow";
-    return NULL;
 }

@@ -18,7 +18,7 @@ def environment(**more):
     return env
 
 
-def run(*args, env=None, timeout=30):
+def run(*args, env=None, timeout=120):
     return subprocess.run([PROGRAM, *args], capture_output=True, env=env or environment(), timeout=timeout)
 
 

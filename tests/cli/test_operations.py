@@ -159,10 +159,8 @@ class Operations(Case):
 
     def test_timeout_says_how_to_go_on(self):
         self.on(wait=lambda call, request: time.sleep(call.timeout_ms / 1e3) or R(operation=s.operation()))
-        begun = time.monotonic()
-        r = self.tidemark("savepoint", "w", "--timeout", "400ms", code=1)
-        self.assertLess(time.monotonic() - begun, 5)
-        self.assertRegex(r.stderr.decode(), r"^tidemark: the savepoint has not ended after \d+ ms; "
+        r = self.tidemark("savepoint", "w", "--timeout", "2s", code=1)
+        self.assertRegex(r.stderr.decode(), r"^tidemark: the savepoint has not ended after \d\.\d+ s; "
                                             r"'tidemark operation 7 --wait --connect %s' goes on waiting\n$"
                          % re.escape(self.fake.address()))
         self.assertEqual(self.json("savepoint", "w", "--timeout", "100ms", code=1)["error"]["code"], "timeout")
@@ -173,7 +171,7 @@ class Operations(Case):
             raise f.HangUp
 
         self.on(wait=wait)
-        r = self.tidemark("savepoint", "w", "--timeout", "500ms", code=1)
+        r = self.tidemark("savepoint", "w", "--timeout", "2s", code=1)
         self.assertIn(b"has not ended after", r.stderr)
         self.fake.start()
 
@@ -200,10 +198,10 @@ class Operations(Case):
         self.on(wait=wait)
         p = subprocess.Popen([PROGRAM, "savepoint", "w", "--connect", self.fake.address()],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        asked.wait(10)
+        asked.wait(60)
         time.sleep(0.1)
         p.send_signal(signal.SIGINT)
-        out, err = p.communicate(timeout=10)
+        out, err = p.communicate(timeout=60)
         self.assertEqual((p.returncode, out, err), (
             -signal.SIGINT, b"", b"tidemark: interrupted; the savepoint goes on by itself: "
                                  b"'tidemark operation 7 --wait --connect %s' goes on waiting\n"
@@ -231,7 +229,7 @@ class Operations(Case):
         except OSError:
             pass
         os.close(master)
-        self.assertEqual(p.wait(10), 0, out)
+        self.assertEqual(p.wait(60), 0, out)
         return out.decode()
 
     def test_bar(self):

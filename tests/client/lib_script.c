@@ -183,6 +183,12 @@ static void on_suspend(struct tide_task *t, bool suspended, void *user)
     script_note("%s %s", name_of(t), suspended ? "stand still" : "go on");
 }
 
+static void on_position(struct tide_task *t, void *user)
+{
+    (void)user;
+    script_note("%s position", name_of(t));
+}
+
 static void on_log(const char *text, void *user)
 {
     (void)user;
@@ -192,9 +198,9 @@ static void on_log(const char *text, void *user)
 static void open_worker(void)
 {
     static const struct tide_callbacks callbacks = {
-        on_restore,  on_run,      on_trigger,  on_block, on_forward,
-        on_snapshot, on_complete, on_abort,    on_ended, on_rewind,
-        on_stop,     on_fenced,   on_subsumed, on_drain, on_suspend};
+        on_restore,  on_run,   on_trigger, on_block,   on_forward, on_snapshot,
+        on_complete, on_abort, on_ended,   on_rewind,  on_stop,    on_fenced,
+        on_subsumed, on_drain, on_suspend, on_position};
     char why[256];
     struct tide_spec *spec;
     ck_assert_int_eq(tide_spec_new("job", &spec), 0);

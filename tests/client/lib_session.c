@@ -7,6 +7,7 @@
 #include "tests/client/lib_run.h"
 
 struct bench bench;
+uint32_t bench_window;
 
 static const uint8_t job_id[16] = JOB_ID;
 
@@ -103,6 +104,7 @@ static void note_sent(const Tide__FromWorker *m)
             if (p->channels_missing)
                 note(" missing %u from %u", p->channels_missing, p->channel_first);
             if (p->bytes) note(" bytes %llu", (unsigned long long)p->bytes);
+            if (p->position) note(" at %llu", (unsigned long long)p->position);
         }
         note("\n");
         break;
@@ -120,6 +122,17 @@ static void note_sent(const Tide__FromWorker *m)
         note("> holder gone %u\n", m->holder_gone->holder->pid);
         break;
     case TIDE__FROM_WORKER__MSG_LEAVE: note("> leave\n"); break;
+    case TIDE__FROM_WORKER__MSG_POSITION:
+        note("> position %llu:", (unsigned long long)m->position->round);
+        for (size_t i = 0; i < m->position->n_task; i++)
+            note(" %u at %llu", m->position->task[i], (unsigned long long)m->position->position[i]);
+        note("\n");
+        break;
+    case TIDE__FROM_WORKER__MSG_STANDING:
+        note("> standing %llu", (unsigned long long)m->standing->round);
+        note_ranges("", m->standing->n_tasks, m->standing->tasks);
+        note("\n");
+        break;
     default: ck_abort_msg("a message of case %d", (int)m->msg_case);
     }
 }
@@ -185,6 +198,7 @@ static void note_delivery(const struct tide_delivery *d)
         note("%u: snapshot %llu in %.*s%s\n", d->task, r, (int)d->directory.len,
              (const char *)d->directory.data, d->savepoint ? " savepoint" : "");
         break;
+    case TIDE_DO_POSITION: note("%u: call\n", d->task); break;
     case TIDE_DO_COMPLETE:
         note("%u: complete %llu", d->task, r);
         if (d->has_handle) note(" handle %.*s", (int)d->handle.len, (const char *)d->handle.data);
@@ -247,7 +261,7 @@ void bench_say(Tide__ToWorker__MsgCase which, void *message)
 void say_welcome(void)
 {
     Tide__Welcome m = TIDE__WELCOME__INIT;
-    m.version = 1;
+    m.version = bench_window ? 2 : 1;
     m.store_id = text("store store stor");
     m.incarnation = 7;
     bench_say(TIDE__TO_WORKER__MSG_WELCOME, &m);
@@ -404,8 +418,12 @@ void bench_open(void)
     Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
     Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
     Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
+    Tide__Checkpointing checkpointing = TIDE__CHECKPOINTING__INIT;
     char why[256];
     spec.name = text("job");
+    checkpointing.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
+    checkpointing.window = bench_window;
+    if (bench_window) spec.checkpointing = &checkpointing;
     spec.n_operators = 2;
     spec.operators = operators;
     spec.n_edges = 1;

@@ -20,6 +20,8 @@ struct bench {
 };
 
 extern struct bench bench;
+/* Of jobs opened from here on: not 0: their rounds are rendezvous rounds with this window. */
+extern uint32_t bench_window;
 
 void bench_open(void);  /* a new session, not connected */
 void bench_close(void); /* frees it, after its own check */

@@ -101,7 +101,9 @@ START_TEST(a_struct_shorter_than_it_ever_was_is_refused)
                                                 NULL),
                      TIDE_EINVAL);
     tide_worker_free(w);
-    ck_assert_int_eq(tide_spec_checkpointing_sized(spec, &every, sizeof every - 4), TIDE_EINVAL);
+    ck_assert_int_eq(tide_spec_checkpointing_sized(
+                         spec, &every, offsetof(struct tide_checkpointing, attempts_max)),
+                     TIDE_EINVAL);
     tide_spec_free(spec);
 }
 END_TEST

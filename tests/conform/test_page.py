@@ -4,6 +4,7 @@ those of the code.
 A block of an example is one line that names a message in protobuf's text form, and the frame in
 hexadecimal; the block of values is one line each, told apart by how it begins.
 """
+import glob
 import os
 import re
 import struct
@@ -97,27 +98,28 @@ class Page(unittest.TestCase):
                 self.assertTrue(all(g * p // 128 == i for g in range(first, first + n)))
 
     def test_limits_are_those_of_the_code(self):
-        """(a file, what it defines, what the page says of it)"""
+        """(a folder, what is defined there, what the page says of it)"""
         page = " ".join(read("docs/protocol.md").split())
         for path, defined, said in (
-                ("proto/frame.h", "TIDE_FRAME_MAX (16u << 20)", "`Welcome.frame_max` (16 MiB)"),
-                ("proto/frame.h", "TIDE_FRAME_MAX_HELLO (64u << 10)", "at most 64 KiB before `Hello`"),
-                ("proto/frame.h", "TIDE_PARTS_MAX (256u << 20)", "At most 256 MiB in all"),
-                ("proto/arena.h", "TIDE_ARENA_MAX ((size_t)4 << 20)", "must fit in 4 MiB of memory"),
-                ("proto/ack.h", "TIDE_ARTIFACTS_PER_ACK_MAX 65536u", "at most 65,536 artifacts"),
-                ("proto/ack.h", "TIDE_HANDLE_MAX (64u << 10)", "A handle has at most 64 KiB"),
-                ("proto/ack.h", "TIDE_ARTIFACT_PATH_MAX 1024u", "of at most 1,024 bytes"),
-                ("proto/graph.h", "TIDE_TASKS_MAX (1u << 21)", "2,097,152 tasks"),
-                ("proto/graph.h", "TIDE_OPERATORS_MAX 4096u", "1 to 4,096 operators"),
-                ("proto/graph.h", "TIDE_EDGES_MAX 16384u", "at most 16,384 edges"),
-                ("proto/graph_show.h", "TIDE_LEASE_MAX_MS 86400000u", "and at most a day"),
-                ("daemon/core/internal.h", "ROUND_BYTES_MAX ((size_t)1 << 30)", "at most 1 GiB"),
-                ("daemon/core/internal.h", "OPERATIONS_QUEUED_MAX 64u", "Up to 64 may be queued"),
-                ("daemon/core/internal.h", "KEYS_REMEMBERED 1000u", "the newest 1,000 are remembered"),
-                ("daemon/core/operation.c", "WAIT_MAX_MS 60000u", "60,000 at most"),
-                ("daemon/session.c", "LINGER_US 3000000u", "or 3 seconds later")):
-            self.assertIn("#define " + defined, read(path))
-            self.assertIn(said, page)
+                ("proto", "TIDE_FRAME_MAX (16u << 20)", "`Welcome.frame_max` (16 MiB)"),
+                ("proto", "TIDE_FRAME_MAX_HELLO (64u << 10)", "at most 64 KiB before `Hello`"),
+                ("proto", "TIDE_PARTS_MAX (256u << 20)", "At most 256 MiB in all"),
+                ("proto", "TIDE_ARENA_MAX ((size_t)4 << 20)", "must fit in 4 MiB of memory"),
+                ("proto", "TIDE_ARTIFACTS_PER_ACK_MAX 65536u", "at most 65,536 artifacts"),
+                ("proto", "TIDE_HANDLE_MAX (64u << 10)", "A handle has at most 64 KiB"),
+                ("proto", "TIDE_ARTIFACT_PATH_MAX 1024u", "of at most 1,024 bytes"),
+                ("proto", "TIDE_TASKS_MAX (1u << 21)", "2,097,152 tasks"),
+                ("proto", "TIDE_OPERATORS_MAX 4096u", "1 to 4,096 operators"),
+                ("proto", "TIDE_EDGES_MAX 16384u", "at most 16,384 edges"),
+                ("proto", "TIDE_LEASE_MAX_MS 86400000u", "and at most a day"),
+                ("daemon/core", "ROUND_BYTES_MAX ((size_t)1 << 30)", "at most 1 GiB"),
+                ("daemon/core", "OPERATIONS_QUEUED_MAX 64u", "Up to 64 may be queued"),
+                ("daemon/core", "KEYS_REMEMBERED 1000u", "the newest 1,000 are remembered"),
+                ("daemon/core", "WAIT_MAX_MS 60000u", "60,000 at most"),
+                ("daemon", "LINGER_US 3000000u", "or 3 seconds later")):
+            code = "".join(read(f) for f in sorted(glob.glob(os.path.join(TREE, path, "*.[ch]"))))
+            self.assertTrue("#define " + defined in code, "%s: no #define %s" % (path, defined))
+            self.assertTrue(said in page, "docs/protocol.md does not say: " + said)
 
 
 if __name__ == "__main__":

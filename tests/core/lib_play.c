@@ -98,6 +98,18 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
             m->trigger->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT ? "savepoint" : "checkpoint",
             p->round);
         break;
+    case TIDE__TO_WORKER__MSG_PREPARE:
+        p->round = m->prepare->round;
+        say(p, "prepare %s %" PRIu64 " window %u",
+            m->prepare->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT ? "savepoint" : "checkpoint",
+            p->round, m->prepare->window);
+        break;
+    case TIDE__TO_WORKER__MSG_CUT:
+        say(p, "cut %" PRIu64 " at %" PRIu64, m->cut->round, m->cut->position);
+        break;
+    case TIDE__TO_WORKER__MSG_SNAPSHOT_NOW:
+        say(p, "snapshot now %" PRIu64, m->snapshot_now->round);
+        break;
     case TIDE__TO_WORKER__MSG_COMPLETE:
         say(p, "complete %" PRIu64 "%s%s", m->complete->round,
             m->complete->commits ? "" : ", commits nothing",
@@ -135,6 +147,11 @@ static void say_response(struct play *p, const Tide__Response *m)
         break;
     case TIDE__RESPONSE__RESULT_JOBS: say(p, "%zu jobs", m->jobs->n_jobs); break;
     case TIDE__RESPONSE__RESULT_JOB:
+        for (size_t i = 0; i < m->job->n_open; i++)
+            for (size_t k = 0; k < m->job->open[i]->n_held_by; k++)
+                say(p, "[held by %u, %.*s]", m->job->open[i]->held_by[k]->task,
+                    text_len(m->job->open[i]->held_by[k]->phase),
+                    (char *)m->job->open[i]->held_by[k]->phase.data);
         say(p, "job %.*s, waits for: %.*s", text_len(m->job->summary->state),
             (char *)m->job->summary->state.data, text_len(m->job->waiting_for),
             (char *)m->job->waiting_for.data);
@@ -216,6 +233,14 @@ static void say_commit(struct play *p, struct tide_commit *c)
                 r->snapshot_state.round);
         if (r->type == TIDE_REC_OPERATION)
             say(p, "=%s", tide_operation_state_name(r->operation.state));
+        if (r->type == TIDE_REC_SNAPSHOT && r->snapshot.style == TIDE_RENDEZVOUS) {
+            Tide__ManifestHead *head =
+                tide__manifest_head__unpack(NULL, r->snapshot.head.len, r->snapshot.head.data);
+            ck_assert_ptr_nonnull(head);
+            ck_assert_int_eq(head->style, TIDE__ROUND_STYLE__STYLE_RENDEZVOUS);
+            say(p, "[of position %" PRIu64 "]", head->position);
+            tide__manifest_head__free_unpacked(head, NULL);
+        }
         if (r->type == TIDE_REC_SNAPSHOT) {
             struct tide_buf image;
             tide_buf_init(&image, 1u << 24);
@@ -476,9 +501,11 @@ void play_join_spec(struct play *p, uint64_t session, Tide__JobSpec *spec,
     join.tasks = ranges;
     join.phase = o->phase;
     join.told_complete = o->told_complete;
+    join.lowest_pending = o->lowest_pending;
     if (o->attempt) {
         token.store_id = (ProtobufCBinaryData){16, p->catalog.store_id.b};
-        token.job_id = (ProtobufCBinaryData){16, p->job_id};
+        token.job_id =
+            (ProtobufCBinaryData){16, o->job_id ? (uint8_t *)(uintptr_t)o->job_id : p->job_id};
         token.attempt = o->attempt;
         token.incarnation = p->incarnation;
         token.nonce = p->nonce;
@@ -521,6 +548,8 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     cp.deadline_ms = job->deadline_ms;
     cp.retained = job->retained;
     cp.lease_ms = job->lease_ms;
+    if (job->window) cp.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
+    cp.window = job->window;
     spec.name = play_bytes("job");
     spec.n_operators = job->sinks ? 2 : 1;
     spec.operators = operators;
@@ -633,6 +662,34 @@ void play_finished(struct play *p, uint64_t session, uint32_t first, uint32_t co
     m.tasks = ranges;
     message.msg_case = TIDE__FROM_WORKER__MSG_FINISHED;
     message.finished = &m;
+    play_frame(p, session, &message);
+}
+
+void play_position(struct play *p, uint64_t session, uint32_t task, uint64_t position)
+{
+    Tide__Position m = TIDE__POSITION__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = p->attempt;
+    m.round = p->round;
+    m.n_task = m.n_position = 1;
+    m.task = &task;
+    m.position = &position;
+    message.msg_case = TIDE__FROM_WORKER__MSG_POSITION;
+    message.position = &m;
+    play_frame(p, session, &message);
+}
+
+void play_standing(struct play *p, uint64_t session, uint32_t first, uint32_t count)
+{
+    Tide__TaskRange range, *ranges[1] = {range_of(&range, first, count)};
+    Tide__Standing m = TIDE__STANDING__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = p->attempt;
+    m.round = p->round;
+    m.n_tasks = 1;
+    m.tasks = ranges;
+    message.msg_case = TIDE__FROM_WORKER__MSG_STANDING;
+    message.standing = &m;
     play_frame(p, session, &message);
 }
 

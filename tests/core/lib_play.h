@@ -32,7 +32,7 @@ struct play {
     size_t image_len;
     uint64_t attempt, incarnation, nonce; /* of the last Start */
     uint8_t job_id[16];
-    uint64_t round;     /* of the last Trigger */
+    uint64_t round;     /* of the last Trigger or Prepare */
     uint64_t operation; /* of the last Operation */
     uint64_t requests;
     char reason[300]; /* of the last round that aborted, or attempt that ended */
@@ -42,6 +42,7 @@ struct play {
 /* One operator `a` with `sources` tasks and, if sinks > 0, one `b` fed by all of them. */
 struct job_options {
     uint32_t sources, sinks, interval_ms, deadline_ms, retained, lease_ms;
+    uint32_t window;   /* not 0: rendezvous rounds */
     bool coordinator;  /* of `a` */
     const char *hooks; /* "lock feed"; NULL: none */
 };
@@ -62,6 +63,8 @@ struct join_options {
     const char *worker, *boot;
     uint32_t pid;
     uint64_t attempt, told_complete, open_round; /* attempt 0: with nothing */
+    uint64_t lowest_pending;
+    const uint8_t *job_id; /* 16 bytes, of its token; NULL: the job's */
     Tide__WorkerPhase phase;
     const char *externals; /* that it hosts: "@a lock" is a's coordinator and a hook */
 };
@@ -78,6 +81,8 @@ void play_ack_handle(struct play *p, uint64_t session, uint32_t task, const char
 void play_decline(struct play *p, uint64_t session, uint32_t task, const char *reason);
 void play_confirm(struct play *p, uint64_t session, uint64_t round, uint32_t first, uint32_t count);
 void play_finished(struct play *p, uint64_t session, uint32_t first, uint32_t count);
+void play_position(struct play *p, uint64_t session, uint32_t task, uint64_t position);
+void play_standing(struct play *p, uint64_t session, uint32_t first, uint32_t count);
 void play_heartbeat(struct play *p, uint64_t session);
 /* An external part ("@a", "lock") answers for that round: with data, or with why it could not. */
 void play_external(struct play *p, uint64_t session, const char *part, uint64_t round,

@@ -1,4 +1,6 @@
 /* Promises about attempts, leases and fencing, each as the trace it leaves. */
+#include <stdio.h>
+
 #include "tests/core/lib_play.h"
 
 static const struct job_options job = {
@@ -183,27 +185,106 @@ START_TEST(too_late)
 }
 END_TEST
 
-/* A Join that knows more than the store: an old database was put back. */
-START_TEST(old_database_is_noticed)
+/* w2 comes back and says what it has; the store takes its time with what comes of it. */
+static void comes_back(struct play *p, uint64_t session, struct join_options with)
+{
+    with.first = 2;
+    with.count = 1;
+    with.worker = "w2";
+    with.pid = 11;
+    if (!with.attempt) with.attempt = 1;
+    with.phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+    play_close(p, session - 1);
+    play_open(p, session, TIDE__PEER_KIND__PEER_WORKER);
+    play_forget(p);
+    play_join(p, session, &job, &with);
+}
+
+/* A Join that knows more than the store: an old database was put back. Who knows it is told to
+ * forget only when the job is durably HELD; until then it comes again, to this daemon or the next
+ * one, which has forgotten what was not stored. */
+static void old_database(struct join_options with, const char *named)
 {
     static struct play p;
+    char line[200];
     two_workers(&p);
-    play_close(&p, 2);
-    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 3, &job,
-              &(struct join_options){.first = 2,
-                                     .count = 1,
-                                     .worker = "w2",
-                                     .pid = 11,
-                                     .attempt = 9,
-                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
-    ck_assert_ptr_nonnull(strstr(
-        p.trace, "to 3: fenced: worker w2 knows of an attempt that this store has not seen"));
+    comes_back(&p, 3, with);
+    snprintf(line, sizeof line, "to 3: refused: job job: worker w2 knows of %s", named);
+    ck_assert_ptr_nonnull(strstr(p.trace, line));
     ck_assert_ptr_nonnull(strstr(p.trace, "commit: job-state=HELD\n"));
+    ck_assert_ptr_null(strstr(p.trace, "fenced"));
+
+    play_stored(&p, TIDE_NO_SPACE); /* it is asked again */
+    comes_back(&p, 4, with);
+    ck_assert_ptr_null(strstr(p.trace, "fenced"));
+    play_wait(&p, 1001);
+    ck_assert_ptr_nonnull(strstr(p.trace, "commit: job-state=HELD\n"));
+    play_stored(&p, TIDE_STORED);
+
+    comes_back(&p, 5, with);
+    snprintf(line, sizeof line, "to 5: fenced: worker w2 knows of %s", named);
+    ck_assert_ptr_nonnull(strstr(p.trace, line));
     play_forget(&p);
-    play_open(&p, 4, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 4, &job, &w2);
-    ck_assert_ptr_nonnull(strstr(p.trace, "to 4: refused: job job is held"));
+    play_open(&p, 6, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 6, &job, &w2);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 6: refused: job job is held"));
+    play_end(&p);
+}
+
+START_TEST(old_database_is_noticed)
+{
+    old_database((struct join_options){.attempt = 9}, "an attempt that this store has not seen");
+}
+END_TEST
+
+START_TEST(old_database_without_the_round)
+{
+    old_database((struct join_options){.told_complete = 9},
+                 "a completed round that this store does not have");
+}
+END_TEST
+
+/* It would take no round below it any more: the job would wait for ever (sim: seed 11325). */
+START_TEST(old_database_without_the_ids)
+{
+    old_database((struct join_options){.lowest_pending = 2001},
+                 "a round that this store has not issued");
+}
+END_TEST
+
+/* The copy is from before the job (sim: seed 191). */
+START_TEST(old_database_without_the_job)
+{
+    static const uint8_t lost[16] = {1, 2, 3};
+    old_database((struct join_options){.job_id = lost}, "a job that this store has not seen");
+}
+END_TEST
+
+/* ... which the witness makes anew: it is HELD as soon as it is there, and starts nothing. */
+START_TEST(old_database_and_a_new_job)
+{
+    static const uint8_t lost[16] = {1, 2, 3};
+    static struct play p;
+    struct job_options one = {.sources = 1};
+    play_start(&p);
+    play_settle(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_forget(&p);
+    play_join(&p, 1, &one,
+              &(struct join_options){.count = 1,
+                                     .worker = "w",
+                                     .pid = 10,
+                                     .attempt = 1,
+                                     .job_id = lost,
+                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: refused: job job: worker w knows of a job"));
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &one, &(struct join_options){.count = 1, .worker = "v", .pid = 11});
+    play_forget(&p);
+    play_stored(&p, TIDE_STORED);
+    ck_assert_ptr_nonnull(strstr(p.trace, "commit: job-state=HELD\n"));
+    play_settle(&p);
+    ck_assert_ptr_null(strstr(p.trace, "start"));
     play_end(&p);
 }
 END_TEST
@@ -511,6 +592,8 @@ END_TEST
 SUITE_MAIN("attempts", away_until_the_lease_is_over, parked_until_holder_is_gone,
            gone_from_another_host, present_holder_refuses_second_host,
            other_spec_is_refused_with_the_difference, back_in_time, too_late,
-           old_database_is_noticed, lost_its_state, a_join_that_does_not_end,
-           joins_that_are_too_much_together, an_end_amid_a_join, restore_fails_and_is_tried_again,
-           adopted, open_round_is_resolved, grace_is_over, leases_outlive_a_restart, shutdown)
+           old_database_is_noticed, old_database_without_the_round, old_database_without_the_ids,
+           old_database_without_the_job, old_database_and_a_new_job, lost_its_state,
+           a_join_that_does_not_end, joins_that_are_too_much_together, an_end_amid_a_join,
+           restore_fails_and_is_tried_again, adopted, open_round_is_resolved, grace_is_over,
+           leases_outlive_a_restart, shutdown)

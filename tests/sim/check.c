@@ -5,7 +5,7 @@
 struct attempt *check_attempt(struct sim *s, struct job *j, uint64_t number)
 {
     for (struct attempt *a = j->attempts; a; a = a->next)
-        if (a->number == number) return a;
+        if (a->number == number && !a->past) return a;
     struct attempt *a = sim_alloc(s, sizeof *a);
     a->number = number;
     a->next = j->attempts;
@@ -16,18 +16,25 @@ struct attempt *check_attempt(struct sim *s, struct job *j, uint64_t number)
 struct round *check_round(const struct job *j, uint64_t number)
 {
     for (struct round *r = j->rounds; r; r = r->next)
-        if (r->number == number) return r;
+        if (r->number == number && !r->past) return r;
     return NULL;
 }
 
 /* A round's number is seen for the first time, or belongs to the same round as before. */
 struct round *check_learn_round(struct sim *s, struct job *j, uint64_t number, uint64_t attempt,
-                                const char *where)
+                                uint64_t incarnation, const char *where)
 {
     struct round *r = check_round(j, number);
     for (const struct job *other = s->jobs; !r && other; other = other->next)
         must(s, !check_round(other, number), "round id %" PRIu64 " is issued to jobs %s and %s",
              number, other->name, j->name);
+    for (const struct round *past = j->rounds; !r && past; past = past->next)
+        must(s, past->number != number || past->incarnation != incarnation,
+             "round id %" PRIu64 " of incarnation %" PRIu64 " is issued twice", number,
+             incarnation);
+    must(s, incarnation == s->daemon.incarnation,
+         "round %" PRIu64 " is of incarnation %" PRIu64 ", this is %" PRIu64, number, incarnation,
+         s->daemon.incarnation);
     if (r) {
         must(s, r->attempt == attempt && r->life == s->daemon.life,
              "round id %" PRIu64 " is issued twice: in attempt %" PRIu64
@@ -42,6 +49,7 @@ struct round *check_learn_round(struct sim *s, struct job *j, uint64_t number, u
     *r = (struct round){.next = j->rounds,
                         .number = number,
                         .attempt = attempt,
+                        .incarnation = incarnation,
                         .life = s->daemon.life,
                         .begun = s->now};
     j->rounds = r;
@@ -67,11 +75,15 @@ void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *session
         case 3: check_sent_joined(s, content); break;
         case 6: check_sent_start(s, j, content, sessions, n); break;
         case 7:
+            old_check_sent(s, j, "Run");
             check_sent_run(s, j, content);
             for (uint32_t i = 0; i < n; i++)
                 if (net_find(s, sessions[i])) net_find(s, sessions[i])->running = true;
             break;
-        case 8: s->stats->resumed++; break;
+        case 8:
+            old_check_sent(s, j, "Resumed");
+            s->stats->resumed++;
+            break;
         case 9: check_sent_trigger(s, j, content); break;
         case 10: check_sent_complete(s, j, content); break;
         case 11: check_sent_abort(s, j, content); break;
@@ -98,7 +110,7 @@ void check_handed(struct sim *s, const struct tide_commit *c)
         switch (r->type) {
         case TIDE_REC_ROUND_BEGIN:
             check_learn_round(s, store_job(s, r), r->round.number, r->round.attempt,
-                              "its begin record");
+                              r->round.incarnation, "its begin record");
             break;
         case TIDE_REC_ROUND_END:
             round = check_round(store_job(s, r), r->round.number);
@@ -165,6 +177,7 @@ void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round
 {
     struct job *j = t->proc->job;
     struct round *r = check_round(j, round);
+    if (t->proc->stale && (!r || r->attempt != attempt)) return;
     must(s, r && r->attempt == attempt,
          "%s acks round %" PRIu64 " of attempt %" PRIu64 ", which was never begun",
          task_name(j, t->number), round, attempt);
@@ -184,6 +197,9 @@ void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d
     struct job *j = p->job;
     const struct round *r;
     uint64_t stamp;
+    if (d->type == TIDE_DO_RESTORE && d->start->token->incarnation >= s->old.from)
+        p->stale = p->knows_more = false;
+    if (p->stale) return;
     switch (d->type) {
     case TIDE_DO_RESTORE:
         p->told_rewind = false;

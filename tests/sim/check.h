@@ -30,7 +30,7 @@ void check_end(struct sim *s);
 
 /* check.c: a round's number is seen for the first time, or belongs to the same round as before. */
 struct round *check_learn_round(struct sim *s, struct job *j, uint64_t number, uint64_t attempt,
-                                const char *where);
+                                uint64_t incarnation, const char *where);
 /* check_attempts.c */
 void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
                       const uint64_t *sessions, uint32_t n);

@@ -16,6 +16,7 @@ void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
          "Start of attempt %" PRIu64 " is sent before its directory is made", number);
     tide__start__free_unpacked(m, NULL);
     tide__part__free_unpacked(part, NULL);
+    old_check_sent(s, j, "Start");
     struct attempt *a = check_attempt(s, j, number);
     must(s, a->row, "Start of attempt %" PRIu64 " is sent before its row is durable", number);
     must(s, number == j->store.attempts,
@@ -38,7 +39,7 @@ void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
          j->resume_attempt);
     for (struct proc *p = j->procs; p; p = p->next) {
         uint64_t stamp, has = p->alive ? tide_session_attempt(p->session) : 0;
-        if (!has || has >= number) continue;
+        if (!has || has >= number || p->stale) continue;
         must(s, tide_session_token(p->session, proc_now(s, p), &stamp) != 0,
              "attempt %" PRIu64 " starts while %s, of attempt %" PRIu64
              ", still believes its lease",
@@ -125,6 +126,7 @@ void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d
                     const struct state *st)
 {
     struct job *j = t->proc->job;
+    if (t->proc->stale) return;
     uint64_t n = d->start->snapshot;
     const struct d_snapshot *snapshot = n ? store_snapshot(j, n) : NULL;
     must(s, !n || snapshot, "%s restores snapshot %" PRIu64 ", which does not exist",

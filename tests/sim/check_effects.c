@@ -8,6 +8,11 @@ void check_publish(struct sim *s, struct task *t, struct part *p, const struct t
     must(s, p->task == t->number, "%s publishes a part of %s", task_name(j, t->number),
          task_name(j, p->task));
     uint64_t round = d->round;
+    if (p->state == PART_FORGOTTEN) return;
+    if (t->proc->stale && (t->in->past || !store_snapshot(j, round))) {
+        if (p->state == PART_PENDING) p->state = PART_FORGOTTEN;
+        return;
+    }
     must(s, d->attempt == j->store.attempts,
          "%s of attempt %" PRIu64 " publishes in attempt %" PRIu64, task_name(j, t->number),
          d->attempt, j->store.attempts);

@@ -8,16 +8,29 @@ bool check_not_yet(struct job *j, const char *why)
     return false;
 }
 
+/* The only cause for which a job may stay HELD. */
+static bool may_be_held(const struct job *j)
+{
+    static const char old_copy[] = "an old copy of the database may have been put back";
+    struct tide_bytes cause = j->store.cause;
+    size_t old = sizeof old_copy - 1;
+    return j->may_hold && cause.len > old && !memcmp(cause.data + cause.len - old, old_copy, old);
+}
+
 /* Done: the job is finished and everybody gone, or a checkpoint that began after the last fault has
  * had its effects. */
 static bool lively(struct sim *s, struct job *j)
 {
     if (j->store.state == TIDE_JOB_HELD) {
-        must(s, order_may_release(j), "the job is HELD: %.*s", (int)j->store.cause.len,
+        if (order_may_release(j)) return check_not_yet(j, "the job is held");
+        must(s, may_be_held(j), "job %s is HELD: %.*s", j->name, (int)j->store.cause.len,
              (const char *)j->store.cause.data);
-        return check_not_yet(j, "the job is held");
+        s->stats->held++;
+        return true;
     }
     if (!s->calm) return false;
+    if (j->must_hold && !tide_job_ended(j->store.state))
+        return check_not_yet(j, "a worker knew more than the store, and the job is not held");
     if (j->flow.finite || j->store.state == TIDE_JOB_FINISHED) {
         for (struct proc *p = j->procs; p; p = p->next)
             if (p->alive && j->current[p->slot] == p)

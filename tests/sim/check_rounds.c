@@ -11,8 +11,10 @@ void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content)
     must(s, m, "a Trigger that cannot be parsed");
     struct tide_bytes dir = sim_bytes(s, (struct tide_bytes){m->directory.data, m->directory.len});
     uint64_t number = m->round, attempt = m->attempt, left = m->left_ms * (uint64_t)MS;
+    uint64_t incarnation = m->incarnation;
     tide__trigger__free_unpacked(m, NULL);
-    struct round *r = check_learn_round(s, j, number, attempt, "a Trigger");
+    old_check_sent(s, j, "Trigger");
+    struct round *r = check_learn_round(s, j, number, attempt, incarnation, "a Trigger");
     must(s, !r->told_complete && !r->told_abort,
          "round %" PRIu64 " is triggered after its end was told", number);
     must(s, attempt == j->store.attempts && check_attempt(s, j, attempt)->row,

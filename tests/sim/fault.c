@@ -147,6 +147,17 @@ static void to_a_worker(struct sim *s, uint32_t kind)
     }
 }
 
+static void old_store(struct sim *s)
+{
+    if (s->old.done) return;
+    if (!s->old.copy) {
+        old_copy(s);
+    } else if (percent(s, 40)) {
+        s->old.wanted = true;
+        daemon_crash(s, "its store is to be replaced", false);
+    }
+}
+
 static void strike(struct sim *s, uint32_t kind)
 {
     struct daemon *d = &s->daemon;
@@ -177,9 +188,12 @@ static void strike(struct sim *s, uint32_t kind)
         unsteady(s);
         break;
     case CL_CLOCK:
-        d->wall += percent(s, 50) ? between(s, 0, 1000 * (uint64_t)SECOND)
-                                  : (uint64_t)0 - between(s, 0, 50 * (uint64_t)SECOND);
+        /* no owner file tells of ids that only the lost database knew: time must be above them */
+        d->wall += percent(s, 50) || s->climate & CL_OLD
+                       ? between(s, 0, 1000 * (uint64_t)SECOND)
+                       : (uint64_t)0 - between(s, 0, 50 * (uint64_t)SECOND);
         break;
+    case CL_OLD: old_store(s); break;
     default: to_a_worker(s, kind); break;
     }
 }
@@ -244,6 +258,8 @@ void fault_plan(struct sim *s)
     bool longer = percent(s, 10);
     for (uint32_t i = 0; i < kinds; i++)
         s->climate |= 1u << below(s, CL_KINDS);
+    /* a job that is held since an old copy was put back is not for orders to release */
+    if (s->climate & CL_OLD) s->climate &= ~(uint32_t)CL_ORDER;
     s->faults_end = s->now + between(s, 300 * MS, longer ? 20 * SECOND : 5 * SECOND);
     sim_at(s, s->faults_end, calm, NULL, 0);
     if (s->climate)

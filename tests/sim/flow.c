@@ -299,6 +299,7 @@ static void read_state(struct sim *s, struct task *t, const struct tide_delivery
     }
     struct tide_bytes dir = {d->start->snapshot_directory.data, d->start->snapshot_directory.len};
     from = files_read(s, dir, t->number);
+    if (!from && t->proc->stale) return;
     must(s, from, "%s restores from %.*s, and its file is not there", task_name(j, t->number),
          (int)dir.len, (const char *)dir.data);
     t->state = *from;
@@ -326,6 +327,10 @@ static void restore(struct sim *s, struct task *t, const struct tide_delivery *d
     drop(s, t);
     t->attempt = d->attempt;
     t->in = check_attempt(s, j, d->attempt);
+    if (t->proc->stale && d->start->token->incarnation < s->old.from) {
+        t->in = sim_alloc(s, sizeof *t->in); /* a Start of before, in a callback until now */
+        t->in->past = true;
+    }
     t->state = (struct state){.task = t->number};
     if (d->restore) read_state(s, t, d);
     check_restored(s, t, d, &t->state);

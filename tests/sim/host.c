@@ -143,6 +143,7 @@ void daemon_start(struct sim *s, void *arg, uint64_t x)
     (void)arg;
     (void)x;
     if (d->up) return;
+    old_put_back(s);
     struct tide_catalog catalog;
     store_catalog(s, &catalog);
     d->up = true;
@@ -152,6 +153,7 @@ void daemon_start(struct sim *s, void *arg, uint64_t x)
     d->doomed = d->silent = d->asked_down = false;
     d->thaw_at = 0;
     d->incarnation = catalog.incarnation;
+    if (s->old.done && !s->old.from) s->old.from = d->incarnation;
     d->nonce = catalog.nonce;
     struct core_config config = {.state_root = "/state",
                                  .savepoint_root = "/savepoints",
@@ -181,6 +183,8 @@ void daemon_crash(struct sim *s, const char *why, bool vanish)
     net_daemon_gone(s, vanish);
     store_crash(s);
     files_crash(s);
+    for (struct job *j = s->jobs; j; j = j->next)
+        j->must_hold = j->must_hold && j->store.state == TIDE_JOB_HELD; /* who knew may be dead */
     /* what was flying may have become durable just now: the end of the attempt, or of the job */
     for (struct job *j = s->jobs; j; j = j->next)
         j->resume = j->resume && j->resume_attempt == j->store.attempts && !j->store.last.ended &&

@@ -5,6 +5,7 @@
 
 #include "tests/sim/sched.h"
 
+#define JOBS_MAX 3u
 #define OPS_MAX 3u
 #define PARALLEL_MAX 3u
 #define TASKS_MAX (OPS_MAX * PARALLEL_MAX)
@@ -57,7 +58,12 @@ struct flow {
 };
 
 /* A part: what a sink has pre-committed in the outside world, whole or not at all. */
-enum part_state { PART_PENDING, PART_PUBLISHED, PART_DROPPED };
+enum part_state {
+    PART_PENDING,
+    PART_PUBLISHED,
+    PART_DROPPED,
+    PART_FORGOTTEN /* published, as the store remembers no more */
+};
 struct part {
     struct part *next;
     uint32_t id, task;
@@ -136,6 +142,9 @@ struct proc {
     uint32_t idle_ticks, pumps, connects;
     bool hasty;             /* says again, at odd moments, what it has said; the protocol lets it */
     struct tide_bytes word; /* the frame that it may say again */
+    uint64_t told_complete; /* the newest round of its attempt that it was told complete */
+    bool stale;             /* lives since before an old copy of the store was put back (old.c) */
+    bool knows_more;        /* than that copy */
     bool told_rewind;       /* the daemon has said something that may end its attempt */
 };
 
@@ -145,6 +154,7 @@ struct attempt {
     struct attempt *next;
     uint64_t number, external, incarnation;
     struct pipe pipe[CHANNELS_MAX];
+    bool past;         /* of before an old copy was put back, which does not know it */
     bool row;          /* durable */
     bool rewound;      /* somebody was told so */
     uint32_t restored; /* tasks that have restored */
@@ -168,6 +178,7 @@ struct round {
     uint64_t number, attempt, incarnation, life;
     Tide__RoundKind kind;
     uint64_t begun, left_us;
+    bool past; /* as an attempt's */
     bool triggered, told_complete, told_abort;
     bool handed; /* its completion is with the store, or durable */
     bool over;   /* aborted, or its daemon died */
@@ -240,6 +251,7 @@ struct program {
 
 struct job {
     struct job *next;
+    uint32_t number;         /* from 0 */
     char name[8], prefix[8]; /* prefix: of names in the trace, when there are several jobs */
     /* the plan: plan.c draws it from the seed, nothing changes it later */
     const struct program *program;
@@ -267,6 +279,9 @@ struct job {
     bool ordered; /* an admin's order may be under way */
     bool resume;  /* the attempt of before the daemon was away must go on */
     uint64_t resume_attempt;
+    bool may_hold;  /* one has joined whose open rounds the copy cannot know */
+    bool old;       /* an old copy of its rows was put back */
+    bool must_hold; /* ... and a worker has joined that knows more */
     bool done;
     const char *waits_for; /* what keeps the history from ending well */
 };

@@ -12,7 +12,7 @@
 
 #include "tests/sim/sim.h"
 
-#define JOBS_MAX 16
+#define SHARES_MAX 16
 #define EVENTS_MAX 400000u
 
 struct share { /* between the processes */
@@ -20,7 +20,7 @@ struct share { /* between the processes */
         uint64_t seed, done, hash, failed, steps_most, steps_seed;
         char broken[320];
         struct sim_stats stats;
-    } job[JOBS_MAX];
+    } job[SHARES_MAX];
     volatile bool stop;
 };
 
@@ -158,7 +158,7 @@ static int many(uint64_t first, uint64_t seeds, unsigned jobs)
 {
     struct timespec a, b;
     clock_gettime(CLOCK_MONOTONIC, &a);
-    pid_t pid[JOBS_MAX];
+    pid_t pid[SHARES_MAX];
     fflush(stdout);
     for (unsigned i = 0; i < jobs; i++) {
         pid[i] = fork();
@@ -260,7 +260,7 @@ int main(int argc, char **argv)
         }
     }
     if (single) return one(seed, trace);
-    if (jobs < 1 || jobs > JOBS_MAX) jobs = 2;
+    if (jobs < 1 || jobs > SHARES_MAX) jobs = 2;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) return 2;
     return many(first, seeds, (unsigned)jobs);

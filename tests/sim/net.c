@@ -59,6 +59,9 @@ static void arrive_d(struct sim *s, void *arg, uint64_t x)
     struct conn *c = m->conn;
     if (!daemon_side(s, c) || c->hole_d || daemon_frozen(s, arrive_d, arg, x)) return;
     note_frame(s, c, m->frame, true);
+    struct tide_bytes content;
+    if (c->proc && c->proc->stale && tide_frame_peek(m->frame, &content) == 2)
+        old_joins(s, c->proc, content);
     if (!c->welcomed) {
         daemon_hello(s, c, m->frame);
         return;

@@ -63,7 +63,7 @@ static void plan_job(struct sim *s, struct job *j)
 
 void plan_jobs(struct sim *s)
 {
-    static const char *const names[] = {"red", "blue", "green"};
+    static const char *const names[JOBS_MAX] = {"red", "blue", "green"};
     uint64_t kind = below(s, 100);
     s->now = SECOND;
     s->next_pid = 100;
@@ -76,6 +76,7 @@ void plan_jobs(struct sim *s)
     for (uint32_t i = 0; i < s->n_jobs; i++) {
         struct job *j = *end = sim_alloc(s, sizeof *j);
         end = &j->next;
+        j->number = i;
         snprintf(j->name, sizeof j->name, "%s", s->n_jobs == 1 ? "job" : names[i]);
         if (s->n_jobs > 1) memcpy(j->prefix, j->name, sizeof j->prefix);
         plan_job(s, j);

@@ -133,7 +133,7 @@ static void end_process(struct sim *s, struct proc *p, const struct tide_deliver
 {
     p->over = true;
     bool ended = d->type == TIDE_DO_STOP || d->rc == TIDE_EENDED;
-    if (ended) p->job->over = true;
+    if (ended && !p->stale) p->job->over = true;
     sim_at(s, s->now + below(s, 20 * MS), leave, p, 0);
 }
 
@@ -248,6 +248,15 @@ void proc_pump(struct sim *s, struct proc *p)
     arm(s, p);
 }
 
+/* What it would name in a Join. */
+static void hear_complete(struct proc *p, struct tide_bytes content)
+{
+    Tide__Complete *m = tide__complete__unpack(NULL, content.len, content.data);
+    if (m && m->attempt == tide_session_attempt(p->session) && m->round > p->told_complete)
+        p->told_complete = m->round;
+    tide__complete__free_unpacked(m, NULL);
+}
+
 void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame)
 {
     struct tide_bytes content;
@@ -256,6 +265,7 @@ void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame)
     /* Start, Rewind, Fenced, Stop: words after which an attempt may end */
     if (field == 6 || field == 12 || field == 13 || field == 15 || field == 2)
         p->told_rewind = true;
+    if (field == 10) hear_complete(p, content);
     tide_session_frame(p->session, frame, proc_now(s, p));
     proc_pump(s, p);
 }

@@ -11,6 +11,7 @@
  *   net.c    connections: delays, cuts, half-open ones
  *   proc.c   worker processes: a session each, and the supervisor that restarts them
  *   flow.c   a program for them to run: a dataflow of counters, and the outside world of its sinks
+ *   old.c    an old copy of the store, put back
  *   fault.c  what goes wrong, and when
  *   check.c  the door of the checks; check_*.c: the promises, one family each
  *   main.c   options, seeds, statistics
@@ -34,6 +35,7 @@ struct d_incarnation {
 struct store {
     /* durable; what is about one job is in its struct job_store */
     uint64_t reserved, external, lease_us;
+    uint64_t external_ever, incarnation_ever; /* the highest, whatever was put back */
     struct d_incarnation incarnations[256];
     uint32_t n_incarnations;
     tide_id store_id;
@@ -128,6 +130,11 @@ struct sim {
     struct store store;
     struct files files;
     struct conn *conns, *admin;
+    struct {
+        struct copy *copy;
+        uint64_t from;     /* the first incarnation since then */
+        bool wanted, done; /* it is put back before the next start; it was */
+    } old;
 };
 
 enum climate {
@@ -147,8 +154,9 @@ enum climate {
     CL_ADMIN = 1 << 13,   /* savepoints and checkpoints by hand */
     CL_LAG = 1 << 14,     /* the network is slow at times */
     CL_CLOCK = 1 << 15,   /* the wall clock jumps */
-    CL_ORDER = 1 << 16,   /* jobs are held and released */
-    CL_KINDS = 17
+    CL_OLD = 1 << 16,     /* an old copy of the store is put back */
+    CL_ORDER = 1 << 17,   /* jobs are held and released */
+    CL_KINDS = 18
 };
 
 /* host.c */
@@ -189,6 +197,12 @@ void net_cut(struct sim *s, struct conn *c, bool daemon_sees, bool worker_sees);
 struct conn *net_find(struct sim *s, uint64_t session);
 void net_daemon_gone(struct sim *s, bool vanish);
 void net_proc_gone(struct sim *s, struct proc *p, bool vanish);
+
+/* old.c */
+void old_copy(struct sim *s);     /* takes one */
+void old_put_back(struct sim *s); /* does so when it is wanted; the daemon is down */
+void old_joins(struct sim *s, struct proc *p, struct tide_bytes content); /* a Join has come */
+void old_check_sent(struct sim *s, const struct job *j, const char *what);
 
 /* fault.c */
 void fault_plan(struct sim *s);

@@ -111,9 +111,9 @@ static void apply_attempt(struct sim *s, struct job *j, const struct tide_record
     must(s, r->attempt.attempt > st->attempts,
          "attempt %" PRIu64 " was issued before (highest: %" PRIu64 ")", r->attempt.attempt,
          st->attempts);
-    must(s, r->attempt.external > s->store.external,
+    must(s, r->attempt.external > s->store.external_ever,
          "external number %" PRIu64 " is not above %" PRIu64, r->attempt.external,
-         s->store.external);
+         s->store.external_ever);
     must(s, st->attempts == 0 || st->last.ended || s->store.dropped,
          "attempt %" PRIu64 " begins before %" PRIu64 " has ended", r->attempt.attempt,
          st->attempts);
@@ -139,7 +139,7 @@ static void apply_attempt(struct sim *s, struct job *j, const struct tide_record
     a.members = members;
     st->last = a;
     st->attempts = a.attempt;
-    s->store.external = a.external;
+    s->store.external = s->store.external_ever = a.external;
 }
 
 static void apply_snapshot_state(struct sim *s, struct job *j, const struct tide_record *r)
@@ -526,6 +526,9 @@ struct tide_catalog *store_catalog(struct sim *s, struct tide_catalog *c)
     uint64_t last = st->n_incarnations ? st->incarnations[st->n_incarnations - 1].number : 0;
     uint64_t wall = s->now + s->daemon.wall;
     struct d_incarnation mine = {wall > last ? wall : last + 1, rnd(s) | 1};
+    must(s, mine.number > st->incarnation_ever, "incarnation %" PRIu64 " is not above %" PRIu64,
+         mine.number, st->incarnation_ever);
+    st->incarnation_ever = mine.number;
     st->incarnations[st->n_incarnations++] = mine;
     *c = (struct tide_catalog){.store_id = st->store_id,
                                .incarnation = mine.number,
