@@ -84,6 +84,21 @@ enum tide_plant {
 #else
     TIDE_PLANTED_HOOK_IGNORED = 0,
 #endif
+#ifdef TIDE_PLANT_STOP_EARLY
+    TIDE_PLANTED_STOP_EARLY = 1, /* a job ends before its effects are confirmed */
+#else
+    TIDE_PLANTED_STOP_EARLY = 0,
+#endif
+#ifdef TIDE_PLANT_DISPOSE_RECOVERY
+    TIDE_PLANTED_DISPOSE_RECOVERY = 1, /* the recovery point may be disposed of */
+#else
+    TIDE_PLANTED_DISPOSE_RECOVERY = 0,
+#endif
+#ifdef TIDE_PLANT_LOSE_NOTICE
+    TIDE_PLANTED_LOSE_NOTICE = 1, /* a completion is not told again to a worker that comes back */
+#else
+    TIDE_PLANTED_LOSE_NOTICE = 0,
+#endif
 #ifdef TIDE_PLANT_ABORT_COMMITTING
     TIDE_PLANTED_ABORT_COMMITTING = 1, /* a round aborts after its commit was handed to the store */
 #else

@@ -22,7 +22,9 @@ static void record_abort(struct core *c, struct round *r, Tide__AbortCode code, 
     rec->n_holders = round_holders(r, &commit->arena, &holders, &rec->holders_total);
     rec->holders = holders;
     if (r->operation) {
-        char *why = core_printf("round %" PRIu64 " aborted: %s", r->number, reason);
+        char *why = core_printf("%sround %" PRIu64 " aborted: %s",
+                                r->stop ? "no snapshot was taken, the job goes on: " : "",
+                                r->number, reason);
         operation_fail(c, job, r->operation, commit, why);
         free(why);
     }
@@ -45,12 +47,14 @@ void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const ch
         job->last_failed_us = c->now;
     uint64_t number = r->number;
     bool final = r->final;
+    enum tide_stop stop = r->stop;
     round_free(c, r);
     round_send_abort(c, job, number, code, reason, 0);
     round_release(c, job);
     /* without a period nothing else would space out the tries of a final round */
     if (final && job->hold_until < c->now + 100 * MS) job->hold_until = c->now + 100 * MS;
     timer_set(c, &job->trigger_timer, c->now);
+    stop_aborted(c, job, stop, reason);
 }
 
 void round_abort_all(struct core *c, struct job *job, Tide__AbortCode code, const char *reason)

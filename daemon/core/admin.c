@@ -12,7 +12,8 @@ bool core_answers(Tide__Request__CallCase call)
     return call == TIDE__REQUEST__CALL_LIST_JOBS || call == TIDE__REQUEST__CALL_SHOW_JOB ||
            call == TIDE__REQUEST__CALL_SAVEPOINT || call == TIDE__REQUEST__CALL_CHECKPOINT ||
            call == TIDE__REQUEST__CALL_WAIT || call == TIDE__REQUEST__CALL_HOLD ||
-           call == TIDE__REQUEST__CALL_RELEASE;
+           call == TIDE__REQUEST__CALL_RELEASE || call == TIDE__REQUEST__CALL_STOP ||
+           call == TIDE__REQUEST__CALL_CANCEL || call == TIDE__REQUEST__CALL_DISPOSE;
 }
 
 void admin_answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response)
@@ -46,9 +47,8 @@ struct tide_bytes admin_sayable(struct tide_bytes text)
 
 /* ---- requests for rounds */
 
-/* What is wrong with a wish, in words; empty: nothing. */
-static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const struct job *job,
-                                  char why[static 300])
+Tide__ErrorCode admin_wish_wrong(struct core *c, const struct wish *wish, const struct job *job,
+                                 char why[static 300])
 {
     struct tide_bytes name = admin_sayable(wish->job), target = admin_sayable(wish->target);
     why[0] = '\0';
@@ -62,6 +62,10 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
         snprintf(
             why, 300,
             "key (64 bytes), label (255), who (255) or target (2,048) is too long or not UTF-8");
+        return TIDE__ERROR_CODE__ERROR_INVALID;
+    }
+    if (wish->call.len > REQUEST_MAX) {
+        snprintf(why, 300, "the request has more than %zu bytes", REQUEST_MAX);
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
     if (wish->target.len && wish->target.data[0] != '/') {
@@ -78,12 +82,12 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
                  c->config.state_root);
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
-    if (wish->kind == TIDE_OP_SAVEPOINT && !wish->target.len && !c->config.savepoint_root) {
+    if (wish->takes == TIDE_SAVEPOINT && !wish->target.len && !c->config.savepoint_root) {
         snprintf(why, 300, "no target is given and none is configured ([daemon] savepoints)");
         return TIDE__ERROR_CODE__ERROR_INVALID;
     }
-    if (tide_job_ended(job->state) || job->state == TIDE_JOB_HELD ||
-        job->state == TIDE_JOB_STOPPING || job->end_asked) {
+    if (wish->takes && (tide_job_ended(job->state) || job->state == TIDE_JOB_HELD ||
+                        job->state == TIDE_JOB_STOPPING || job->end_asked)) {
         snprintf(why, 300, "job %s is %s: no round can be taken", job->name,
                  tide_job_state_name(job->state));
         return TIDE__ERROR_CODE__ERROR_STATE;
@@ -91,15 +95,15 @@ static Tide__ErrorCode wish_wrong(struct core *c, const struct wish *wish, const
     return 0;
 }
 
-static void trigger(struct core *c, const struct wish *wish)
+void admin_trigger(struct core *c, const struct wish *wish)
 {
     struct job *job = job_find(c, wish->job);
     char why[300];
     if (job && operation_again(c, job, wish)) return;
-    Tide__ErrorCode code = wish_wrong(c, wish, job, why);
+    Tide__ErrorCode code = admin_wish_wrong(c, wish, job, why);
     if (code)
         admin_error(c, wish->session, wish->id, code, "%s", why);
-    else
+    else if (!stop_refuses(c, job, wish))
         operation_new(c, job, wish);
 }
 
@@ -331,26 +335,33 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
     switch (m->call_case) {
     case TIDE__REQUEST__CALL_HOLD:
     case TIDE__REQUEST__CALL_RELEASE: order_asked(c, s, m, frame); break;
+    case TIDE__REQUEST__CALL_STOP:
+    case TIDE__REQUEST__CALL_CANCEL: stop_asked(c, s, m, frame); break;
+    case TIDE__REQUEST__CALL_DISPOSE: dispose_asked(c, s, m, frame); break;
     case TIDE__REQUEST__CALL_LIST_JOBS: list_jobs(c, s->id, m->id); break;
     case TIDE__REQUEST__CALL_SHOW_JOB: show_job(c, s->id, m->id, UNPB(m->show_job->job)); break;
     case TIDE__REQUEST__CALL_WAIT: operation_wait(c, s->id, m->id, m->wait); break;
     case TIDE__REQUEST__CALL_SAVEPOINT:
-        trigger(c, &(struct wish){.session = s->id,
-                                  .id = m->id,
-                                  .job = UNPB(m->savepoint->job),
-                                  .target = UNPB(m->savepoint->target),
-                                  .key = UNPB(m->savepoint->key),
-                                  .who = UNPB(m->savepoint->who),
-                                  .label = UNPB(m->savepoint->label),
-                                  .kind = TIDE_OP_SAVEPOINT});
+        admin_trigger(c, &(struct wish){.session = s->id,
+                                        .id = m->id,
+                                        .job = UNPB(m->savepoint->job),
+                                        .target = UNPB(m->savepoint->target),
+                                        .key = UNPB(m->savepoint->key),
+                                        .who = UNPB(m->savepoint->who),
+                                        .label = UNPB(m->savepoint->label),
+                                        .call = frame,
+                                        .takes = TIDE_SAVEPOINT,
+                                        .kind = TIDE_OP_SAVEPOINT});
         break;
     case TIDE__REQUEST__CALL_CHECKPOINT:
-        trigger(c, &(struct wish){.session = s->id,
-                                  .id = m->id,
-                                  .job = UNPB(m->checkpoint->job),
-                                  .key = UNPB(m->checkpoint->key),
-                                  .who = UNPB(m->checkpoint->who),
-                                  .kind = TIDE_OP_CHECKPOINT});
+        admin_trigger(c, &(struct wish){.session = s->id,
+                                        .id = m->id,
+                                        .job = UNPB(m->checkpoint->job),
+                                        .key = UNPB(m->checkpoint->key),
+                                        .who = UNPB(m->checkpoint->who),
+                                        .call = frame,
+                                        .takes = TIDE_CHECKPOINT,
+                                        .kind = TIDE_OP_CHECKPOINT});
         break;
     default:
         admin_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED,

@@ -138,6 +138,21 @@ static void store_attempt(struct core *c, struct job *job)
     ask_file(c, FILE_MKDIR, job->directory, ASKED_ATTEMPT_DIR, job, job->attempt);
 }
 
+static void load(struct core *c, struct job *job, uint64_t round)
+{
+    uint64_t tag = ask(c, ASKED_MANIFEST, job, round);
+    struct action *x = act(c, ACT_LOAD);
+    x->round = round;
+    x->tag = tag;
+}
+
+/* In STOPPING, those to whom something is owed have as long to come as a restore may take. */
+static void await_delivery(struct core *c, struct job *job)
+{
+    if (job->state != TIDE_JOB_STOPPING || job->restore_timer.place) return;
+    timer_set(c, &job->restore_timer, c->now + job->graph->checkpointing.restore_deadline_ms * MS);
+}
+
 void attempt_try(struct core *c, struct job *job)
 {
     if (c->shutting_down || !job->durable || job->starting || job->attempt_open || job->end_asked)
@@ -148,7 +163,10 @@ void attempt_try(struct core *c, struct job *job)
         job_finish(c, job);
         return;
     }
-    if (job->n_holders || !all_here(job)) return;
+    if (job->n_holders || !all_here(job)) {
+        await_delivery(c, job);
+        return;
+    }
     if (c->now < job->not_before) {
         timer_set(c, &job->start_timer, job->not_before);
         return;
@@ -160,10 +178,10 @@ void attempt_try(struct core *c, struct job *job)
         return;
     }
     job->starting = START_LOADING;
-    uint64_t tag = ask(c, ASKED_MANIFEST, job, from->round);
-    struct action *x = act(c, ACT_LOAD);
-    x->round = from->round;
-    x->tag = tag;
+    if (from->kind == TIDE_SAVEPOINT)
+        ask_file(c, FILE_META_PUBLISH, from->directory, ASKED_RESTORE_BYTES, job, from->round);
+    else
+        load(c, job, from->round);
 }
 
 static void try_again_later(struct core *c, struct job *job)
@@ -175,10 +193,37 @@ static void try_again_later(struct core *c, struct job *job)
     timer_set(c, &job->start_timer, job->not_before);
 }
 
+/* A savepoint is its user's, who may have moved it: whether it is still there was asked of its
+ * _metadata. */
+void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, const char *text)
+{
+    const struct snapshot *from = job_snapshot(job, round);
+    if (job->starting != START_LOADING || job->restored_from != round) return;
+    if (rc == 0 && !job->end_asked) {
+        load(c, job, round);
+        return;
+    }
+    job->starting = START_NOT;
+    if (rc == TIDE_ENOTFOUND && from) {
+        char *cause = core_printf("the job goes on from savepoint %" PRIu64
+                                  ", which is not in %s any more: %s",
+                                  round, from->directory, text ? text : tide_strerror(rc));
+        job_hold(c, job, cause);
+        free(cause);
+    } else if (rc) {
+        core_log(c, LEVEL_ERROR, about_job(job),
+                 "job %s: the _metadata of savepoint %" PRIu64 " cannot be looked at: %s",
+                 job->name, round, text ? text : tide_strerror(rc));
+        job->failed_attempts++;
+        try_again_later(c, job);
+    }
+}
+
 void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
 {
     if (job->starting != START_LOADING) return;
     job->starting = START_NOT;
+    if (job->end_asked || job->state != TIDE_JOB_WAITING) return;
     if (ev->rc != 0) {
         core_log(c, LEVEL_ERROR, about_job(job),
                  "job %s: the manifest of snapshot %" PRIu64 " cannot be read: %s", job->name,
@@ -264,8 +309,9 @@ void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide
 {
     settle_ends(job, attempt, outcome == TIDE_STORED);
     if (attempt != job->attempt || job->starting != START_STORING) return;
+    if (outcome != TIDE_STORED) job->attempt_refused = true; /* there is no row to end */
+    if (job->end_asked) return;
     if (outcome != TIDE_STORED) {
-        job->attempt_refused = true; /* there is no row to end */
         char *why = core_printf("its row could not be stored: %s", text ? text : "");
         attempt_end(c, job, why);
         free(why);
@@ -278,7 +324,7 @@ void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide
 
 void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc, const char *text)
 {
-    if (attempt != job->attempt || job->starting != START_STORING) return;
+    if (attempt != job->attempt || job->starting != START_STORING || job->end_asked) return;
     if (rc) {
         char *why =
             core_printf("its directory could not be made: %s", text ? text : tide_strerror(rc));
@@ -294,7 +340,7 @@ void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc,
 
 static void record_running(struct core *c, struct job *job)
 {
-    if (job->run_asked) return;
+    if (job->run_asked || job->end_asked) return;
     job->run_asked = true;
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
@@ -473,11 +519,11 @@ static void record_end(struct core *c, struct job *job, const char *reason)
         add_end(job, c->wall, reason);
         record_attempt_end(job, commit, job->ends);
     }
-    if (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING) {
+    if (!job->end_asked && (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING)) {
         /* a final round that is with the store has STOPPING in its commit: that must be the last
          * word */
         const struct round *r = job_committing(job);
-        if (!r || !r->final) job_record_state(c, commit, job, TIDE_JOB_WAITING);
+        if (!r || !round_stops(r)) job_record_state(c, commit, job, TIDE_JOB_WAITING);
         job_move(job, TIDE_JOB_WAITING);
     }
     core_assert(commit->rc == 0);
@@ -574,6 +620,8 @@ static char *late_words(const struct job *job)
     char names[300] = "";
     size_t at = 0;
     uint32_t left = 0, part, ms = job->graph->checkpointing.restore_deadline_ms;
+    if (job->state == TIDE_JOB_STOPPING && !job->attempt_open)
+        return core_printf("nobody came within %u ms to carry out the commits still owed", ms);
     if (job->deliver_only)
         return core_printf("the commits still owed were not confirmed within %u ms", ms);
     for (uint32_t t = 0; t < job->graph->tasks; t++) {
@@ -596,13 +644,9 @@ static void restore_late(struct core *c, void *arg)
     struct job *job = arg;
     if (c->shutting_down) return;
     char *why = late_words(job);
-    bool stopping = job->deliver_only;
+    bool stopping = job->state == TIDE_JOB_STOPPING;
     attempt_end(c, job, why);
-    if (stopping) {
-        char *cause = core_printf("the last snapshot is good, the stop failed: %s", why);
-        job_hold(c, job, cause);
-        free(cause);
-    }
+    if (stopping) stop_failed(c, job, why);
     free(why);
 }
 

@@ -88,8 +88,8 @@ static const char *check_snapshots(const struct job *job)
     uint64_t last = 0;
     for (const struct snapshot *s = job->snapshots; s; s = s->next) {
         if (s->round <= last) return "snapshots are not in rising order";
-        if (s->kind == TIDE_SAVEPOINT && s->state != TIDE_RETAINED)
-            return "a savepoint is being deleted";
+        if (s == job_recovery_point(job) && s->disposing && !PLANTED(DISPOSE_RECOVERY))
+            return "the recovery point is to be deleted";
         last = s->round;
     }
     for (const struct trash *t = job->trash; t; t = t->next) {

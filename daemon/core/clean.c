@@ -4,8 +4,8 @@
  * one that does so; only when that is durable are its bytes deleted, and only when they are gone
  * does its row say deleted. What aborted rounds left is swept once a later round has completed or a
  * later attempt has started. One deletion per job is under way at a time; one that fails waits,
- * longer each time, and holds up no other. Savepoints are never touched here, nor is a snapshot
- * whose commits are still owed. */
+ * longer each time, and holds up no other. A savepoint goes the same way when its user has asked
+ * for it (dispose.c), and never otherwise; nor does a snapshot whose commits are still owed. */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
@@ -167,6 +167,7 @@ static void record_gone(struct core *c, struct job *job, const struct trash *t)
     } else {
         r->swept.number = t->round;
     }
+    if (t->snapshot) dispose_gone(c, job, t->round, commit);
     ride_commit(c, commit);
 }
 
@@ -245,6 +246,7 @@ void clean_subsumed(struct job *job)
         if (!s->subsuming) continue;
         s->subsuming = false;
         s->state = TIDE_DELETING;
+        if (s->round > job->subsumed) job->subsumed = s->round;
         if (!PLANTED(DELETE_EARLY)) clean_add_snapshot(job, s);
     }
 }

@@ -195,14 +195,21 @@ static void start(struct core *c)
         }
         for (struct operation *op = job->operations; op; op = op->next)
             op->expires_us = c->now + job->graph->checkpointing.deadline_ms * MS;
-        trigger_pump(c, job);
-        clean_pump(c, job);
-        if (job->state == TIDE_JOB_STOPPING) job_finish(c, job);
-        order_pump(c, job);
+        if (job->adopting && job->drain_lost)
+            attempt_end(c, job, "the daemon restarted while the job was being drained");
         /* what the last daemon may have left between the row and the rename */
-        for (struct snapshot *s = job->snapshots; s; s = s->next)
-            if (s->kind == TIDE_SAVEPOINT && s->state == TIDE_RETAINED)
-                ask_file(c, FILE_META_PUBLISH, s->directory, ASKED_PUBLISH, job, s->round);
+        const struct operation *stop = stop_taken(job);
+        for (struct snapshot *s = job->snapshots; s; s = s->next) {
+            if (s->kind != TIDE_SAVEPOINT || s->state != TIDE_RETAINED) continue;
+            ask_file(c, FILE_META_PUBLISH, s->directory, ASKED_PUBLISH, job, s->round);
+            if (stop && stop->snapshot == s->round) job->publishing = s->round;
+        }
+        trigger_pump(c, job);
+        dispose_pump(c, job);
+        clean_pump(c, job);
+        job_finish(c, job);
+        if (job->state == TIDE_JOB_STOPPING) attempt_try(c, job);
+        order_pump(c, job);
     }
 }
 

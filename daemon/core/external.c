@@ -297,6 +297,7 @@ static void part_failed(struct core *c, struct job *job, uint32_t index, struct 
 
 static void keep_answer(struct core *c, struct round *r, uint32_t index, struct tide_bytes data)
 {
+    struct job *job = r->job;
     struct part *p = &r->asking->parts[index];
     p->answered = true;
     r->asking->answered++;
@@ -308,6 +309,7 @@ static void keep_answer(struct core *c, struct round *r, uint32_t index, struct 
                     "its coordinators and hooks gave more than 16 MiB in all");
     else
         round_asked(c, r);
+    trigger_pump(c, job); /* it is set up, or aborted: what has waited for that may begin */
 }
 
 const char *external_malformed(const struct worker *w, const Tide__ExternalAnswer *m)

@@ -33,7 +33,8 @@
 #define SAVEPOINTS_AT_ONCE 4u     /* of a job, under way or with their directory being made */
 #define OPERATIONS_REMEMBERED 64u /* that have ended, of a job; the store has all */
 #define KEYS_REMEMBERED 1000u     /* with a key, for retries; as many are loaded at the start */
-#define HOLDERS_MAX 100u          /* named in an abort */
+#define REQUEST_MAX ((size_t)16 << 10) /* of an admin, that is kept with its operation */
+#define HOLDERS_MAX 100u               /* named in an abort */
 #define PROGRESS_MAX 65536u
 #define POSITION_MAX (UINT64_C(1) << 62) /* that a task may report */
 
@@ -129,6 +130,8 @@ enum asked {
     ASKED_DELETE,
     ASKED_DELETE_ATTEMPT,
     ASKED_ENDED,
+    ASKED_DISPOSED,
+    ASKED_RESTORE_BYTES,
     ASKED_HELD,
     ASKED_RELEASED,
     ASKED_FLUSH,
@@ -168,6 +171,7 @@ struct worker {
     struct worker *next, *prev; /* in job->workers */
     enum standing standing;
     uint64_t session;        /* 0: away */
+    uint8_t version;         /* of the protocol, as it spoke last */
     uint64_t newest_session; /* that it ever joined on; they rise */
     struct tide_bytes name, endpoint, boot_id;
     uint32_t pid;
@@ -197,8 +201,8 @@ struct snapshot {
     uint64_t round, incarnation, attempt, parent, completed_wall, bytes;
     enum tide_kind kind;
     enum tide_snapshot_state state;
-    bool commits;   /* its completion published effects: the newest such is the recovery point */
-    bool subsuming; /* a commit that makes it deleting is with the store */
+    bool commits; /* its completion published effects: the newest such is the recovery point */
+    bool subsuming, disposing; /* a commit that makes it deleting is with the store */
     char *directory;
     struct tide_bytes ended; /* as in the record */
     struct snapshot *next;   /* ascending by round */
@@ -218,12 +222,16 @@ struct operation {
     struct tide_bytes key, target, location, error, label;
     struct tide_bytes request; /* orders: the packed Request */
     struct tide_bytes report;  /* lines, each ended by \n */
-    bool snapshot_good;        /* failed, and its snapshot is complete */
+    bool snapshot_good;        /* of a stop: its snapshot is complete */
     bool durable;
     uint64_t expires_us; /* queued: fails if its round has not begun by then */
     char *directory;     /* of a savepoint whose round has not begun: made, or being made */
     bool preparing;
-    bool commits;           /* its round publishes effects */
+    enum tide_kind takes;   /* the kind of its round; 0: none */
+    enum tide_stop stop;    /* what follows that round */
+    bool commits;           /* it publishes effects */
+    bool full;              /* it refers to no artifact of an earlier snapshot */
+    bool supersede;         /* a stop: rounds under way are aborted */
     struct operation *next; /* oldest first */
 };
 
@@ -264,6 +272,7 @@ struct round {
     uint64_t number, attempt;
     enum tide_kind kind;
     enum round_state state;
+    enum tide_stop stop;         /* the job stops once it is complete */
     bool commits;                /* its completion publishes effects */
     struct operation *operation; /* NULL: periodic */
     char *directory;
@@ -326,6 +335,7 @@ struct job {
     bool durable;
     uint64_t created_wall, ended_snapshot;
     enum tide_job_state end_asked; /* its end is with the store; 0: not */
+    uint64_t ended_wall;           /* when that was asked */
 
     struct worker *workers;
     struct worker **host; /* per task: who hosts or holds it */
@@ -356,7 +366,10 @@ struct job {
     uint64_t last_complete_us, last_failed_us, hold_until;
     struct bits backlog;    /* sources that have more input than they can process */
     uint64_t last_complete; /* highest round of the job that is complete, of either kind */
-    uint64_t known_upto;    /* highest round of which the store had a row at the start */
+    uint64_t subsumed;      /* highest checkpoint that is out of use */
+    uint64_t publishing; /* the last savepoint of a job that stops: its _metadata is on its way */
+    bool drain_lost;     /* a round that drained was under way when the daemon died */
+    uint64_t known_upto; /* highest round of which the store had a row at the start */
     uint64_t times_round, times_commit_us; /* until notify_us is known too */
     uint64_t unsent_complete;              /* this round's completion and all behind it wait: see
                                               notify.c */
@@ -486,6 +499,7 @@ void job_record_state(struct core *c, struct tide_commit *commit, struct job *jo
                       enum tide_job_state state);
 void job_move(struct job *job, enum tide_job_state to);
 void job_finish(struct core *c, struct job *job); /* STOPPING and nothing owed: end it */
+void job_end(struct core *c, struct job *job, enum tide_job_state state);
 void job_fail(struct core *c, struct job *job, const char *cause);
 void job_ended_stored(struct core *c, struct job *job);
 void job_end_not_stored(struct core *c, struct job *job);
@@ -512,6 +526,7 @@ void attempt_ends_free(struct job *job);
 void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome,
                     const char *text);
 void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc, const char *text);
+void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, const char *text);
 void attempt_manifest(struct core *c, struct job *job, const struct event *ev);
 void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome);
 void attempt_all_restored(struct core *c, struct job *job); /* perhaps: then it may run */
@@ -594,6 +609,7 @@ void round_send_complete(struct core *c, struct job *job, uint64_t round);
 /* Completions that have waited are told, as far as nothing stands before them any more. */
 void round_release(struct core *c, struct job *job);
 bool round_holds(const struct round *r); /* its commit is with the store */
+bool round_stops(const struct round *r); /* the job stops when it completes */
 uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct tide_holder **ret,
                        uint32_t *ret_total);
 
@@ -691,6 +707,7 @@ struct wish {
     struct tide_bytes job, target, key, who, label;
     struct tide_bytes call; /* the packed Request, if it is to be kept */
     enum tide_operation_kind kind;
+    enum tide_kind takes;      /* the kind of round it asks for; 0: none */
     const char *asks, *detail; /* for the audit; NULL: "trigger", nothing */
 };
 /* Whether it repeats an earlier one with the same key: then that one's operation is the answer. */
@@ -701,6 +718,8 @@ struct operation *operation_new(struct core *c, struct job *job, const struct wi
 void operation_stored(struct core *c, struct job *job, uint64_t operation,
                       enum tide_outcome outcome, const char *text);
 struct operation *operation_find(struct job *job, uint64_t id);
+/* What its request asks of it, from the packed bytes. */
+void operation_read(struct core *c, struct operation *op);
 void operation_free(struct operation *op);
 void operation_changed(struct core *c, struct operation *op);
 void operation_record(struct tide_commit *commit, struct job *job, const struct operation *op);
@@ -725,8 +744,41 @@ void order_released(struct core *c, struct job *job, enum tide_outcome outcome, 
 /* The one that is being carried out has ended. */
 void order_done(struct core *c, struct job *job);
 void order_failed(struct core *c, struct job *job, char *why); /* takes why */
+/* ---- stop.c */
+void stop_asked(struct core *c, struct session *s, const Tide__Request *m, struct tide_bytes frame);
+/* Whether a wish for a round comes too late, since the job is being stopped: its asker knows. */
+bool stop_refuses(struct core *c, const struct job *job, const struct wish *wish);
+struct operation *stop_open(const struct job *job);  /* a stop or cancel that has not ended */
+struct operation *stop_taken(const struct job *job); /* one whose last snapshot is complete */
+bool stop_cancels(const struct job *job);            /* the job is to end at once */
+/* Before rounds are begun. True: none may. */
+bool stop_pump(struct core *c, struct job *job);
+void stop_complete(struct core *c, struct round *r);
+void stop_published(struct core *c, struct job *job, const char *failed);
+void stop_aborted(struct core *c, struct job *job, enum tide_stop stop, const char *reason);
+enum tide_job_state stop_outcome(const struct job *job);
+char *stop_cause(const struct job *job); /* malloc'ed; NULL: it ends by itself */
+/* The outcome of every operation that ends with the job: into its commit, and once that is stored.
+ */
+void stop_record_end(struct job *job, struct tide_commit *commit);
+void stop_ended(struct core *c, struct job *job);
+void stop_held(struct core *c, struct job *job, const char *cause); /* the job is to be HELD */
+void stop_failed(struct core *c, struct job *job, const char *why); /* holds the job */
+
+/* ---- dispose.c */
+void dispose_asked(struct core *c, struct session *s, const Tide__Request *m,
+                   struct tide_bytes frame);
+void dispose_pump(struct core *c, struct job *job);
+void dispose_stored(struct core *c, struct job *job, uint64_t round, enum tide_outcome outcome,
+                    const char *text);
+/* Its bytes are gone; with: the commit that says so, NULL: it was durable before. */
+void dispose_gone(struct core *c, struct job *job, uint64_t round, struct tide_commit *with);
 
 /* ---- admin.c */
+void admin_trigger(struct core *c, const struct wish *wish);
+/* What is wrong with a wish, in words; 0: nothing. */
+Tide__ErrorCode admin_wish_wrong(struct core *c, const struct wish *wish, const struct job *job,
+                                 char why[static 300]);
 void admin_frame(struct core *c, struct session *s, struct tide_bytes frame);
 void admin_answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response);
 void admin_error(struct core *c, uint64_t session, uint64_t request, Tide__ErrorCode code,

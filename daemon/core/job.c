@@ -1,21 +1,25 @@
 /* A job: its birth from a spec or from the store, its states, its end.
  *
  * WAITING (for tasks) -> RESTORING -> RUNNING -> back to WAITING whenever an attempt ends, or
- * STOPPING once every task has ended -> FINISHED. HELD and FAILED are left by an operator's hand
- * alone. Each state is durable before anybody is told. */
+ * STOPPING once every task has ended, or an admin has stopped it -> FINISHED, SUSPENDED or
+ * CANCELLED. HELD and the ends are left by an operator's hand alone. Each state is durable before
+ * anybody is told. */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
 
 static const uint32_t may_move[] = {
     [TIDE_JOB_WAITING] = 1u << TIDE_JOB_RESTORING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_HELD |
-                         1u << TIDE_JOB_FAILED,
+                         1u << TIDE_JOB_FAILED | 1u << TIDE_JOB_CANCELLED,
     [TIDE_JOB_RESTORING] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_RUNNING | 1u << TIDE_JOB_HELD |
-                           1u << TIDE_JOB_FAILED | 1u << TIDE_JOB_STOPPING,
+                           1u << TIDE_JOB_FAILED | 1u << TIDE_JOB_STOPPING |
+                           1u << TIDE_JOB_CANCELLED,
     [TIDE_JOB_RUNNING] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_HELD |
-                         1u << TIDE_JOB_FAILED,
-    [TIDE_JOB_STOPPING] = 1u << TIDE_JOB_FINISHED | 1u << TIDE_JOB_HELD,
-    [TIDE_JOB_HELD] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_STOPPING,
+                         1u << TIDE_JOB_FAILED | 1u << TIDE_JOB_CANCELLED,
+    [TIDE_JOB_STOPPING] = 1u << TIDE_JOB_FINISHED | 1u << TIDE_JOB_HELD | 1u << TIDE_JOB_SUSPENDED |
+                          1u << TIDE_JOB_CANCELLED,
+    [TIDE_JOB_HELD] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_CANCELLED,
+    [TIDE_JOB_SUSPENDED] = 1u << TIDE_JOB_CANCELLED,
     [TIDE_JOB_FAILED] = 0, /* as the other ends */
 };
 
@@ -188,6 +192,7 @@ static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
         if (f->round > job->last_complete) job->last_complete = f->round;
         if (f->round > job->known_upto) job->known_upto = f->round;
         if (s->state == TIDE_DELETING) clean_add_snapshot(job, s);
+        if (s->state == TIDE_DELETING && s->kind == TIDE_CHECKPOINT) job->subsumed = s->round;
         job->gauges.last_completed_checkpoint_id = (int64_t)s->round;
         job->gauges.last_checkpoint_completed_timestamp = (int64_t)(s->completed_wall / MS);
         job->gauges.last_checkpoint_size = job->gauges.last_checkpoint_full_size =
@@ -252,6 +257,7 @@ static void load_rounds(struct job *job, const struct tide_catalog_job *from)
             r.code = TIDE__ABORT_CODE__ABORT_RESTARTED;
             r.reason = VIEW("the daemon restarted");
         }
+        if (!from->rounds[i].ended && r.stop == TIDE_STOP_DRAIN) job->drain_lost = true;
         clean_add_round(job, &r, from->rounds[i].ended, false);
         if (r.number > job->known_upto) job->known_upto = r.number;
     }
@@ -278,10 +284,14 @@ static void load_operations(struct job *job, const struct tide_catalog_job *from
                                  .report = core_copy(f->report),
                                  .snapshot_good = f->snapshot_good,
                                  .durable = true};
-        /* its round, if it had one, did not complete, or the operation would be done: try again */
-        if (op->state == TIDE_OP_RUNNING) {
+        operation_read(job->core, op);
+        const struct snapshot *s = job_snapshot(job, op->snapshot);
+        bool deleting = op->kind == TIDE_OP_DISPOSE && (!s || s->state != TIDE_RETAINED);
+        /* its round, if it had one, did not complete, or the operation would be done, or its
+         * snapshot good: try again */
+        if (op->state == TIDE_OP_RUNNING && !op->snapshot_good && !deleting) {
             op->state = TIDE_OP_QUEUED;
-            op->snapshot = 0;
+            if (op->takes) op->snapshot = 0;
         }
         *end = op;
         end = &op->next;
@@ -335,7 +345,7 @@ static void store_end(struct core *c, struct job *job)
 {
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
-    if (job->attempt_open) {
+    if (job->attempt_open && !job->attempt_refused) {
         struct tide_record *r = tide_commit_add(commit, TIDE_REC_ATTEMPT_END, job->id);
         core_assert(r != NULL);
         r->attempt_end.attempt = job->attempt;
@@ -343,6 +353,7 @@ static void store_end(struct core *c, struct job *job)
         r->attempt_end.reason = tide_commit_bytes(commit, VIEW("the job has ended"));
     }
     job_record_state(c, commit, job, job->end_asked);
+    stop_record_end(job, commit);
     ask_commit(c, commit, ASKED_ENDED, job, 0);
 }
 
@@ -360,32 +371,41 @@ void job_end_not_stored(struct core *c, struct job *job)
     timer_set(c, &job->end_timer, c->now + 1000 * MS);
 }
 
-static void end(struct core *c, struct job *job, enum tide_job_state state)
+void job_end(struct core *c, struct job *job, enum tide_job_state state)
 {
     if (job->end_asked) return;
     job->end_asked = state;
+    job->ended_wall = c->wall;
+    char *cause = stop_cause(job);
+    if (cause) {
+        free(job->cause);
+        job->cause = cause;
+    }
     timer_clear(c, &job->grace_timer);
     timer_clear(c, &job->restore_timer);
     timer_clear(c, &job->trigger_timer);
     timer_clear(c, &job->start_timer);
+    timer_clear(c, &job->end_timer);
     const struct snapshot *last = job_recovery_point(job);
     job->ended_snapshot = last ? last->round : 0;
     store_end(c, job);
 }
 
-/* In STOPPING: once nothing is owed any more, and a savepoint that was under way has its end, the
- * job may end. */
+/* In STOPPING: once nothing is owed any more, a savepoint that was under way has its end, and that
+ * of the stop is in its place, the job may end. */
 void job_finish(struct core *c, struct job *job)
 {
-    if (job->state == TIDE_JOB_STOPPING && !job->owed && !job->rounds)
-        end(c, job, TIDE_JOB_FINISHED);
+    if (job->state == TIDE_JOB_STOPPING && (!job->owed || PLANTED(STOP_EARLY)) && !job->rounds &&
+        !job->publishing)
+        job_end(c, job, stop_outcome(job));
 }
 
 void job_fail(struct core *c, struct job *job, const char *cause)
 {
+    if (job->end_asked) return;
     free(job->cause);
     job->cause = core_printf("%s", cause);
-    end(c, job, TIDE_JOB_FAILED);
+    job_end(c, job, TIDE_JOB_FAILED);
 }
 
 void job_ended_stored(struct core *c, struct job *job)
@@ -409,9 +429,8 @@ void job_ended_stored(struct core *c, struct job *job)
         if (s) s->worker = NULL;
         worker_release(c, w);
     }
-    for (struct operation *op = job->operations; op; op = op->next)
-        if (op->state == TIDE_OP_QUEUED && op->kind < TIDE_OP_RESTORE)
-            operation_fail(c, job, op, NULL, "the job has ended");
+    stop_ended(c, job);
+    job->end_asked = 0;
     order_pump(c, job);
 }
 

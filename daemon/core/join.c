@@ -446,6 +446,7 @@ static void take_over(struct worker *w, struct session *s, const Tide__Join *m)
         w->open_rounds[i] = m->open[i]->round;
     w->told_complete = m->told_complete;
     w->session = w->newest_session = s->id;
+    w->version = s->version;
     s->worker = w;
 }
 

@@ -32,6 +32,8 @@ void round_trigger(struct core *c, struct round *r, uint64_t session)
     m.directory = PB(VIEW(r->directory));
     m.directory_exists = r->kind == TIDE_SAVEPOINT;
     m.lowest_pending = job_lowest_pending(job);
+    m.stop = (Tide__StopMode)r->stop;
+    m.full = r->operation && r->operation->full;
     message.msg_case = TIDE__TO_WORKER__MSG_TRIGGER;
     message.trigger = &m;
     if (session)
@@ -54,10 +56,7 @@ static void fill_complete(struct core *c, struct job *job, uint64_t round, bool 
     m->attempt = job->attempt;
     m->round = round;
     m->commits = commits;
-    for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        if (s->kind == TIDE_CHECKPOINT && s->state != TIDE_RETAINED && s->round < round &&
-            s->round > m->subsumed)
-            m->subsumed = s->round;
+    if (job->subsumed < round) m->subsumed = job->subsumed;
     if (commits) m->n_ended = bits_ranges(&job->ended, &c->out, &m->ended);
     m->lowest_pending = job_lowest_pending(job);
 }
@@ -177,7 +176,8 @@ void round_resolve(struct core *c, struct worker *w)
         }
     }
     w->n_open = 0;
-    if (newest && newest->attempt == job->attempt && newest->round > w->told_complete) {
+    if (newest && newest->attempt == job->attempt && newest->round > w->told_complete &&
+        !PLANTED(LOSE_NOTICE)) {
         if (hold)
             withhold(job, newest->round);
         else

@@ -20,6 +20,28 @@ struct operation *operation_find(struct job *job, uint64_t id)
     return NULL;
 }
 
+void operation_read(struct core *c, struct operation *op)
+{
+    const Tide__Request *m = tide_unpack(&c->arena, &tide__request__descriptor, op->request, NULL);
+    op->takes = op->kind == TIDE_OP_CHECKPOINT                              ? TIDE_CHECKPOINT
+                : op->kind == TIDE_OP_SAVEPOINT || op->kind == TIDE_OP_STOP ? TIDE_SAVEPOINT
+                                                                            : 0;
+    if (op->kind == TIDE_OP_STOP) op->stop = TIDE_STOP_SUSPEND;
+    if (m && m->call_case == TIDE__REQUEST__CALL_SAVEPOINT) op->commits = m->savepoint->commits;
+    if (m && m->call_case == TIDE__REQUEST__CALL_CHECKPOINT) op->full = m->checkpoint->full;
+    if (m && m->call_case == TIDE__REQUEST__CALL_STOP) {
+        if (m->stop->kind == TIDE__ROUND_KIND__ROUND_CHECKPOINT) op->takes = TIDE_CHECKPOINT;
+        if (m->stop->drain) op->stop = TIDE_STOP_DRAIN;
+        op->supersede = m->stop->supersede;
+    }
+    if (m && m->call_case == TIDE__REQUEST__CALL_CANCEL && m->cancel->savepoint) {
+        op->takes = TIDE_SAVEPOINT;
+        op->stop = TIDE_STOP_SUSPEND;
+    }
+    if (m && m->call_case == TIDE__REQUEST__CALL_DISPOSE) op->snapshot = m->dispose->snapshot;
+    op->commits = op->commits || op->stop;
+}
+
 void operation_free(struct operation *op)
 {
     free((void *)(uintptr_t)op->request.data);
@@ -101,12 +123,16 @@ static struct job *operation_job(struct core *c, uint64_t id, struct operation *
 static const char *operation_phase(const struct job *job, const struct operation *op)
 {
     const struct round *r = job_round_of(job, op);
-    if (op->kind >= TIDE_OP_RESTORE) return order_phase(job, op);
+    if (op->kind >= TIDE_OP_RESTORE && op->kind != TIDE_OP_DISPOSE) return order_phase(job, op);
+    if (op->state == TIDE_OP_QUEUED && !op->takes) return "waiting for the store";
     if (op->state == TIDE_OP_QUEUED)
         return op->preparing                    ? "preparing"
                : job->state == TIDE_JOB_RUNNING ? "waiting for its turn"
                                                 : "waiting for the job to run";
     if (op->state != TIDE_OP_RUNNING) return "";
+    if (op->kind == TIDE_OP_DISPOSE) return "deleting";
+    if (op->snapshot_good && job->owed) return "waiting for effects to be confirmed";
+    if (op->snapshot_good && !job->publishing) return "ending the job";
     if (!r) return "publishing";
     switch (r->state) {
     case ROUND_OPENING: return "beginning";
@@ -147,8 +173,7 @@ static void operation_answer(struct core *c, uint64_t session, uint64_t request,
     m.snapshot = op->snapshot;
     m.location = PB(op->location);
     m.error = PB(op->error);
-    bool order = op->kind >= TIDE_OP_RESTORE; /* it takes no round */
-    m.tasks = order ? 0 : job->graph->tasks;
+    m.tasks = op->takes ? job->graph->tasks : 0;
     m.acked = r ? job->graph->tasks - r->expected + r->acked.set
               : op->state == TIDE_OP_DONE || (op->state == TIDE_OP_RUNNING && !r) ? m.tasks
                                                                                   : 0;
@@ -254,6 +279,8 @@ struct operation *operation_new(struct core *c, struct job *job, const struct wi
                              .target = core_copy(wish->target),
                              .label = core_copy(wish->label),
                              .request = core_copy(wish->call)};
+    operation_read(c, op);
+    if (op->stop) op->expires_us += job->graph->checkpointing.deadline_cap_ms * MS;
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
     operation_record(commit, job, op);
@@ -278,6 +305,7 @@ void operation_stored(struct core *c, struct job *job, uint64_t operation,
     }
     op->durable = true;
     trigger_pump(c, job); /* first: the answer need not delay the round */
+    dispose_pump(c, job);
     operation_changed(c, op);
     order_pump(c, job);
 }

@@ -73,6 +73,7 @@ void job_hold(struct core *c, struct job *job, const char *cause)
         job->cause = core_printf("%s", cause);
         core_log(c, LEVEL_ERROR, about_job(job), "job %s is HELD: %s", job->name, cause);
     } else {
+        stop_held(c, job, cause);
         become_held(c, job, cause);
     }
     record_held(c, job, 0);
@@ -81,12 +82,13 @@ void job_hold(struct core *c, struct job *job, const char *cause)
 static void hold_again(struct core *c, void *arg)
 {
     struct job *job = arg;
-    if (job->state == TIDE_JOB_HELD) record_held(c, job, job->order ? job->order->id : 0);
+    if (job->state == TIDE_JOB_HELD && !job->end_asked)
+        record_held(c, job, job->order ? job->order->id : 0);
 }
 
 void order_held(struct core *c, struct job *job, uint64_t order, enum tide_outcome outcome)
 {
-    if (job->state != TIDE_JOB_HELD) return;
+    if (job->state != TIDE_JOB_HELD || job->end_asked) return;
     job->held_stored = outcome == TIDE_STORED;
     if (outcome != TIDE_STORED) {
         job->end_timer = (struct timer){.fire = hold_again, .arg = job};
@@ -216,6 +218,7 @@ void order_done(struct core *c, struct job *job)
     op->state = TIDE_OP_DONE;
     op->ended_wall = c->wall;
     operation_changed(c, op);
+    timer_set(c, &job->trigger_timer, c->now); /* for a cancel that waits */
     order_pump(c, job);
 }
 
@@ -225,6 +228,7 @@ void order_failed(struct core *c, struct job *job, char *why)
     job->order = NULL;
     operation_fail(c, job, op, NULL, why);
     free(why);
+    timer_set(c, &job->trigger_timer, c->now); /* for a cancel that waits */
     order_pump(c, job);
 }
 
@@ -237,7 +241,8 @@ void order_pump(struct core *c, struct job *job)
 {
     struct operation *op = job->operations;
     /* a commit of the job decides from what, or whether at all, it goes on */
-    if (job->order || !c->started || c->shutting_down || job_committing(job)) return;
+    if (job->order || job->end_asked || !c->started || c->shutting_down || job_committing(job))
+        return;
     while (op && !(is_order(op) && op->state == TIDE_OP_QUEUED && op->durable))
         op = op->next;
     if (!op) return;

@@ -23,7 +23,7 @@ void prepare_pump(struct core *c, struct job *job)
     for (const struct round *r = job->rounds; r; r = r->next)
         n += r->kind == TIDE_SAVEPOINT;
     for (struct operation *op = job->operations; op && n < SAVEPOINTS_AT_ONCE; op = op->next) {
-        if (op->kind != TIDE_OP_SAVEPOINT || op->state != TIDE_OP_QUEUED || !op->durable ||
+        if (op->takes != TIDE_SAVEPOINT || op->state != TIDE_OP_QUEUED || !op->durable ||
             op->directory)
             continue;
         op->directory = directory_of(c, job, op);

@@ -88,6 +88,7 @@ struct tide_record_round *round_record(struct core *c, struct tide_commit *commi
     rec->round.tasks = job->graph->tasks;
     rec->round.acked = r->acked.set;
     rec->round.style = r->meeting ? TIDE_RENDEZVOUS : TIDE_FLOW;
+    rec->round.stop = r->stop;
     return &rec->round;
 }
 
@@ -105,6 +106,7 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     r->attempt = job->attempt;
     r->kind = kind;
     r->commits = kind == TIDE_CHECKPOINT || op->commits;
+    r->stop = op ? op->stop : TIDE_STOP_NOT;
     r->operation = op;
     r->state = ROUND_OPENING;
     r->begun_us = c->now;
@@ -155,12 +157,13 @@ bool round_begin(struct core *c, struct job *job, enum tide_kind kind, struct op
 {
     struct round *r = round_new(c, job, kind, op);
     if (!r) return false;
-    struct tide_commit *commit = tide_commit_new(kind == TIDE_SAVEPOINT);
+    bool first = kind == TIDE_SAVEPOINT || r->stop; /* its row is durable before it is told */
+    struct tide_commit *commit = tide_commit_new(first);
     core_assert(commit != NULL);
     round_record(c, commit, r, TIDE_REC_ROUND_BEGIN);
     if (op) operation_record(commit, job, op);
     core_assert(commit->rc == 0);
-    if (kind == TIDE_SAVEPOINT) {
+    if (first) {
         ask_commit(c, commit, ASKED_ROUND_BEGIN, job, r->number);
     } else {
         ride_commit(c, commit);
@@ -198,11 +201,13 @@ static void opened(struct core *c, struct round *r, const struct event *ev)
         round_abort(c, r,
                     ev->outcome == TIDE_NO_SPACE ? TIDE__ABORT_CODE__ABORT_NO_SPACE
                                                  : TIDE__ABORT_CODE__ABORT_REFUSED,
-                    "the savepoint's intent could not be stored");
+                    "its intent could not be stored");
         return;
     }
+    struct job *job = r->job;
     round_move(r, ROUND_ASKING);
     round_asked(c, r);
+    trigger_pump(c, job); /* it is set up: what has waited for that may begin */
 }
 
 /* ---- completing */
@@ -309,10 +314,9 @@ static void record_owed(const struct round *r, struct tide_commit *commit)
     }
 }
 
-/* The job stops when this one completes. */
-static bool stops(const struct round *r)
+bool round_stops(const struct round *r)
 {
-    return r->final && r->commits;
+    return r->commits && (r->final || r->stop);
 }
 
 /* A round that began later has published what this savepoint would. */
@@ -351,12 +355,15 @@ static void hand_over(struct core *c, struct round *r)
     if (r->commits) clean_subsume(c, job, commit);
     if (r->operation) {
         struct operation done = *r->operation;
-        done.state = TIDE_OP_DONE;
         done.location = VIEW(r->directory);
-        done.ended_wall = c->wall;
+        done.snapshot_good = r->stop;
+        if (!r->stop) { /* a stop is done when the job has ended */
+            done.state = TIDE_OP_DONE;
+            done.ended_wall = c->wall;
+        }
         operation_record(commit, job, &done);
     }
-    if (stops(r)) job_record_state(c, commit, job, TIDE_JOB_STOPPING);
+    if (round_stops(r)) job_record_state(c, commit, job, TIDE_JOB_STOPPING);
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_ROUND_COMMIT, job, r->number);
     if (r->operation) operation_changed(c, r->operation);
@@ -375,6 +382,11 @@ void round_all_acked(struct core *c, struct round *r)
 {
     r->acked_us = c->now;
     ack_flush(r);
+    if (r->stop == TIDE_STOP_DRAIN) { /* their barrier came behind the end of their input */
+        for (uint32_t t = 0; t < r->ending.size; t++)
+            if (!bits_get(&r->ended, t)) bits_put(&r->ending, t);
+        r->final = true;
+    }
     if (r->kind == TIDE_CHECKPOINT) {
         hand_over(c, r);
         return;
@@ -493,7 +505,7 @@ static void complete(struct core *c, struct round *r)
     struct job *job = r->job;
     struct operation *op = r->operation;
     uint64_t number = r->number;
-    bool commits = r->commits, stopping = stops(r),
+    bool commits = r->commits, stopping = round_stops(r),
          here = r->attempt == job->attempt && job->attempt_open;
     keep_snapshot(c, r);
     forget_strikes(job, r->strikes);
@@ -507,9 +519,11 @@ static void complete(struct core *c, struct round *r)
             job_move(job, TIDE_JOB_STOPPING);
         timer_clear(c, &job->start_timer);
     }
-    if (r->kind == TIDE_SAVEPOINT) {
+    if (r->kind == TIDE_SAVEPOINT)
         ask_file(c, FILE_META_PUBLISH, r->directory, ASKED_PUBLISH, job, number);
-    } else if (op) {
+    if (r->stop) {
+        stop_complete(c, r);
+    } else if (op && r->kind == TIDE_CHECKPOINT) {
         op->state = TIDE_OP_DONE;
         op->ended_wall = c->wall;
         free((void *)(uintptr_t)op->location.data);
@@ -534,10 +548,8 @@ static void complete(struct core *c, struct round *r)
     round_release(c, job);
     clean_pump(c, job);
     job_finish(c, job);
-    if (job->attempt_open)
-        trigger_pump(c, job);
-    else
-        attempt_try(c, job);
+    trigger_pump(c, job);
+    if (!job->attempt_open) attempt_try(c, job);
 }
 
 static void committed(struct core *c, struct round *r, const struct event *ev)
@@ -560,35 +572,35 @@ static void committed(struct core *c, struct round *r, const struct event *ev)
     if (!job->attempt_open) attempt_try(c, job);
 }
 
+/* A savepoint is done when its _metadata is in its place, too. */
 static void published(struct core *c, struct job *job, const struct pending *p,
                       const struct event *ev)
 {
-    for (struct operation *op = job->operations; op; op = op->next) {
-        if (op->snapshot != p->number || op->kind != TIDE_OP_SAVEPOINT ||
-            op->state != TIDE_OP_RUNNING)
-            continue;
-        const struct snapshot *s = job_snapshot(job, p->number);
-        if (ev->rc == 0 && s) {
-            op->state = TIDE_OP_DONE;
-            op->ended_wall = c->wall;
-            free((void *)(uintptr_t)op->location.data);
-            op->location = core_copy(VIEW(s->directory));
-            operation_changed(c, op);
-            return;
-        }
-        char *why = core_printf(
-            "savepoint %" PRIu64
-            " is complete in the store, but its _metadata could not be put in place (%s); "
-            "the daemon tries again when it starts",
-            p->number, ev->text ? ev->text : tide_strerror(ev->rc));
+    const struct snapshot *s = job_snapshot(job, p->number);
+    struct operation *op = job->operations;
+    while (op && !(op->snapshot == p->number && op->kind == TIDE_OP_SAVEPOINT &&
+                   op->state == TIDE_OP_RUNNING))
+        op = op->next;
+    char *why =
+        ev->rc == 0 && s
+            ? NULL
+            : core_printf("savepoint %" PRIu64 " is complete in the store, but its _metadata could "
+                          "not be put in place (%s); the daemon tries again when it starts",
+                          p->number, ev->text ? ev->text : tide_strerror(ev->rc));
+    if (job->publishing == p->number) {
+        stop_published(c, job, why);
+    } else if (op && why) {
         operation_fail(c, job, op, NULL, why);
-        free(why);
-        return;
+    } else if (op) {
+        op->state = TIDE_OP_DONE;
+        op->ended_wall = c->wall;
+        free((void *)(uintptr_t)op->location.data);
+        op->location = core_copy(VIEW(s->directory));
+        operation_changed(c, op);
+    } else if (why) {
+        core_log(c, LEVEL_WARN, about_round(job, p->number), "job %s: %s", job->name, why);
     }
-    if (ev->rc)
-        core_log(c, LEVEL_WARN, about_round(job, p->number),
-                 "job %s: _metadata of savepoint %" PRIu64 " could not be put in place: %s",
-                 job->name, p->number, ev->text ? ev->text : tide_strerror(ev->rc));
+    free(why);
 }
 
 static void complete_sent(struct core *c, struct job *job, uint64_t number)

@@ -8,7 +8,8 @@
  * longer one, or none, from the next fire on.
  *
  * What people ask for waits in its job's list until its turn comes, also while the job does not
- * run; what has waited for as long as a round may take fails. */
+ * run; what has waited for as long as a round may take fails. While a job is being stopped the
+ * period is off, and the last round begins when those before it have ended (stop.c). */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
@@ -36,8 +37,7 @@ static void count_rounds(const struct job *job, struct decide *d)
 
 static bool is_waiting(const struct operation *op)
 {
-    return op->state == TIDE_OP_QUEUED && op->durable &&
-           (op->kind == TIDE_OP_SAVEPOINT || op->kind == TIDE_OP_CHECKPOINT);
+    return op->state == TIDE_OP_QUEUED && op->durable && op->takes;
 }
 
 static struct decision decide_for(const struct core *c, const struct job *job)
@@ -57,9 +57,18 @@ static struct decision decide_for(const struct core *c, const struct job *job)
                        .failure_pause_us = cp->failure_pause_ms * MS,
                        .not_before = job->hold_until};
     count_rounds(job, &d);
+    const struct operation *stop = stop_open(job);
+    uint32_t first = 0; /* what waits and was asked for before the stop */
+    if (stop) {
+        d.at_end = false;
+        d.periodic_at = NEVER;
+    }
     for (const struct operation *op = job->operations; op; op = op->next) {
-        bool savepoint = op->kind == TIDE_OP_SAVEPOINT;
-        if (!is_waiting(op) || (savepoint && (!op->directory || op->preparing))) continue;
+        bool savepoint = op->takes == TIDE_SAVEPOINT;
+        if (!is_waiting(op)) continue;
+        if (op == stop && (first || job->rounds)) break; /* it is alone, and the last */
+        first++;
+        if (savepoint && (!op->directory || op->preparing)) continue;
         if (d.n_requests == OPERATIONS_QUEUED_MAX) break; /* the store's, and their round aborted */
         requests[d.n_requests++] = (struct request){op->id, savepoint};
     }
@@ -101,13 +110,12 @@ void trigger_pump(struct core *c, struct job *job)
 {
     struct decision d = {.again = NEVER};
     bool runs = job->attempt_open && !job->adopting && job->state == TIDE_JOB_RUNNING;
-    if (c->shutting_down) return;
+    if (c->shutting_down || stop_pump(c, job)) return;
     expire(c, job);
     if (runs) prepare_pump(c, job);
     while (runs && (d = decide_for(c, job)).what != BEGIN_NOTHING) {
         struct operation *op = d.what == BEGIN_REQUEST ? operation_find(job, d.request) : NULL;
-        enum tide_kind kind =
-            op && op->kind == TIDE_OP_SAVEPOINT ? TIDE_SAVEPOINT : TIDE_CHECKPOINT;
+        enum tide_kind kind = op ? op->takes : TIDE_CHECKPOINT;
         if (d.what == BEGIN_LAST || d.what == BEGIN_PERIODIC) pass_period(c, job);
         if (!round_begin(c, job, kind, op)) break; /* whoever reserves ids asks again */
     }

@@ -94,9 +94,13 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
         break;
     case TIDE__TO_WORKER__MSG_TRIGGER:
         p->round = m->trigger->round;
-        say(p, "trigger %s %" PRIu64,
+        say(p, "trigger %s %" PRIu64 "%s%s",
             m->trigger->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT ? "savepoint" : "checkpoint",
-            p->round);
+            p->round,
+            m->trigger->stop == TIDE__STOP_MODE__STOP_SUSPEND ? ", suspend"
+            : m->trigger->stop == TIDE__STOP_MODE__STOP_DRAIN ? ", drain"
+                                                              : "",
+            m->trigger->full ? ", full" : "");
         break;
     case TIDE__TO_WORKER__MSG_PREPARE:
         p->round = m->prepare->round;
@@ -111,6 +115,7 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
         say(p, "snapshot now %" PRIu64, m->snapshot_now->round);
         break;
     case TIDE__TO_WORKER__MSG_COMPLETE:
+        p->subsumed = m->complete->subsumed;
         say(p, "complete %" PRIu64 "%s%s", m->complete->round,
             m->complete->commits ? "" : ", commits nothing",
             m->complete->n_ended ? ", some ended" : "");
@@ -144,6 +149,8 @@ static void say_response(struct play *p, const Tide__Response *m)
             text_len(m->operation->state), (char *)m->operation->state.data);
         if (m->operation->error.len)
             say(p, ": %.*s", text_len(m->operation->error), (char *)m->operation->error.data);
+        if (m->operation->snapshot_good)
+            say(p, ", snapshot %" PRIu64 " good", m->operation->snapshot);
         break;
     case TIDE__RESPONSE__RESULT_JOBS: say(p, "%zu jobs", m->jobs->n_jobs); break;
     case TIDE__RESPONSE__RESULT_JOB:
@@ -241,6 +248,7 @@ static void say_commit(struct play *p, struct tide_commit *c)
             say(p, "[of position %" PRIu64 "]", head->position);
             tide__manifest_head__free_unpacked(head, NULL);
         }
+        if (r->type == TIDE_REC_SNAPSHOT && r->snapshot.commits) say(p, " with effects");
         if (r->type == TIDE_REC_SNAPSHOT) {
             struct tide_buf image;
             tide_buf_init(&image, 1u << 24);
@@ -428,7 +436,7 @@ void play_frame(struct play *p, uint64_t session, const Tide__FromWorker *m)
 
 ProtobufCBinaryData play_bytes(const char *text)
 {
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+    return (ProtobufCBinaryData){text ? strlen(text) : 0, (uint8_t *)(uintptr_t)text};
 }
 
 enum { PARTS = 4, PART_NAME = 16 };

@@ -34,6 +34,7 @@ struct play {
     uint8_t job_id[16];
     uint64_t round;     /* of the last Trigger or Prepare */
     uint64_t operation; /* of the last Operation */
+    uint64_t subsumed;  /* of the last Complete */
     uint64_t requests;
     char reason[300]; /* of the last round that aborted, or attempt that ended */
     bool stopped;
