@@ -103,8 +103,13 @@ def play_all(ctx, chosen, verbose):
     bystander = peer.Bystander(ctx)
     groups = list(dict.fromkeys(v.group for v in chosen))
     for group in groups:
-        if group == "restart":
+        if group == "restart":  # the vectors before it leave a daemon that still ends in good order
             bystander.end()
+            code = ctx.daemon.stop()
+            if code:
+                print("FAIL  the daemon ended with %d" % code)
+                failed += 1
+            ctx.daemon.start()
         failed += play_group(ctx, [v for v in chosen if v.group == group], verbose,
                              1 if group == "restart" else SIDE_BY_SIDE)
         if group == "restart":
