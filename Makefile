@@ -91,7 +91,7 @@ TESTS    := $(patsubst %.c,$B/%,$(wildcard tests/*/test_*.c))
 SCRIPTS  := $(patsubst %.sh,$B/%,$(filter-out tests/demo/%,$(wildcard tests/*/run.sh)))
 FUZZ     := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 SIM      := $(if $(filter-out %/lib_% %/test_%,$(wildcard tests/sim/*.c)),$B/tests/sim/sim)
-BENCH    := $B/tests/bench/floor $B/tests/bench/bench $B/tests/bench/bench_store $B/tests/bench/bench_acks
+BENCH    := $B/tests/bench/floor $B/tests/bench/bench $B/tests/bench/bench_store $B/tests/bench/bench_acks $B/tests/bench/bench_align
 DRIVER   := $(if $(wildcard tests/demo/*.c),$B/demo/driver)
 
 all: $(PROGRAMS) $(LIBRARY) $(EXAMPLES)
@@ -163,9 +163,10 @@ $(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE) $R
 $B/tests/storage/% $B/tests/cli/%: LIBS = $(SQLITE_LIBS)
 $B/tests/storage/test_memory: LIBS = $(SQLITE_LIBS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
-# The calls that this test lets fail.
+# The calls that these tests let fail.
 comma := ,
 $B/tests/client/test_faults: LIBS = $(foreach f,malloc calloc realloc strdup open openat mkdir write read fsync,-Wl$(comma)--wrap=$f)
+$B/tests/client/test_align_faults: LIBS = -Wl,--wrap=calloc,--wrap=realloc
 
 $(SIM): $(patsubst %.c,$B/%.o,$(filter-out %/lib_% %/test_%,$(wildcard tests/sim/*.c))) $$(call libs,$$(@D)) $(CORE) $(PURE) $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
@@ -245,14 +246,17 @@ sim: $(SIM)
 $B/tests/bench/floor: tests/bench/floor.c config.mk
 	@mkdir -p $(@D)
 	$(call Q,CC    )$(CC) -std=c11 -O2 -Wall -Wextra -o $@ $<
-$B/tests/bench/bench: $(filter-out %/floor.o %/bench_store.o %/bench_acks.o,$(call obj,tests/bench/*.c)) $P
+$B/tests/bench/bench: $(filter-out %/floor.o %/bench_store.o %/bench_acks.o %/bench_align.o,$(call obj,tests/bench/*.c)) $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 $B/tests/bench/bench_store: $B/tests/bench/bench_store.o $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+$B/tests/bench/bench_align: $B/tests/bench/bench_align.o $(filter %/align.o %/align_line.o %/align_tracker.o %/align_unaligned.o,$(PURE))
+	$(call Q,LINK  )$(LINK) -o $@ $^
 $B/tests/bench/bench_acks: $B/tests/bench/bench_acks.o $(CORE) $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 bench: $(PROGRAMS) $(BENCH)
 	@$B/tests/bench/bench --daemon $B/tidemarkd --floor $B/tests/bench/floor --json $B/bench.json $(BENCH_ARGS)
+	@$B/tests/bench/bench_align
 
 fuzz: .deps-all
 	@bash tests/fuzz/fuzz.sh $(or $(SECONDS),30)

@@ -183,3 +183,31 @@ for name, call in (("snapshots", {"snapshots": A.ListSnapshots(job=b"alpha", del
                    ("aborted", {"rounds": A.ListRounds(job=b"alpha", limit=1, before=14)}),
                    ("operation", {"wait": A.WaitOperation(operation=5)})):
     seed("reader", name, A.Request(id=1, **call).SerializeToString())
+
+
+# fuzz_align: the number of channels, then (what, channel, round); flags and modes in the upper half.
+ALIGNED, COUNTED, UNALIGNED, TIMEOUT = 0, 0x10, 0x20, 0x30 # of a trigger
+PLAIN, FLAGGED, COUNTING = 0, 0x10, 0x20 # of a barrier
+BARRIER, CANCEL, END, TRIGGER, ABORT, TICK, ANNOUNCE, TURN, SENT, PROMOTABLE, FORCE = 0, 2, 3, 4, 5, 7, 9, 11, 12, 13, 14
+LONG = 200 # of a trigger, in the place of the channel: time until it turns
+
+
+def alignment(name, channels, *events):
+    seed("align", name, bytes([channels]) + b"".join(bytes(e) for e in events))
+
+
+alignment("unaligned", 3, (TRIGGER | UNALIGNED, LONG, 1), (BARRIER | FLAGGED, 1, 1), (BARRIER | FLAGGED, 0, 1),
+          (BARRIER | FLAGGED, 2, 1))
+alignment("announced", 3, (TRIGGER | UNALIGNED, LONG, 1), (ANNOUNCE | FLAGGED, 1, 1), (ANNOUNCE, 0, 1), (BARRIER, 2, 1))
+alignment("turned-by-time", 2, (TRIGGER | TIMEOUT, 3, 1), (BARRIER, 0, 1), (ANNOUNCE, 1, 1), (TICK, 250, 0))
+alignment("turned-by-advice", 2, (TURN, 0, 1), (TRIGGER | TIMEOUT, LONG, 1), (BARRIER, 0, 1), (TURN, 0, 1),
+          (BARRIER, 1, 1))
+alignment("turned-upstream", 2, (TRIGGER | TIMEOUT, LONG, 1), (BARRIER, 0, 1), (BARRIER | FLAGGED, 1, 1))
+alignment("waits-behind", 2, (TRIGGER | UNALIGNED, LONG, 1), (TRIGGER, LONG, 2), (BARRIER | FLAGGED, 0, 1),
+          (BARRIER, 0, 2), (BARRIER | FLAGGED, 1, 1), (BARRIER, 1, 2))
+alignment("forced", 3, (FORCE | FLAGGED, 1, 0), (TRIGGER | UNALIGNED, LONG, 1), (BARRIER | FLAGGED, 0, 1),
+          (ANNOUNCE | FLAGGED, 2, 1), (BARRIER, 1, 1))
+alignment("outputs", 1, (PROMOTABLE, 2, 0), (TRIGGER | TIMEOUT, LONG, 1), (BARRIER, 0, 1), (SENT, 0, 1), (SENT, 0, 1),
+          (TRIGGER | TIMEOUT, 6, 2), (BARRIER, 0, 2), (TICK, 250, 0))
+alignment("counted", 2, (TRIGGER | COUNTED, LONG, 1), (TRIGGER | COUNTED, LONG, 2), (BARRIER | COUNTING, 0, 1),
+          (BARRIER | COUNTING, 0, 2), (CANCEL, 1, 1), (END, 1, 0), (ABORT, 1, 2))
