@@ -137,6 +137,8 @@ bool tide_align_next(struct tide_align *a, struct tide_align_step *ret);
 /* A record of so many bytes was taken from the channel to be processed. True: it belongs to the
  * snapshot of the round that the task captures for. Costs next to nothing otherwise. */
 bool tide_align_record(struct tide_align *a, uint32_t channel, size_t bytes);
+/* The same for many at once, of channels that are not captured. */
+void tide_align_processed(struct tide_align *a, uint64_t bytes);
 /* The round that the task captures for; 0: none. And whether this channel's records belong to it.
  */
 uint64_t tide_align_capturing(const struct tide_align *a);

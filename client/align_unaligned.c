@@ -113,6 +113,11 @@ bool tide_align_record(struct tide_align *a, uint32_t channel, size_t bytes)
     return true;
 }
 
+void tide_align_processed(struct tide_align *a, uint64_t bytes)
+{
+    a->bytes += bytes;
+}
+
 uint64_t tide_align_capturing(const struct tide_align *a)
 {
     return a->capturing;

@@ -198,9 +198,9 @@ static void on_log(const char *text, void *user)
 static void open_worker(void)
 {
     static const struct tide_callbacks callbacks = {
-        on_restore,  on_run,   on_trigger, on_block,   on_forward, on_snapshot,
-        on_complete, on_abort, on_ended,   on_rewind,  on_stop,    on_fenced,
-        on_subsumed, on_drain, on_suspend, on_position};
+        on_restore,  on_run,   on_trigger, on_block,    on_forward, on_snapshot,
+        on_complete, on_abort, on_ended,   on_rewind,   on_stop,    on_fenced,
+        on_subsumed, on_drain, on_suspend, on_position, NULL,       NULL};
     char why[256];
     struct tide_spec *spec;
     ck_assert_int_eq(tide_spec_new("job", &spec), 0);
@@ -389,7 +389,8 @@ static void w_feed(char **arg) /* what was held */
     script_note("barrier %d", tide_task_barrier(script.task[1], 1, script.barrier));
 }
 
-/* barrier CHANNEL ROUND [cancel|end|unaligned|other]: one that the program made up. */
+/* barrier CHANNEL ROUND [cancel|end|unaligned|counted|unknown|two|other]: one that the program made
+ * up. */
 static void w_barrier(char **arg)
 {
     uint8_t bytes[TIDE_BARRIER_SIZE];
@@ -397,9 +398,12 @@ static void w_barrier(char **arg)
                              .job_check = tide_job_check((const uint8_t *)ID)};
     if (strcmp(arg[2], "cancel") == 0) b.flags = TIDE_BARRIER_CANCEL;
     if (strcmp(arg[2], "end") == 0) b.flags = TIDE_BARRIER_END;
+    if (strcmp(arg[2], "unaligned") == 0) b.flags = TIDE_BARRIER_UNALIGNED;
+    if (strcmp(arg[2], "counted") == 0) b.flags = TIDE_BARRIER_COUNTED;
+    if (strcmp(arg[2], "unknown") == 0) b.flags = 16;
+    if (strcmp(arg[2], "two") == 0) b.flags = TIDE_BARRIER_UNALIGNED | TIDE_BARRIER_COUNTED;
     if (strcmp(arg[2], "other") == 0) b.job_check++;
     tide_barrier_encode(&b, bytes);
-    if (strcmp(arg[2], "unaligned") == 0) bytes[8] |= 1;
     int rc = tide_task_barrier(script.task[1], (uint32_t)script_number(arg[0], 0), bytes);
     script_note("barrier %d", rc);
 }
