@@ -108,8 +108,9 @@ TIDE_API int tide_spec_edge(struct tide_spec *spec, const char *from, const char
                             enum tide_pattern pattern);
 TIDE_API int tide_spec_checkpointing_sized(struct tide_spec *spec,
                                            const struct tide_checkpointing *c, size_t size);
-#define tide_spec_checkpointing(spec, c)                                                           \
-    tide_spec_checkpointing_sized((spec), (c), sizeof(struct tide_checkpointing))
+/* c may be a compound literal: the commas in it are none of the macro's. */
+#define tide_spec_checkpointing(spec, ...)                                                         \
+    tide_spec_checkpointing_sized((spec), (__VA_ARGS__), sizeof(struct tide_checkpointing))
 
 /* ---- the worker */
 
