@@ -16,6 +16,7 @@
 #
 # > make                     programs, library and examples, below build/
 # > make demo                the main job on real text, with kills [BYTES=200M SEED=n]
+# > make demo-solver         an iterative solver, with kills [BLOCKS=6 SIZE=600 STEPS=4000 KILLS=30 SEED=n]
 # > make check               all tests once, with one compiler
 # > make check-all           the gate: other compiler, sanitizers, valgrind, lint, short demos
 # > make check-long          sizes and spans too long for the gate
@@ -238,6 +239,9 @@ $(DRIVER): $(call obj,tests/demo/*.c)
 	$(call Q,LINK  )$(LINK) -o $@ $^
 demo: all $(DRIVER)
 	@bash tests/demo.sh
+demo-solver: all
+	@BLOCKS=$(or $(BLOCKS),6) SIZE=$(or $(SIZE),600) STEPS=$(or $(STEPS),4000) KILLS=$(or $(KILLS),30) PAUSE=$(or $(PAUSE),3000) \
+	  SEED=$(SEED) bash tests/solver/run.sh $B
 
 # make sim SEEDS=200000 FIRST=20001      make sim SEED=97 TRACE=1
 sim: $(SIM)
@@ -347,6 +351,6 @@ distclean: clean
 
 help:
 	@sed -n 's/^# > //p' Makefile
-.PHONY: FORCE all check check-all check-long demo sim bench fuzz fuzzers lint format install uninstall deb dist clean distclean help
+.PHONY: FORCE all check check-all check-long demo demo-solver sim bench fuzz fuzzers lint format install uninstall deb dist clean distclean help
 -include $(wildcard $(addprefix $B/,$(addsuffix *.d,$(wildcard proto/ storage/ daemon/ daemon/core/ client/ client/cli/ \
   client/examples/*/ tests/*/))))
