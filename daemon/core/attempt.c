@@ -598,12 +598,27 @@ static void start_due(struct core *c, void *arg)
     attempt_try(c, job);
 }
 
+/* A connection that was welcomed, and whose Join is on the way. */
+static bool somebody_comes(const struct core *c)
+{
+    for (size_t i = 0; i < c->sessions.cap; i++) {
+        const struct session *s = c->sessions.slots[i].value;
+        if (s && s->kind == TIDE__PEER_KIND__PEER_WORKER && !s->joined) return true;
+    }
+    return false;
+}
+
 static void grace_over(struct core *c, void *arg)
 {
     struct job *job = arg;
     char names[200] = "";
     size_t at = 0;
     if (c->shutting_down) return;
+    if (!job->grace_again && somebody_comes(c)) { /* the loop may have stood still, unnoticed */
+        job->grace_again = true;
+        timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.heartbeat_ms * MS);
+        return;
+    }
     for (struct worker *w = job->workers; w; w = w->next)
         if (w->standing == STANDS_HOLDING && (!w->back || !w->session) &&
             at + w->name.len + 3 < sizeof names)

@@ -31,6 +31,31 @@ void clean_add_snapshot(struct job *job, const struct snapshot *s)
     add(job, t);
 }
 
+static struct tide_holder *copy_holders(const struct tide_holder *from, uint32_t n)
+{
+    struct tide_holder *to = n ? core_alloc(n * sizeof *to) : NULL;
+    for (uint32_t i = 0; i < n; i++) {
+        to[i] = from[i];
+        to[i].uid = core_copy(from[i].uid);
+        to[i].worker = core_copy(from[i].worker);
+        to[i].phase = core_copy(from[i].phase);
+    }
+    return to;
+}
+
+static void free_holders(struct trash *t)
+{
+    for (uint32_t i = 0; i < t->facts.n_holders; i++) {
+        free((void *)(uintptr_t)t->holders[i].uid.data);
+        free((void *)(uintptr_t)t->holders[i].worker.data);
+        free((void *)(uintptr_t)t->holders[i].phase.data);
+    }
+    free(t->holders);
+    t->holders = NULL;
+    t->facts.holders = NULL;
+    t->facts.n_holders = 0;
+}
+
 void clean_add_round(struct job *job, const struct tide_record_round *facts, bool recorded,
                      bool recording)
 {
@@ -44,13 +69,14 @@ void clean_add_round(struct job *job, const struct tide_record_round *facts, boo
                         .directory = core_text(facts->directory)};
     t->facts.directory = VIEW(t->directory);
     t->facts.reason = core_copy(facts->reason);
-    t->facts.holders = NULL;
-    t->facts.n_holders = 0;
+    /* needed once more if the store does not take the record at first */
+    t->facts.holders = t->holders = copy_holders(facts->holders, facts->n_holders);
     add(job, t);
 }
 
 static void free_trash(struct trash *t)
 {
+    free_holders(t);
     free((void *)(uintptr_t)t->facts.reason.data);
     free(t->directory);
     free(t);
@@ -75,6 +101,16 @@ static void record(struct core *c, struct job *job, struct trash *t)
     r->round = t->facts;
     r->round.directory = tide_commit_bytes(commit, t->facts.directory);
     r->round.reason = tide_commit_bytes(commit, t->facts.reason);
+    struct tide_holder *holders =
+        tide_arena_alloc(&commit->arena, (t->facts.n_holders + 1) * sizeof *holders);
+    core_assert(holders != NULL);
+    for (uint32_t i = 0; i < t->facts.n_holders; i++) {
+        holders[i] = t->holders[i];
+        holders[i].uid = tide_commit_bytes(commit, t->holders[i].uid);
+        holders[i].worker = tide_commit_bytes(commit, t->holders[i].worker);
+        holders[i].phase = tide_commit_bytes(commit, t->holders[i].phase);
+    }
+    r->round.holders = holders;
     core_assert(commit->rc == 0);
     if (!r->round.ended_wall) r->round.ended_wall = t->facts.ended_wall = c->wall;
     t->recording = true;
@@ -93,6 +129,7 @@ void clean_recorded(struct core *c, struct job *job, uint64_t round, enum tide_o
         if (t->round != round || t->snapshot) continue;
         t->recording = false;
         t->recorded = outcome == TIDE_STORED;
+        if (t->recorded) free_holders(t);
         if (!t->recorded) t->not_before = c->now + RETRY_MIN_US;
     }
     clean_pump(c, job);

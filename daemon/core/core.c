@@ -275,6 +275,9 @@ static void begin_shutdown(struct core *c)
 static void stood_still(struct core *c, uint64_t gap)
 {
     for (struct job *job = c->jobs; job; job = job->next) {
+        /* whoever came meanwhile was not heard */
+        if (job->adopting)
+            timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.grace_ms * MS);
         if (gap <= job->graph->checkpointing.heartbeat_ms * MS) continue;
         core_log(c, LEVEL_WARN, about_job(job),
                  "job %s: the loop stood still for %" PRIu64 " ms: leases count as renewed",

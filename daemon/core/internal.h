@@ -290,8 +290,6 @@ struct round {
     uint32_t n_chunks;
     size_t chunks_cap, bytes_held;
     uint64_t bytes, artifacts;
-    uint64_t processed, persisted; /* bytes of records, while barriers were awaited */
-    bool unaligned;                /* some task did not wait for all of them */
     struct owed *handles, **handles_end;
     const struct owed *strikes; /* the first of job->strikes that its commit repeats */
     uint32_t planted_count;     /* see proto/plant.h: what a wrong coordinator would go by */
@@ -304,6 +302,7 @@ struct trash {
     uint64_t round, attempt;
     bool snapshot;
     struct tide_record_round facts; /* of an aborted round; its directory and reason are owned */
+    struct tide_holder *holders;    /* of facts, with what they name; until it is recorded */
     bool recorded;                  /* that it has aborted is durable */
     bool recording;                 /* a commit that says so is with the store */
     uint64_t later; /* of an aborted round: those from here on began after its end */
@@ -347,6 +346,7 @@ struct job {
     /* the attempt */
     uint64_t attempt; /* highest ever */
     bool attempt_open, adopting, deliver_only;
+    bool grace_again; /* the grace time was prolonged */
     uint64_t attempt_incarnation, attempt_nonce, external, restored_from;
     char *directory; /* of the attempt */
     enum start_step starting;

@@ -173,7 +173,6 @@ void job_forget(struct core *c, struct job *job, const char *why)
 static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
 {
     struct snapshot **end = &job->snapshots;
-    job->subsumed = from->subsumed;
     for (uint32_t i = 0; i < from->n_snapshots; i++) {
         const struct tide_catalog_snapshot *f = &from->snapshots[i];
         struct snapshot *s = core_alloc(sizeof *s);
@@ -193,6 +192,7 @@ static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
         if (f->round > job->last_complete) job->last_complete = f->round;
         if (f->round > job->known_upto) job->known_upto = f->round;
         if (s->state == TIDE_DELETING) clean_add_snapshot(job, s);
+        if (s->state == TIDE_DELETING && s->kind == TIDE_CHECKPOINT) job->subsumed = s->round;
         job->gauges.last_completed_checkpoint_id = (int64_t)s->round;
         job->gauges.last_checkpoint_completed_timestamp = (int64_t)(s->completed_wall / MS);
         job->gauges.last_checkpoint_size = job->gauges.last_checkpoint_full_size =
@@ -432,6 +432,7 @@ void job_ended_stored(struct core *c, struct job *job)
     stop_ended(c, job);
     job->end_asked = 0;
     order_pump(c, job);
+    clean_pump(c, job); /* nobody writes any more */
 }
 
 /* ---- looking things up */

@@ -371,7 +371,10 @@ static const char *impossible(const struct core *c, const struct job *job, const
         listed |=
             c->incarnations[i].number == t->incarnation && c->incarnations[i].nonce == t->nonce;
     if (!listed) return "an incarnation that this store has not seen";
-    if (t->attempt > job->attempt) return "an attempt that this store has not seen";
+    if (t->attempt > job->attempt ||
+        (t->attempt == job->attempt &&
+         (t->incarnation != job->attempt_incarnation || t->nonce != job->attempt_nonce)))
+        return "an attempt that this store has not seen";
     if (m->told_complete > job->last_complete)
         return "a completed round that this store does not have";
     if (m->lowest_pending > c->next_id) return "a round that this store has not issued";

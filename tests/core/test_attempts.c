@@ -502,6 +502,28 @@ START_TEST(adopted)
 }
 END_TEST
 
+/* The copy has issued the number again by now, in another incarnation (sim: seed 9581). */
+START_TEST(old_database_issued_the_attempt_again)
+{
+    static struct play p;
+    static struct stored s;
+    two_workers(&p);
+    after_restart(&p, &s, false);
+    rejoin(&p, 11, &w1);
+    play_forget(&p);
+    struct join_options o = w2;
+    o.attempt = 1;
+    o.phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+    p.incarnation = 2000; /* listed, but not the one of attempt 1 */
+    p.nonce = 88;
+    play_open(&p, 12, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 12, &job, &o);
+    ck_assert_ptr_nonnull(strstr(p.trace, "commit: job-state=HELD\n"));
+    ck_assert_ptr_null(strstr(p.trace, "resumed"));
+    play_end(&p);
+}
+END_TEST
+
 /* A round that a worker names and that no row knows has not outlived the restart. */
 START_TEST(open_round_is_resolved)
 {
@@ -544,6 +566,47 @@ START_TEST(grace_is_over)
     play_wait(&p, 1300);
     play_expect(&p,
                 "to 13: joined\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a2000-2\n");
+    play_end(&p);
+}
+END_TEST
+
+/* A daemon that stands still hears nobody: that time does not count (sim: seed 361). */
+START_TEST(grace_is_not_used_up_standing_still)
+{
+    static struct play p;
+    static struct stored s;
+    two_workers(&p);
+    after_restart(&p, &s, false);
+    p.now_us += 12000 * 1000;
+    rejoin(&p, 11, &w1);
+    play_wait(&p, 0);
+    rejoin(&p, 12, &w2);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 12: resumed attempt 1\n"));
+    ck_assert_ptr_null(strstr(p.trace, "rewind"));
+    play_end(&p);
+}
+END_TEST
+
+/* ... and when nothing but the grace time itself was due meanwhile, so that nobody sees that it
+ * stood still: who is welcomed and has not joined yet is waited for, once (sim: seed 17164). */
+START_TEST(grace_waits_for_who_is_welcomed)
+{
+    static struct play p;
+    static struct stored s;
+    two_workers(&p);
+    after_restart(&p, &s, false);
+    rejoin(&p, 11, &w1);
+    beat(&p, 11, 9);
+    play_wait(&p, 990);
+    play_open(&p, 12, TIDE__PEER_KIND__PEER_WORKER);
+    play_forget(&p);
+    play_wait(&p, 20);
+    play_expect(&p, "");
+    struct join_options o = w2;
+    o.attempt = 1;
+    o.phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+    play_join(&p, 12, &job, &o);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 12: resumed attempt 1\n"));
     play_end(&p);
 }
 END_TEST
@@ -595,5 +658,6 @@ SUITE_MAIN("attempts", away_until_the_lease_is_over, parked_until_holder_is_gone
            old_database_is_noticed, old_database_without_the_round, old_database_without_the_ids,
            old_database_without_the_job, old_database_and_a_new_job, lost_its_state,
            a_join_that_does_not_end, joins_that_are_too_much_together, an_end_amid_a_join,
-           restore_fails_and_is_tried_again, adopted, open_round_is_resolved, grace_is_over,
-           leases_outlive_a_restart, shutdown)
+           restore_fails_and_is_tried_again, adopted, old_database_issued_the_attempt_again,
+           open_round_is_resolved, grace_is_over, grace_is_not_used_up_standing_still,
+           grace_waits_for_who_is_welcomed, leases_outlive_a_restart, shutdown)

@@ -138,6 +138,26 @@ START_TEST(decline_aborts_S71)
 }
 END_TEST
 
+/* The store has no room for the abort at first: it names the same when it is told again. */
+START_TEST(abort_is_recorded_again_with_its_holders)
+{
+    static struct play p;
+    struct job_options job = two_and_one;
+    job.interval_ms = 100;
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    play_ack(&p, 1, 1, p.round, 0);
+    play_decline(&p, 1, 1, "no disk");
+    play_forget(&p);
+    play_stored(&p, TIDE_NO_SPACE);
+    play_wait(&p, 1001);
+    ck_assert_ptr_nonnull(strstr(p.trace,
+                                 "commit: round-end=aborted[a.1 waiting for the first barrier]"
+                                 "[b.0 waiting for the first barrier]\n"));
+    play_end(&p);
+}
+END_TEST
+
 /* S74: the deadline aborts, naming who held it; no completion is told; the next round comes on
  * schedule. */
 START_TEST(deadline_names_S74)
@@ -458,8 +478,8 @@ START_TEST(ended_counts_as_acked_S28)
 END_TEST
 
 SUITE_MAIN("rounds", job_starts, acks_are_a_set_S49, next_replaces_S50, stray_acks_S52_S53,
-           decline_aborts_S71, deadline_names_S74, committing_is_not_aborted, store_full_aborts,
-           unknown_outcome_stops, silent_store_stops, savepoint_S95,
-           savepoint_in_a_strange_directory, operations_are_forgotten,
+           decline_aborts_S71, abort_is_recorded_again_with_its_holders, deadline_names_S74,
+           committing_is_not_aborted, store_full_aborts, unknown_outcome_stops, silent_store_stops,
+           savepoint_S95, savepoint_in_a_strange_directory, operations_are_forgotten,
            no_completion_overtakes_another, savepoint_refused_S176, owed_until_confirmed,
            final_round, ended_counts_as_acked_S28)
