@@ -47,12 +47,18 @@ struct round *check_learn_round(struct sim *s, struct job *j, uint64_t number, u
          s->store.reserved);
     r = sim_alloc(s, sizeof *r);
     *r = (struct round){.next = j->rounds,
+                        .job = j,
                         .number = number,
                         .attempt = attempt,
                         .incarnation = incarnation,
                         .life = s->daemon.life,
                         .begun = s->now};
     j->rounds = r;
+    happens(s, (struct happening){.type = H_ROUND,
+                                  .job = j->number,
+                                  .attempt = attempt,
+                                  .round = number,
+                                  .incarnation = incarnation});
     return r;
 }
 
@@ -119,6 +125,7 @@ void check_handed(struct sim *s, const struct tide_commit *c)
                  "round %" PRIu64 " is recorded as aborted while its completion is with the store",
                  round->number);
             round->over = true;
+            log_round(s, round->job, H_SAY_ABORT, round->number);
             break;
         case TIDE_REC_SNAPSHOT:
             j = store_job(s, r);
@@ -128,6 +135,7 @@ void check_handed(struct sim *s, const struct tide_commit *c)
             must(s, !round->over, "round %" PRIu64 " is to be complete, and was aborted",
                  round->number);
             round->handed = true;
+            log_round(s, j, H_HANDED, round->number);
             break;
         default: break;
         }
@@ -165,6 +173,7 @@ void check_durable(struct sim *s, const struct tide_commit *c)
         default: break;
         }
     }
+    log_durable(s, c);
     for (j = s->jobs; j; j = j->next)
         check_retention(s, j);
     if (newest) check_kept(s, newest);
@@ -190,6 +199,7 @@ void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round
     told->n_parts = n_parts;
     for (uint32_t i = 0; i < n_parts; i++)
         told->parts[i] = parts[i];
+    log_task(s, t, H_ACKED, round);
 }
 
 void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d)
@@ -197,12 +207,17 @@ void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d
     struct job *j = p->job;
     const struct round *r;
     uint64_t stamp;
-    if (d->type == TIDE_DO_RESTORE && d->start->token->incarnation >= s->old.from)
-        p->stale = p->knows_more = false;
+    if (d->type == TIDE_DO_RESTORE && d->start->token->incarnation >= s->old.from) p->stale = false;
+    if (d->type == TIDE_DO_COMPLETE && p->task[d->task])
+        log_task(s, p->task[d->task], H_HEARD, d->round);
     if (p->stale) return;
     switch (d->type) {
     case TIDE_DO_RESTORE:
         p->told_rewind = false;
+        happens(s, (struct happening){.type = H_HOLDS,
+                                      .job = j->number,
+                                      .worker = log_worker(p),
+                                      .attempt = d->attempt});
         must(s, tide_session_token(p->session, proc_now(s, p), &stamp) == 0,
              "%s is to restore without a lease", task_name(j, d->task));
         break;

@@ -5,6 +5,23 @@
 #define SIM_CHECK_H
 
 #include "tests/sim/job.h"
+#include "tests/sim/lib_history.h"
+
+/* log.c: the log that the history checker reads. `at` is filled in. */
+void happens(struct sim *s, struct happening e);
+/* A job's workers, or the way to them, have trouble; NULL: all jobs. */
+void check_trouble(struct sim *s, struct job *j);
+uint32_t log_worker(const struct proc *p); /* its number there */
+uint32_t log_pid(uint32_t pid);
+void log_job(struct sim *s, const struct job *j);
+void log_durable(struct sim *s, const struct tide_commit *c);
+void log_known(struct sim *s, struct job *j);
+void log_round(struct sim *s, const struct job *j, enum happening_type type, uint64_t number);
+void log_attempt(struct sim *s, const struct job *j, enum happening_type type, uint64_t number);
+void log_task(struct sim *s, const struct task *t, enum happening_type type, uint64_t round);
+void log_lease(struct sim *s, const struct proc *p, uint64_t sent_at);
+
+/* check.c and check_*.c */
 
 /* An attempt is made when it is first heard of; a round: NULL, never heard of in this job. */
 struct attempt *check_attempt(struct sim *s, struct job *j, uint64_t number);
@@ -49,6 +66,7 @@ bool check_owed(const struct job *j, const struct d_owed *o); /* in truth: it is
 bool check_effects_done(struct sim *s, struct job *j);
 /* check_kept.c */
 void check_retention(struct sim *s, const struct job *j);
+bool check_clean(struct sim *s, const struct job *j); /* what is out of use is gone */
 void check_kept(struct sim *s, const struct job *j);
 /* check_lively.c: false; why the history may not end yet, for people */
 bool check_not_yet(struct job *j, const char *why);

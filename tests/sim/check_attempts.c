@@ -53,6 +53,7 @@ void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
                      "Start of attempt %" PRIu64 " goes to %s, its row names pid %u", number,
                      proc_name(c->proc), a->member_pid[t]);
     }
+    log_attempt(s, j, H_START, number);
     note(s, "daemon: Start of attempt %" PRIu64 " from %" PRIu64, number, snapshot);
 }
 
@@ -65,6 +66,7 @@ void check_sent_rewind(struct sim *s, struct job *j, struct tide_bytes content)
     snprintf(why, sizeof why, "%.*s", (int)m->reason.len, (const char *)m->reason.data);
     tide__rewind__free_unpacked(m, NULL);
     note(s, "daemon: Rewind of attempt %" PRIu64 ": %s", number, why);
+    log_attempt(s, j, H_REWIND, number);
     check_attempt(s, j, number)->rewound = true;
     must(s, !(j->resume && number == j->resume_attempt),
          "attempt %" PRIu64 " is rewound (%s), and all of it were there to go on", number, why);
@@ -79,6 +81,7 @@ void check_sent_run(struct sim *s, struct job *j, struct tide_bytes content)
     for (uint32_t t = 0; t < j->flow.tasks; t++)
         must(s, check_attempt(s, j, number)->restored >> t & 1,
              "Run of attempt %" PRIu64 ", and %s has not restored", number, task_name(j, t));
+    log_attempt(s, j, H_RUN, number);
 }
 
 void check_sent_joined(struct sim *s, struct tide_bytes content)

@@ -190,6 +190,7 @@ void check_snapshot(struct sim *s, struct job *j, uint64_t number)
             c.row->ended_mask |= 1u << t;
     }
     read_acks(s, &c);
+    c.row->acked_mask = c.acked;
     take_over_ended(s, &c);
     check_acks(s, &c);
     j->program->check_cut(s, j, c.row);

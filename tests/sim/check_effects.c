@@ -9,7 +9,7 @@ void check_publish(struct sim *s, struct task *t, struct part *p, const struct t
          task_name(j, p->task));
     uint64_t round = d->round;
     if (p->state == PART_FORGOTTEN) return;
-    if (t->proc->stale && (t->in->past || !store_snapshot(j, round))) {
+    if (t->proc->stale && (!t->in || t->in->past || !store_snapshot(j, round))) {
         if (p->state == PART_PENDING) p->state = PART_FORGOTTEN;
         return;
     }
@@ -26,6 +26,12 @@ void check_publish(struct sim *s, struct task *t, struct part *p, const struct t
     must(s, round >= j->last_effect[t->number],
          "%s publishes for round %" PRIu64 " after round %" PRIu64, task_name(j, t->number), round,
          j->last_effect[t->number]);
+    happens(s, (struct happening){.type = H_PUBLISHED,
+                                  .job = j->number,
+                                  .worker = log_worker(t->proc),
+                                  .task = t->number,
+                                  .attempt = d->attempt,
+                                  .round = round});
     j->last_effect[t->number] = round;
     p->state = PART_PUBLISHED;
     set_add(&j->published, &p->records);

@@ -38,6 +38,22 @@ void check_kept(struct sim *s, const struct job *j)
 
 /* ---- files */
 
+static bool is_there(struct sim *s, struct tide_bytes path)
+{
+    const struct directory *d = files_find(s, (const char *)path.data, path.len);
+    return d && d->exists && !d->late;
+}
+
+/* What is out of use has been deleted, what aborted rounds had left has been swept. */
+bool check_clean(struct sim *s, const struct job *j)
+{
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
+        if (d->state == TIDE_DELETING && is_there(s, d->directory)) return false;
+    for (const struct d_round *r = j->store.rounds; r; r = r->next)
+        if (r->ended && !r->r.complete && !r->swept && is_there(s, r->r.directory)) return false;
+    return true;
+}
+
 static uint64_t trailing_number(const char *path)
 {
     const char *at = strrchr(path, '/');
@@ -59,6 +75,7 @@ static bool known(struct sim *s, const struct job *j, const char *path, bool exe
         must(s, d->state != TIDE_RETAINED,
              "%s of snapshot %" PRIu64 " %s deleted, and its row says retained", path, d->round,
              executing ? "is being" : "is to be");
+        if (executing) log_round(s, j, H_GONE, d->round);
         return true;
     }
     for (const struct d_round *r = j->store.rounds; r; r = r->next) {
@@ -66,6 +83,7 @@ static bool known(struct sim *s, const struct job *j, const char *path, bool exe
         must(s, (r->ended || s->store.dropped) && !r->r.complete,
              "%s is to be deleted, and round %" PRIu64 " is not over in the store", path,
              r->r.number);
+        if (executing) log_round(s, j, H_GONE, r->r.number);
         return true;
     }
     return false;

@@ -1,6 +1,8 @@
 /* Promises about the end: when the faults have stopped every job makes a snapshot, or finishes. */
 #include "tests/sim/sim.h"
 
+#define SETTLED (100 * MS) /* what is durable for so long was told */
+
 /* Why the history may not end yet, for people. */
 bool check_not_yet(struct job *j, const char *why)
 {
@@ -15,6 +17,18 @@ static bool may_be_held(const struct job *j)
     struct tide_bytes cause = j->store.cause;
     size_t old = sizeof old_copy - 1;
     return j->may_hold && cause.len > old && !memcmp(cause.data + cause.len - old, old_copy, old);
+}
+
+/* What rounds had to do and to leave has been done. */
+static bool settled(struct sim *s, struct job *j)
+{
+    for (const struct proc *p = j->procs; p; p = p->next)
+        if (p->alive && (p->away || s->now < p->thaw_at))
+            return check_not_yet(j, "a worker is away");
+    const char *unsettled = history_unsettled(s->history, j->number, s->now, SETTLED);
+    if (unsettled) return check_not_yet(j, unsettled);
+    return check_effects_done(s, j) &&
+           (check_clean(s, j) || check_not_yet(j, "what is out of use is still there"));
 }
 
 /* Done: the job is finished and everybody gone, or a checkpoint that began after the last fault has
@@ -37,12 +51,12 @@ static bool lively(struct sim *s, struct job *j)
                 return check_not_yet(j, "workers were not told of the end of the job");
         return (j->store.state == TIDE_JOB_FINISHED ||
                 check_not_yet(j, "the job is not finished")) &&
-               check_effects_done(s, j);
+               settled(s, j);
     }
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
         if (d->kind == TIDE_CHECKPOINT && check_round(j, d->round)->begun > s->calm_since &&
             s->now > d->durable_at + 100 * MS)
-            return check_effects_done(s, j);
+            return settled(s, j);
     return check_not_yet(j, "no new checkpoint has completed");
 }
 
@@ -51,7 +65,10 @@ bool check_lively(struct sim *s)
 {
     bool all = true;
     for (struct job *j = s->jobs; j; j = j->next) {
-        j->done = j->done || lively(s, j);
+        if (!j->done && lively(s, j)) {
+            j->done = true;
+            happens(s, (struct happening){.type = H_END, .job = j->number, .n = SETTLED});
+        }
         all = all && j->done;
     }
     return all;

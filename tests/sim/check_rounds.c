@@ -22,6 +22,12 @@ void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content)
          ", the newest in the store is %" PRIu64,
          number, attempt, j->store.attempts);
     if (!r->triggered) {
+        happens(s, (struct happening){.type = H_ROUND,
+                                      .job = j->number,
+                                      .attempt = attempt,
+                                      .round = number,
+                                      .incarnation = incarnation,
+                                      .n = left});
         r->begun = s->now;
         r->left_us = left;
         note(s, "daemon: Trigger of round %" PRIu64 " into %.*s", number, (int)dir.len,
@@ -49,6 +55,7 @@ void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content
              "Complete of round %" PRIu64 " is sent while round %" PRIu64
              " is owed from before the attempt",
              number, o->round);
+    log_round(s, j, H_SAY_COMPLETE, number);
     if (!r->told_complete) note(s, "daemon: Complete of round %" PRIu64, number);
     r->told_complete = true;
 }
@@ -61,6 +68,7 @@ void check_sent_abort(struct sim *s, struct job *j, struct tide_bytes content)
     int code = (int)m->code;
     tide__abort__free_unpacked(m, NULL);
     struct round *r = check_round(j, number);
+    log_round(s, j, H_SAY_ABORT, number);
     must(s, !store_snapshot(j, number),
          "round %" PRIu64 " is told aborted, and its snapshot is durable", number);
     if (!r) return;
@@ -116,6 +124,7 @@ static void check_job(struct sim *s, const struct job *j)
 
 void check_tick(struct sim *s)
 {
+    happens(s, (struct happening){.type = H_TICK});
     for (const struct job *j = s->jobs; j; j = j->next)
         check_job(s, j);
     struct daemon *d = &s->daemon;

@@ -26,13 +26,6 @@ static struct job *any_job(struct sim *s)
     return j;
 }
 
-/* The attempts may end, or their rounds be late: no promise that they go on. */
-static void unsteady(struct sim *s)
-{
-    for (struct job *j = s->jobs; j; j = j->next)
-        j->resume = false;
-}
-
 /* A worker stands still for a while; who supervises it may lose patience and start another. */
 static void freeze(struct sim *s, struct proc *p)
 {
@@ -115,7 +108,7 @@ static void to_a_worker(struct sim *s, uint32_t kind)
     if (!p) return;
     struct job *j = p->job;
     struct conn *c = p->conn;
-    j->resume = false;
+    check_trouble(s, j);
     switch (kind) {
     case CL_KILL:
         if (percent(s, 8)) { /* all at once */
@@ -162,12 +155,14 @@ static void strike(struct sim *s, uint32_t kind)
 {
     struct daemon *d = &s->daemon;
     struct job *j = any_job(s);
+    if (kind & CL_WEATHER) happens(s, (struct happening){.type = H_WEATHER});
     switch (kind) {
     case CL_CRASH: d->doomed = d->up; break;
     case CL_DOWN: daemon_shutdown(s); break;
     case CL_PAUSE:
         if (d->up && s->now >= d->thaw_at) {
             d->thaw_at = s->now + between(s, 20 * MS, 2500 * MS);
+            happens(s, (struct happening){.type = H_AWAY, .n = d->thaw_at});
             check_steady(s, true);
             note(s, "fault: the daemon stands still until %" PRIu64 " ms", d->thaw_at / MS);
         }
@@ -176,6 +171,7 @@ static void strike(struct sim *s, uint32_t kind)
     case CL_UNKNOWN: s->store.unknown_next = true; break;
     case CL_FILES: bad_files(s); break;
     case CL_DECLINE:
+        check_trouble(s, j);
         if (percent(s, 70))
             j->decline_until = s->now + between(s, 20 * MS, 400 * MS);
         else
@@ -185,7 +181,7 @@ static void strike(struct sim *s, uint32_t kind)
     case CL_ORDER: order_something(s, j); break;
     case CL_LAG:
         s->lag_until = s->now + between(s, 50 * MS, 500 * MS);
-        unsteady(s);
+        check_trouble(s, NULL);
         break;
     case CL_CLOCK:
         /* no owner file tells of ids that only the lost database knew: time must be above them */

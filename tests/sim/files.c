@@ -115,6 +115,8 @@ static void finish_late(struct sim *s, void *arg, uint64_t x)
     j->done = true;
     note(s, "files: %s %s, late", op_name[j->op], j->path);
     execute(s, j);
+    struct directory *d = files_find(s, j->path, strlen(j->path));
+    if (d && j->op == FILE_MKDIR) d->late = true;
 }
 
 static void time_out(struct sim *s, void *arg, uint64_t x)

@@ -377,7 +377,10 @@ static void uploaded(struct sim *s, void *arg, uint64_t x)
     struct job *j = p->job;
     if (!p->alive || t->generation != u->generation || proc_busy(s, p, uploaded, arg, x)) return;
     int rc = u->declines ? TIDE_EIO : 0;
-    if (!rc && !u->inlined) rc = files_write(s, u->directory, u->exists, t->number, &u->state);
+    if (!rc && !u->inlined) {
+        rc = files_write(s, u->directory, u->exists, t->number, &u->state);
+        if (!rc) log_task(s, t, H_WRITTEN, u->round);
+    }
     if (rc) {
         const char *why = u->declines ? "a planted fault" : "the directory is not there";
         tide_session_decline(p->session, u->attempt, u->round, t->number, tide_bytes_of(why),
@@ -470,6 +473,7 @@ static void confirm(struct sim *s, void *arg, uint64_t x)
         sim_at(s, s->now + 30 * MS, confirm, arg, x);
         return;
     }
+    if (rc == 0) log_task(s, c->task, H_CONFIRMED, c->round);
     proc_pump(s, p);
 }
 

@@ -155,6 +155,7 @@ void daemon_start(struct sim *s, void *arg, uint64_t x)
     d->incarnation = catalog.incarnation;
     if (s->old.done && !s->old.from) s->old.from = d->incarnation;
     d->nonce = catalog.nonce;
+    happens(s, (struct happening){.type = H_UP, .incarnation = d->incarnation});
     struct core_config config = {.state_root = "/state",
                                  .savepoint_root = "/savepoints",
                                  .store_timeout_us = STORE_TIMEOUT,
@@ -172,8 +173,9 @@ void daemon_crash(struct sim *s, const char *why, bool vanish)
     if (!d->up) return;
     note(s, "daemon: dies: %s%s", why, vanish ? ", without a word to its peers" : "");
     check_crashed(s);
-    for (struct job *j = s->jobs; j && vanish; j = j->next)
-        j->resume = false; /* its peers find out too late, perhaps */
+    happens(s, (struct happening){.type = H_WEATHER});
+    happens(s, (struct happening){.type = H_DOWN});
+    if (vanish) check_trouble(s, NULL); /* its peers find out too late, perhaps */
     s->stats->daemon_crashes++;
     actions_clear(&d->todo);
     core_free(d->core);

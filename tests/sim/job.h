@@ -15,6 +15,8 @@
 #define WORDS (RECORDS_MAX / 64)
 #define SLOTS_MAX 4u
 #define PENDING_MAX 128u
+#define FIRST_PID 100u
+#define BEATS 64u /* heartbeats whose time is remembered */
 
 struct job;
 
@@ -142,10 +144,11 @@ struct proc {
     uint32_t idle_ticks, pumps, connects;
     bool hasty;             /* says again, at odd moments, what it has said; the protocol lets it */
     struct tide_bytes word; /* the frame that it may say again */
+    uint64_t join_at, beat, beat_at[BEATS]; /* when it sent its Join, and its last heartbeats */
     uint64_t told_complete; /* the newest round of its attempt that it was told complete */
     bool stale;             /* lives since before an old copy of the store was put back (old.c) */
-    bool knows_more;        /* than that copy */
-    bool told_rewind;       /* the daemon has said something that may end its attempt */
+    uint64_t token_incarnation; /* of the attempt that it has */
+    bool told_rewind;           /* the daemon has said something that may end its attempt */
 };
 
 /* ---- the history, as the checker keeps it */
@@ -175,6 +178,7 @@ struct told_state { /* what a task acked a round with */
 
 struct round {
     struct round *next; /* of the same job */
+    struct job *job;
     uint64_t number, attempt, incarnation, life;
     Tide__RoundKind kind;
     uint64_t begun, left_us;
@@ -202,6 +206,7 @@ struct d_snapshot {
     enum tide_style style;
     bool unaligned, commits, imported;
     uint64_t durable_at;
+    uint32_t acked_mask;          /* tasks of which it has acks */
     uint32_t ended_mask;          /* tasks ended once it is restored */
     struct state task[TASKS_MAX]; /* what its artifacts say, or the end of a task that had ended */
 };
@@ -260,6 +265,7 @@ struct job {
     struct flow flow;
     uint32_t slots, slot_of[TASKS_MAX];
     uint32_t inline_percent, upload_max_ms;
+    uint64_t most_apart_us; /* between two snapshots while nothing is wrong; 0: no promise */
     bool calm; /* nothing goes wrong with its workers and tasks: others' trouble is not its own */
     /* processes */
     struct proc *procs, *current[SLOTS_MAX];

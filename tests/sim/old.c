@@ -91,21 +91,19 @@ static void forget(struct job *j, const struct job_store *was)
         if (j->last_effect[t] > upto) j->last_effect[t] = upto;
 }
 
-/* Who lives through it, and whether that worker knows more than the copy. */
-static void judge(struct sim *s, struct proc *p, const struct copy *c)
+/* Whether the worker has what the store as it is now cannot have told: numbers that the copy did
+ * not know come again, and then say nothing any more. */
+static bool knows_more(const struct sim *s, const struct proc *p)
 {
-    const struct job_store *was = &c->jobs[p->job->number];
-    uint64_t has = p->alive ? tide_session_attempt(p->session) : 0;
+    const struct job_store *st = &p->job->store;
+    uint64_t has = p->alive && p->stale ? tide_session_attempt(p->session) : 0;
     bool listed = false;
-    p->stale = p->alive;
-    if (!has) return;
-    const struct attempt *a = check_attempt(s, p->job, has);
-    for (uint32_t i = 0; i < c->n_incarnations; i++)
-        listed = listed || s->store.incarnations[i].number == a->incarnation;
-    p->knows_more =
-        !was->made || !listed || has > was->attempts || p->told_complete > newest_of(was, false);
-    note(s, "%s: lives through it with attempt %" PRIu64 "%s", proc_name(p), has,
-         p->knows_more ? ", and knows more than the copy" : "");
+    if (!has) return false;
+    for (uint32_t i = 0; i < s->store.n_incarnations; i++)
+        listed = listed || s->store.incarnations[i].number == p->token_incarnation;
+    return !st->made || !listed || has > st->attempts ||
+           (has == st->attempts && p->token_incarnation != st->last.incarnation) ||
+           p->told_complete > newest_of(st, false);
 }
 
 static void put_job_back(struct sim *s, struct job *j, const struct copy *c, uint32_t mercy)
@@ -114,11 +112,11 @@ static void put_job_back(struct sim *s, struct job *j, const struct copy *c, uin
     for (struct proc *p = j->procs; p; p = p->next)
         if (percent(s, mercy)) proc_kill(s, p, "stopped, since an old copy comes", false);
     for (struct proc *p = j->procs; p; p = p->next)
-        judge(s, p, c);
+        p->stale = p->alive;
     forget(j, was);
     j->store = *was;
-    j->resume = false;
     j->old = true;
+    j->done = false;
     if (!j->over || tide_job_ended(was->state)) return;
     j->over = false; /* it had ended, and goes on from before */
     for (uint32_t i = 0; i < j->slots; i++)
@@ -138,10 +136,19 @@ void old_put_back(struct sim *s)
         put_job_back(s, j, c, mercy);
     for (struct conn *n = s->conns; n; n = n->next)
         n->hole_w = true; /* nothing of before lies in the network any more */
+    happens(s, (struct happening){.type = H_PUT_BACK});
+    for (struct job *j = s->jobs; j; j = j->next)
+        log_known(s, j);
     st->reserved = c->reserved;
     st->external = c->external;
     st->lease_us = c->lease_us;
     st->n_incarnations = c->n_incarnations;
+    for (struct job *j = s->jobs; j; j = j->next)
+        for (struct proc *p = j->procs; p; p = p->next)
+            if (p->alive)
+                note(s, "%s: lives through it with attempt %" PRIu64 "%s", proc_name(p),
+                     tide_session_attempt(p->session),
+                     knows_more(s, p) ? ", and knows more than the copy" : "");
     for (struct kept_directory *k = c->directories; k; k = k->next) {
         k->directory->exists = true;
         k->directory->published = k->published;
@@ -162,7 +169,7 @@ void old_joins(struct sim *s, struct proc *p, struct tide_bytes content)
     tide__part__free_unpacked(part, NULL);
     if (!token) return;
     p->job->may_hold = true; /* for an open round that the copy cannot know */
-    if (!p->knows_more) return;
+    if (!knows_more(s, p)) return;
     note(s, "%s: joins, and knows more than the store", proc_name(p));
     p->job->must_hold = true;
 }

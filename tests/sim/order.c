@@ -55,7 +55,7 @@ void order_something(struct sim *s, struct job *j)
 {
     char key[32];
     snprintf(key, sizeof key, "order%u", (unsigned)below(s, 50));
-    j->resume = false;
+    check_trouble(s, j);
     j->ordered = true;
     if (percent(s, j->store.state == TIDE_JOB_HELD ? 20 : 70))
         hold(s, j, key);

@@ -53,6 +53,7 @@ static void plan_job(struct sim *s, struct job *j)
     plan_spec(s, j);
     j->inline_percent = percent(s, 50) ? 100 : (uint32_t)below(s, 101);
     j->upload_max_ms = percent(s, 80) ? 40 : 300;
+    log_job(s, j);
     for (uint32_t i = 0; i < j->slots; i++)
         sim_at(s, s->now + below(s, 100 * MS), proc_start, j, i);
     note(s,
@@ -66,7 +67,7 @@ void plan_jobs(struct sim *s)
     static const char *const names[JOBS_MAX] = {"red", "blue", "green"};
     uint64_t kind = below(s, 100);
     s->now = SECOND;
-    s->next_pid = 100;
+    s->next_pid = FIRST_PID;
     store_init(s);
     s->daemon.clock = between(s, SECOND, 1000 * (uint64_t)SECOND);
     s->daemon.wall = (uint64_t)1700000000 * SECOND;

@@ -79,6 +79,7 @@ static void rewound(struct sim *s, void *arg, uint64_t generation)
     if (!t->proc->alive || t->generation != generation ||
         proc_busy(s, t->proc, rewound, arg, generation))
         return;
+    happens(s, (struct happening){.type = H_DROPS, .worker = log_worker(t->proc)});
     tide_session_rewound(t->proc->session, t->number, proc_now(s, t->proc));
     proc_pump(s, t->proc);
 }
@@ -104,6 +105,13 @@ static void say_again(struct sim *s, void *arg, uint64_t x)
     net_to_daemon(s, p->conn, p->word);
 }
 
+static void sent_beat(struct sim *s, struct proc *p, struct tide_bytes content)
+{
+    Tide__Heartbeat *m = tide__heartbeat__unpack(NULL, content.len, content.data);
+    if (m) p->beat_at[(p->beat = m->sequence) % BEATS] = s->now;
+    tide__heartbeat__free_unpacked(m, NULL);
+}
+
 /* Looks at what the session sends: whether it joins, and what may be said again. */
 static void look_at(struct sim *s, struct proc *p, struct tide_bytes frames)
 {
@@ -112,6 +120,8 @@ static void look_at(struct sim *s, struct proc *p, struct tide_bytes frames)
             body = {frames.data + TIDE_FRAME_HEADER, tide_get_u32(frames.data)};
         uint32_t field = tide_frame_peek(body, &content);
         if (field == 2) p->conn->joined = true;
+        if (field == 2) p->join_at = s->now;
+        if (field == 3) sent_beat(s, p, content);
         bool acks = field == 6, other = field >= 4 && field <= 10 && percent(s, 15);
         if (p->hasty && (acks || other) && (!p->word.len || percent(s, 40))) {
             p->word = sim_bytes(s, (struct tide_bytes){frames.data, TIDE_FRAME_HEADER + body.len});
@@ -223,7 +233,7 @@ static void stay_away(struct sim *s, struct proc *p)
     p->away = true;
     p->busy_until = s->now + between(s, MS, p->job->checkpointing.lease_ms * 3 * (uint64_t)MS / 2);
     note(s, "%s: in a callback until %" PRIu64 " ms", proc_name(p), p->busy_until / MS);
-    p->job->resume = false; /* it may miss deadlines */
+    check_trouble(s, p->job); /* it may miss deadlines */
     sim_at(s, p->busy_until, back, p, p->busy_until);
 }
 
@@ -257,6 +267,27 @@ static void hear_complete(struct proc *p, struct tide_bytes content)
     tide__complete__free_unpacked(m, NULL);
 }
 
+/* Whose attempt it has taken, if it has. */
+static void heard_start(struct proc *p, struct tide_bytes content)
+{
+    Tide__Part *part = tide__part__unpack(NULL, content.len, content.data);
+    Tide__Start *m = part && part->count == 1
+                         ? tide__start__unpack(NULL, part->data.len, part->data.data)
+                         : NULL;
+    if (m && m->token && m->token->attempt == tide_session_attempt(p->session))
+        p->token_incarnation = m->token->incarnation;
+    tide__start__free_unpacked(m, NULL);
+    tide__part__free_unpacked(part, NULL);
+}
+
+static void hear_beat(struct sim *s, const struct proc *p, struct tide_bytes content)
+{
+    Tide__HeartbeatAck *m = tide__heartbeat_ack__unpack(NULL, content.len, content.data);
+    if (m && m->sequence && p->beat - m->sequence < BEATS)
+        log_lease(s, p, p->beat_at[m->sequence % BEATS]);
+    tide__heartbeat_ack__free_unpacked(m, NULL);
+}
+
 void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame)
 {
     struct tide_bytes content;
@@ -266,7 +297,10 @@ void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame)
     if (field == 6 || field == 12 || field == 13 || field == 15 || field == 2)
         p->told_rewind = true;
     if (field == 10) hear_complete(p, content);
+    if (field == 3) log_lease(s, p, p->join_at);
+    if (field == 5) hear_beat(s, p, content);
     tide_session_frame(p->session, frame, proc_now(s, p));
+    if (field == 6) heard_start(p, content);
     proc_pump(s, p);
 }
 
@@ -335,10 +369,11 @@ void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish)
 {
     struct job *j = p->job;
     if (!p->alive) return;
-    j->resume = false;
+    check_trouble(s, j);
     note(s, "%s: dies: %s%s", proc_name(p), why, vanish ? ", without a word to its peers" : "");
     s->stats->worker_crashes++;
     p->alive = false;
+    happens(s, (struct happening){.type = H_DROPS, .worker = log_worker(p)});
     for (uint32_t i = 0; i < TASKS_MAX; i++)
         if (p->task[i]) j->program->drop(s, p->task[i]);
     net_proc_gone(s, p, vanish);
@@ -353,6 +388,7 @@ void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish)
 void proc_leave(struct sim *s, struct proc *p)
 {
     note(s, "%s: leaves", proc_name(p));
+    happens(s, (struct happening){.type = H_DROPS, .worker = log_worker(p)});
     tide_session_leave(p->session, tide_bytes_of("its host is to be restarted"), proc_now(s, p));
     p->over = true;
     proc_pump(s, p);

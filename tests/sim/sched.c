@@ -194,8 +194,12 @@ void sim_reset(struct sim *s, uint64_t seed)
                        .pool = pool,
                        .trace = s->trace,
                        .quiet = s->quiet,
-                       .stats = s->stats};
+                       .stats = s->stats,
+                       .history = s->history};
     *s = keep;
+    if (!s->history) s->history = history_new();
+    if (!s->history) abort();
+    history_begin(s->history);
     s->seed = seed;
     s->hash = 0xcbf29ce484222325u;
     rnd_seed(s, seed);
@@ -208,6 +212,8 @@ void sim_release(struct sim *s)
         free(s->pool);
         s->pool = next;
     }
+    history_free(s->history);
+    s->history = NULL;
     free(s->heap);
     s->heap = NULL;
 }

@@ -61,6 +61,7 @@ struct directory {
     const char *path;
     uint64_t hash;
     bool exists, pending, published;
+    bool late; /* made by an operation that had timed out: perhaps after its deletion */
     struct file *files;
 };
 struct file_job {
@@ -118,6 +119,7 @@ struct sim {
     jmp_buf out;
     char broken[320];
     struct sim_stats *stats;
+    struct history *history; /* what the history checker has read so far */
 
     uint64_t faults_end, give_up_at, calm_since;
     bool calm, done;
@@ -156,6 +158,7 @@ enum climate {
     CL_CLOCK = 1 << 15,   /* the wall clock jumps */
     CL_OLD = 1 << 16,     /* an old copy of the store is put back */
     CL_ORDER = 1 << 17,   /* jobs are held and released */
+    CL_WEATHER = CL_CRASH | CL_DOWN | CL_PAUSE | CL_STORE | CL_UNKNOWN | CL_FILES | CL_OLD,
     CL_KINDS = 18
 };
 

@@ -321,7 +321,10 @@ static void tell(struct sim *s, void *arg, uint64_t x)
 {
     struct outcome *o = arg;
     if (!s->daemon.up || s->daemon.life != o->life || daemon_frozen(s, tell, arg, x)) return;
-    if (o->round) o->round->handed = false;
+    if (o->round) {
+        o->round->handed = false;
+        log_round(s, o->round->job, H_REFUSED, o->round->number);
+    }
     note(s, "store: commit %" PRIu64 " %s", o->tag,
          (const char *[]){"?", "stored", "refused", "no space", "unknown"}[o->outcome]);
     daemon_feed(s, (struct event){.type = EV_STORED,
@@ -478,8 +481,6 @@ static void catalog_job(struct sim *s, const struct job_store *st, struct tide_c
     j->snapshots = sim_alloc(s, (n + 1) * sizeof *j->snapshots);
     j->n_snapshots = n;
     for (struct d_snapshot *d = st->snapshots; d; d = d->next) {
-        if (d->kind == TIDE_CHECKPOINT && d->state != TIDE_RETAINED && d->round > j->subsumed)
-            j->subsumed = d->round;
         if (d->state == TIDE_DELETED) continue;
         struct tide_catalog_snapshot *c = &j->snapshots[--n];
         *c = (struct tide_catalog_snapshot){.round = d->round,
