@@ -16,6 +16,7 @@
 #
 # > make                     programs, library and examples, below build/
 # > make demo                the main job on real text, with kills [BYTES=200M SEED=n]
+# > make demo-solver         an iterative solver, with kills [BLOCKS=6 SIZE=600 STEPS=4000 KILLS=30 SEED=n]
 # > make check               all tests once, with one compiler
 # > make check-all           the gate: other compiler, sanitizers, valgrind, lint, short demos
 # > make check-long          sizes and spans too long for the gate
@@ -92,7 +93,7 @@ SCRIPTS  := $(patsubst %.sh,$B/%,$(filter-out tests/demo/%,$(wildcard tests/*/ru
 FUZZ     := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 SIM_SRC  := $(filter-out $(wildcard tests/sim/test_*.c),$(wildcard tests/sim/*.c))
 SIM      := $(if $(SIM_SRC),$B/tests/sim/sim)
-BENCH    := $B/tests/bench/floor $B/tests/bench/bench $B/tests/bench/bench_store $B/tests/bench/bench_acks
+BENCH    := $B/tests/bench/floor $B/tests/bench/bench $B/tests/bench/bench_store $B/tests/bench/bench_acks $B/tests/bench/bench_align
 DRIVER   := $(if $(wildcard tests/demo/*.c),$B/demo/driver)
 
 all: $(PROGRAMS) $(LIBRARY) $(EXAMPLES)
@@ -164,9 +165,10 @@ $(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE) $R
 $B/tests/storage/% $B/tests/cli/%: LIBS = $(SQLITE_LIBS)
 $B/tests/storage/test_memory: LIBS = $(SQLITE_LIBS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
-# The calls that this test lets fail.
+# The calls that these tests let fail.
 comma := ,
 $B/tests/client/test_faults: LIBS = $(foreach f,malloc calloc realloc strdup open openat mkdir write read fsync,-Wl$(comma)--wrap=$f)
+$B/tests/client/test_align_faults: LIBS = -Wl,--wrap=calloc,--wrap=realloc
 
 $(SIM): $(SIM_SRC:%.c=$B/%.o) $(CORE) $(PURE) $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
@@ -238,6 +240,9 @@ $(DRIVER): $(call obj,tests/demo/*.c)
 	$(call Q,LINK  )$(LINK) -o $@ $^
 demo: all $(DRIVER)
 	@bash tests/demo.sh
+demo-solver: all
+	@BLOCKS=$(or $(BLOCKS),6) SIZE=$(or $(SIZE),600) STEPS=$(or $(STEPS),4000) KILLS=$(or $(KILLS),30) PAUSE=$(or $(PAUSE),3000) \
+	  SEED=$(SEED) bash tests/solver/run.sh $B
 
 # make sim SEEDS=200000 FIRST=20001      make sim SEED=97 TRACE=1
 sim: $(SIM)
@@ -246,14 +251,17 @@ sim: $(SIM)
 $B/tests/bench/floor: tests/bench/floor.c config.mk
 	@mkdir -p $(@D)
 	$(call Q,CC    )$(CC) -std=c11 -O2 -Wall -Wextra -o $@ $<
-$B/tests/bench/bench: $(filter-out %/floor.o %/bench_store.o %/bench_acks.o,$(call obj,tests/bench/*.c)) $P
+$B/tests/bench/bench: $(filter-out %/floor.o %/bench_store.o %/bench_acks.o %/bench_align.o,$(call obj,tests/bench/*.c)) $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 $B/tests/bench/bench_store: $B/tests/bench/bench_store.o $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+$B/tests/bench/bench_align: $B/tests/bench/bench_align.o $(filter %/align.o %/align_line.o %/align_tracker.o %/align_unaligned.o,$(PURE))
+	$(call Q,LINK  )$(LINK) -o $@ $^
 $B/tests/bench/bench_acks: $B/tests/bench/bench_acks.o $(CORE) $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 bench: $(PROGRAMS) $(BENCH)
 	@$B/tests/bench/bench --daemon $B/tidemarkd --floor $B/tests/bench/floor --json $B/bench.json $(BENCH_ARGS)
+	@$B/tests/bench/bench_align
 
 fuzz: .deps-all
 	@bash tests/fuzz/fuzz.sh $(or $(SECONDS),30)
@@ -344,6 +352,6 @@ distclean: clean
 
 help:
 	@sed -n 's/^# > //p' Makefile
-.PHONY: FORCE all check check-all check-long demo sim bench fuzz fuzzers lint format install uninstall deb dist clean distclean help
+.PHONY: FORCE all check check-all check-long demo demo-solver sim bench fuzz fuzzers lint format install uninstall deb dist clean distclean help
 -include $(wildcard $(addprefix $B/,$(addsuffix *.d,$(wildcard proto/ storage/ daemon/ daemon/core/ client/ client/cli/ \
   client/examples/*/ tests/*/))))

@@ -54,7 +54,7 @@ struct step *tide_align_say_of(struct tide_align *a, enum tide_align_do what, co
     return s;
 }
 
-static int begin(struct tide_align *a, uint64_t now_us)
+int tide_align_enter(struct tide_align *a, uint64_t now_us)
 {
     a->n_steps = a->next = 0;
     a->now_us = now_us;
@@ -153,29 +153,39 @@ static int check(const struct tide_align *a, uint32_t channel, uint64_t round)
 int tide_align_barrier(struct tide_align *a, uint32_t channel, uint64_t round, uint32_t flags,
                        uint64_t now_us)
 {
-    int rc = begin(a, now_us);
+    int rc = tide_align_enter(a, now_us);
     if (!rc) rc = check(a, channel, round);
     if (rc) return rc;
     if (a->channel[channel].parked) return TIDE_ESTATE;
     if (a->channel[channel].announced) tide_align_forget_announced(a, channel);
-    if (tide_align_park(a, channel, round, flags)) return a->rc;
-    tide_align_take(a, channel, round, flags);
+    struct round *r = tide_align_remember(a, round);
+    if (!r) return a->rc;
+    if (!tide_align_park(a, channel, r, flags)) tide_align_take(a, channel, r, flags);
     tide_align_consider(a);
+    return a->rc;
+}
+
+/* It cannot even be remembered. */
+static int refuse(struct tide_align *a, uint64_t round)
+{
+    tide_align_say(a, TIDE_ALIGN_CANCEL, round, 0, NULL);
+    tide_align_say(a, TIDE_ALIGN_DISCARD, round, 0, tide_align_overtaken);
     return a->rc;
 }
 
 int tide_align_cancel(struct tide_align *a, uint32_t channel, uint64_t round, uint64_t now_us)
 {
-    int rc = begin(a, now_us);
+    int rc = tide_align_enter(a, now_us);
     if (!rc) rc = check(a, channel, round);
     if (rc || tide_align_resolved(a, round)) return rc;
-    struct round *r = tide_align_find(a, round);
-    if (r && r->state == OVER)
+    struct round *r = tide_align_remember(a, round);
+    if (!r) return refuse(a, round);
+    if (r->state == OVER)
         tide_align_answer_once(a, r);
-    else if (r && r->state != KNOWN)
+    else if (r->state != KNOWN)
         tide_align_give_up(a, round, cancelled, NO_CHANNEL);
     else
-        tide_align_skip(a, round, round > a->newest ? cancelled : tide_align_overtaken);
+        tide_align_skip(a, r, round > a->newest ? cancelled : tide_align_overtaken);
     tide_align_unpark_over(a);
     tide_align_consider(a);
     return a->rc;
@@ -195,7 +205,7 @@ static void all_ended(struct tide_align *a)
 
 int tide_align_end(struct tide_align *a, uint32_t channel, uint64_t now_us)
 {
-    int rc = begin(a, now_us);
+    int rc = tide_align_enter(a, now_us);
     if (rc) return rc;
     if (channel >= a->channels) return TIDE_EINVAL;
     struct channel *ch = &a->channel[channel];
@@ -222,19 +232,15 @@ int tide_align_end(struct tide_align *a, uint32_t channel, uint64_t now_us)
 
 int tide_align_trigger(struct tide_align *a, const struct tide_align_trigger *t, uint64_t now_us)
 {
-    int rc = begin(a, now_us);
+    int rc = tide_align_enter(a, now_us);
     if (rc) return rc;
     if (!t->round) return TIDE_EINVAL;
     if (tide_align_resolved(a, t->round)) return 0;
-    struct round *r = tide_align_find(a, t->round);
-    if (r && (r->state == OVER || r->triggered)) return 0;
-    if ((!r || r->state == KNOWN) && t->round <= a->newest) {
-        tide_align_skip(a, t->round, tide_align_overtaken);
-        return a->rc;
-    }
-    r = tide_align_remember(a, t->round);
-    if (!r) {
-        tide_align_skip(a, t->round, tide_align_overtaken);
+    struct round *r = tide_align_remember(a, t->round);
+    if (!r) return refuse(a, t->round);
+    if (r->state == OVER || r->triggered) return 0;
+    if (r->state == KNOWN && t->round <= a->newest) {
+        tide_align_skip(a, r, tide_align_overtaken);
         return a->rc;
     }
     r->triggered = true;
@@ -242,7 +248,8 @@ int tide_align_trigger(struct tide_align *a, const struct tide_align_trigger *t,
     r->trigger_us = now_us;
     r->mode = (uint8_t)t->mode;
     if (t->mode == TIDE_ALIGN_COUNTED) tide_align_count(a, r);
-    if (t->mode == TIDE_ALIGN_UNALIGNED) r->unaligned = true;
+    if (t->mode == TIDE_ALIGN_ALIGNED) r->unaligned = false;
+    if (t->mode == TIDE_ALIGN_UNALIGNED) tide_align_turn_round(r);
     if (t->mode == TIDE_ALIGN_TIMEOUT) r->switch_us = t->switch_us;
     if (r->state == KNOWN || r->missing) tide_align_time(a, r);
     if (r->state == KNOWN && !a->open) tide_align_begin(a, r, NO_CHANNEL);
@@ -253,12 +260,12 @@ int tide_align_trigger(struct tide_align *a, const struct tide_align_trigger *t,
 
 int tide_align_turn(struct tide_align *a, uint64_t round, uint64_t now_us)
 {
-    int rc = begin(a, now_us);
+    int rc = tide_align_enter(a, now_us);
     if (rc) return rc;
     if (!round) return TIDE_EINVAL;
     struct round *r = tide_align_remember(a, round);
-    if (!r || r->counted || (r->state != KNOWN && r->state != ALIGNING)) return a->rc;
-    r->unaligned = true;
+    if (!r) return a->rc;
+    tide_align_turn_round(r);
     tide_align_progress(a);
     tide_align_consider(a);
     return a->rc;
@@ -267,7 +274,7 @@ int tide_align_turn(struct tide_align *a, uint64_t round, uint64_t now_us)
 int tide_align_abort(struct tide_align *a, uint64_t round, bool known, const char *reason,
                      uint64_t now_us)
 {
-    int rc = begin(a, now_us);
+    int rc = tide_align_enter(a, now_us);
     if (rc) return rc;
     if (!round) return TIDE_EINVAL;
     struct round *r = tide_align_remember(a, round);
@@ -287,7 +294,7 @@ int tide_align_abort(struct tide_align *a, uint64_t round, bool known, const cha
 
 void tide_align_lowest(struct tide_align *a, uint64_t lowest_pending)
 {
-    if (begin(a, a->now_us) || lowest_pending <= a->lowest) return;
+    if (tide_align_enter(a, a->now_us) || lowest_pending <= a->lowest) return;
     uint32_t n = 0;
     for (; n < a->n_rounds && a->rounds[n].number < lowest_pending; n++) {
         struct round *r = &a->rounds[n];
@@ -313,13 +320,12 @@ static bool is_late(const struct tide_align *a, const struct round *r)
 
 static bool is_orphan(const struct tide_align *a, const struct round *r, uint64_t limit_us)
 {
-    return r->state == ALIGNING && !r->triggered && r->ready_us && a->now_us >= r->ready_us &&
-           a->now_us - r->ready_us >= limit_us;
+    return r->state == ALIGNING && !r->triggered && r->ready && a->now_us - r->ready_us >= limit_us;
 }
 
 int tide_align_tick(struct tide_align *a, uint64_t now_us, uint64_t orphan_limit_us)
 {
-    int rc = begin(a, now_us);
+    int rc = tide_align_enter(a, now_us);
     if (rc) return rc;
     for (uint32_t i = 0; i < a->n_rounds; i++) {
         struct round *r = &a->rounds[i];
@@ -342,18 +348,24 @@ int tide_align_tick(struct tide_align *a, uint64_t now_us, uint64_t orphan_limit
     return a->rc;
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 uint64_t tide_align_deadline(const struct tide_align *a, uint64_t orphan_limit_us)
 {
     uint64_t at = UINT64_MAX;
     for (uint32_t i = 0; i < a->n_rounds; i++) {
         const struct round *r = &a->rounds[i];
         if (r->state == OVER) continue;
-        if (r->triggered && r->deadline_us < at) at = r->deadline_us;
-        bool turns = r->state == SENDING || (r->state != CAPTURING && !r->unaligned);
-        if (r->triggered && turns && r->switch_us < at) at = r->switch_us;
-        if (r->state == ALIGNING && !r->triggered && r->ready_us &&
-            orphan_limit_us < UINT64_MAX - r->ready_us && r->ready_us + orphan_limit_us < at)
-            at = r->ready_us + orphan_limit_us;
+        if (r->triggered) {
+            bool turns = r->state == SENDING || (r->state != CAPTURING && !r->unaligned);
+            at = sooner(at, r->deadline_us);
+            if (turns) at = sooner(at, r->switch_us);
+        } else if (r->ready && orphan_limit_us < UINT64_MAX - r->ready_us) {
+            at = sooner(at, r->ready_us + orphan_limit_us);
+        }
     }
     return at;
 }
@@ -365,7 +377,7 @@ void tide_align_look(const struct tide_align *a, uint64_t round, struct tide_ali
     const struct round *r = NULL;
     *ret = (struct tide_align_view){0};
     if (!round) round = a->current;
-    for (uint32_t i = 0; round && !r && i < a->n_rounds; i++)
+    for (uint32_t i = 0; i < a->n_rounds; i++)
         if (a->rounds[i].number == round) r = &a->rounds[i];
     if (!r || r->state == KNOWN || r->state == OVER) return;
     ret->round = round;
@@ -374,12 +386,10 @@ void tide_align_look(const struct tide_align *a, uint64_t round, struct tide_ali
     ret->triggered = r->triggered;
     ret->captured = r->state == CAPTURING;
     ret->sending = r->state == SENDING;
-    for (uint32_t i = 0; r->missing && i < a->channels; i++) {
-        const struct channel *ch = &a->channel[i];
-        if (ch->flags & ENDED || ch->last >= round) continue;
-        ret->first_missing = i;
-        return;
-    }
+    const struct channel *ch = a->channel;
+    while (r->missing && (ch->flags & ENDED || ch->last >= round))
+        ch++;
+    ret->first_missing = r->missing ? (uint32_t)(ch - a->channel) : 0;
 }
 
 uint32_t tide_align_open(const struct tide_align *a)
@@ -398,7 +408,8 @@ int tide_align_force(struct tide_align *a, uint32_t channel, bool aligned)
 {
     if (channel >= a->channels) return TIDE_EINVAL;
     struct channel *ch = &a->channel[channel];
-    if (ch->flags & ENDED || !(ch->flags & FORCED) == !aligned) return 0;
+    if (a->newest || ch->flags & ENDED) return TIDE_ESTATE;
+    if (!(ch->flags & FORCED) == !aligned) return 0;
     ch->flags ^= FORCED;
     a->forced += aligned ? 1u : UINT32_MAX;
     return 0;

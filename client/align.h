@@ -87,7 +87,7 @@ int tide_align_new(uint32_t channels, struct tide_align **ret);
 void tide_align_free(struct tide_align *a);
 /* A channel whose records cannot be kept: every round waits for its barrier as an aligned one does,
  * and snapshots no sooner. Stays so until it is set otherwise, or a reset changes the number of
- * channels. To be set before the first barrier. */
+ * channels. TIDE_ESTATE: after the first barrier; or the channel has ended. */
 int tide_align_force(struct tide_align *a, uint32_t channel, bool aligned);
 /* In so many outputs a barrier that waits can still be put ahead: of a round with a timeout each
  * one tells by tide_align_sent() that the barrier has left. 0 at birth. Stays over a reset. */
@@ -117,7 +117,7 @@ struct tide_align_trigger {
 };
 int tide_align_trigger(struct tide_align *a, const struct tide_align_trigger *t, uint64_t now_us);
 /* The daemon's advice: turn the round unaligned. Remembered before the first barrier, acted on if
- * the task has not snapshotted, else nothing. */
+ * the task has not snapshotted, else nothing; nor in a round that is to be aligned or counted. */
 int tide_align_turn(struct tide_align *a, uint64_t round, uint64_t now_us);
 /* The daemon aborted it (known), or it is given up here (the worker was cut off too long). */
 int tide_align_abort(struct tide_align *a, uint64_t round, bool known, const char *reason,
@@ -137,6 +137,8 @@ bool tide_align_next(struct tide_align *a, struct tide_align_step *ret);
 /* A record of so many bytes was taken from the channel to be processed. True: it belongs to the
  * snapshot of the round that the task captures for. Costs next to nothing otherwise. */
 bool tide_align_record(struct tide_align *a, uint32_t channel, size_t bytes);
+/* The same for many at once, of channels that are not captured. */
+void tide_align_processed(struct tide_align *a, uint64_t bytes);
 /* The round that the task captures for; 0: none. And whether this channel's records belong to it.
  */
 uint64_t tide_align_capturing(const struct tide_align *a);

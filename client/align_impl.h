@@ -33,13 +33,13 @@ enum state {
 
 struct round {
     uint64_t number, deadline_us, switch_us;
-    uint64_t trigger_us, start_us, last_us, ready_us; /* first, last barrier; ready without
-                                                         a trigger since: 0, not */
-    uint64_t bytes_before, processed, persisted;      /* persisted: captured */
-    uint32_t missing, forced_missing;                 /* open channels without its barrier */
-    uint32_t outputs;                                 /* in which its barrier waits */
+    uint64_t trigger_us, start_us, last_us;      /* first barrier, last barrier */
+    uint64_t ready_us;                           /* since when only its trigger is missing */
+    uint64_t bytes_before, processed, persisted; /* persisted: captured */
+    uint32_t missing, forced_missing;            /* open channels without its barrier */
+    uint32_t outputs;                            /* in which its barrier waits */
     uint8_t state, mode;
-    bool triggered, counted;
+    bool triggered, counted, ready;
     bool unaligned; /* does not wait for barriers, but of forced channels */
     bool passed;    /* was snapshotted before its last barrier */
     bool silent;    /* over; downstream has had its barrier or its cancel marker */
@@ -79,6 +79,7 @@ struct tide_align {
 extern const char tide_align_overtaken[];
 
 /* ---- align.c */
+int tide_align_enter(struct tide_align *a, uint64_t now_us);
 struct step *tide_align_say(struct tide_align *a, enum tide_align_do what, uint64_t round,
                             uint32_t channel, const char *reason);
 /* With the figures of r. */
@@ -98,8 +99,8 @@ static inline bool is_live(const struct round *r)
 {
     return r->state == ALIGNING || r->state == CAPTURING;
 }
-/* A barrier is taken from a channel; the caller has checked its number. */
-void tide_align_take(struct tide_align *a, uint32_t channel, uint64_t round, uint32_t flags);
+/* A barrier is taken from a channel. */
+void tide_align_take(struct tide_align *a, uint32_t channel, struct round *r, uint32_t flags);
 /* channel: the one whose barrier begins it, or NO_CHANNEL. */
 void tide_align_begin(struct tide_align *a, struct round *r, uint32_t channel);
 /* Whatever is ready is snapshotted, or finished; in order of rounds. */
@@ -109,17 +110,19 @@ void tide_align_give_up(struct tide_align *a, uint64_t round, const char *reason
 /* It is over for this task, with its snapshot or without; what waited for that has its turn. */
 void tide_align_leave(struct tide_align *a, struct round *r, uint32_t keep);
 /* A round that never began here and cannot line up any more. */
-void tide_align_skip(struct tide_align *a, uint64_t round, const char *reason);
+void tide_align_skip(struct tide_align *a, struct round *r, const char *reason);
 void tide_align_unblock(struct tide_align *a, uint32_t keep);
 void tide_align_answer_once(struct tide_align *a, struct round *r);
 
 /* ---- align_unaligned.c */
 /* True: the barrier of another round than the one that is captured; it waits, its channel is
  * blocked. */
-bool tide_align_park(struct tide_align *a, uint32_t channel, uint64_t round, uint32_t flags);
-void tide_align_unpark(struct tide_align *a);      /* those that need not wait any more */
+bool tide_align_park(struct tide_align *a, uint32_t channel, struct round *r, uint32_t flags);
+void tide_align_unpark(struct tide_align *a);      /* the capture is over */
 void tide_align_unpark_over(struct tide_align *a); /* those whose rounds are over */
 void tide_align_forget_announced(struct tide_align *a, uint32_t channel);
+/* It does not wait for barriers any more. */
+void tide_align_turn_round(struct round *r);
 /* Turned by time: if it is such a round and its time has come. */
 void tide_align_time(struct tide_align *a, struct round *r);
 /* Announced barriers of a round that is captured go ahead; one that is unaligned may begin by its

@@ -39,33 +39,29 @@ void tide_align_give_up(struct tide_align *a, uint64_t round, const char *reason
     tide_align_leave(a, tide_align_find(a, round), keep);
 }
 
-void tide_align_skip(struct tide_align *a, uint64_t round, const char *reason)
+void tide_align_skip(struct tide_align *a, struct round *r, const char *reason)
 {
-    tide_align_say(a, TIDE_ALIGN_CANCEL, round, 0, NULL);
-    tide_align_say(a, TIDE_ALIGN_DISCARD, round, 0, reason);
-    struct round *r = tide_align_remember(a, round);
-    if (!r) return;
+    tide_align_say(a, TIDE_ALIGN_CANCEL, r->number, 0, NULL);
+    tide_align_say(a, TIDE_ALIGN_DISCARD, r->number, 0, reason);
     r->state = OVER;
     r->silent = true;
 }
 
-static void skip_older(struct tide_align *a, uint64_t round)
+static void skip_older(struct tide_align *a, const struct round *r)
 {
-    for (uint32_t i = 0; i < a->n_rounds && a->rounds[i].number < round; i++)
-        if (a->rounds[i].state == KNOWN)
-            tide_align_skip(a, a->rounds[i].number, tide_align_overtaken);
+    for (struct round *old = a->rounds; old < r; old++)
+        if (old->state == KNOWN) tide_align_skip(a, old, tide_align_overtaken);
 }
 
 void tide_align_begin(struct tide_align *a, struct round *r, uint32_t channel)
 {
-    uint64_t number = r->number;
     if (!r->counted && a->current) tide_align_give_up(a, a->current, tide_align_overtaken, channel);
-    skip_older(a, number);
+    skip_older(a, r);
     if (r->counted)
         tide_align_count_room(a);
     else
-        a->current = number;
-    if (number > a->newest) a->newest = number;
+        a->current = r->number;
+    a->newest = r->number;
     r->state = ALIGNING;
     r->start_us = r->last_us = a->now_us;
     r->bytes_before = a->bytes;
@@ -110,8 +106,8 @@ void tide_align_progress(struct tide_align *a)
         if (r->state == ALIGNING && is_ready(r)) {
             if (r->triggered)
                 snapshot(a, r);
-            else if (!r->ready_us)
-                r->ready_us = a->now_us ? a->now_us : 1;
+            else if (!r->ready)
+                r->ready = true, r->ready_us = a->now_us;
         } else if (r->state == CAPTURING && !r->missing) {
             tide_align_captured(a, r);
             i = UINT32_MAX; /* what waited for it may have begun: from the start */
@@ -123,42 +119,38 @@ void tide_align_progress(struct tide_align *a)
 static void block(struct tide_align *a, uint32_t channel, const struct round *r)
 {
     struct channel *ch = &a->channel[channel];
-    if (!r || r->state != ALIGNING || r->counted || ch->flags & BLOCKED) return;
+    if (r->state != ALIGNING || r->counted || ch->flags & BLOCKED) return;
     tide_align_say(a, TIDE_ALIGN_BLOCK, 0, channel, NULL);
     ch->flags |= BLOCKED;
 }
 
-void tide_align_take(struct tide_align *a, uint32_t channel, uint64_t round, uint32_t flags)
+void tide_align_take(struct tide_align *a, uint32_t channel, struct round *r, uint32_t flags)
 {
     struct channel *ch = &a->channel[channel];
-    if (tide_align_resolved(a, round)) return;
-    tide_align_skipped_on(a, channel, round);
+    tide_align_skipped_on(a, channel, r->number);
     uint64_t before = ch->last;
-    if (round > ch->last) ch->last = round;
-    struct round *r = tide_align_find(a, round);
-    if (r && r->state == OVER) {
-        if (round > a->newest) a->newest = round;
+    if (r->number > ch->last) ch->last = r->number;
+    if (r->state == OVER) {
+        if (r->number > a->newest) a->newest = r->number;
         tide_align_answer_once(a, r);
-        skip_older(a, round);
+        skip_older(a, r);
         return;
     }
-    if ((!r || r->state == KNOWN) && round <= a->newest) {
-        tide_align_skip(a, round, tide_align_overtaken);
+    if (r->state == KNOWN && r->number <= a->newest) {
+        tide_align_skip(a, r, tide_align_overtaken);
         return;
     }
-    r = tide_align_remember(a, round);
-    if (!r) return;
     if (flags & TIDE_BARRIER_COUNTED) tide_align_count(a, r);
     if (r->state == KNOWN)
         tide_align_begin(a, r, channel);
-    else if (before >= round || r->state == SENDING)
+    else if (before >= r->number)
         return;
     r->missing--;
     if (ch->flags & FORCED) r->forced_missing--;
     r->last_us = a->now_us;
     if (PLANTED(EARLY_SNAPSHOT) && r->triggered && r->missing == 1) r->missing--;
-    if (flags & TIDE_BARRIER_UNALIGNED && !r->counted) r->unaligned = true;
+    if (flags & TIDE_BARRIER_UNALIGNED) tide_align_turn_round(r);
     if (r->missing) tide_align_time(a, r);
     tide_align_progress(a);
-    block(a, channel, tide_align_find(a, round));
+    block(a, channel, r);
 }

@@ -11,7 +11,7 @@
 
 void tide_align_count(struct tide_align *a, struct round *r)
 {
-    if (r->counted || r->state == CAPTURING || r->state == SENDING) return;
+    if (r->counted || r->state > ALIGNING) return; /* or it is too late */
     r->counted = true;
     r->unaligned = false;
     if (r->number != a->current) return;

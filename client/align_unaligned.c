@@ -37,28 +37,34 @@ void tide_align_forget_announced(struct tide_align *a, uint32_t channel)
 int tide_align_announce(struct tide_align *a, uint32_t channel, uint64_t round, uint32_t flags,
                         uint64_t now_us)
 {
-    a->n_steps = a->next = 0;
-    a->now_us = now_us;
-    if (a->rc) return a->rc;
+    int rc = tide_align_enter(a, now_us);
+    if (rc) return rc;
     if (channel >= a->channels || !round) return TIDE_EINVAL;
     struct channel *ch = &a->channel[channel];
     if (ch->flags & ENDED) return TIDE_EPROTO;
     if (tide_align_resolved(a, round) || flags & TIDE_BARRIER_COUNTED) return 0;
     struct round *r = tide_align_remember(a, round);
-    if (!r || r->state == OVER || ch->last >= round) return a->rc; /* dropped when it comes */
+    if (!r || r->state == OVER || ch->last >= round || ch->parked >= round) return a->rc;
     if (!ch->announced) a->n_announced++;
     ch->announced = round;
-    if (flags & TIDE_BARRIER_UNALIGNED && !r->counted) r->unaligned = true;
+    if (flags & TIDE_BARRIER_UNALIGNED) tide_align_turn_round(r);
     tide_align_time(a, r);
     tide_align_progress(a);
     tide_align_consider(a);
     return a->rc;
 }
 
-void tide_align_time(struct tide_align *a, struct round *r)
+/* One that is to be aligned stays so, whatever is said: nothing of it may be in flight. */
+void tide_align_turn_round(struct round *r)
 {
     if (r->state != KNOWN && r->state != ALIGNING) return;
-    if (r->triggered && a->now_us >= r->switch_us) r->unaligned = true;
+    if (r->counted || (r->triggered && r->mode == TIDE_ALIGN_ALIGNED)) return;
+    r->unaligned = true;
+}
+
+void tide_align_time(struct tide_align *a, struct round *r)
+{
+    if (r->triggered && a->now_us >= r->switch_us) tide_align_turn_round(r);
 }
 
 /* The oldest round that may begin by an announcement. */
@@ -107,6 +113,11 @@ bool tide_align_record(struct tide_align *a, uint32_t channel, size_t bytes)
     return true;
 }
 
+void tide_align_processed(struct tide_align *a, uint64_t bytes)
+{
+    a->bytes += bytes;
+}
+
 uint64_t tide_align_capturing(const struct tide_align *a)
 {
     return a->capturing;
@@ -122,18 +133,16 @@ void tide_align_captured(struct tide_align *a, struct round *r)
 
 /* ---- barriers that wait until a capture is over */
 
-bool tide_align_park(struct tide_align *a, uint32_t channel, uint64_t round, uint32_t flags)
+bool tide_align_park(struct tide_align *a, uint32_t channel, struct round *r, uint32_t flags)
 {
     struct channel *ch = &a->channel[channel];
-    if (!a->capturing || round <= a->capturing) return false;
-    if (ch->last < a->capturing || flags & TIDE_BARRIER_COUNTED) return false;
-    struct round *r = tide_align_resolved(a, round) ? NULL : tide_align_remember(a, round);
-    if (!r || r->state == OVER || r->counted) return false;
-    ch->parked = round;
+    if (!a->capturing || r->number <= a->capturing || ch->last < a->capturing) return false;
+    if (r->state == OVER || r->counted || flags & TIDE_BARRIER_COUNTED) return false;
+    ch->parked = r->number;
     ch->parked_flags = (uint8_t)flags;
+    ch->flags |= BLOCKED; /* it was not: the snapshot has unblocked all */
     a->n_parked++;
-    if (!(ch->flags & BLOCKED)) tide_align_say(a, TIDE_ALIGN_BLOCK, 0, channel, NULL);
-    ch->flags |= BLOCKED;
+    tide_align_say(a, TIDE_ALIGN_BLOCK, 0, channel, NULL);
     return true;
 }
 
@@ -141,36 +150,26 @@ bool tide_align_park(struct tide_align *a, uint32_t channel, uint64_t round, uin
 static void release(struct tide_align *a, uint32_t channel)
 {
     struct channel *ch = &a->channel[channel];
-    uint64_t round = ch->parked;
+    struct round *r = tide_align_find(a, ch->parked);
     ch->parked = 0;
     a->n_parked--;
-    tide_align_take(a, channel, round, ch->parked_flags);
-    const struct round *r = tide_align_find(a, round);
-    bool held = ch->parked || (r && r->number == a->current && r->state == ALIGNING);
-    if (held || !(ch->flags & BLOCKED)) return;
+    tide_align_take(a, channel, r, ch->parked_flags);
+    if ((r->number == a->current && r->state == ALIGNING) || !(ch->flags & BLOCKED)) return;
     tide_align_say(a, TIDE_ALIGN_UNBLOCK, 0, channel, NULL);
     ch->flags &= (uint8_t)~BLOCKED;
 }
 
 void tide_align_unpark(struct tide_align *a)
 {
-    for (uint32_t c = 0; a->n_parked && c < a->channels; c++) {
-        if (!a->channel[c].parked) continue;
-        /* one that was released before may capture by now: then the others wait for it in turn */
-        if (a->capturing && a->channel[c].parked > a->capturing &&
-            a->channel[c].last >= a->capturing)
-            continue;
-        release(a, c);
-    }
+    for (uint32_t c = 0; a->n_parked && c < a->channels; c++)
+        if (a->channel[c].parked) release(a, c);
 }
 
 void tide_align_unpark_over(struct tide_align *a)
 {
-    for (uint32_t c = 0; a->n_parked && c < a->channels; c++) {
-        if (!a->channel[c].parked) continue;
-        const struct round *r = tide_align_find(a, a->channel[c].parked);
-        if (!r || r->state == OVER) release(a, c);
-    }
+    for (uint32_t c = 0; a->n_parked && c < a->channels; c++)
+        if (a->channel[c].parked && tide_align_find(a, a->channel[c].parked)->state == OVER)
+            release(a, c);
 }
 
 /* ---- outputs */
@@ -183,10 +182,9 @@ static void left(struct tide_align *a, struct round *r)
 
 int tide_align_sent(struct tide_align *a, uint64_t round, uint64_t now_us)
 {
-    a->n_steps = a->next = 0;
-    a->now_us = now_us;
+    int rc = tide_align_enter(a, now_us);
     struct round *r = tide_align_find(a, round);
-    if (a->rc || !r || r->state != SENDING) return a->rc;
+    if (rc || !r || r->state != SENDING) return rc;
     if (--r->outputs == 0) left(a, r);
     return a->rc;
 }

@@ -94,6 +94,7 @@ struct restoring {
     struct tide_state *states;
     struct tide_source *sources;
     char *names;
+    size_t n_states; /* those in flight follow */
 };
 
 static void restoring_free(struct restoring *r)
@@ -103,12 +104,16 @@ static void restoring_free(struct restoring *r)
     free(r->names);
 }
 
+/* The state's first, then those that were in flight, each in the order of the snapshot. */
 static int restoring_init(struct restoring *r, struct tide_task *t, const struct tide_delivery *d,
                           size_t n)
 {
-    size_t bytes = n;
+    size_t bytes = n, state = 0, flight = 0;
     for (size_t i = 0; i < n; i++)
         bytes += d->restore->artifacts[i]->name.len;
+    for (size_t i = 0; i < n; i++)
+        flight += d->restore->artifacts[i]->flight == TIDE__FLIGHT__FLIGHT_NONE;
+    r->n_states = flight;
     r->states = calloc(n + 1, sizeof *r->states);
     r->sources = calloc(n + 1, sizeof *r->sources);
     r->names = malloc(bytes + 1);
@@ -116,15 +121,18 @@ static int restoring_init(struct restoring *r, struct tide_task *t, const struct
     char *name = r->names;
     for (size_t i = 0; i < n; i++) {
         const Tide__Artifact *a = d->restore->artifacts[i];
+        struct tide_state *to = &r->states[a->flight ? flight++ : state++];
         r->sources[i].task = t;
         r->sources[i].artifact = a;
         r->sources[i].directory = (struct tide_bytes){d->start->snapshot_directory.data,
                                                       d->start->snapshot_directory.len};
-        r->states[i].name = name;
-        r->states[i].size = a->size;
-        r->states[i].key_group_first = a->key_group_first;
-        r->states[i].key_group_count = a->key_group_count;
-        r->states[i].handle = &r->sources[i];
+        *to = (struct tide_state){.name = name,
+                                  .size = a->size,
+                                  .key_group_first = a->key_group_first,
+                                  .key_group_count = a->key_group_count,
+                                  .handle = &r->sources[i],
+                                  .flight = a->flight,
+                                  .channel = a->channel};
         if (a->name.len) memcpy(name, a->name.data, a->name.len);
         name[a->name.len] = '\0';
         name += a->name.len + 1;
@@ -145,7 +153,9 @@ static void restore(struct tide_worker *w, struct tide_task *t, const struct tid
                                     .attempt = d->attempt,
                                     .ended = d->task_ended,
                                     .states = r.states,
-                                    .n_states = (uint32_t)n};
+                                    .n_states = (uint32_t)r.n_states,
+                                    .in_flight = r.states + r.n_states,
+                                    .n_in_flight = (uint32_t)(n - r.n_states)};
         rc = t->callbacks.restore(t, &what, t->user);
     }
     restoring_free(&r);
@@ -161,7 +171,9 @@ static void rewound(struct tide_worker *w, struct tide_task *t, const struct tid
     t->n_held = 0;
     t->refused = 0;
     w->attempt = 0;
+    t->unsaid = 0;
     tide_snapshot_forget(w);
+    tide_snapshot_abandon(t, 0);
     if (t->callbacks.rewind) t->callbacks.rewind(t, reason, t->user);
     pthread_mutex_lock(&w->lock);
     t->finish_wanted = false;
@@ -252,7 +264,8 @@ static void refuse_round(struct tide_task *t, uint64_t attempt, uint64_t round, 
 static bool held_back(struct tide_task *t, const struct tide_delivery *d)
 {
     bool of_round = d->type == TIDE_DO_TRIGGER || d->type == TIDE_DO_FORWARD ||
-                    d->type == TIDE_DO_SNAPSHOT || d->type == TIDE_DO_SUSPEND;
+                    d->type == TIDE_DO_SNAPSHOT || d->type == TIDE_DO_SUSPEND ||
+                    d->type == TIDE_DO_PROMOTE || d->type == TIDE_DO_ACKABLE;
     if (!of_round || !t->n_held) return false;
     if (hold(t, d)) return true;
     refuse_round(t, d->attempt, d->round, TIDE_ENOMEM);
@@ -281,12 +294,16 @@ static void forward(struct tide_task *t, const struct tide_delivery *d)
 {
     uint8_t barrier[TIDE_BARRIER_BYTES];
     struct tide_barrier b;
+    bool refused = t->refused && d->round == t->refused;
     memcpy(barrier, d->barrier, sizeof barrier);
-    if (t->refused && d->round == t->refused && !tide_barrier_decode(barrier, &b)) {
-        b.flags |= TIDE_BARRIER_CANCEL;
+    if (refused && !tide_barrier_decode(barrier, &b)) {
+        b.flags = TIDE_BARRIER_CANCEL;
         tide_barrier_encode(&b, barrier);
     }
-    if (t->callbacks.forward) t->callbacks.forward(t, barrier, t->user);
+    if (d->ahead && !refused && t->callbacks.overtake_output)
+        tide_flight_ahead(t, d->round, barrier);
+    else if (t->callbacks.forward)
+        t->callbacks.forward(t, barrier, t->user);
 }
 
 void tide_deliver_held(struct tide_worker *w)
@@ -377,12 +394,18 @@ static void of_task(struct tide_worker *w, struct tide_task *t, const struct tid
         tide_session_captured(w->session, t->number, d->round);
         pthread_mutex_unlock(&w->lock);
         break;
+    case TIDE_DO_OVERTAKE: tide_flight_overtake(t, d); break;
+    case TIDE_DO_PROMOTE:
+        if (d->round != t->refused) tide_flight_ahead(t, d->round, d->barrier);
+        break;
+    case TIDE_DO_ACKABLE: tide_snapshot_ackable(t, d->round); break;
     case TIDE_DO_POSITION:
         if (call->position && !t->asking) call->position(t, t->user);
         break;
     case TIDE_DO_COMPLETE: complete(w, t, d); break;
     case TIDE_DO_ABORT:
         forget_round(w, t, d->round);
+        tide_snapshot_abandon(t, d->round);
         if (call->abort) call->abort(t, d->round, t->user);
         break;
     case TIDE_DO_SUBSUMED:
@@ -425,6 +448,7 @@ void tide_deliver_forget(struct tide_worker *w)
         for (uint32_t k = 0; k < t->n_held; k++)
             free(t->held[k].directory);
         free(t->held);
+        tide_snapshot_abandon(t, 0);
         free(t->fail_reason);
         free(t);
     }

@@ -455,9 +455,11 @@ void tide_session_rewind(struct tide_session *s, struct tide_bytes reason, uint6
         struct stask *t = &s->tasks[i];
         int rc = tide_align_reset(t->align, t->channels);
         if (rc) tide_session_dead(s, rc, "out of memory", __LINE__);
+        tide_align_promotable(t->align, t->promotable);
         *t = (struct stask){.number = t->number,
                             .channels = t->channels,
                             .open = t->channels,
+                            .promotable = t->promotable,
                             .align = t->align,
                             .stood = t->stood,
                             .rewinding = true};

@@ -63,6 +63,21 @@ int tide_session_channel_end(struct tide_session *s, uint32_t task, uint32_t cha
 /* A task's input channels, if they differ from what was given at birth; before it answers restored.
  */
 int tide_session_channels(struct tide_session *s, uint32_t task, uint32_t channels);
+/* A barrier was received and is queued behind records of its channel: the first one that is. It is
+ * told by _barrier as well, in its turn or after OVERTAKE. */
+int tide_session_announce(struct tide_session *s, uint32_t task, uint32_t channel,
+                          const uint8_t barrier[static TIDE_BARRIER_BYTES], uint64_t now_us);
+/* A record of so many bytes was taken from the channel. Not 0: it belongs to the snapshot of that
+ * round. */
+uint64_t tide_session_record(struct tide_session *s, uint32_t task, uint32_t channel, size_t bytes);
+/* So many bytes of records were processed, while none was to be captured. */
+void tide_session_processed(struct tide_session *s, uint32_t task, uint64_t bytes);
+/* For life, before the first connect: records of the channel cannot be kept; in so many outputs a
+ * barrier that waits can be put ahead, and _sent is told when it leaves one of them. */
+int tide_session_force(struct tide_session *s, uint32_t task, uint32_t channel, bool aligned);
+int tide_session_promotable(struct tide_session *s, uint32_t task, uint32_t outputs);
+int tide_session_sent(struct tide_session *s, uint32_t task,
+                      const uint8_t barrier[static TIDE_BARRIER_BYTES], uint64_t now_us);
 struct tide_session_ack {
     uint64_t attempt, round;
     uint32_t task, align_us, sync_us, async_us;
@@ -109,8 +124,15 @@ enum tide_delivery_type {
     TIDE_DO_TRIGGER, /* task (no open input): a round begins; FORWARD and SNAPSHOT follow at once */
     TIDE_DO_BLOCK,
     TIDE_DO_UNBLOCK,  /* task, channel */
-    TIDE_DO_FORWARD,  /* task: put `barrier` (may be a cancel marker) into every output */
-    TIDE_DO_SNAPSHOT, /* task, round, directory: snapshot; answer with _ack or _decline */
+    TIDE_DO_FORWARD,  /* task: put `barrier` (may be a cancel marker) into every output; if `ahead`,
+                         ahead of the records that wait there, which belong to the snapshot */
+    TIDE_DO_SNAPSHOT, /* task, round, directory: snapshot; answer with _ack or _decline. If
+                         `captures`, records of channels without a barrier belong to it from now on.
+                         If `waits`, no _ack before ACKABLE */
+    TIDE_DO_OVERTAKE, /* task, channel: the barrier that is queued there goes ahead, what it passes
+                         belongs to the snapshot; answer with _barrier */
+    TIDE_DO_PROMOTE,  /* task: as FORWARD with `ahead`, for outputs in which it waits already */
+    TIDE_DO_ACKABLE,  /* task, round: nothing is missing from the snapshot any more */
     TIDE_DO_POSITION, /* task: _position may have another answer now: ask at the next safe point */
     TIDE_DO_COMPLETE, /* task, round, handle (if has_handle: owed from before a restore): publish up
                          to round; answer with _confirm */
@@ -138,7 +160,7 @@ struct tide_delivery {
     uint32_t task, channel;
     uint64_t round, attempt, align_us;
     struct tide_bytes bytes, directory, text, handle;
-    bool directory_exists, has_handle, savepoint;
+    bool directory_exists, has_handle, savepoint, ahead, captures, waits;
     uint8_t barrier[TIDE_BARRIER_BYTES];
     const Tide__Start *start;         /* RESTORE: whole message, view until rewind or stop */
     const Tide__TaskRestore *restore; /* RESTORE: NULL when there is nothing for this task */

@@ -3,7 +3,9 @@
  *   session.c        its life: tasks, connection, lease, time, and the queue of deliveries
  *   session_recv.c   what the daemon says
  *   session_send.c   what the worker says: building messages, repeating them
- *   session_round.c  rounds: aligners, acks, declines, completion
+ *   session_round.c  rounds: how they come and end, declines, completion
+ *   session_flow.c   flow rounds: aligners and their steps, barriers
+ *   session_ack.c    acks
  *   session_meet.c   rendezvous rounds: positions, the cut */
 #ifndef TIDE_SESSION_IMPL_H
 #define TIDE_SESSION_IMPL_H
@@ -67,14 +69,19 @@ enum meet_flag { /* one task's part in a rendezvous round */
 
 struct round_place { /* one task's part in one round */
     uint64_t bytes;
-    uint64_t position; /* MEET_REPORTED: which */
+    uint64_t position;  /* MEET_REPORTED: which */
+    uint64_t processed; /* bytes of records processed while barriers were awaited */
+    uint32_t align_us, start_delay_us;
     uint8_t state, meet;
+    bool waits;     /* the ack is not taken before ACKABLE */
+    bool unaligned; /* did not wait for all barriers */
 };
 
 struct round {
     uint64_t number, deadline_us, progress_us;
     bool savepoint, directory_exists;
     Tide__StopMode stop;
+    uint8_t mode; /* enum tide_align_mode */
     struct shared *directory;
     struct round_place *tasks;         /* n_tasks of them */
     bool meets, has_cut, snapshot_now; /* a rendezvous round; how far it is */
@@ -101,7 +108,7 @@ struct decline {
 
 struct stask {
     uint32_t number; /* in the graph */
-    uint32_t channels, open;
+    uint32_t channels, open, promotable;
     struct tide_align *align;
     const Tide__TaskRestore *restore; /* view into start */
     bool restored, rewinding;
@@ -227,6 +234,15 @@ static inline uint64_t tide_min(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
+static inline uint32_t tide_clamp_us(uint64_t us)
+{
+    return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
+}
+static inline struct tide_delivery
+tide_delivery_of(const struct tide_session *s, const struct stask *t, enum tide_delivery_type type)
+{
+    return (struct tide_delivery){.type = type, .task = t->number, .attempt = s->attempt};
+}
 static inline ProtobufCBinaryData tide_pb(struct tide_bytes b)
 {
     return (ProtobufCBinaryData){b.len, (uint8_t *)(uintptr_t)b.data};
@@ -270,16 +286,27 @@ void tide_rounds_commit_next(struct tide_session *s, struct stask *t, uint64_t n
 void tide_rounds_commit_all(struct tide_session *s, uint64_t now_us);
 /* Commits that were asked for are asked for again, later: the lease is over. */
 void tide_rounds_fenced(struct tide_session *s);
-void tide_rounds_forward_end(struct tide_session *s, const struct stask *t);
-/* The task has told its end: a round that waited for it goes on. */
-void tide_rounds_drained(struct tide_session *s, uint32_t index, uint64_t now_us);
 
 struct round *tide_round_find(struct tide_session *s, uint64_t number);
 /* A round begins; NULL when it is known, or over, or cannot be. */
 struct round *tide_round_open(struct tide_session *s, uint64_t number, struct tide_bytes directory,
                               uint32_t left_ms, uint64_t now_us);
 void tide_round_decline(struct tide_session *s, uint32_t index, uint64_t number,
-                        struct tide_bytes reason);
+                        struct tide_bytes reason, uint32_t retry_after_ms);
+
+/* ---- session_flow.c */
+void tide_flow_trigger(struct tide_session *s, struct round *r, const Tide__Trigger *m,
+                       uint64_t now_us);
+void tide_flow_turn(struct tide_session *s, uint64_t round, uint64_t now_us);
+/* Carries out what the aligner says. at_once: the task has no open channel, a trigger began the
+ * round. */
+void tide_flow_steps(struct tide_session *s, uint32_t index, bool at_once);
+void tide_flow_forward_end(struct tide_session *s, const struct stask *t);
+/* The round for which the task stands still came to nothing. */
+void tide_flow_go_on(struct tide_session *s, struct stask *t);
+/* The task has told its end: a round that waited for it goes on. */
+void tide_flow_drained(struct tide_session *s, uint32_t index, uint64_t now_us);
+void tide_flow_tick(struct tide_session *s, uint64_t now_us);
 void tide_round_snapshot(struct tide_session *s, uint32_t index, uint64_t number,
                          uint64_t align_us);
 

@@ -63,7 +63,7 @@ static void wake_all(struct tide_session *s)
 
 static void decline(struct tide_session *s, struct round *r, uint32_t i, const char *reason)
 {
-    tide_round_decline(s, i, r->number, tide_bytes_of(reason));
+    tide_round_decline(s, i, r->number, tide_bytes_of(reason), 0);
     wake(s, i);
 }
 

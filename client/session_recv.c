@@ -182,6 +182,8 @@ static const char *wrong_restore(struct tide_session *s, const Tide__TaskRestore
         } else if (a->place_case != TIDE__ARTIFACT__PLACE_PATH || !path_valid(tide_of_pb(a->path)))
             return "Start has an artifact whose path is missing or leads elsewhere";
         if (!tide_text_valid(tide_of_pb(a->name))) return "Start has a name that is not UTF-8";
+        if (a->flight > TIDE__FLIGHT__FLIGHT_OUTPUT || a->channel >= TIDE_CHANNELS_MAX)
+            return "Start has records in flight in an unknown way, or of a channel out of range";
     }
     return NULL;
 }
@@ -343,7 +345,7 @@ static void on_run(struct tide_session *s, const Tide__Run *m, uint64_t now_us)
         struct tide_delivery d = {
             .type = TIDE_DO_RUN, .task = t->number, .attempt = s->attempt, .task_ended = t->ended};
         tide_session_push(s, &d, NULL);
-        if (t->ended) tide_rounds_forward_end(s, t);
+        if (t->ended) tide_flow_forward_end(s, t);
     }
     tide_rounds_commit_all(s, now_us);
 }
@@ -440,8 +442,17 @@ static void on_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t 
         broken(s, "Trigger names no round or no directory", now_us);
         return;
     }
+    if (m->alignment > TIDE__ALIGNMENT__ALIGN_TIMEOUT) {
+        broken(s, "Trigger of a round that is aligned in an unknown way", now_us);
+        return;
+    }
     tide_rounds_lowest(s, m->lowest_pending);
     tide_rounds_trigger(s, m, now_us);
+}
+
+static void on_turn_unaligned(struct tide_session *s, const Tide__TurnUnaligned *m, uint64_t now_us)
+{
+    if (s->attached && m->attempt == s->attempt) tide_flow_turn(s, m->round, now_us);
 }
 
 static void on_prepare(struct tide_session *s, const Tide__Prepare *m, uint64_t now_us)
@@ -498,6 +509,9 @@ static void dispatch(struct tide_session *s, const Tide__ToWorker *m, uint64_t n
     case TIDE__TO_WORKER__MSG_RUN: on_run(s, m->run, now_us); break;
     case TIDE__TO_WORKER__MSG_RESUMED: on_resumed(s, m->resumed, now_us); break;
     case TIDE__TO_WORKER__MSG_TRIGGER: on_trigger(s, m->trigger, now_us); break;
+    case TIDE__TO_WORKER__MSG_TURN_UNALIGNED:
+        on_turn_unaligned(s, m->turn_unaligned, now_us);
+        break;
     case TIDE__TO_WORKER__MSG_PREPARE: on_prepare(s, m->prepare, now_us); break;
     case TIDE__TO_WORKER__MSG_CUT: on_cut(s, m->cut, now_us); break;
     case TIDE__TO_WORKER__MSG_SNAPSHOT_NOW: on_snapshot_now(s, m->snapshot_now, now_us); break;

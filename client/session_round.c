@@ -1,4 +1,4 @@
-/* Rounds in a session
+/* Rounds in a session: how they come, end, and what their completion asks for
  *
  * The usual way: Trigger opens the round and goes to the aligner of every task; their steps become
  * deliveries; each task acks; acks are kept, sent in batches, and sent again after Resumed, until
@@ -19,7 +19,7 @@
 
 #include "client/session_impl.h"
 
-static struct round *find(struct tide_session *s, uint64_t number)
+struct round *tide_round_find(struct tide_session *s, uint64_t number)
 {
     for (uint32_t i = s->n_rounds; i-- > 0;)
         if (s->rounds[i]->number == number) return s->rounds[i];
@@ -113,10 +113,10 @@ void tide_rounds_free(struct tide_session *s)
 
 /* ---- declines */
 
-static void decline(struct tide_session *s, uint32_t index, uint64_t number,
-                    struct tide_bytes reason, uint32_t retry_after_ms)
+void tide_round_decline(struct tide_session *s, uint32_t index, uint64_t number,
+                        struct tide_bytes reason, uint32_t retry_after_ms)
 {
-    struct round *r = find(s, number);
+    struct round *r = tide_round_find(s, number);
     if (r) {
         if (r->tasks[index].state == ROUND_ACKED || r->tasks[index].state == ROUND_DECLINED) return;
         if (r->meets && r->tasks[index].state == ROUND_NOTHING) r->meet_left--;
@@ -139,158 +139,6 @@ static void decline(struct tide_session *s, uint32_t index, uint64_t number,
     tide_session_send_decline(s, d);
 }
 
-/* ---- the aligners' steps */
-
-static struct tide_delivery delivery(const struct tide_session *s, const struct stask *t,
-                                     enum tide_delivery_type type)
-{
-    return (struct tide_delivery){.type = type, .task = t->number, .attempt = s->attempt};
-}
-
-static void forward(struct tide_session *s, const struct stask *t, uint64_t round, uint32_t flags)
-{
-    struct tide_barrier b = {.round = round, .flags = flags, .job_check = s->job_check};
-    struct tide_delivery d = delivery(s, t, TIDE_DO_FORWARD);
-    d.round = round;
-    tide_barrier_encode(&b, d.barrier);
-    tide_session_push(s, &d, NULL);
-}
-
-void tide_rounds_forward_end(struct tide_session *s, const struct stask *t)
-{
-    forward(s, t, 0, TIDE_BARRIER_END);
-}
-
-/* In the last round of a job that is to be suspended. */
-static void stand_still(struct tide_session *s, struct stask *t, uint64_t round)
-{
-    struct tide_delivery d = delivery(s, t, TIDE_DO_SUSPEND);
-    d.round = t->suspended = round;
-    tide_session_push(s, &d, NULL);
-}
-
-static void go_on(struct tide_session *s, struct stask *t)
-{
-    struct tide_delivery d = delivery(s, t, TIDE_DO_RESUME);
-    if (!t->suspended) return;
-    d.round = t->suspended;
-    t->suspended = 0;
-    tide_session_push(s, &d, NULL);
-}
-
-static void snapshot(struct tide_session *s, uint32_t index, const struct tide_align_step *step)
-{
-    struct round *r = find(s, step->round);
-    if (!r || r->tasks[index].state != ROUND_NOTHING) return;
-    if (r->stop == TIDE__STOP_MODE__STOP_DRAIN && !s->tasks[index].finished) {
-        decline(s, index, r->number,
-                tide_bytes_of("the barrier of a round that drains the job came before the end of "
-                              "the input: is the end passed on from task to task?"),
-                0);
-        return;
-    }
-    r->tasks[index].state = ROUND_ASKED;
-    struct tide_delivery d = delivery(s, &s->tasks[index], TIDE_DO_SNAPSHOT);
-    d.round = r->number;
-    d.align_us = step->align_us;
-    d.directory = (struct tide_bytes){r->directory->data, r->directory->len};
-    d.directory_exists = r->directory_exists;
-    d.savepoint = r->savepoint;
-    tide_session_push(s, &d, r->directory);
-    if (r->stop == TIDE__STOP_MODE__STOP_SUSPEND) stand_still(s, &s->tasks[index], r->number);
-}
-
-/* A round that drains the job waits, in a task without an open input, for that task's end. */
-static bool must_drain(struct tide_session *s, struct stask *t, uint64_t round)
-{
-    const struct round *r = find(s, round);
-    if (!r || r->stop != TIDE__STOP_MODE__STOP_DRAIN || t->finished) return false;
-    struct tide_delivery d = delivery(s, t, TIDE_DO_DRAIN);
-    d.round = t->drain = round;
-    tide_session_push(s, &d, NULL);
-    return true;
-}
-
-static void trigger(struct tide_session *s, const struct stask *t, uint64_t round)
-{
-    struct tide_delivery d = delivery(s, t, TIDE_DO_TRIGGER);
-    d.round = round;
-    tide_session_push(s, &d, NULL);
-    forward(s, t, round, 0);
-}
-
-void tide_rounds_drained(struct tide_session *s, uint32_t index, uint64_t now_us)
-{
-    struct stask *t = &s->tasks[index];
-    const struct round *r = find(s, t->drain);
-    struct tide_align_step step = {.round = t->drain};
-    bool late = r && now_us >= r->deadline_us;
-    t->drain = 0;
-    if (!r || r->tasks[index].state != ROUND_NOTHING) return;
-    if (late) {
-        decline(s, index, r->number, tide_bytes_of("the round's time is over"), 0);
-        return;
-    }
-    trigger(s, t, r->number);
-    snapshot(s, index, &step);
-}
-
-/* at_once: the task has no open channel, a trigger began the round. */
-static void carry_steps(struct tide_session *s, uint32_t index, bool at_once)
-{
-    struct stask *t = &s->tasks[index];
-    struct tide_align_step step;
-    struct tide_delivery d;
-    while (tide_align_next(t->align, &step)) {
-        if (t->ended) continue; /* its outputs have had their END */
-        switch (step.what) {
-        case TIDE_ALIGN_BLOCK:
-        case TIDE_ALIGN_UNBLOCK:
-            d = delivery(s, t, step.what == TIDE_ALIGN_BLOCK ? TIDE_DO_BLOCK : TIDE_DO_UNBLOCK);
-            d.channel = step.channel;
-            tide_session_push(s, &d, NULL);
-            break;
-        case TIDE_ALIGN_FORWARD:
-            if (!at_once)
-                forward(s, t, step.round, 0);
-            else if (!must_drain(s, t, step.round))
-                trigger(s, t, step.round);
-            break;
-        case TIDE_ALIGN_SNAPSHOT:
-            if (t->drain != step.round) snapshot(s, index, &step);
-            break;
-        case TIDE_ALIGN_CANCEL: forward(s, t, step.round, TIDE_BARRIER_CANCEL); break;
-        case TIDE_ALIGN_DISCARD:
-            if (step.reason) decline(s, index, step.round, tide_bytes_of(step.reason), 0);
-            break;
-        case TIDE_ALIGN_ENDED: at_once = true; break;
-        case TIDE_ALIGN_OVERTAKE:
-        case TIDE_ALIGN_PROMOTE:
-        case TIDE_ALIGN_ACKABLE: break; /* of rounds that are not aligned */
-        }
-    }
-    s->align_due_us = tide_min(s->align_due_us, tide_align_deadline(t->align, s->orphan_us));
-}
-
-/* ---- for session_meet.c */
-
-struct round *tide_round_find(struct tide_session *s, uint64_t number)
-{
-    return find(s, number);
-}
-
-void tide_round_decline(struct tide_session *s, uint32_t index, uint64_t number,
-                        struct tide_bytes reason)
-{
-    decline(s, index, number, reason, 0);
-}
-
-void tide_round_snapshot(struct tide_session *s, uint32_t index, uint64_t number, uint64_t align_us)
-{
-    const struct tide_align_step step = {.round = number, .align_us = align_us};
-    snapshot(s, index, &step);
-}
-
 /* ---- what the daemon says */
 
 /* The round came to nothing. */
@@ -299,14 +147,14 @@ static void over(struct tide_session *s, uint64_t number)
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         struct stask *t = &s->tasks[i];
         if (t->drain == number) t->drain = 0;
-        if (t->suspended == number) go_on(s, t);
+        if (t->suspended == number) tide_flow_go_on(s, t);
     }
 }
 
 struct round *tide_round_open(struct tide_session *s, uint64_t number, struct tide_bytes directory,
                               uint32_t left_ms, uint64_t now_us)
 {
-    if (number < s->lowest_pending || find(s, number)) return NULL;
+    if (number < s->lowest_pending || tide_round_find(s, number)) return NULL;
     while (s->n_rounds && s->rounds[0]->number < s->lowest_pending) {
         over(s, s->rounds[0]->number);
         remove_at(s, 0); /* nobody told how they ended, and nobody will */
@@ -334,24 +182,18 @@ void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_
     r->savepoint = m->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT;
     r->directory_exists = m->directory_exists;
     r->stop = m->stop;
-    for (uint32_t i = 0; i < s->n_tasks; i++) {
-        struct stask *t = &s->tasks[i];
-        if (t->ended) continue;
-        struct tide_align_trigger trigger = {.round = r->number, .deadline_us = r->deadline_us};
-        (void)tide_align_trigger(t->align, &trigger, now_us);
-        carry_steps(s, i, t->open == 0);
-    }
+    tide_flow_trigger(s, r, m, now_us);
 }
 
 void tide_rounds_abort(struct tide_session *s, uint64_t number, uint64_t now_us)
 {
-    const struct round *r = find(s, number);
+    const struct round *r = tide_round_find(s, number);
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         struct stask *t = &s->tasks[i];
         (void)tide_align_abort(t->align, number, true, NULL, now_us);
-        carry_steps(s, i, false);
+        tide_flow_steps(s, i, false);
         if (!r || (r->tasks[i].state != ROUND_ASKED && r->tasks[i].state != ROUND_ACKED)) continue;
-        struct tide_delivery d = delivery(s, t, TIDE_DO_ABORT);
+        struct tide_delivery d = tide_delivery_of(s, t, TIDE_DO_ABORT);
         d.round = number;
         tide_session_push(s, &d, NULL);
     }
@@ -372,7 +214,7 @@ void tide_rounds_lowest(struct tide_session *s, uint64_t lowest)
     tide_meet_lowest(s);
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         tide_align_lowest(s->tasks[i].align, lowest);
-        carry_steps(s, i, false);
+        tide_flow_steps(s, i, false);
     }
 }
 
@@ -418,8 +260,8 @@ static void release_if_ended(struct tide_session *s, struct stask *t)
     if (t->ended || !t->end_at || t->done < t->end_at) return;
     t->ended = t->finished = true;
     (void)tide_align_reset(t->align, t->channels); /* behind the END no barrier may follow */
-    tide_rounds_forward_end(s, t);
-    struct tide_delivery d = delivery(s, t, TIDE_DO_ENDED);
+    tide_flow_forward_end(s, t);
+    struct tide_delivery d = tide_delivery_of(s, t, TIDE_DO_ENDED);
     d.round = t->end_at;
     tide_session_push(s, &d, NULL);
 }
@@ -428,7 +270,7 @@ void tide_rounds_commit_next(struct tide_session *s, struct stask *t, uint64_t n
 {
     if (!commits_now(s) || t->asked || now_us < t->retry_us) return;
     const Tide__Owed *owed = owed_next(t);
-    struct tide_delivery d = delivery(s, t, TIDE_DO_COMPLETE);
+    struct tide_delivery d = tide_delivery_of(s, t, TIDE_DO_COMPLETE);
     if (owed) {
         d.has_handle = true;
         d.handle = tide_of_pb(owed->handle);
@@ -511,8 +353,8 @@ static bool speaks_outside(struct tide_session *s, struct tide_delivery *d)
     case TIDE_DO_TRIGGER:
         if (!t) return false;
         if (d->type == TIDE_DO_DRAIN) t->drain = 0;
-        decline(s, index, d->round,
-                tide_bytes_of("the lease was over before the round could begin"), 0);
+        tide_round_decline(s, index, d->round,
+                           tide_bytes_of("the lease was over before the round could begin"), 0);
         return true;
     default: return false;
     }
@@ -524,12 +366,13 @@ static bool of_declined(struct tide_session *s, struct tide_delivery *d)
 {
     uint32_t index;
     if (d->type != TIDE_DO_FORWARD && d->type != TIDE_DO_SNAPSHOT) return false;
-    const struct round *r = d->round ? find(s, d->round) : NULL;
+    const struct round *r = d->round ? tide_round_find(s, d->round) : NULL;
     if (!r || !tide_session_task(s, d->task, &index)) return false;
     if (r->tasks[index].state != ROUND_DECLINED || s->tasks[index].open) return false;
     if (d->type == TIDE_DO_SNAPSHOT) return true;
     struct tide_barrier b = {d->round, TIDE_BARRIER_CANCEL, s->job_check};
     tide_barrier_encode(&b, d->barrier);
+    d->ahead = false;
     return false;
 }
 
@@ -544,199 +387,6 @@ void tide_rounds_fenced(struct tide_session *s)
 
 /* ---- what the application says */
 
-static bool cut_off(const struct tide_session *s, uint64_t now_us)
-{
-    return s->attempt && !s->attached && now_us >= s->cut_us && now_us - s->cut_us >= s->orphan_us;
-}
-
-static void give_up_aligning(struct tide_session *s, uint32_t index, uint64_t now_us)
-{
-    struct tide_align_view view;
-    tide_align_look(s->tasks[index].align, 0, &view);
-    if (!view.round) return;
-    (void)tide_align_abort(s->tasks[index].align, view.round, false,
-                           "cut off from the daemon for longer than the orphan limit", now_us);
-    carry_steps(s, index, false);
-}
-
-int tide_session_barrier(struct tide_session *s, uint32_t task, uint32_t channel,
-                         const uint8_t barrier[static TIDE_BARRIER_BYTES], uint64_t now_us)
-{
-    tide_session_enter(s);
-    struct tide_barrier b;
-    uint32_t index;
-    struct stask *t = tide_session_task(s, task, &index);
-    if (s->dead) return s->dead;
-    if (!t || channel >= t->channels) return TIDE_EINVAL;
-    if (!s->attempt) return TIDE_ESTATE;
-    if (s->link == LINK_OVER) return 0; /* peers learn of the end in their own time */
-    if (tide_barrier_decode(barrier, &b) || b.job_check != s->job_check) return TIDE_EPROTO;
-    if (b.flags & (TIDE_BARRIER_UNALIGNED | TIDE_BARRIER_COUNTED)) return TIDE_EPROTO; /* not yet */
-    if (b.flags & TIDE_BARRIER_END) return tide_session_channel_end(s, task, channel, now_us);
-    if (t->ended) return 0; /* its outputs have had their END */
-    tide_session_fence(s, now_us);
-    int rc = b.flags & TIDE_BARRIER_CANCEL
-                 ? tide_align_cancel(t->align, channel, b.round, now_us)
-                 : tide_align_barrier(t->align, channel, b.round, b.flags, now_us);
-    carry_steps(s, index, false);
-    if (cut_off(s, now_us)) give_up_aligning(s, index, now_us);
-    return rc;
-}
-
-int tide_session_channel_end(struct tide_session *s, uint32_t task, uint32_t channel,
-                             uint64_t now_us)
-{
-    tide_session_enter(s);
-    uint32_t index;
-    struct stask *t = tide_session_task(s, task, &index);
-    if (s->dead) return s->dead;
-    if (!t || channel >= t->channels) return TIDE_EINVAL;
-    if (!s->attempt) return TIDE_ESTATE;
-    if (s->link == LINK_OVER) return 0; /* peers learn of the end in their own time */
-    int rc = tide_align_end(t->align, channel, now_us);
-    t->open = tide_align_open(t->align);
-    carry_steps(s, index, false);
-    return rc;
-}
-
-static bool is_plain(const struct tide_session_ack *a)
-{
-    if (a->has_handle) return false;
-    for (uint32_t i = 0; i < a->n_artifacts; i++) {
-        const struct tide_artifact_view *v = &a->artifacts[i];
-        if (v->is_inline || v->path.len || v->name.len || v->key_group_count) return false;
-    }
-    return true;
-}
-
-static int pack_full(const struct tide_session_ack *a, struct tide_buf *acks)
-{
-    Tide__TaskAck m;
-    struct tide_arena arena;
-    int rc = TIDE_ENOMEM;
-    tide__task_ack__init(&m);
-    tide_arena_init(&arena, (size_t)64 << 20);
-    Tide__Artifact *items = tide_arena_alloc(&arena, (a->n_artifacts + 1) * sizeof *items);
-    m.artifacts = tide_arena_alloc(&arena, (a->n_artifacts + 1) * sizeof *m.artifacts);
-    m.task = a->task;
-    m.align_us = a->align_us;
-    m.sync_us = a->sync_us;
-    m.async_us = a->async_us;
-    if (!items || !m.artifacts) goto out;
-    for (uint32_t i = 0; i < a->n_artifacts; i++) {
-        const struct tide_artifact_view *v = &a->artifacts[i];
-        Tide__Artifact *f = m.artifacts[i] = &items[i];
-        tide__artifact__init(f);
-        f->size = v->size;
-        f->digest_low = v->digest_low;
-        f->digest_high = v->digest_high;
-        f->name = tide_pb(v->name);
-        f->key_group_first = v->key_group_first;
-        f->key_group_count = v->key_group_count;
-        f->place_case = v->is_inline ? TIDE__ARTIFACT__PLACE_INLINE : TIDE__ARTIFACT__PLACE_PATH;
-        char path[32];
-        struct tide_bytes name = v->path;
-        if (!name.len) {
-            size_t len = tide_artifact_path(path, a->task, i);
-            name = tide_arena_bytes(&arena, (struct tide_bytes){(uint8_t *)path, len});
-            if (!name.data) goto out;
-        }
-        if (v->is_inline)
-            f->inline_ = tide_pb(v->inlined);
-        else
-            f->path = tide_pb(name);
-    }
-    m.n_artifacts = a->n_artifacts;
-    if (a->has_handle) {
-        m.effect_case = TIDE__TASK_ACK__EFFECT_HANDLE;
-        m.handle = tide_pb(a->handle);
-    }
-    size_t len = tide__task_ack__get_packed_size(&m);
-    rc = TIDE_ETOOBIG;
-    if (len > ACK_FULL_MAX) goto out;
-    struct ack_head head = {a->task, a->align_us, a->sync_us, a->async_us, 0, (uint32_t)len};
-    tide_buf_put(acks, &head, sizeof head);
-    uint8_t *to = tide_buf_extend(acks, (len + 7) & ~(size_t)7);
-    if (to) {
-        memset(to + len, 0, ((len + 7) & ~(size_t)7) - len);
-        tide__task_ack__pack(&m, to);
-    }
-    rc = acks->rc;
-out:
-    tide_arena_release(&arena);
-    return rc;
-}
-
-static int pack_plain(const struct tide_session_ack *a, struct tide_buf *acks)
-{
-    struct ack_head head = {a->task, a->align_us, a->sync_us, a->async_us, a->n_artifacts, 0};
-    tide_buf_put(acks, &head, sizeof head);
-    for (uint32_t i = 0; i < a->n_artifacts; i++) {
-        const struct tide_artifact_view *v = &a->artifacts[i];
-        struct tide_ack_file file = {v->size, v->digest_low, v->digest_high};
-        tide_buf_put(acks, &file, sizeof file);
-    }
-    return acks->rc;
-}
-
-int tide_session_ack(struct tide_session *s, const struct tide_session_ack *ack, uint64_t now_us)
-{
-    tide_session_enter(s);
-    uint32_t index;
-    if (s->dead) return s->dead;
-    if (!tide_session_task(s, ack->task, &index)) return TIDE_EINVAL;
-    if (ack->n_artifacts > TIDE_ARTIFACTS_PER_ACK_MAX || ack->handle.len > TIDE_HANDLE_MAX)
-        return TIDE_ETOOBIG;
-    struct round *r = find(s, ack->round);
-    if (!s->attempt || ack->attempt != s->attempt || !r || s->link == LINK_OVER) return TIDE_ESTALE;
-    if (r->tasks[index].state == ROUND_ACKED) return 0;
-    if (r->tasks[index].state != ROUND_ASKED) return TIDE_ESTALE;
-    if (tide_session_fence(s, now_us)) return TIDE_EFENCED;
-    size_t before = r->acks.len;
-    int rc = is_plain(ack) ? pack_plain(ack, &r->acks) : pack_full(ack, &r->acks);
-    if (rc) { /* nothing of it may stay */
-        r->acks.len = before;
-        r->acks.rc = 0;
-        return rc;
-    }
-    r->tasks[index].state = ROUND_ACKED;
-    r->unsent++;
-    if (r->unsent >= s->ack_batch)
-        tide_session_send_acks(s);
-    else
-        s->ack_due_us = tide_min(s->ack_due_us, now_us + s->ack_delay_us);
-    return 0;
-}
-
-int tide_session_decline(struct tide_session *s, uint64_t attempt, uint64_t round, uint32_t task,
-                         struct tide_bytes reason, uint32_t retry_after_ms, uint64_t now_us)
-{
-    tide_session_enter(s);
-    uint32_t index;
-    if (s->dead) return s->dead;
-    if (!tide_session_task(s, task, &index)) return TIDE_EINVAL;
-    const struct round *r = find(s, round);
-    if (!s->attempt || attempt != s->attempt || !r || s->link == LINK_OVER) return TIDE_ESTALE;
-    if (r->tasks[index].state == ROUND_ACKED) return TIDE_ESTALE;
-    tide_session_fence(s, now_us); /* kept till Resumed, like those of the aligner */
-    decline(s, index, round, reason, retry_after_ms);
-    return 0;
-}
-
-int tide_session_progress(struct tide_session *s, uint32_t task, uint64_t round, uint64_t bytes,
-                          uint64_t now_us)
-{
-    tide_session_enter(s);
-    uint32_t index;
-    (void)now_us;
-    if (s->dead) return s->dead;
-    if (!tide_session_task(s, task, &index)) return TIDE_EINVAL;
-    struct round *r = find(s, round);
-    if (!r) return TIDE_ESTALE;
-    r->tasks[index].bytes = bytes;
-    return 0;
-}
-
 int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us)
 {
     tide_session_enter(s);
@@ -749,31 +399,18 @@ int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us
     if (tide_session_fence(s, now_us)) return TIDE_EFENCED;
     if (t->finished) return 0;
     t->finished = t->finish_due = s->flush_due = true;
-    if (t->drain) tide_rounds_drained(s, index, now_us);
+    tide_align_promotable(t->align, 0); /* see session_flow.c */
+    if (t->drain) tide_flow_drained(s, index, now_us);
     tide_meet_finished(s, index, now_us);
     return 0;
 }
 
 /* ---- time */
 
-static void tick_aligners(struct tide_session *s, uint64_t now_us)
-{
-    bool cut = cut_off(s, now_us);
-    s->align_due_us = UINT64_MAX;
-    for (uint32_t i = 0; i < s->n_tasks; i++) {
-        (void)tide_align_tick(s->tasks[i].align, now_us, s->orphan_us);
-        carry_steps(s, i, false);
-        if (cut) give_up_aligning(s, i, now_us);
-        if (cut) go_on(s, &s->tasks[i]); /* nobody waits for an absent daemon */
-    }
-    if (s->attempt && !s->attached && !cut)
-        s->align_due_us = tide_min(s->align_due_us, s->cut_us + s->orphan_us);
-}
-
 void tide_rounds_tick(struct tide_session *s, uint64_t now_us)
 {
     if (!s->attempt) return;
-    if (now_us >= s->align_due_us) tick_aligners(s, now_us);
+    if (now_us >= s->align_due_us) tide_flow_tick(s, now_us);
     tide_meet_tick(s, now_us);
     if (now_us >= s->retry_due_us) {
         s->retry_due_us = UINT64_MAX;

@@ -487,7 +487,8 @@ static bool progress_of(const struct tide_session *s, const struct round *r, uin
     p->task = t->number;
     if (t->ended || r->tasks[i].state == ROUND_ACKED || r->tasks[i].state == ROUND_DECLINED)
         return false;
-    if (r->tasks[i].state == ROUND_ASKED) {
+    tide_align_look(t->align, r->number, &view);
+    if (r->tasks[i].state == ROUND_ASKED && !view.missing) {
         p->bytes = r->tasks[i].bytes;
         p->phase =
             p->bytes ? TIDE__TASK_PHASE__TASK_UPLOADING : TIDE__TASK_PHASE__TASK_SNAPSHOTTING;
@@ -499,7 +500,6 @@ static bool progress_of(const struct tide_session *s, const struct round *r, uin
         p->position = t->at;
         return true;
     }
-    tide_align_look(t->align, r->number, &view);
     p->phase = TIDE__TASK_PHASE__TASK_WAITING;
     if (view.round) {
         p->phase = TIDE__TASK_PHASE__TASK_ALIGNING;

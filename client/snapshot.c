@@ -6,6 +6,9 @@
  * kernel told to start on each eight. done() syncs what was written, the directory, and the
  * directory above if the round's was made here, and only then acks.
  *
+ * If records in flight belong to it (flight.c), done() leaves it waiting; when they are all there
+ * whoever comes last, the program or they, writes them as further artifacts, and acks.
+ *
  * What can go wrong: any failure sticks, and done() declines with it. An ack that is answered
  * FENCED is kept and made again when the lease is back; a rewind drops it. Files of a round that
  * came to nothing are the daemon's to collect.
@@ -29,6 +32,7 @@
 struct artifact {
     char *name;
     uint32_t key_group_first, key_group_count;
+    uint32_t flight, channel;
     uint64_t size;
     XXH128_hash_t digest;
     bool is_file;
@@ -56,6 +60,12 @@ struct tide_snapshot {
     int rc;
     char why[320];
     struct tide_snapshot *next;
+    /* guarded by the lock, of one that waits for records in flight: */
+    struct tide_snapshot *next_waiting;
+    bool waits;            /* in the task's list */
+    bool written;          /* the program is done with it */
+    bool abandoned;        /* its round came to nothing */
+    struct flight *flight; /* all of them; when it waits no more */
 };
 
 static int fail(struct tide_snapshot *s, int rc, const char *format, ...)
@@ -87,6 +97,7 @@ static void release(struct tide_snapshot *s)
     }
     if (s->fd >= 0) close(s->fd);
     XXH3_freeState(s->digest);
+    tide_flight_drop(s->flight);
     free(s->items);
     free(s->block);
     free(s->handle);
@@ -312,7 +323,9 @@ static int ack(struct tide_snapshot *s, uint64_t now_us)
                                                .is_inline = !a->is_file,
                                                .name = tide_bytes_of(a->name),
                                                .key_group_first = a->key_group_first,
-                                               .key_group_count = a->key_group_count};
+                                               .key_group_count = a->key_group_count,
+                                               .flight = a->flight,
+                                               .channel = a->channel};
         if (!a->is_file) views[i].inlined = (struct tide_bytes){a->inlined, (size_t)a->size};
     }
     struct tide_session_ack m = {.attempt = s->attempt,
@@ -341,11 +354,45 @@ static int decline(struct tide_snapshot *s, int rc, const char *reason, uint32_t
                                 bytes, retry_after_ms, tide_now_us());
 }
 
-int tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason, uint32_t retry_after_ms)
+/* ---- records in flight */
+
+static void put_flight(struct tide_snapshot *s)
 {
-    if (!s) return TIDE_EINVAL;
+    struct flight *f = s->flight;
+    if (!f || s->rc) return;
+    if (f->rc) {
+        fail(s, f->rc, "records in flight could not be kept: %s", tide_strerror(f->rc));
+        return;
+    }
+    for (unsigned k = 0; k < 2; k++)
+        for (uint32_t i = 0; i < f->n_lanes[k]; i++) {
+            const struct tide_buf *lane = &f->lanes[k][i];
+            if (!lane->len || tide_snapshot_artifact(s, "", 0, 0)) continue;
+            s->items[s->n_items - 1].flight = k + 1;
+            s->items[s->n_items - 1].channel = i;
+            (void)tide_snapshot_write(s, lane->data, lane->len);
+        }
+    (void)close_artifact(s);
+}
+
+/* Under the lock. */
+static void stop_waiting(struct tide_snapshot *s)
+{
+    struct tide_snapshot **at = &s->task->waiting;
+    while (*at && *at != s)
+        at = &(*at)->next_waiting;
+    if (*at) *at = s->next_waiting;
+    s->waits = false;
+}
+
+/* ---- done */
+
+/* All is written, or has failed: syncs, acks or declines, and lets go of it. */
+static int finish(struct tide_snapshot *s, int rc, const char *reason, uint32_t retry_after_ms)
+{
     struct tide_worker *w = s->task->worker;
-    if (!rc && !close_artifact(s)) (void)sync_directories(s);
+    if (!rc) put_flight(s);
+    if (!rc && !s->rc) (void)sync_directories(s);
     if (!rc && s->rc) {
         rc = s->rc;
         reason = s->why;
@@ -353,7 +400,7 @@ int tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason, uint
     int result = rc;
     pthread_mutex_lock(&w->lock);
     if (!rc) {
-        result = ack(s, tide_now_us());
+        result = s->abandoned ? TIDE_ESTALE : ack(s, tide_now_us());
         if (result && result != TIDE_ESTALE && result != TIDE_EFENCED)
             (void)decline(s, result, NULL, 0); /* too big, no memory: the round need not wait */
     } else {
@@ -370,6 +417,64 @@ int tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason, uint
                pthread_equal(atomic_load(&w->owner), pthread_self());
     if (!own) tide_worker_kick(w);
     return result;
+}
+
+int tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason, uint32_t retry_after_ms)
+{
+    if (!s) return TIDE_EINVAL;
+    struct tide_worker *w = s->task->worker;
+    if (!rc) (void)close_artifact(s);
+    pthread_mutex_lock(&w->lock);
+    bool waits = s->waits && !rc && !s->rc;
+    if (waits)
+        s->written = true; /* goes on when its records are there */
+    else if (s->waits)
+        stop_waiting(s);
+    pthread_mutex_unlock(&w->lock);
+    return waits ? 0 : finish(s, rc, reason, retry_after_ms);
+}
+
+void tide_snapshot_ackable(struct tide_task *t, uint64_t round)
+{
+    struct tide_worker *w = t->worker;
+    struct flight *f = tide_flight_take(t, round);
+    pthread_mutex_lock(&w->lock);
+    struct tide_snapshot *s = t->waiting;
+    while (s && s->round != round)
+        s = s->next_waiting;
+    if (s) {
+        stop_waiting(s);
+        s->flight = f;
+    }
+    bool written = s && s->written;
+    pthread_mutex_unlock(&w->lock);
+    if (!s) tide_flight_drop(f); /* it was declined */
+    if (written) (void)finish(s, 0, NULL, 0);
+}
+
+void tide_snapshot_abandon(struct tide_task *t, uint64_t round)
+{
+    struct tide_worker *w = t->worker;
+    struct tide_snapshot *over = NULL;
+    pthread_mutex_lock(&w->lock);
+    for (struct tide_snapshot *s = t->waiting, *next; s; s = next) {
+        next = s->next_waiting;
+        if (round && s->round != round) continue;
+        stop_waiting(s);
+        s->abandoned = true;
+        if (!s->written) continue; /* the program will be told */
+        s->next = over;
+        over = s;
+    }
+    pthread_mutex_unlock(&w->lock);
+    for (struct tide_snapshot *next; over; over = next) {
+        next = over->next;
+        release(over);
+    }
+    if (round)
+        tide_flight_drop(tide_flight_take(t, round));
+    else
+        tide_flight_forget(t);
 }
 
 void tide_snapshot_unfenced(struct tide_worker *w)
@@ -429,14 +534,26 @@ static struct tide_snapshot *begin(struct tide_task *t, const struct tide_delive
 void tide_snapshot_run(struct tide_task *t, const struct tide_delivery *d)
 {
     struct tide_worker *w = t->worker;
-    struct tide_snapshot *s = begin(t, d);
+    struct flight *f = d->waits ? tide_flight_of(t, d->round) : NULL;
+    struct tide_snapshot *s = d->waits && !f ? NULL : begin(t, d);
     if (!s) {
         pthread_mutex_lock(&w->lock);
         (void)tide_session_decline(w->session, d->attempt, d->round, t->number,
                                    tide_bytes_of(tide_strerror(TIDE_ENOMEM)), 0, tide_now_us());
         pthread_mutex_unlock(&w->lock);
+        tide_flight_drop(tide_flight_take(t, d->round));
         return;
     }
+    if (d->waits) {
+        pthread_mutex_lock(&w->lock);
+        s->waits = true;
+        s->next_waiting = t->waiting;
+        t->waiting = s;
+        pthread_mutex_unlock(&w->lock);
+    } else {
+        s->flight = tide_flight_take(t, d->round); /* what the barrier has passed in outputs */
+    }
+    if (d->captures) t->capturing = f;
     int rc = t->callbacks.snapshot(t, s, t->user);
     uint64_t took = tide_now_us() - s->begun_us;
     atomic_store(&s->sync_us, took ? took : 1);

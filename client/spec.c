@@ -125,6 +125,8 @@ int tide_spec_checkpointing_sized(struct tide_spec *s, const struct tide_checkpo
     m->attempts_max = c->attempts_max;
     m->style = (Tide__RoundStyle)c->style;
     m->window = c->window;
+    m->alignment = (Tide__Alignment)c->alignment;
+    m->aligned_timeout_ms = c->aligned_timeout_ms;
     s->message.checkpointing = m;
     return 0;
 }

@@ -21,6 +21,8 @@ struct tide_state_reader {
     uint64_t size, at;
     uint64_t low, high; /* the digest expected */
     XXH3_state_t *digest;
+    uint8_t *record; /* of tide_state_next() */
+    size_t room;
     int rc; /* sticks */
 };
 
@@ -46,6 +48,7 @@ void tide_state_close(struct tide_state_reader *r)
     if (r->fd >= 0) close(r->fd);
     XXH3_freeState(r->digest);
     free(r->bytes);
+    free(r->record);
     free(r->path);
     free(r);
 }
@@ -143,5 +146,39 @@ int tide_state_read(struct tide_state_reader *r, void *buf, size_t n, size_t *re
         if (r->rc) return r->rc;
     }
     *ret_n = have;
+    return 0;
+}
+
+/* Exactly n bytes. */
+static int read_all(struct tide_state_reader *r, void *buf, size_t n)
+{
+    size_t got;
+    int rc = tide_state_read(r, buf, n, &got);
+    if (!rc && got != n) rc = r->rc = fail(r, TIDE_ECORRUPT, "it ends within a record");
+    return rc;
+}
+
+int tide_state_next(struct tide_state_reader *r, const void **ret_data, size_t *ret_n)
+{
+    uint8_t head[8];
+    if (!r || !ret_data || !ret_n) return TIDE_EINVAL;
+    *ret_data = NULL;
+    *ret_n = 0;
+    if (r->rc || r->at == r->size) return r->rc;
+    int rc = read_all(r, head, sizeof head);
+    if (rc) return rc;
+    const size_t n = tide_get_u32(head);
+    if (n > r->size - r->at)
+        return r->rc = fail(r, TIDE_ECORRUPT, "a record is longer than what is left");
+    if (n > r->room || !r->record) {
+        uint8_t *record = realloc(r->record, n + 1);
+        if (!record) return r->rc = TIDE_ENOMEM;
+        r->record = record;
+        r->room = n;
+    }
+    rc = read_all(r, r->record, n);
+    if (rc) return rc;
+    *ret_data = r->record;
+    *ret_n = n;
     return 0;
 }

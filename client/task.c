@@ -61,6 +61,9 @@ int tide_worker_add_task_sized(struct tide_worker *w, const char *uid, uint32_t 
     t->number = (uint32_t)number;
     t->subtask = subtask;
     t->channels = channels;
+    /* a task that cannot say which records it reads waits for all its barriers */
+    for (uint32_t i = 0; i < channels && !callbacks.overtake_input; i++)
+        (void)tide_session_force(w->session, t->number, i, true);
     uint32_t at = w->n_tasks++;
     while (at > 0 && w->tasks[at - 1]->number > t->number) {
         w->tasks[at] = w->tasks[at - 1];
@@ -94,16 +97,24 @@ int tide_task_barrier(struct tide_task *t, uint32_t channel,
 {
     struct tide_worker *w = t->worker;
     pthread_mutex_lock(&w->lock);
+    tide_task_said(t);
     int rc = tide_session_barrier(w->session, t->number, channel, barrier, tide_now_us());
     pthread_mutex_unlock(&w->lock);
     tide_worker_pump(w);
     return rc;
 }
 
+bool tide_same_round(const uint8_t a[TIDE_BARRIER_SIZE], const uint8_t b[TIDE_BARRIER_SIZE])
+{
+    struct tide_barrier x, y;
+    return !tide_barrier_decode(a, &x) && !tide_barrier_decode(b, &y) && x.round == y.round;
+}
+
 int tide_task_channel_end(struct tide_task *t, uint32_t channel)
 {
     struct tide_worker *w = t->worker;
     pthread_mutex_lock(&w->lock);
+    tide_task_said(t);
     int rc = tide_session_channel_end(w->session, t->number, channel, tide_now_us());
     pthread_mutex_unlock(&w->lock);
     tide_worker_pump(w);

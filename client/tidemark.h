@@ -75,14 +75,27 @@ enum tide_round_style {
 };
 #define TIDE_NO_WINDOW UINT32_MAX
 
+enum tide_barriers { /* how tasks wait for the barriers of a checkpoint */
+                     TIDE_BARRIERS_ALIGNED =
+                         0, /* a channel is blocked from its barrier until all are there */
+                     TIDE_BARRIERS_COUNTED =
+                         1, /* nothing is blocked: after a restore some records come again */
+                     TIDE_BARRIERS_UNALIGNED =
+                         2, /* a barrier goes ahead of what is queued: tide_task_record() */
+                     TIDE_BARRIERS_TIMEOUT =
+                         3 /* aligned at first, unaligned after aligned_timeout_ms */
+};
+
 /* 0 takes the daemon's default; docs/guide.md lists them. All in ms, but for retained,
  * attempts_max and what is said. */
 struct tide_checkpointing {
     uint32_t interval_ms, min_pause_ms, deadline_ms, retained, restore_deadline_ms, lease_ms,
         heartbeat_ms, grace_ms, orphan_limit_ms, progress_ms, attempts_max;
     /* ---- since 0.2.0 */
-    uint32_t style;  /* enum tide_round_style */
-    uint32_t window; /* rendezvous: positions, see tide_task_position(); TIDE_NO_WINDOW: none */
+    uint32_t style;     /* enum tide_round_style */
+    uint32_t window;    /* rendezvous: positions, see tide_task_position(); TIDE_NO_WINDOW: none */
+    uint32_t alignment; /* enum tide_barriers */
+    uint32_t aligned_timeout_ms; /* of a checkpoint that is to turn unaligned */
 };
 
 /* A spec is built, then given to tide_worker_new(), which copies it. The first failure sticks and
@@ -95,8 +108,9 @@ TIDE_API int tide_spec_edge(struct tide_spec *spec, const char *from, const char
                             enum tide_pattern pattern);
 TIDE_API int tide_spec_checkpointing_sized(struct tide_spec *spec,
                                            const struct tide_checkpointing *c, size_t size);
-#define tide_spec_checkpointing(spec, c)                                                           \
-    tide_spec_checkpointing_sized((spec), (c), sizeof(struct tide_checkpointing))
+/* c may be a compound literal: the commas in it are none of the macro's. */
+#define tide_spec_checkpointing(spec, ...)                                                         \
+    tide_spec_checkpointing_sized((spec), (__VA_ARGS__), sizeof(struct tide_checkpointing))
 
 /* ---- the worker */
 
@@ -156,12 +170,20 @@ TIDE_API int tide_worker_endpoint(const struct tide_worker *w, const char *uid, 
 /* ---- tasks */
 
 /* What a task restores from; everything in it is valid during the callback. */
+enum tide_flight {
+    TIDE_FLIGHT_INPUT = 1, /* received, not processed when the snapshot was taken */
+    TIDE_FLIGHT_OUTPUT = 2 /* put out, not sent when the barrier went ahead of it */
+};
 struct tide_state {
     const char *name; /* as given to tide_snapshot_artifact(), "" otherwise */
     uint64_t size;    /* bytes */
     uint32_t key_group_first, key_group_count; /* count 0: not keyed */
     /* private: */
-    const void *handle, *reserved[4]; /* they stand in an array, so this one cannot grow */
+    const void *handle;
+    /* in tide_restore.in_flight; since 0.2.0, 0 before: */
+    uint32_t flight; /* enum tide_flight */
+    uint32_t channel;
+    const void *reserved[3]; /* they stand in an array, so this one cannot grow */
 };
 struct tide_restore {
     uint64_t snapshot; /* round that it comes from; 0: start afresh */
@@ -169,6 +191,13 @@ struct tide_restore {
     bool ended; /* the task had reached its end: only forward barriers; no input will be read */
     const struct tide_state *states;
     uint32_t n_states;
+    /* ---- since 0.2.0 */
+    /* Records that were in flight, in order, at most one entry for a direction and channel:
+     * tide_state_open(), then tide_state_next() for each. Those of an input are processed before
+     * anything that is received on the channel; those of an output are sent before anything else.
+     * Until then they are part of what a round may have to pass over again. */
+    const struct tide_state *in_flight;
+    uint32_t n_in_flight;
 };
 
 /* Every callback but restore and snapshot may be NULL. Those that return int: 0 is done;
@@ -236,6 +265,20 @@ struct tide_callbacks {
     /* Rendezvous rounds: tide_task_position() may have another answer now. For programs that come
      * to a safe point only when somebody asks them to: call it at the next one, or from here. */
     void (*position)(struct tide_task *t, void *user);
+    /* Unaligned rounds, see tide_task_record(). The barrier that was announced on the channel goes
+     * ahead: take it out of the queue, give each record in front of it to
+     * tide_task_in_flight(TIDE_FLIGHT_INPUT), in order (they stay queued, and are processed in
+     * their turn), then the barrier to tide_task_barrier(). NULL: the task's channels are all kept
+     * aligned. */
+    void (*overtake_input)(struct tide_task *t, uint32_t channel, void *user);
+    /* Instead of `forward`: put these 16 bytes into every output ahead of the records that wait
+     * there, but behind any barrier that does, and give the records that they pass to
+     * tide_task_in_flight(TIDE_FLIGHT_OUTPUT), in order (they are sent nevertheless, behind). Where
+     * a barrier of the same round waits already (tide_same_round), that one moves, as these bytes;
+     * where it has left, nothing is to be done. NULL: `forward` is called, behind everything, which
+     * is right but slow. */
+    void (*overtake_output)(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_SIZE],
+                            void *user);
 };
 
 /* Adds a task before the first process(). channels: its input channels, numbered from 0 by the
@@ -257,6 +300,40 @@ TIDE_API int tide_task_barrier(struct tide_task *t, uint32_t channel,
 /* The channel has ended in good order (its peer was told `ended`, or sent nothing more by
  * agreement). */
 TIDE_API int tide_task_channel_end(struct tide_task *t, uint32_t channel);
+/* ---- Unaligned rounds. A barrier need not wait behind the records of a slow program: it goes
+ * ahead of them, and what it passes becomes part of the snapshot. A job asks for it by
+ * tide_checkpointing.alignment; a task takes part by having overtake_input, and calling
+ * tide_task_record(); a task that has not waits for all its barriers, and the others do not. The
+ * library says what to keep and when; records are the program's own bytes, which come back as they
+ * were. What is in the channel but not in the state is a record, so the end of data that tasks tell
+ * each other as well; barriers are none. */
+
+/* A record is taken from the channel, and processed next. Before each one, in such a task: it is
+ * kept when a round asks for it. Costs next to nothing otherwise. TIDE_EINVAL: no such channel.
+ * What fails in keeping it fails the round. */
+TIDE_API int tide_task_record(struct tide_task *t, uint32_t channel, const void *data, size_t n);
+/* A barrier (any 16 bytes that a peer's forward or overtake_output was given) has been received and
+ * waits in the channel's queue, behind records. Of each channel the first one that does; the next
+ * one when that has been handed to tide_task_barrier(). May call overtake_output, snapshot and
+ * overtake_input before it returns. Without this call a barrier waits its turn in the queue. */
+TIDE_API int tide_task_announce(struct tide_task *t, uint32_t channel,
+                                const uint8_t barrier[TIDE_BARRIER_SIZE]);
+/* In overtake_input and overtake_output alone: a record that the barrier passes; copied. channel:
+ * of an output, as the program numbers them, below 65,536. */
+TIDE_API int tide_task_in_flight(struct tide_task *t, enum tide_flight flight, uint32_t channel,
+                                 const void *data, size_t n);
+/* Rounds with a timeout. In so many of the task's outputs a barrier waits that overtake_output can
+ * still put ahead; when it has left one of them, tide_task_sent() says so. The round is acked when
+ * it has left all, or when the timeout is over. Before the first process(). */
+TIDE_API int tide_task_promotable(struct tide_task *t, uint32_t outputs);
+TIDE_API int tide_task_sent(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_SIZE]);
+/* The records of this channel are never kept: its barriers are always waited for. Before the first
+ * process(). */
+TIDE_API int tide_task_keep_aligned(struct tide_task *t, uint32_t channel);
+/* Whether two barriers are of one round. */
+TIDE_API bool tide_same_round(const uint8_t a[TIDE_BARRIER_SIZE],
+                              const uint8_t b[TIDE_BARRIER_SIZE]);
+
 /* The task has reached the end of its input. It goes on taking part in rounds until `ended`. While
  * the lease is over it is kept and told later. TIDE_ESTATE: before run. */
 TIDE_API int tide_task_finished(struct tide_task *t);
@@ -304,6 +381,9 @@ TIDE_API int tide_state_open(const struct tide_restore *r, const struct tide_sta
 /* At most n bytes; *ret_n 0 at the end. A wrong digest shows with the last byte: TIDE_ECORRUPT
  * instead of it, and *ret_n 0. Believe nothing before the end was reached. */
 TIDE_API int tide_state_read(struct tide_state_reader *r, void *buf, size_t n, size_t *ret_n);
+/* Of records that were in flight: the next one, a view until the next call; *ret_data NULL at the
+ * end. Not to be mixed with tide_state_read(). */
+TIDE_API int tide_state_next(struct tide_state_reader *r, const void **ret_data, size_t *ret_n);
 TIDE_API void tide_state_close(struct tide_state_reader *r);
 
 /* Writing a snapshot, in the snapshot callback or, after TIDE_EAGAIN, on any one thread at a time

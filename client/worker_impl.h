@@ -8,6 +8,7 @@
  *   helper.c    the thread that keeps the lease while the program is busy
  *   host.c      which process this is, and whether another one is gone
  *   snapshot.c, state.c   writing and reading artifacts
+ *   flight.c    records that unaligned rounds pass over
  *   sized.c     structs of the program that may be older or newer than ours
  *
  * One lock guards the session and the connection. It is never held while a callback runs or a
@@ -35,6 +36,14 @@ struct held { /* a delivery that waits for tide_task_triggered() */
     char *directory; /* owned; d.directory points to it */
 };
 
+struct flight { /* in-flight records of one task in one round */
+    struct flight *next;
+    uint64_t round, total;
+    struct tide_buf *lanes[2]; /* of TIDE_FLIGHT_INPUT, _OUTPUT: by channel */
+    uint32_t n_lanes[2];
+    int rc; /* sticks */
+};
+
 struct tide_task {
     struct tide_worker *worker;
     struct tide_callbacks callbacks;
@@ -43,10 +52,15 @@ struct tide_task {
     char *fail_reason; /* for the callback under way, or NULL */
     struct held *held; /* begins with a TRIGGER that was answered TIDE_EAGAIN */
     uint32_t n_held, cap_held;
-    uint64_t refused;    /* the trigger of this round was refused */
-    uint64_t triggered;  /* guarded by the lock: the program has begun this round */
-    bool asking;         /* inside tide_task_position(), which asks again by itself */
-    bool finish_wanted;  /* guarded by the lock: to be told once the lease is back */
+    uint64_t refused;              /* the trigger of this round was refused */
+    uint64_t triggered;            /* guarded by the lock: the program has begun this round */
+    bool asking;                   /* inside tide_task_position(), which asks again by itself */
+    struct flight *flights;        /* of rounds whose snapshots wait for them */
+    struct flight *capturing;      /* one of them: takes the records of tide_task_record() */
+    struct flight *filling;        /* one of them: takes those of tide_task_in_flight() */
+    uint64_t unsaid;               /* bytes processed of which the session does not know */
+    struct tide_snapshot *waiting; /* guarded by the lock: not ackable yet */
+    bool finish_wanted;            /* guarded by the lock: to be told once the lease is back */
     char state_why[400]; /* guarded by the lock: what reading restored state failed with, or "" */
 };
 
@@ -151,8 +165,20 @@ int tide_host_secret(const char *path, struct tide_buf *ret, char why[static 256
 
 /* ---- snapshot.c */
 void tide_snapshot_run(struct tide_task *t, const struct tide_delivery *d);
+void tide_snapshot_ackable(struct tide_task *t, uint64_t round); /* its records are all there */
+void tide_snapshot_abandon(struct tide_task *t, uint64_t round); /* 0: all of the task */
 void tide_snapshot_unfenced(struct tide_worker *w); /* acks again what was answered FENCED */
 void tide_snapshot_forget(struct tide_worker *w);
+
+/* ---- flight.c; on the program's thread */
+struct flight *tide_flight_of(struct tide_task *t, uint64_t round);
+struct flight *tide_flight_take(struct tide_task *t, uint64_t round); /* NULL: there is none */
+void tide_flight_drop(struct flight *f);                              /* NULL is fine */
+void tide_flight_forget(struct tide_task *t);
+void tide_flight_ahead(struct tide_task *t, uint64_t round,
+                       const uint8_t barrier[TIDE_BARRIER_SIZE]);
+void tide_flight_overtake(struct tide_task *t, const struct tide_delivery *d);
+void tide_task_said(struct tide_task *t); /* under the lock: tells the session what is unsaid */
 
 /* ---- state.c */
 struct tide_source { /* what tide_state.handle points to */

@@ -17,6 +17,8 @@
 #include "proto/wire.h"
 
 #define KEY_GROUPS_MAX (1u << 20)
+#define CHANNELS_MAX 65536u
+#define FLIGHT_LAST 2u
 
 /* Fields of AckBatch, TaskAck and Artifact, as in worker.proto and common.proto. */
 enum { BATCH_ATTEMPT = 1, BATCH_ROUND = 2, BATCH_TASK = 3, BATCH_FULL = 15 };
@@ -123,6 +125,14 @@ static const char *artifact_read(struct tide_bytes message, struct tide_artifact
         case FILE_NAME: a.name = f.bytes; break;
         case FILE_GROUP: a.key_group_first = (uint32_t)f.value; break;
         case FILE_GROUPS: a.key_group_count = (uint32_t)f.value; break;
+        case FILE_FLIGHT:
+            if (f.value > FLIGHT_LAST) return "is in flight in an unknown way";
+            a.flight = (uint32_t)f.value;
+            break;
+        case FILE_CHANNEL:
+            if (f.value >= CHANNELS_MAX) return "is of a channel out of range";
+            a.channel = (uint32_t)f.value;
+            break;
         default: break;
         }
     }
@@ -474,6 +484,10 @@ static void read_full(struct tide_bytes message, struct tide_ack_view *ret)
             v.has_handle = true;
             v.handle = f.bytes;
             break;
+        case ACK_UNALIGNED: v.unaligned = f.value != 0; break;
+        case ACK_START_DELAY: v.start_delay_us = (uint32_t)f.value; break;
+        case ACK_PROCESSED: v.processed_bytes = f.value; break;
+        case ACK_PERSISTED: v.persisted_bytes = f.value; break;
         default: break;
         }
     }
@@ -514,10 +528,17 @@ bool tide_acks_next_task(struct tide_acks *r, struct tide_ack_task *ret)
     struct tide_wire_field f;
     *ret = (struct tide_ack_task){.task = 0};
     while (tide_wire_next(&w, &f)) {
-        if (f.number == ACK_TASK) ret->task = (uint32_t)f.value;
-        if (f.number != ACK_HANDLE) continue;
-        ret->has_handle = true;
-        ret->handle = f.bytes;
+        switch (f.number) {
+        case ACK_TASK: ret->task = (uint32_t)f.value; break;
+        case ACK_HANDLE:
+            ret->has_handle = true;
+            ret->handle = f.bytes;
+            break;
+        case ACK_UNALIGNED: ret->unaligned = f.value != 0; break;
+        case ACK_PROCESSED: ret->processed_bytes = f.value; break;
+        case ACK_PERSISTED: ret->persisted_bytes = f.value; break;
+        default: break;
+        }
     }
     return true;
 }

@@ -22,13 +22,17 @@ struct tide_artifact_view {
     bool is_inline;
     struct tide_bytes name;
     uint32_t key_group_first, key_group_count;
+    uint32_t flight, channel; /* flight: a Flight; not 0: in-flight records of that channel */
 };
 
 struct tide_ack_view {
     uint32_t task, align_us, sync_us, async_us;
     uint32_t artifacts; /* number of them */
     uint64_t bytes;     /* their sizes added up (wraps never: checked) */
-    bool full;          /* came as a TaskAck */
+    bool full;          /* came as a TaskAck; then what follows may be other than 0 */
+    bool unaligned;
+    uint32_t start_delay_us;
+    uint64_t processed_bytes, persisted_bytes;
     bool has_handle;
     struct tide_bytes handle;
     struct tide_bytes message; /* full: the TaskAck's bytes */
@@ -54,12 +58,13 @@ struct tide_acks {
 int tide_acks_open(struct tide_acks *r, struct tide_bytes body, char why[static 160]);
 /* The next entry; false at the end. Column entries come first, then full ones. */
 bool tide_acks_next(struct tide_acks *r, struct tide_ack_view *ret);
-/* The same, but no more of it than who has acked and what is to be committed: two bytes or three
- * are read of an entry instead of thirty. */
+/* The same, but no more of it than who has acked, what is to be committed and what was in flight:
+ * two bytes or three are read of an entry of columns instead of thirty. */
 struct tide_ack_task {
     uint32_t task;
-    bool has_handle;
+    bool has_handle, unaligned;
     struct tide_bytes handle;
+    uint64_t processed_bytes, persisted_bytes;
 };
 bool tide_acks_next_task(struct tide_acks *r, struct tide_ack_task *ret);
 /* Walks the artifacts of one entry: start with a zeroed place, false at the end. */

@@ -73,6 +73,7 @@ struct tide_catalog_job {
     struct tide_catalog_attempt last;        /* attempts 0: zeroed */
     struct tide_catalog_snapshot *snapshots; /* retained and deleting, ascending by round */
     uint32_t n_snapshots;
+    uint64_t subsumed;              /* highest checkpoint that is deleting or deleted; 0: none */
     struct tide_catalog_owed *owed; /* ascending by round */
     uint32_t n_owed;
     struct tide_catalog_round *rounds; /* ascending */

@@ -57,6 +57,7 @@ step_plants() { # the simulator sees what it claims to see
 step_demo() {
     local seed
     for seed in 1 2; do make_ demo BYTES=10M SEED=$seed || return; done
+    make_ demo-solver KILLS=12 STEPS=2000
 }
 
 [ -n "${STEPS:-}" ] || rm -rf $root

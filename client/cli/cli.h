@@ -83,8 +83,8 @@ int operation_ready(struct cli *c, char key[static 40], char who[static 320]);
 int operation_run(struct cli *c, const char *verb, Tide__Request *request);
 
 /* The commands. */
-int job_hold(struct cli *c);
-int job_release(struct cli *c);
+int order_hold(struct cli *c);
+int order_release(struct cli *c);
 int jobs_list(struct cli *c);
 int job_show(struct cli *c);
 int savepoint_take(struct cli *c);

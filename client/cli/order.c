@@ -1,7 +1,7 @@
 /* What is ordered of a job as a whole: `hold`, `release`. */
 #include "client/cli/cli.h"
 
-int job_hold(struct cli *c)
+int order_hold(struct cli *c)
 {
     Tide__Request request = TIDE__REQUEST__INIT;
     Tide__HoldJob call = TIDE__HOLD_JOB__INIT;
@@ -17,7 +17,7 @@ int job_hold(struct cli *c)
     return operation_run(c, "hold", &request);
 }
 
-int job_release(struct cli *c)
+int order_release(struct cli *c)
 {
     Tide__Request request = TIDE__REQUEST__INIT;
     Tide__ReleaseJob call = TIDE__RELEASE_JOB__INIT;

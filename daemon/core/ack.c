@@ -34,6 +34,15 @@ static void owe(struct round *r, uint32_t task, struct tide_bytes handle)
     r->handles_end = &o->next;
 }
 
+/* Figures for people: what a worker makes up may not overflow, nor be more than the store keeps. */
+static void add_flight(struct round *r, bool unaligned, uint64_t processed, uint64_t persisted)
+{
+    const uint64_t most = INT64_MAX;
+    r->unaligned = r->unaligned || unaligned;
+    r->processed = processed > most - r->processed ? most : r->processed + processed;
+    r->persisted = persisted > most - r->persisted ? most : r->persisted + persisted;
+}
+
 static void add_again(struct tide_ack_builder *again, const struct tide_ack_view *ack)
 {
     struct tide_artifact_place place = {0};
@@ -68,6 +77,7 @@ static void keep_some(struct round *r, struct tide_acks *acks)
         r->bytes += ack.bytes;
         r->artifacts += ack.artifacts;
         if (ack.has_handle) owe(r, ack.task, ack.handle);
+        add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes);
         add_again(&again, &ack);
     }
     if (again.entries) {
@@ -135,8 +145,10 @@ static void keep_all(struct round *r, const struct tide_acks *acks)
     r->artifacts += acks->artifacts;
     if (PLANTED(ACK_COUNT)) r->planted_count += acks->entries;
     keep(r, acks->body);
-    while (!acks->run && acks->entries > acks->columns && tide_acks_next_task(&walk, &ack))
+    while (!acks->run && acks->entries > acks->columns && tide_acks_next_task(&walk, &ack)) {
         if (ack.has_handle) owe(r, ack.task, ack.handle);
+        add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes);
+    }
 }
 
 /* The round under way that it is of. Of an attempt or a round that is over it changes nothing: the

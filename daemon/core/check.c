@@ -88,7 +88,8 @@ static const char *check_snapshots(const struct job *job)
     uint64_t last = 0;
     for (const struct snapshot *s = job->snapshots; s; s = s->next) {
         if (s->round <= last) return "snapshots are not in rising order";
-        if (s == job_recovery_point(job) && s->disposing && !PLANTED(DISPOSE_RECOVERY))
+        if (s == job_recovery_point(job) && s->disposing && !tide_job_ended(job->state) &&
+            !PLANTED(DISPOSE_RECOVERY))
             return "the recovery point is to be deleted";
         last = s->round;
     }

@@ -290,6 +290,8 @@ struct round {
     uint32_t n_chunks;
     size_t chunks_cap, bytes_held;
     uint64_t bytes, artifacts;
+    uint64_t processed, persisted; /* bytes of records, while barriers were awaited */
+    bool unaligned;                /* some task did not wait for all of them */
     struct owed *handles, **handles_end;
     const struct owed *strikes; /* the first of job->strikes that its commit repeats */
     uint32_t planted_count;     /* see proto/plant.h: what a wrong coordinator would go by */

@@ -173,6 +173,7 @@ void job_forget(struct core *c, struct job *job, const char *why)
 static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
 {
     struct snapshot **end = &job->snapshots;
+    job->subsumed = from->subsumed;
     for (uint32_t i = 0; i < from->n_snapshots; i++) {
         const struct tide_catalog_snapshot *f = &from->snapshots[i];
         struct snapshot *s = core_alloc(sizeof *s);
@@ -192,7 +193,6 @@ static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
         if (f->round > job->last_complete) job->last_complete = f->round;
         if (f->round > job->known_upto) job->known_upto = f->round;
         if (s->state == TIDE_DELETING) clean_add_snapshot(job, s);
-        if (s->state == TIDE_DELETING && s->kind == TIDE_CHECKPOINT) job->subsumed = s->round;
         job->gauges.last_completed_checkpoint_id = (int64_t)s->round;
         job->gauges.last_checkpoint_completed_timestamp = (int64_t)(s->completed_wall / MS);
         job->gauges.last_checkpoint_size = job->gauges.last_checkpoint_full_size =

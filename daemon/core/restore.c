@@ -80,6 +80,8 @@ static void add_artifacts(const struct tide_ack_view *ack, Tide__TaskRestore *ta
         a->name = PB(view.name);
         a->key_group_first = view.key_group_first;
         a->key_group_count = view.key_group_count;
+        a->flight = (Tide__Flight)view.flight;
+        a->channel = view.channel;
         task->artifacts[task->n_artifacts++] = a;
     }
 }

@@ -89,6 +89,9 @@ struct tide_record_round *round_record(struct core *c, struct tide_commit *commi
     rec->round.acked = r->acked.set;
     rec->round.style = r->meeting ? TIDE_RENDEZVOUS : TIDE_FLOW;
     rec->round.stop = r->stop;
+    rec->round.unaligned = r->unaligned;
+    rec->round.processed_bytes = r->processed;
+    rec->round.persisted_bytes = r->persisted;
     return &rec->round;
 }
 
@@ -234,6 +237,7 @@ static struct tide_bytes manifest_head(struct core *c, struct round *r)
     head.attempt = r->attempt;
     head.kind = (Tide__RoundKind)r->kind;
     head.begun_wall_us = r->begun_wall;
+    head.unaligned = r->unaligned;
     if (r->meeting) head.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
     head.position = meeting_position(r);
     head.tasks = job->graph->tasks;
@@ -282,6 +286,7 @@ static void record_snapshot(struct core *c, struct round *r, struct tide_commit 
     rec->snapshot.parent = parent_of(r);
     rec->snapshot.kind = r->kind;
     rec->snapshot.style = r->meeting ? TIDE_RENDEZVOUS : TIDE_FLOW;
+    rec->snapshot.unaligned = r->unaligned;
     rec->snapshot.commits = r->commits && r->kind == TIDE_SAVEPOINT;
     rec->snapshot.directory = tide_commit_bytes(commit, VIEW(r->directory));
     if (r->operation) rec->snapshot.label = tide_commit_bytes(commit, r->operation->label);

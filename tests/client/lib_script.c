@@ -198,15 +198,19 @@ static void on_log(const char *text, void *user)
 static void open_worker(void)
 {
     static const struct tide_callbacks callbacks = {
-        on_restore,  on_run,   on_trigger, on_block,   on_forward, on_snapshot,
-        on_complete, on_abort, on_ended,   on_rewind,  on_stop,    on_fenced,
-        on_subsumed, on_drain, on_suspend, on_position};
+        on_restore,  on_run,   on_trigger, on_block,    on_forward, on_snapshot,
+        on_complete, on_abort, on_ended,   on_rewind,   on_stop,    on_fenced,
+        on_subsumed, on_drain, on_suspend, on_position, NULL,       NULL};
     char why[256];
     struct tide_spec *spec;
     ck_assert_int_eq(tide_spec_new("job", &spec), 0);
     (void)tide_spec_operator(spec, "a", 1, 0);
     (void)tide_spec_operator(spec, "b", 1, 0);
     (void)tide_spec_edge(spec, "a", "b", TIDE_ALL_TO_ALL);
+    if (script.window)
+        (void)tide_spec_checkpointing(
+            spec,
+            &(struct tide_checkpointing){.style = TIDE_STYLE_RENDEZVOUS, .window = script.window});
     struct tide_worker_config c = {.spec = spec,
                                    .address = script.peer.address,
                                    .name = "w1",
@@ -271,7 +275,7 @@ static void hear_acks(struct tide_bytes body)
 
 static void hear(const struct heard *h)
 {
-    char text[64];
+    char text[64] = "";
     const Tide__FromWorker *m = h->m;
     Tide__HeartbeatAck alive = TIDE__HEARTBEAT_ACK__INIT;
     switch (h->what) {
@@ -297,6 +301,18 @@ static void hear(const struct heard *h)
     case TIDE__FROM_WORKER__MSG_FINISHED:
         ranges_text(text, sizeof text, m->finished->n_tasks, m->finished->tasks);
         script_note("> finished%s", text);
+        break;
+    case TIDE__FROM_WORKER__MSG_POSITION:
+        for (size_t i = 0; i < m->position->n_task; i++) {
+            size_t len = strlen(text);
+            snprintf(text + len, sizeof text - len, " %u at %llu", m->position->task[i],
+                     ull(m->position->position[i]));
+        }
+        script_note("> position %llu:%s", ull(m->position->round), text);
+        break;
+    case TIDE__FROM_WORKER__MSG_STANDING:
+        ranges_text(text, sizeof text, m->standing->n_tasks, m->standing->tasks);
+        script_note("> standing %llu:%s", ull(m->standing->round), text);
         break;
     case TIDE__FROM_WORKER__MSG_CONFIRM:
         ranges_text(text, sizeof text, m->confirm->n_tasks, m->confirm->tasks);
@@ -389,7 +405,8 @@ static void w_feed(char **arg) /* what was held */
     script_note("barrier %d", tide_task_barrier(script.task[1], 1, script.barrier));
 }
 
-/* barrier CHANNEL ROUND [cancel|end|unaligned|other]: one that the program made up. */
+/* barrier CHANNEL ROUND [cancel|end|unaligned|counted|unknown|two|other]: one that the program made
+ * up. */
 static void w_barrier(char **arg)
 {
     uint8_t bytes[TIDE_BARRIER_SIZE];
@@ -397,9 +414,12 @@ static void w_barrier(char **arg)
                              .job_check = tide_job_check((const uint8_t *)ID)};
     if (strcmp(arg[2], "cancel") == 0) b.flags = TIDE_BARRIER_CANCEL;
     if (strcmp(arg[2], "end") == 0) b.flags = TIDE_BARRIER_END;
+    if (strcmp(arg[2], "unaligned") == 0) b.flags = TIDE_BARRIER_UNALIGNED;
+    if (strcmp(arg[2], "counted") == 0) b.flags = TIDE_BARRIER_COUNTED;
+    if (strcmp(arg[2], "unknown") == 0) b.flags = 16;
+    if (strcmp(arg[2], "two") == 0) b.flags = TIDE_BARRIER_UNALIGNED | TIDE_BARRIER_COUNTED;
     if (strcmp(arg[2], "other") == 0) b.job_check++;
     tide_barrier_encode(&b, bytes);
-    if (strcmp(arg[2], "unaligned") == 0) bytes[8] |= 1;
     int rc = tide_task_barrier(script.task[1], (uint32_t)script_number(arg[0], 0), bytes);
     script_note("barrier %d", rc);
 }
@@ -460,6 +480,12 @@ static void w_answers(char **arg) /* answers complete|snapshot|drain RC: all tas
 static void w_finished(char **arg)
 {
     script_note("finished %s %d", arg[0], tide_task_finished(script.task[arg[0][0] == 'b']));
+}
+
+static void w_at(char **arg) /* at TASK POSITION */
+{
+    script_note("at %s %s: %d", arg[0], arg[1],
+                tide_task_position(script.task[arg[0][0] == 'b'], script_number(arg[1], 0)));
 }
 
 static void w_token(char **arg)
@@ -537,6 +563,7 @@ static const struct word words[] = {
     {"confirm", w_confirm},
     {"answers", w_answers},
     {"finished", w_finished},
+    {"at", w_at},
     {"token", w_token},
     {NULL, NULL},
 };
@@ -580,6 +607,7 @@ const char *script_run(const char *text)
 {
     char command[100];
     memset(&script, 0, sizeof script);
+    if (sscanf(text, " meet %u;", &script.window) == 1) text = strchr(text, ';') + 1;
     strcpy(script.dir, "/tmp/tidemark-script-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(script.dir));
     script_start_init();

@@ -23,6 +23,7 @@ struct script {
     bool said_hello; /* on this connection */
     bool greeted;    /* and was not answered yet */
     bool once;
+    uint32_t window; /* not 0: the job's rounds are rendezvous rounds */
     int complete_rc, snapshot_rc, drain_rc;
     struct tide_buf batch;
     char boot_id[256];

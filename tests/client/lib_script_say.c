@@ -51,7 +51,7 @@ void script_say(Tide__ToWorker__MsgCase which, void *message)
 static void w_welcome(char **arg)
 {
     Tide__Welcome m = TIDE__WELCOME__INIT;
-    m.version = (uint32_t)script_number(arg[0], 1);
+    m.version = (uint32_t)script_number(arg[0], script.window ? 2 : 1);
     m.store_id = pb_text(arg[1][0] ? arg[1] : ID);
     m.incarnation = 1;
     m.frame_max = (uint32_t)script_number(arg[2], TIDE_FRAME_MAX);
@@ -135,6 +135,38 @@ static void w_trigger(char **arg)
     char where[100];
     trigger_init(&m, arg, where, sizeof where);
     script_say(TIDE__TO_WORKER__MSG_TRIGGER, &m);
+}
+
+/* prepare ROUND [LEFT_MS [ATTEMPT [DIRECTORY]]] */
+static void w_prepare(char **arg)
+{
+    Tide__Prepare m = TIDE__PREPARE__INIT;
+    char where[100];
+    m.round = script_number(arg[0], 0);
+    m.left_ms = (uint32_t)script_number(arg[1], 60000);
+    m.attempt = script_number(arg[2], 1);
+    m.kind = TIDE__ROUND_KIND__ROUND_CHECKPOINT;
+    m.window = script.window == TIDE_NO_WINDOW ? 0 : script.window;
+    snprintf(where, sizeof where, "%s/r%llu", script.dir, (unsigned long long)m.round);
+    m.directory = pb_text(arg[3][0] ? arg[3] : where);
+    script_say(TIDE__TO_WORKER__MSG_PREPARE, &m);
+}
+
+static void w_fix(char **arg) /* fix ROUND POSITION [ATTEMPT]: Cut */
+{
+    Tide__Cut m = TIDE__CUT__INIT;
+    m.round = script_number(arg[0], 0);
+    m.position = script_number(arg[1], 0);
+    m.attempt = script_number(arg[2], 1);
+    script_say(TIDE__TO_WORKER__MSG_CUT, &m);
+}
+
+static void w_now(char **arg) /* now ROUND [ATTEMPT] */
+{
+    Tide__SnapshotNow m = TIDE__SNAPSHOT_NOW__INIT;
+    m.round = script_number(arg[0], 0);
+    m.attempt = script_number(arg[1], 1);
+    script_say(TIDE__TO_WORKER__MSG_SNAPSHOT_NOW, &m);
 }
 
 static void w_complete(char **arg)
@@ -505,16 +537,14 @@ static void w_slow(char **arg)
 }
 
 const struct word daemon_words[] = {
-    {"welcome", w_welcome}, {"joined", w_joined},     {"parked", w_parked},
-    {"refused", w_refused}, {"alive", w_alive},       {"start", w_start},
-    {"state", w_state},     {"file", w_file},         {"owe", w_owe},
-    {"but", w_but},         {"run", w_run},           {"resumed", w_resumed},
-    {"trigger", w_trigger}, {"complete", w_complete}, {"abort", w_abort},
-    {"rewind", w_rewind},   {"fenced", w_fenced},     {"bye", w_bye},
-    {"stop", w_stop},       {"raw", w_raw},           {"hex", w_hex},
-    {"frame", w_frame},     {"length", w_length},     {"large", w_large},
-    {"many", w_many},       {"bite", w_bite},         {"batch", w_batch},
-    {"send", w_send},       {"loris", w_loris},       {"cut", w_cut},
-    {"deaf", w_deaf},       {"mute", w_mute},         {"slow", w_slow},
+    {"welcome", w_welcome}, {"joined", w_joined},     {"parked", w_parked}, {"refused", w_refused},
+    {"alive", w_alive},     {"start", w_start},       {"state", w_state},   {"file", w_file},
+    {"owe", w_owe},         {"but", w_but},           {"run", w_run},       {"resumed", w_resumed},
+    {"trigger", w_trigger}, {"complete", w_complete}, {"abort", w_abort},   {"rewind", w_rewind},
+    {"fenced", w_fenced},   {"bye", w_bye},           {"stop", w_stop},     {"raw", w_raw},
+    {"hex", w_hex},         {"frame", w_frame},       {"length", w_length}, {"large", w_large},
+    {"many", w_many},       {"bite", w_bite},         {"batch", w_batch},   {"send", w_send},
+    {"loris", w_loris},     {"prepare", w_prepare},   {"fix", w_fix},       {"now", w_now},
+    {"cut", w_cut},         {"deaf", w_deaf},         {"mute", w_mute},     {"slow", w_slow},
     {NULL, NULL},
 };

@@ -169,10 +169,15 @@ static void note_barrier(const struct tide_delivery *d)
     ck_assert_int_eq(tide_barrier_decode(d->barrier, &b), 0);
     ck_assert_uint_eq(b.job_check, tide_job_check(job_id));
     memcpy(bench.barrier, d->barrier, sizeof bench.barrier);
-    note("%u: forward%s %llu\n", d->task,
-         b.flags & TIDE_BARRIER_CANCEL ? " cancel"
-         : b.flags & TIDE_BARRIER_END  ? " end"
-                                       : "",
+    note("%u: %s%s %llu\n", d->task,
+         d->type == TIDE_DO_PROMOTE ? "promote"
+         : d->ahead                 ? "forward ahead"
+                                    : "forward",
+         b.flags & TIDE_BARRIER_CANCEL      ? " cancel"
+         : b.flags & TIDE_BARRIER_END       ? " end"
+         : b.flags & TIDE_BARRIER_COUNTED   ? " counted"
+         : b.flags & TIDE_BARRIER_UNALIGNED ? " unaligned"
+                                            : "",
          (unsigned long long)b.round);
 }
 
@@ -193,11 +198,15 @@ static void note_delivery(const struct tide_delivery *d)
     case TIDE_DO_TRIGGER: note("%u: trigger %llu\n", d->task, r); break;
     case TIDE_DO_BLOCK: note("%u: block %u\n", d->task, d->channel); break;
     case TIDE_DO_UNBLOCK: note("%u: unblock %u\n", d->task, d->channel); break;
+    case TIDE_DO_PROMOTE:
     case TIDE_DO_FORWARD: note_barrier(d); break;
     case TIDE_DO_SNAPSHOT:
-        note("%u: snapshot %llu in %.*s%s\n", d->task, r, (int)d->directory.len,
-             (const char *)d->directory.data, d->savepoint ? " savepoint" : "");
+        note("%u: snapshot %llu in %.*s%s%s%s\n", d->task, r, (int)d->directory.len,
+             (const char *)d->directory.data, d->savepoint ? " savepoint" : "",
+             d->captures ? " captures" : "", d->waits ? " waits" : "");
         break;
+    case TIDE_DO_OVERTAKE: note("%u: overtake %u %llu\n", d->task, d->channel, r); break;
+    case TIDE_DO_ACKABLE: note("%u: ackable %llu\n", d->task, r); break;
     case TIDE_DO_POSITION: note("%u: call\n", d->task); break;
     case TIDE_DO_COMPLETE:
         note("%u: complete %llu", d->task, r);

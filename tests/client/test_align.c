@@ -1,113 +1,6 @@
 /* The aligner as traces: what is fed on the left, what it answers on the right.
  * S numbers are scenarios of Flink's own tests that must hold here too. */
-#include <stdarg.h>
-#include <stdio.h>
-#include <time.h>
-
-#include "client/align.h"
-#include "proto/err.h"
-#include "tests/client/lib_run.h"
-
-static char trace[8192];
-static struct tide_align *a;
-static uint64_t now;
-
-static void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void note(const char *format, ...)
-{
-    size_t len = strlen(trace);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(trace + len, sizeof trace - len, format, args);
-    va_end(args);
-}
-
-static void answer(void)
-{
-    struct tide_align_step s;
-    while (tide_align_next(a, &s)) {
-        unsigned long long r = (unsigned long long)s.round;
-        switch (s.what) {
-        case TIDE_ALIGN_BLOCK: note(" block %u", s.channel); break;
-        case TIDE_ALIGN_UNBLOCK: note(" unblock %u", s.channel); break;
-        case TIDE_ALIGN_FORWARD: note(" forward %llu", r); break;
-        case TIDE_ALIGN_SNAPSHOT:
-            note(" snapshot %llu after %llu", r, (unsigned long long)s.align_us);
-            break;
-        case TIDE_ALIGN_CANCEL: note(" cancel %llu", r); break;
-        case TIDE_ALIGN_DISCARD:
-            note(" discard %llu (%s)", r, s.reason ? s.reason : "known");
-            break;
-        case TIDE_ALIGN_ENDED: note(" ended"); break;
-        default: note(" ?"); break;
-        }
-    }
-    note("\n");
-}
-
-static void barrier(uint32_t channel, uint64_t round)
-{
-    note("%u:%llu ->", channel, (unsigned long long)round);
-    ck_assert_int_eq(tide_align_barrier(a, channel, round, 0, now += 10), 0);
-    answer();
-}
-
-static void cancel(uint32_t channel, uint64_t round)
-{
-    note("%u:cancel %llu ->", channel, (unsigned long long)round);
-    ck_assert_int_eq(tide_align_cancel(a, channel, round, now += 10), 0);
-    answer();
-}
-
-static void end(uint32_t channel)
-{
-    note("%u:end ->", channel);
-    ck_assert_int_eq(tide_align_end(a, channel, now += 10), 0);
-    answer();
-}
-
-static void trigger(uint64_t round)
-{
-    note("trigger %llu ->", (unsigned long long)round);
-    struct tide_align_trigger t = {.round = round, .deadline_us = 1000000};
-    ck_assert_int_eq(tide_align_trigger(a, &t, now += 10), 0);
-    answer();
-}
-
-static void abort_round(uint64_t round)
-{
-    note("abort %llu ->", (unsigned long long)round);
-    ck_assert_int_eq(tide_align_abort(a, round, true, NULL, now += 10), 0);
-    answer();
-}
-
-static void give_up(uint64_t round)
-{
-    note("give up %llu ->", (unsigned long long)round);
-    ck_assert_int_eq(tide_align_abort(a, round, false, "cut off", now += 10), 0);
-    answer();
-}
-
-static void tick(uint64_t at)
-{
-    note("[%llu] ->", (unsigned long long)at);
-    ck_assert_int_eq(tide_align_tick(a, now = at, 1000), 0);
-    answer();
-}
-
-static void lowest(uint64_t round)
-{
-    note("lowest %llu ->", (unsigned long long)round);
-    tide_align_lowest(a, round);
-    answer();
-}
-
-static void make(uint32_t channels)
-{
-    now = 0;
-    trace[0] = '\0';
-    ck_assert_int_eq(tide_align_new(channels, &a), 0);
-}
+#include "tests/client/lib_align.h"
 
 START_TEST(s188_one_channel_snapshots_at_every_barrier_and_ids_may_be_skipped)
 {
@@ -546,6 +439,43 @@ START_TEST(a_trigger_older_than_all_that_is_remembered_is_declined)
 }
 END_TEST
 
+START_TEST(what_is_resolved_is_dropped)
+{
+    make(2);
+    lowest(5);
+    lowest(4);
+    trigger(4);
+    abort_round(4);
+    barrier(0, 4);
+    cancel(0, 4);
+    barrier(0, 6);
+    cancel(1, 5); /* older than one that has begun */
+    barrier(1, 6);
+    ck_assert_uint_eq(tide_align_deadline(a, UINT64_MAX), UINT64_MAX);
+    lowest(7);
+    expect(trace, "lowest 5 ->\nlowest 4 ->\ntrigger 4 ->\nabort 4 ->\n0:4 ->\n0:cancel 4 ->\n"
+                  "0:6 -> block 0\n"
+                  "1:cancel 5 -> cancel 5 discard 5 (overtaken by a newer round)\n1:6 -> block 1\n"
+                  "lowest 7 -> cancel 6 discard 6 (known) unblock 0 unblock 1\n");
+    tide_align_free(a);
+}
+END_TEST
+
+START_TEST(the_nearest_deadline_is_told)
+{
+    make(2);
+    for (uint64_t r = 1; r <= 3; r++) {
+        struct tide_align_trigger t = {.round = r, .deadline_us = r == 2 ? 500 : 900};
+        ck_assert_int_eq(tide_align_trigger(a, &t, 0), 0);
+    }
+    ck_assert_uint_eq(tide_align_deadline(a, 10), 500);
+    tick(500);
+    ck_assert_uint_eq(tide_align_deadline(a, 10), 900);
+    expect(trace, "[500] -> discard 2 (the round's time is over)\n");
+    tide_align_free(a);
+}
+END_TEST
+
 START_TEST(what_is_out_of_range_is_refused)
 {
     make(2);
@@ -623,6 +553,8 @@ int main(void)
         a_round_given_up_here_is_declined,
         memory_of_rounds_is_bounded,
         a_trigger_older_than_all_that_is_remembered_is_declined,
+        what_is_resolved_is_dropped,
+        the_nearest_deadline_is_told,
         what_is_out_of_range_is_refused,
         cost_of_a_barrier,
     };

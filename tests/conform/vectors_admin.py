@@ -190,7 +190,7 @@ def no_key(ctx):
         x.complete(t.round)
 
 
-# S26: asked for while tasks are missing they wait, and nothing is under way
+# S26: asked for while tasks are missing they wait, and nothing is under way; S10: none gives way to a savepoint
 @vector("64 requests that wait for a job", "BUSY (a limit is reached")
 def queue(ctx):
     spec = make_spec(ctx.job(), ((b"op", 2),))
@@ -200,6 +200,7 @@ def queue(ctx):
         m = p.ask(checkpoint=a.TriggerCheckpoint(job=spec.name)).operation
         check(m.state == b"queued" and m.phase, "request %d: %s" % (i, short(m)))
     p.error(a.ERROR_BUSY, "64", checkpoint=a.TriggerCheckpoint(job=spec.name))
+    p.error(a.ERROR_BUSY, "64", savepoint=a.TriggerSavepoint(job=spec.name))
     x.alive()
 
 

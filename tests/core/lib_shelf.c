@@ -94,9 +94,17 @@ static void apply_snapshot(struct shelf *s, struct shelf_job *j, const struct ti
 
 static void apply_snapshot_state(struct shelf_job *j, const struct tide_record *r)
 {
-    for (uint32_t i = 0; i < j->n_snapshots; i++)
-        if (j->snapshots[i].round == r->snapshot_state.round)
-            j->snapshots[i].state = r->snapshot_state.state;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < j->n_snapshots; i++) {
+        struct tide_catalog_snapshot *s = &j->snapshots[i];
+        bool it = s->round == r->snapshot_state.round;
+        if (it) s->state = r->snapshot_state.state;
+        if (it && s->kind == TIDE_CHECKPOINT && s->round > j->subsumed) j->subsumed = s->round;
+        if (s->state == TIDE_DELETED) continue;
+        j->images[kept] = j->images[i];
+        j->snapshots[kept++] = *s;
+    }
+    j->n_snapshots = kept;
 }
 
 static void apply_strike(struct shelf_job *j, const struct tide_record *r)
@@ -228,6 +236,7 @@ struct tide_catalog shelf_catalog(struct shelf *s, uint64_t incarnation, uint64_
                                                        .last = j->last,
                                                        .snapshots = j->snapshots,
                                                        .n_snapshots = j->n_snapshots,
+                                                       .subsumed = j->subsumed,
                                                        .owed = j->owed,
                                                        .n_owed = j->n_owed,
                                                        .rounds = j->rounds,

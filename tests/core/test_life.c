@@ -156,6 +156,30 @@ START_TEST(every_attempt_is_told_its_state_S133)
 }
 END_TEST
 
+/* S31: the directory of a savepoint cannot be made: its round is aborted with that cause, whoever
+ * asked is told, and the schedule goes on. */
+START_TEST(no_place_S31)
+{
+    static struct play p;
+    play_running(&p, &two_and_one);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    play_savepoint(&p, 100, "k");
+    while (p.n_files == 0)
+        play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_filed(&p, TIDE_EIO);
+    play_settle(&p);
+    play_expect(&p,
+                "commit: round-end=aborted[a.0 not triggered yet][a.1 not triggered yet][b.0 not "
+                "triggered yet] operation=failed\nto 1: abort 2 code 5\n");
+    play_ask_operation(&p, 100, p.operation);
+    ck_assert_ptr_nonnull(strstr(p.trace, "operation savepoint failed: "));
+    checkpoint(&p, 1);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: complete"));
+    play_end(&p);
+}
+END_TEST
+
 /* ---- on what a store hands over */
 
 static uint8_t spec_bytes[512];
@@ -171,7 +195,8 @@ static ProtobufCBinaryData pb(const char *text)
 
 /* A daemon that took checkpoints 1, 2 and 3 is started again, with numbers up to `reserved` used
  * up. */
-static void hand_over(struct play *p, const struct job_options *job, uint64_t reserved)
+static void hand_over(struct play *p, const struct job_options *job, uint64_t reserved,
+                      enum tide_outcome numbers) /* of the commit that reserves more of them */
 {
     Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
     Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
@@ -241,6 +266,7 @@ static void hand_over(struct play *p, const struct job_options *job, uint64_t re
     p->catalog.jobs = &catalog_job;
     p->catalog.n_jobs = 1;
     play_restart(p, &p->catalog);
+    play_stored(p, numbers);
     play_settle(p);
     play_forget(p);
     play_open(p, 1, TIDE__PEER_KIND__PEER_WORKER);
@@ -254,7 +280,7 @@ START_TEST(known_in_their_order_S106)
     static struct play p;
     struct job_options job = two_and_one;
     job.retained = 3;
-    hand_over(&p, &job, 1000);
+    hand_over(&p, &job, 1000, TIDE_STORED);
     play_expect(&p, "to 1: joined\nload 3\n");
     play_loaded(&p);
     play_settle(&p);
@@ -275,7 +301,7 @@ START_TEST(numbers_go_on_S118)
 {
     static struct play p;
     const uint64_t used = UINT64_C(5) << 32;
-    hand_over(&p, &two_and_one, used);
+    hand_over(&p, &two_and_one, used, TIDE_STORED);
     play_settle(&p);
     play_restored(&p, 1, 0, 3);
     play_settle(&p);
@@ -295,6 +321,34 @@ START_TEST(numbers_go_on_S118)
 }
 END_TEST
 
+/* S22, S32: while the store has no room for the reservation of numbers nothing begins and nothing
+ * is left half begun; whoever asks is told; as soon as there is room rounds go on. */
+START_TEST(no_numbers_S22)
+{
+    static struct play p;
+    hand_over(&p, &two_and_one, 1000, TIDE_NO_SPACE);
+    play_settle(&p);
+    play_restored(&p, 1, 0, 3);
+    play_settle(&p);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    play_forget(&p);
+    play_wait(&p, 300);
+    play_savepoint(&p, 100, "early");
+    ck_assert_ptr_null(strstr(p.trace, "trigger"));
+    ck_assert_ptr_null(strstr(p.trace, "round-begin"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 100: error 4: "));
+    play_wait(&p, 1000);
+    play_forget(&p);
+    play_settle(&p); /* there is room now */
+    play_wait(&p, 100);
+    ck_assert_ptr_nonnull(strstr(p.trace, "trigger checkpoint"));
+    all_ack(&p, 1);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: complete"));
+    play_end(&p);
+}
+END_TEST
+
 SUITE_MAIN("life", schedule_S13, none_while_it_stops_S19, the_oldest_goes_first_S101,
            nothing_goes_with_an_attempt_S110, every_attempt_is_told_its_state_S133,
-           known_in_their_order_S106, numbers_go_on_S118)
+           known_in_their_order_S106, numbers_go_on_S118, no_numbers_S22, no_place_S31)

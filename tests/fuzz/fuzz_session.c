@@ -1,7 +1,10 @@
 /* The session against a daemon that says anything, and a program that answers when it likes. The
  * input is a list of moves: a byte that chooses one, a byte for what it is about, and for frames,
  * whose length that byte is, so many bytes. Whatever comes, its invariants hold, deadlines pass, it
- * asks for nothing impossible, and once it is over it asks for nothing. */
+ * asks for nothing impossible, and once it is over it asks for nothing.
+ *
+ * An input that begins with a byte of 255 has a job of rendezvous rounds, and moves of 224 to 255
+ * for them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,8 +23,11 @@ static ProtobufCBinaryData text(const char *t)
     return (ProtobufCBinaryData){strlen(t), (uint8_t *)(uintptr_t)t};
 }
 
+static bool meets; /* a job of rendezvous rounds */
+
 static struct tide_session *make(void)
 {
+    Tide__Checkpointing checkpointing = TIDE__CHECKPOINTING__INIT;
     Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
     Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
     Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
@@ -36,6 +42,8 @@ static struct tide_session *make(void)
     b.uid = edge.to = text("b");
     a.parallelism = b.parallelism = 1;
     edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+    checkpointing.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
+    if (meets) spec.checkpointing = &checkpointing;
     struct tide_session_config c = {
         .spec = &spec, .worker = tide_bytes_of("w"), .boot_id = tide_bytes_of("boot"), .seed = 1};
     must(tide_session_new(&c, &s, why) == 0);
@@ -45,6 +53,8 @@ static struct tide_session *make(void)
 }
 
 static bool lazy;        /* the program is busy: what waits for it waits */
+static bool asking;      /* the program has asked where to stand, just now */
+static bool at_its_end;  /* or it has finished, or was busy when it asked */
 static uint64_t current; /* the last attempt */
 
 /* Carries deliveries out as a shell and a willing application would. */
@@ -68,6 +78,9 @@ static void pump(struct tide_session *s, uint64_t now)
             break;
         case TIDE_DO_SNAPSHOT:
             must(d.directory.len > 0);
+            must(!meets || asking ||
+                 at_its_end); /* nobody is snapshotted in the middle of a step */
+            tide_session_captured(s, d.task, d.round);
             (void)tide_session_ack(s, &ack, now);
             break;
         case TIDE_DO_COMPLETE: (void)tide_session_confirm(s, d.task, d.round, now); break;
@@ -149,7 +162,7 @@ static void good(struct tide_session *s, unsigned which, uint64_t number, uint64
     Tide__Joined joined = TIDE__JOINED__INIT;
     Tide__Run run = TIDE__RUN__INIT;
     Tide__Resumed resumed = TIDE__RESUMED__INIT;
-    welcome.version = 1;
+    welcome.version = meets ? 2 : 1;
     welcome.store_id = joined.job_id = text("0123456789abcdef");
     joined.lease_ms = 3000;
     joined.heartbeat_ms = joined.orphan_limit_ms = joined.progress_ms = 500;
@@ -181,6 +194,31 @@ static void rounds(struct tide_session *s, unsigned which, uint8_t arg, uint64_t
     if (which == 0) say(s, TIDE__TO_WORKER__MSG_TRIGGER, &trigger, now);
     if (which == 1) say(s, TIDE__TO_WORKER__MSG_COMPLETE, &complete, now);
     if (which == 2) say(s, TIDE__TO_WORKER__MSG_ABORT, &abort_, now);
+}
+
+/* Rendezvous rounds: a bit for the task; the others are a round, or a position. */
+static void meeting(struct tide_session *s, unsigned which, uint8_t arg, uint64_t now)
+{
+    Tide__Prepare prepare = TIDE__PREPARE__INIT;
+    Tide__Cut at = TIDE__CUT__INIT;
+    Tide__SnapshotNow go = TIDE__SNAPSHOT_NOW__INIT;
+    static uint64_t round;
+    prepare.attempt = at.attempt = go.attempt = current;
+    if (which == 0) round = prepare.round = arg & 15;
+    at.round = go.round = round;
+    prepare.lowest_pending = arg & 16 ? round : 0;
+    prepare.directory = text("/a/r");
+    prepare.left_ms = arg & 32 ? 700 : 60000;
+    prepare.window = arg >> 6;
+    at.position = arg;
+    if (which == 0) say(s, TIDE__TO_WORKER__MSG_PREPARE, &prepare, now);
+    if (which == 1) say(s, TIDE__TO_WORKER__MSG_CUT, &at, now);
+    if (which == 2) say(s, TIDE__TO_WORKER__MSG_SNAPSHOT_NOW, &go, now);
+    if (which < 3) return;
+    pump(s, now);
+    asking = true;
+    at_its_end = at_its_end || lazy;
+    (void)tide_session_position(s, arg & 1, arg >> 1, now);
 }
 
 static void others(struct tide_session *s, uint8_t arg, uint64_t now)
@@ -278,13 +316,21 @@ static void check_over(struct tide_session *s, uint64_t now)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    meets = size && data[0] == 255;
+    asking = at_its_end = false;
     struct tide_session *s = make();
     uint64_t now = until(s, 1, 1000);
     lazy = false;
     current = 0;
-    for (size_t at = 0; at + 2 <= size;) {
-        uint8_t move = data[at] % 32, arg = data[at + 1];
+    for (size_t at = meets; at + 2 <= size;) {
+        uint8_t which = data[at], move = which % 32, arg = data[at + 1];
         at += 2;
+        if (meets && which >= 224) {
+            meeting(s, which & 3u, arg, now);
+            pump(s, now);
+            asking = false;
+            continue;
+        }
         size_t len = move <= 2 ? arg : 0;
         if (len > size - at) len = size - at;
         if (move <= 1) tide_session_frame(s, (struct tide_bytes){data + at, len}, now);
@@ -293,7 +339,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (move == 3) good_start(s, arg, now);
         if (move >= 4 && move <= 7) good(s, move - 4u, arg % 4, now);
         if (move == 8) tide_session_disconnected(s, now);
-        if (move == 9) (void)tide_session_finished(s, arg & 1, now);
+        if (move == 9 && tide_session_finished(s, arg & 1, now) == 0) at_its_end = true;
         if (move == 10) tide_session_flush(s, now);
         if (move == 12) lazy = arg & 1;
         if (move >= 13 && move <= 15) rounds(s, move - 13u, arg, now);

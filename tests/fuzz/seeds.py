@@ -175,6 +175,31 @@ seed("core", "barrier", steps(*begin, later, say(1, barrier=W.Barrier(round=1001
                               say(0, heartbeat=W.Heartbeat(sequence=1)), say(0, barrier=W.Barrier(round=1001, attempt=1)),
                               later))
 
+# Rendezvous rounds: one that completes, with who says it twice; and what is refused.
+meet = spec()
+meet.checkpointing.style = C.STYLE_RENDEZVOUS
+hosts = [(5, w, W.Join(job=b"job", spec=meet, worker=b"w%d" % w, tasks=[C.TaskRange(first=f, count=c)]).SerializeToString())
+         for w, f, c in ((0, 0, 1), (1, 1, 2))]
+parts = ((0, [0]), (1, [1, 2]))
+met = [*hosts, wait, restored(0, 0, 1), restored(1, 1, 2), later]
+for r in range(1001, 1005):
+    met += [say(w, position=W.Position(attempt=1, round=r, task=t, position=[7] * len(t))) for w, t in parts * 2]
+    met += [say(w, standing=W.Standing(attempt=1, round=r, tasks=[C.TaskRange(first=t[0], count=len(t))])) for w, t in parts]
+    met += [say(w, ack=plain(r, *t)) for w, t in parts]
+seed("core", "rendezvous", steps(*met, wait, later, ask(show_job=A.ShowJob(job=b"job"))))
+seed("core", "unequal", steps(*met[:6], *[say(0, position=W.Position(attempt=1, round=r, task=[0], position=[1, 2]))
+                                          for r in range(1001, 1005)]))
+seed("core", "early", steps(*met[:6], *[say(1, standing=W.Standing(attempt=1, round=r, tasks=[C.TaskRange(first=1, count=2)]))
+                                        for r in range(1001, 1005)], later))
+# The same for a session: moves of fuzz_session.c.
+opening = bytes([255, 4, 0, 5, 0, 3, 1, 6, 1])  # Welcome, Joined, Start, Run of attempt 1
+at_3 = bytes([227, 6, 227, 7])  # both tasks at position 3
+at_5 = bytes([227, 10, 227, 11])
+seed("session", "meet", opening + at_3 + bytes([224, 0x85, 225, 5]) + at_5 + bytes([226, 0]) + at_5 + bytes([14, 5]))
+seed("session", "meet-abort", opening + at_3 + bytes([224, 0x85, 225, 5]) + at_5 + bytes([15, 5]) + at_5)
+seed("session", "meet-cut-off", opening + at_3 + bytes([224, 0xa5, 225, 5]) + at_5 + bytes([8, 0, 11, 40]) + at_5)
+seed("session", "meet-finished", opening + at_3 + bytes([9, 0, 224, 0x85, 225, 5]) + at_5 + bytes([226, 0]))
+
 for name, call in (("snapshots", {"snapshots": A.ListSnapshots(job=b"alpha", deleted=True, limit=2)}),
                    ("before", {"snapshots": A.ListSnapshots(before=12)}),
                    ("snapshot", {"snapshot": A.ShowSnapshot(snapshot=11, first_task=2, limit=3)}),
@@ -183,3 +208,31 @@ for name, call in (("snapshots", {"snapshots": A.ListSnapshots(job=b"alpha", del
                    ("aborted", {"rounds": A.ListRounds(job=b"alpha", limit=1, before=14)}),
                    ("operation", {"wait": A.WaitOperation(operation=5)})):
     seed("reader", name, A.Request(id=1, **call).SerializeToString())
+
+
+# fuzz_align: the number of channels, then (what, channel, round); flags and modes in the upper half.
+ALIGNED, COUNTED, UNALIGNED, TIMEOUT = 0, 0x10, 0x20, 0x30 # of a trigger
+PLAIN, FLAGGED, COUNTING = 0, 0x10, 0x20 # of a barrier
+BARRIER, CANCEL, END, TRIGGER, ABORT, TICK, ANNOUNCE, TURN, SENT, PROMOTABLE, FORCE = 0, 2, 3, 4, 5, 7, 9, 11, 12, 13, 14
+LONG = 200 # of a trigger, in the place of the channel: time until it turns
+
+
+def alignment(name, channels, *events):
+    seed("align", name, bytes([channels]) + b"".join(bytes(e) for e in events))
+
+
+alignment("unaligned", 3, (TRIGGER | UNALIGNED, LONG, 1), (BARRIER | FLAGGED, 1, 1), (BARRIER | FLAGGED, 0, 1),
+          (BARRIER | FLAGGED, 2, 1))
+alignment("announced", 3, (TRIGGER | UNALIGNED, LONG, 1), (ANNOUNCE | FLAGGED, 1, 1), (ANNOUNCE, 0, 1), (BARRIER, 2, 1))
+alignment("turned-by-time", 2, (TRIGGER | TIMEOUT, 3, 1), (BARRIER, 0, 1), (ANNOUNCE, 1, 1), (TICK, 250, 0))
+alignment("turned-by-advice", 2, (TURN, 0, 1), (TRIGGER | TIMEOUT, LONG, 1), (BARRIER, 0, 1), (TURN, 0, 1),
+          (BARRIER, 1, 1))
+alignment("turned-upstream", 2, (TRIGGER | TIMEOUT, LONG, 1), (BARRIER, 0, 1), (BARRIER | FLAGGED, 1, 1))
+alignment("waits-behind", 2, (TRIGGER | UNALIGNED, LONG, 1), (TRIGGER, LONG, 2), (BARRIER | FLAGGED, 0, 1),
+          (BARRIER, 0, 2), (BARRIER | FLAGGED, 1, 1), (BARRIER, 1, 2))
+alignment("forced", 3, (FORCE | FLAGGED, 1, 0), (TRIGGER | UNALIGNED, LONG, 1), (BARRIER | FLAGGED, 0, 1),
+          (ANNOUNCE | FLAGGED, 2, 1), (BARRIER, 1, 1))
+alignment("outputs", 1, (PROMOTABLE, 2, 0), (TRIGGER | TIMEOUT, LONG, 1), (BARRIER, 0, 1), (SENT, 0, 1), (SENT, 0, 1),
+          (TRIGGER | TIMEOUT, 6, 2), (BARRIER, 0, 2), (TICK, 250, 0))
+alignment("counted", 2, (TRIGGER | COUNTED, LONG, 1), (TRIGGER | COUNTED, LONG, 2), (BARRIER | COUNTING, 0, 1),
+          (BARRIER | COUNTING, 0, 2), (CANCEL, 1, 1), (END, 1, 0), (ABORT, 1, 2))

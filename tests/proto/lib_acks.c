@@ -39,6 +39,10 @@ static Tide__Artifact *random_artifact(struct rng *r, struct tide_arena *a)
         f->key_group_first = rng_below(r, 128);
         f->key_group_count = rng_below(r, 128);
     }
+    if (rng_below(r, 2)) {
+        f->flight = rng_below(r, 3);
+        f->channel = rng_below(r, 65536);
+    }
     return f;
 }
 
@@ -54,6 +58,12 @@ static void add_random_full(struct rng *r, struct tide_arena *a, struct tide_ack
     ack.async_us = (uint32_t)rng_any(r, 20);
     ack.n_artifacts = rng_below(r, 5);
     ack.artifacts = list;
+    if (rng_below(r, 2)) {
+        ack.unaligned = rng_below(r, 2);
+        ack.start_delay_us = (uint32_t)rng_any(r, 32);
+        ack.processed_bytes = rng_any(r, 64);
+        ack.persisted_bytes = rng_any(r, 64);
+    }
     for (size_t i = 0; i < ack.n_artifacts; i++)
         list[i] = random_artifact(r, a);
     if (rng_below(r, 2)) {
@@ -182,6 +192,10 @@ static void compare_full(const Tide__TaskAck *m, const struct tide_ack_view *v)
     ck_assert_uint_eq(v->sync_us, m->sync_us);
     ck_assert_uint_eq(v->async_us, m->async_us);
     ck_assert_uint_eq(v->artifacts, m->n_artifacts);
+    ck_assert(v->unaligned == m->unaligned);
+    ck_assert_uint_eq(v->start_delay_us, m->start_delay_us);
+    ck_assert_uint_eq(v->processed_bytes, m->processed_bytes);
+    ck_assert_uint_eq(v->persisted_bytes, m->persisted_bytes);
     ck_assert_int_eq(v->has_handle, m->effect_case == TIDE__TASK_ACK__EFFECT_HANDLE);
     if (v->has_handle) ck_assert(same(v->handle, m->handle));
     for (; tide_acks_artifact(v, &place, &f); i++) {
@@ -192,6 +206,8 @@ static void compare_full(const Tide__TaskAck *m, const struct tide_ack_view *v)
         ck_assert(same(f.name, a->name));
         ck_assert_uint_eq(f.key_group_first, a->key_group_first);
         ck_assert_uint_eq(f.key_group_count, a->key_group_count);
+        ck_assert_uint_eq(f.flight, (unsigned)a->flight);
+        ck_assert_uint_eq(f.channel, a->channel);
         ck_assert_int_eq(f.is_inline, a->place_case == TIDE__ARTIFACT__PLACE_INLINE);
         if (f.is_inline) ck_assert(same(f.inlined, a->inline_));
         if (a->place_case == TIDE__ARTIFACT__PLACE_PATH) ck_assert(same(f.path, a->path));

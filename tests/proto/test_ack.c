@@ -364,6 +364,10 @@ static const struct {
     B(HEAD "\x7a\x8\x2a\6\x38\x80\x80\x40\x40\1",
       "full ack 0: artifact 0 has key groups out of range"),
     B(HEAD "\x7a\x6\x2a\4\x38\x81\x80\x40", "full ack 0: artifact 0 has key groups out of range"),
+    B(HEAD "\x7a\5\x2a\3\xa0\6\2", NULL),
+    B(HEAD "\x7a\5\x2a\3\xa0\6\3", "full ack 0: artifact 0 is in flight in an unknown way"),
+    B(HEAD "\x7a\7\x2a\5\xa8\6\xff\xff\3", NULL),
+    B(HEAD "\x7a\7\x2a\5\xa8\6\x80\x80\4", "full ack 0: artifact 0 is of a channel out of range"),
     B(HEAD "\x7a\x11\x2a\xb\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\1\x2a\2\x18\1",
       "full ack 0: artifact 1 brings the sizes above 2^64"),
 #undef B

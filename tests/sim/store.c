@@ -481,6 +481,8 @@ static void catalog_job(struct sim *s, const struct job_store *st, struct tide_c
     j->snapshots = sim_alloc(s, (n + 1) * sizeof *j->snapshots);
     j->n_snapshots = n;
     for (struct d_snapshot *d = st->snapshots; d; d = d->next) {
+        if (d->kind == TIDE_CHECKPOINT && d->state != TIDE_RETAINED && d->round > j->subsumed)
+            j->subsumed = d->round;
         if (d->state == TIDE_DELETED) continue;
         struct tide_catalog_snapshot *c = &j->snapshots[--n];
         *c = (struct tide_catalog_snapshot){.round = d->round,

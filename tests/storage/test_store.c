@@ -300,6 +300,7 @@ START_TEST(snapshot_and_its_end)
     ck_assert_int_eq(number("SELECT count(*) FROM snapshot"), 2);
     cat = load();
     ck_assert_uint_eq(cat->jobs[0].n_snapshots, 1);
+    ck_assert_uint_eq(cat->jobs[0].subsumed, 30);
     tide_catalog_free(cat);
 }
 END_TEST
