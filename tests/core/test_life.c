@@ -180,6 +180,39 @@ START_TEST(no_place_S31)
 }
 END_TEST
 
+/* S70, S137, S181: what has ended is kept with the snapshot: the next attempt is told, the task
+ * stays ended, and rounds are made by the others. */
+START_TEST(ended_tasks_stay_ended_S137)
+{
+    static struct play p;
+    play_running(&p, &two_and_one);
+    play_finished(&p, 1, 0, 1);
+    play_wait(&p, 100);
+    all_ack(&p, 1);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: complete 1, some ended\n"));
+    play_forget(&p);
+    another_process(&p, 1, 2, &two_and_one);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 2: start attempt 2 from 1, "));
+    ck_assert_ptr_nonnull(strstr(p.trace, ", 1 ended\n"));
+    play_restored(&p, 2, 0, 3);
+    play_settle(&p);
+    play_wait(&p, 100);
+    play_forget(&p);
+    play_ack(&p, 2, p.attempt, p.round, 1);
+    play_expect(&p, "");
+    play_ack(&p, 2, p.attempt, p.round, 2);
+    ck_assert_ptr_nonnull(strstr(p.trace, "commit: round-end=complete snapshot"));
+    play_settle(&p);
+    play_forget(&p);
+    another_process(&p, 2, 3, &two_and_one); /* and from a snapshot of which it was no part */
+    play_wait(&p, 3000);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, ", 1 ended\n"));
+    play_end(&p);
+}
+END_TEST
+
 /* ---- on what a store hands over */
 
 static uint8_t spec_bytes[512];
@@ -351,4 +384,5 @@ END_TEST
 
 SUITE_MAIN("life", schedule_S13, none_while_it_stops_S19, the_oldest_goes_first_S101,
            nothing_goes_with_an_attempt_S110, every_attempt_is_told_its_state_S133,
-           known_in_their_order_S106, numbers_go_on_S118, no_numbers_S22, no_place_S31)
+           known_in_their_order_S106, numbers_go_on_S118, no_numbers_S22, no_place_S31,
+           ended_tasks_stay_ended_S137)
