@@ -70,8 +70,7 @@ static bool copy_peer(struct peer *to, const Tide__Peer *from)
     return true;
 }
 
-/* The first RESTORE of an attempt brings what all tasks may ask about it. */
-static bool begin_attempt(struct tide_worker *w, const struct tide_delivery *d)
+bool tide_deliver_begin(struct tide_worker *w, const struct tide_delivery *d)
 {
     if (w->attempt == d->attempt) return true;
     const Tide__Start *start = d->start;
@@ -147,7 +146,7 @@ static void restore(struct tide_worker *w, struct tide_task *t, const struct tid
     t->state_why[0] = '\0';
     pthread_mutex_unlock(&w->lock);
     size_t n = d->restore ? d->restore->n_artifacts : 0;
-    int rc = begin_attempt(w, d) ? restoring_init(&r, t, d, n) : TIDE_ENOMEM;
+    int rc = tide_deliver_begin(w, d) ? restoring_init(&r, t, d, n) : TIDE_ENOMEM;
     if (!rc) {
         struct tide_restore what = {.snapshot = d->round,
                                     .attempt = d->attempt,
@@ -346,6 +345,7 @@ static void to_all(struct tide_worker *w, const struct tide_delivery *d)
         pthread_mutex_unlock(&w->lock);
     }
     if (d->type == TIDE_DO_UNFENCED) tide_snapshot_unfenced(w);
+    if (d->type == TIDE_DO_STOP) tide_parts_stop(w, text);
 }
 
 static void of_worker(struct tide_worker *w, const struct tide_delivery *d)
@@ -437,7 +437,10 @@ void tide_deliver(struct tide_worker *w, const struct tide_delivery *d)
     default: break;
     }
     struct tide_task *t = tide_worker_find(w, d->task);
-    if (t) of_task(w, t, d);
+    if (d->type >= TIDE_DO_EXTERNAL_RESTORE)
+        tide_parts_deliver(w, d);
+    else if (t)
+        of_task(w, t, d);
 }
 
 void tide_deliver_forget(struct tide_worker *w)

@@ -428,11 +428,15 @@ int tide_session_restored(struct tide_session *s, uint32_t task, int rc, struct 
         return 0;
     }
     t->restored = true;
-    if (--s->restoring == 0) {
-        s->phase = TIDE__WORKER_PHASE__PHASE_RESTORED;
-        tide_session_send_restored(s);
-    }
+    tide_session_one_restored(s);
     return 0;
+}
+
+void tide_session_one_restored(struct tide_session *s)
+{
+    if (--s->restoring) return;
+    s->phase = TIDE__WORKER_PHASE__PHASE_RESTORED;
+    tide_session_send_restored(s);
 }
 
 /* ---- the end of an attempt */
@@ -451,6 +455,7 @@ void tide_session_rewind(struct tide_session *s, struct tide_bytes reason, uint6
     tide_session_detach(s, now_us);
     struct shared *hold = tide_shared_new(s, reason);
     if (!hold) return;
+    tide_externals_rewind(s, hold); /* before the tasks, whose answers bring the next Join */
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         struct stask *t = &s->tasks[i];
         int rc = tide_align_reset(t->align, t->channels);
@@ -601,6 +606,7 @@ void tide_session_free(struct tide_session *s)
 {
     if (!s) return;
     tide_rounds_free(s);
+    tide_externals_free(s);
     for (uint32_t i = 0; i < s->n_queue; i++)
         tide_shared_unref(s->queue[(s->head + i) & (s->cap_queue - 1)].hold);
     tide_shared_unref(s->given);
@@ -638,6 +644,8 @@ const char *tide_session_check(const struct tide_session *s)
         if (t->stands && t->stood != s->attempt) return "stands for another attempt";
     }
     if (rewinding != s->rewinding) return "count of rewinding tasks";
+    const char *wrong = tide_externals_check(s);
+    if (wrong) return wrong;
     for (uint32_t i = 1; i < s->n_rounds; i++)
         if (s->rounds[i]->number <= s->rounds[i - 1]->number) return "rounds out of order";
     return NULL;

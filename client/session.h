@@ -44,6 +44,9 @@ void tide_session_free(struct tide_session *s);
  * is the task's in the graph, or TIDE_ENOTFOUND, TIDE_EEXIST, TIDE_ENOMEM, TIDE_ESTATE. */
 int64_t tide_session_add_task(struct tide_session *s, struct tide_bytes uid, uint32_t subtask,
                               uint32_t channels);
+/* Adds the operator's coordinator, or a hook, before the first connect. Parts are known by their
+ * index, in the order in which they were added. The same codes. */
+int64_t tide_session_add_external(struct tide_session *s, bool hook, struct tide_bytes name);
 const struct tide_graph *tide_session_graph(const struct tide_session *s);
 
 /* ---- from the connection */
@@ -108,6 +111,16 @@ int tide_session_confirm(struct tide_session *s, uint32_t task, uint64_t round, 
 /* It could not be carried out now: COMPLETE is delivered again later, with a back-off. */
 int tide_session_commit_failed(struct tide_session *s, uint32_t task, uint64_t round,
                                uint64_t now_us);
+/* Of external parts. What answers EXTERNAL_RESTORE. */
+int tide_session_external_restored(struct tide_session *s, uint32_t external, int rc,
+                                   struct tide_bytes reason, uint64_t now_us);
+/* What answers EXTERNAL_SNAPSHOT: data, or, with rc, why not. The first answer counts. Kept while
+ * the worker is cut off. ESTALE: the round is over. */
+int tide_session_external_answer(struct tide_session *s, uint32_t external, uint64_t attempt,
+                                 uint64_t round, int rc, struct tide_bytes what, uint64_t now_us);
+/* The part cannot go on in the attempt: the daemon ends it. */
+int tide_session_external_failed(struct tide_session *s, uint32_t external,
+                                 struct tide_bytes reason, uint64_t now_us);
 /* The task has dropped what it had, after REWIND; when all have, the session joins anew. */
 int tide_session_rewound(struct tide_session *s, uint32_t task, uint64_t now_us);
 /* Answer to CHECK_HOLDER. */
@@ -153,14 +166,25 @@ enum tide_delivery_type {
                          is over */
     TIDE_DO_CHECK_HOLDER, /* is the process (pid, start_time) gone on this host? answer with _holder
                            */
-    TIDE_DO_NOTE /* text for the application's log: connection lost, parked, reconnecting ... */
+    TIDE_DO_NOTE, /* text for the application's log: connection lost, parked, reconnecting ... */
+    /* Of an external part, and all that follow. */
+    TIDE_DO_EXTERNAL_RESTORE,  /* from `bytes` (has_data), or reset; answer with _external_restored
+                                */
+    TIDE_DO_EXTERNAL_RUN,      /* go */
+    TIDE_DO_EXTERNAL_SNAPSHOT, /* round: answer with _external_answer */
+    TIDE_DO_EXTERNAL_RELEASE,  /* round: its operator's subtasks `first` to `first + count - 1` have
+                                  acked it; count UINT32_MAX: it is over, how is told separately */
+    TIDE_DO_EXTERNAL_COMPLETE, /* round */
+    TIDE_DO_EXTERNAL_ABORT,    /* round that it was asked for */
+    TIDE_DO_EXTERNAL_REWIND    /* the attempt is over (text) */
 };
 struct tide_delivery {
     enum tide_delivery_type type;
     uint32_t task, channel;
+    uint32_t external, first, count;
     uint64_t round, attempt, align_us;
     struct tide_bytes bytes, directory, text, handle;
-    bool directory_exists, has_handle, savepoint, ahead, captures, waits;
+    bool directory_exists, has_handle, savepoint, ahead, captures, waits, has_data;
     uint8_t barrier[TIDE_BARRIER_BYTES];
     const Tide__Start *start;         /* RESTORE: whole message, view until rewind or stop */
     const Tide__TaskRestore *restore; /* RESTORE: NULL when there is nothing for this task */

@@ -6,7 +6,8 @@
  *   session_round.c  rounds: how they come and end, declines, completion
  *   session_flow.c   flow rounds: aligners and their steps, barriers
  *   session_ack.c    acks
- *   session_meet.c   rendezvous rounds: positions, the cut */
+ *   session_meet.c   rendezvous rounds: positions, the cut
+ *   session_external.c  coordinators and hooks */
 #ifndef TIDE_SESSION_IMPL_H
 #define TIDE_SESSION_IMPL_H
 
@@ -150,6 +151,8 @@ struct tide_session {
 
     struct stask *tasks; /* ascending by number */
     uint32_t n_tasks, cap_tasks;
+    struct sexternal *externals;
+    uint32_t n_externals;
     bool frozen; /* connected once: no further tasks */
 
     /* the connection */
@@ -182,7 +185,7 @@ struct tide_session {
     Tide__WorkerPhase phase;
     bool deliver_only;
     uint32_t rewinding; /* tasks that have not dropped what they had */
-    uint32_t restoring; /* tasks that have not answered */
+    uint32_t restoring; /* tasks and external parts that have not answered */
     uint32_t job_check;
     uint64_t told_complete, lowest_pending;
     uint64_t subsumed, subsumed_by;   /* highest round out of use, and whose completion said so */
@@ -229,6 +232,7 @@ bool tide_session_fence(struct tide_session *s, uint64_t now_us);
 void tide_session_lease(struct tide_session *s, uint64_t sent_us);
 struct stask *tide_session_task(struct tide_session *s, uint32_t number, uint32_t *ret_index);
 void tide_session_push_restore(struct tide_session *s, struct stask *t);
+void tide_session_one_restored(struct tide_session *s); /* perhaps it was the last */
 void tide_session_rewind(struct tide_session *s, struct tide_bytes reason, uint64_t now_us);
 static inline uint64_t tide_min(uint64_t a, uint64_t b)
 {
@@ -257,6 +261,8 @@ void tide_session_send_hello(struct tide_session *s, uint64_t now_us);
 void tide_session_send_join(struct tide_session *s, uint64_t now_us);
 void tide_session_send_beat(struct tide_session *s, uint64_t now_us);
 void tide_session_send_restored(struct tide_session *s);
+void tide_session_send_external(struct tide_session *s, const struct tide_external *e,
+                                uint64_t round, struct tide_bytes data, struct tide_bytes failed);
 void tide_session_send_restore_failed(struct tide_session *s, uint32_t task,
                                       struct tide_bytes reason);
 void tide_session_send_decline(struct tide_session *s, const struct decline *d);
@@ -324,6 +330,26 @@ void tide_meet_send(struct tide_session *s); /* all that is due */
 void tide_meet_repeat(struct tide_session *s, struct round *r);
 void tide_meet_tick(struct tide_session *s, uint64_t now_us);
 uint64_t tide_meet_deadline(const struct tide_session *s);
+
+/* ---- session_external.c */
+const char *tide_externals_wrong(const struct tide_session *s, const Tide__Start *m);
+void tide_externals_begin(struct tide_session *s); /* restores or resets them */
+void tide_externals_run(struct tide_session *s);
+/* NULL, or how the daemon broke the protocol. */
+const char *tide_externals_ask(struct tide_session *s, const Tide__AskExternal *m);
+void tide_externals_complete(struct tide_session *s, uint64_t round);
+void tide_externals_abort(struct tide_session *s, uint64_t round);
+void tide_externals_lowest(struct tide_session *s, uint64_t lowest);
+void tide_externals_rewind(struct tide_session *s, struct shared *reason);
+void tide_externals_fenced(struct tide_session *s);
+void tide_externals_resumed(struct tide_session *s);
+void tide_externals_send_restored(struct tide_session *s);
+void tide_externals_repeat(struct tide_session *s);
+/* The lowest round above `after` that a part was asked for and that is open; UINT64_MAX: none. */
+uint64_t tide_externals_open(const struct tide_session *s, uint64_t after);
+const struct tide_external *tide_externals_facts(const struct tide_session *s, uint32_t index);
+const char *tide_externals_check(const struct tide_session *s);
+void tide_externals_free(struct tide_session *s);
 
 /* ---- session_recv.c */
 void tide_session_receive(struct tide_session *s, struct tide_bytes frame, uint64_t now_us);

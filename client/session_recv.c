@@ -214,7 +214,7 @@ static const char *wrong_start(struct tide_session *s, const Tide__Start *m)
         const char *wrong = wrong_restore(s, m->tasks[i]);
         if (wrong) return wrong;
     }
-    return NULL;
+    return tide_externals_wrong(s, m);
 }
 
 /* Calls for each task of this worker that is in the ranges. */
@@ -254,7 +254,7 @@ static void begin_attempt(struct tide_session *s, uint64_t now_us)
     s->attempt = m->token->attempt;
     s->phase = TIDE__WORKER_PHASE__PHASE_STARTING;
     s->deliver_only = m->deliver_only;
-    s->restoring = s->n_tasks;
+    s->restoring = s->n_tasks + s->n_externals;
     s->job_check = tide_job_check(m->token->job_id.data);
     s->lowest_pending = m->lowest_pending;
     s->told_complete = 0; /* of this attempt */
@@ -264,6 +264,7 @@ static void begin_attempt(struct tide_session *s, uint64_t now_us)
     for (size_t i = 0; i < m->n_tasks; i++)
         tide_session_task(s, m->tasks[i]->task, NULL)->restore = m->tasks[i];
     each_in(s, m->n_ended, m->ended, set_ended, 0);
+    tide_externals_begin(s);
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         struct stask *t = &s->tasks[i];
         tide_align_lowest(t->align, m->lowest_pending);
@@ -347,6 +348,7 @@ static void on_run(struct tide_session *s, const Tide__Run *m, uint64_t now_us)
         tide_session_push(s, &d, NULL);
         if (t->ended) tide_flow_forward_end(s, t);
     }
+    tide_externals_run(s);
     tide_rounds_commit_all(s, now_us);
 }
 
@@ -370,6 +372,7 @@ static void on_resumed(struct tide_session *s, const Tide__Resumed *m, uint64_t 
     }
     for (uint32_t i = 0; i < s->n_tasks; i++)
         if (s->tasks[i].restore_due) tide_session_push_restore(s, &s->tasks[i]);
+    tide_externals_resumed(s);
     tide_rounds_lowest(s, m->lowest_pending);
     tide_session_repeat(s);
     tide_rounds_commit_all(s, now_us);
@@ -488,6 +491,13 @@ static void on_snapshot_now(struct tide_session *s, const Tide__SnapshotNow *m, 
     if (wrong) broken(s, wrong, now_us);
 }
 
+static void on_ask_external(struct tide_session *s, const Tide__AskExternal *m, uint64_t now_us)
+{
+    if (!s->attached || m->attempt != s->attempt) return;
+    const char *wrong = tide_externals_ask(s, m);
+    if (wrong) broken(s, wrong, now_us);
+}
+
 static void on_abort(struct tide_session *s, const Tide__Abort *m, uint64_t now_us)
 {
     struct tide_bytes reason = tide_of_pb(m->reason);
@@ -514,6 +524,7 @@ static void dispatch(struct tide_session *s, const Tide__ToWorker *m, uint64_t n
         break;
     case TIDE__TO_WORKER__MSG_PREPARE: on_prepare(s, m->prepare, now_us); break;
     case TIDE__TO_WORKER__MSG_CUT: on_cut(s, m->cut, now_us); break;
+    case TIDE__TO_WORKER__MSG_ASK_EXTERNAL: on_ask_external(s, m->ask_external, now_us); break;
     case TIDE__TO_WORKER__MSG_SNAPSHOT_NOW: on_snapshot_now(s, m->snapshot_now, now_us); break;
     case TIDE__TO_WORKER__MSG_COMPLETE: on_complete(s, m->complete, now_us); break;
     case TIDE__TO_WORKER__MSG_ABORT: on_abort(s, m->abort, now_us); break;

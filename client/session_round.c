@@ -197,6 +197,7 @@ void tide_rounds_abort(struct tide_session *s, uint64_t number, uint64_t now_us)
         d.round = number;
         tide_session_push(s, &d, NULL);
     }
+    tide_externals_abort(s, number);
     over(s, number);
     resolve(s, number);
     tide_meet_resolved(s);
@@ -212,6 +213,7 @@ void tide_rounds_lowest(struct tide_session *s, uint64_t lowest)
     for (uint32_t i = 0; i < s->n_rounds && s->rounds[i]->number < lowest; i++)
         s->rounds[i]->progress_us = UINT64_MAX;
     tide_meet_lowest(s);
+    tide_externals_lowest(s, lowest);
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         tide_align_lowest(s->tasks[i].align, lowest);
         tide_flow_steps(s, i, false);
@@ -222,6 +224,7 @@ void tide_rounds_complete(struct tide_session *s, const Tide__Complete *m, uint6
 {
     resolve(s, m->round);
     tide_meet_resolved(s);
+    tide_externals_complete(s, m->round);
     if (m->round > s->told_complete) s->told_complete = m->round;
     if (m->subsumed > s->subsumed) {
         s->subsumed = m->subsumed;
@@ -381,6 +384,7 @@ void tide_rounds_fenced(struct tide_session *s)
     tide_session_purge(s, speaks_outside);
     tide_session_purge(s, of_declined);
     tide_meet_fenced(s);
+    tide_externals_fenced(s);
     for (uint32_t i = 0; i < s->n_tasks; i++)
         s->tasks[i].asked = 0;
 }

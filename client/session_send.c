@@ -130,19 +130,47 @@ void tide_session_send_hello(struct tide_session *s, uint64_t now_us)
     put(s, TIDE__FROM_WORKER__MSG_HELLO, &m);
 }
 
+/* Rounds that were triggered here, and those that only an external part has heard of. */
 static bool join_rounds(struct tide_session *s, struct tide_arena *arena, Tide__Join *m)
 {
-    m->open = tide_arena_zalloc(arena, ROUNDS_MAX * sizeof(Tide__OpenRound *));
+    uint64_t asked = tide_externals_open(s, 0);
+    m->open = tide_arena_zalloc(arena, (size_t)3 * ROUNDS_MAX * sizeof(Tide__OpenRound *));
     if (!m->open) return false;
-    for (uint32_t i = 0; i < s->n_rounds; i++) {
-        Tide__OpenRound *open = tide_arena_alloc(arena, sizeof *open);
-        struct ranges acked;
-        if (!open || !ranges_of(s, arena, has_acked, i, &acked)) return false;
+    for (uint32_t i = 0; m->n_open < 2 * ROUNDS_MAX; asked = tide_externals_open(s, asked)) {
+        Tide__OpenRound *open = NULL;
+        struct ranges acked = {0};
+        for (; i < s->n_rounds && s->rounds[i]->number <= asked; i++) {
+            open = tide_arena_alloc(arena, sizeof *open);
+            if (!open || !ranges_of(s, arena, has_acked, i, &acked)) return false;
+            *open = (Tide__OpenRound)TIDE__OPEN_ROUND__INIT;
+            open->round = s->rounds[i]->number;
+            open->acked = acked.items;
+            open->n_acked = acked.n;
+            m->open[m->n_open++] = open;
+        }
+        if (asked == UINT64_MAX) break;
+        if (open && open->round == asked) continue;
+        open = tide_arena_alloc(arena, sizeof *open);
+        if (!open) return false;
         *open = (Tide__OpenRound)TIDE__OPEN_ROUND__INIT;
-        open->round = s->rounds[i]->number;
-        open->acked = acked.items;
-        open->n_acked = acked.n;
+        open->round = asked;
         m->open[m->n_open++] = open;
+    }
+    return true;
+}
+
+static bool join_externals(struct tide_session *s, struct tide_arena *arena, Tide__Join *m)
+{
+    if (!s->n_externals) return true;
+    Tide__External *items = tide_arena_alloc(arena, s->n_externals * sizeof *items);
+    m->externals = tide_arena_alloc(arena, s->n_externals * sizeof *m->externals);
+    if (!items || !m->externals) return false;
+    for (uint32_t i = 0; i < s->n_externals; i++) {
+        const struct tide_external *e = tide_externals_facts(s, i);
+        tide__external__init(&items[i]);
+        items[i].kind = e->kind;
+        items[i].name = tide_pb(e->name);
+        m->externals[m->n_externals++] = &items[i];
     }
     return true;
 }
@@ -180,6 +208,7 @@ static bool join_build(struct tide_session *s, struct tide_arena *arena, Tide__J
     m->tasks = tasks.items;
     m->n_tasks = tasks.n;
     m->told_complete = s->told_complete;
+    if (!join_externals(s, arena, m)) return false;
     if (!s->attempt) return true;
     m->token = s->start->token;
     m->lowest_pending = s->lowest_pending;
@@ -250,12 +279,31 @@ void tide_session_send_leave(struct tide_session *s, struct tide_bytes reason)
 
 /* ---- the attempt */
 
+void tide_session_send_external(struct tide_session *s, const struct tide_external *e,
+                                uint64_t round, struct tide_bytes data, struct tide_bytes failed)
+{
+    Tide__ExternalAnswer m = TIDE__EXTERNAL_ANSWER__INIT;
+    Tide__ExternalState state = TIDE__EXTERNAL_STATE__INIT;
+    Tide__External external = TIDE__EXTERNAL__INIT;
+    if (!may_speak(s)) return;
+    external.kind = e->kind;
+    external.name = tide_pb(e->name);
+    state.external = &external;
+    state.data = tide_pb(data);
+    m.attempt = s->attempt;
+    m.round = round;
+    m.state = &state;
+    m.failed = tide_pb(failed);
+    put(s, TIDE__FROM_WORKER__MSG_EXTERNAL, &m);
+}
+
 void tide_session_send_restored(struct tide_session *s)
 {
     Tide__Restored m = TIDE__RESTORED__INIT;
     struct tide_arena arena;
     struct ranges tasks;
     if (!may_speak(s)) return;
+    tide_externals_send_restored(s);
     scratch_init(&arena);
     if (ranges_of(s, &arena, any_task, 0, &tasks)) {
         m.attempt = s->attempt;
@@ -410,6 +458,7 @@ void tide_session_repeat(struct tide_session *s)
     }
     for (uint32_t i = 0; i < s->n_declines; i++)
         tide_session_send_decline(s, &s->declines[i]);
+    tide_externals_repeat(s);
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         struct stask *t = &s->tasks[i];
         t->confirm_due = t->done != 0;

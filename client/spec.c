@@ -11,6 +11,7 @@ struct tide_spec {
     Tide__JobSpec message;
     Tide__Checkpointing checkpointing;
     size_t cap_operators, cap_edges;
+    ProtobufCBinaryData hooks[TIDE_HOOKS_MAX];
     int rc;
 };
 
@@ -97,6 +98,31 @@ int tide_spec_edge(struct tide_spec *s, const char *from, const char *to, enum t
                  : pattern == TIDE_ALL_TO_ALL ? TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL
                                               : TIDE__EDGE_PATTERN__EDGE_UNSPECIFIED;
     s->message.edges[s->message.n_edges++] = e;
+    return s->rc;
+}
+
+int tide_spec_coordinator(struct tide_spec *s, const char *uid)
+{
+    if (!s) return TIDE_EINVAL;
+    if (s->rc) return s->rc;
+    struct tide_bytes name = tide_bytes_of(uid ? uid : "");
+    for (size_t i = 0; i < s->message.n_operators; i++) {
+        Tide__Operator *op = s->message.operators[i];
+        if (!tide_bytes_equal(name, (struct tide_bytes){op->uid.data, op->uid.len})) continue;
+        op->coordinator = true;
+        return 0;
+    }
+    return s->rc = TIDE_ENOTFOUND;
+}
+
+int tide_spec_hook(struct tide_spec *s, const char *name)
+{
+    if (!s) return TIDE_EINVAL;
+    if (!name && !s->rc) s->rc = TIDE_EINVAL;
+    if (s->message.n_hooks == TIDE_HOOKS_MAX && !s->rc) s->rc = TIDE_ETOOBIG;
+    if (s->rc) return s->rc;
+    s->message.hooks = s->hooks;
+    s->hooks[s->message.n_hooks++] = copy(s, name);
     return s->rc;
 }
 

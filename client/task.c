@@ -157,7 +157,7 @@ int tide_task_position(struct tide_task *t, uint64_t position)
 
 /* ---- any thread */
 
-static void wake(struct tide_worker *w)
+void tide_worker_wake(struct tide_worker *w)
 {
     bool own = atomic_load(&w->dispatching_shared) &&
                pthread_equal(atomic_load(&w->owner), pthread_self());
@@ -173,7 +173,7 @@ int tide_task_restored(struct tide_task *t, int rc, const char *reason)
     if (!tide_text_valid(text)) text.len = 0;
     int result = tide_session_restored(w->session, t->number, rc, text, tide_now_us());
     pthread_mutex_unlock(&w->lock);
-    wake(w);
+    tide_worker_wake(w);
     return result;
 }
 
@@ -183,7 +183,7 @@ int tide_task_triggered(struct tide_task *t, uint64_t round)
     pthread_mutex_lock(&w->lock);
     t->triggered = round;
     pthread_mutex_unlock(&w->lock);
-    wake(w);
+    tide_worker_wake(w);
     return 0;
 }
 
@@ -193,6 +193,6 @@ int tide_task_confirm(struct tide_task *t, uint64_t round)
     pthread_mutex_lock(&w->lock);
     int rc = tide_session_confirm(w->session, t->number, round, tide_now_us());
     pthread_mutex_unlock(&w->lock);
-    wake(w);
+    tide_worker_wake(w);
     return rc;
 }

@@ -34,7 +34,7 @@
  * does not say otherwise.
  *
  * Structs may grow at their end in later versions. Those that a program fills (tide_checkpointing,
- * tide_worker_config, tide_callbacks) are handed over with the size that they had when the program
+ * tide_worker_config, the callbacks) are handed over with the size that they had when the program
  * was compiled: the functions that take one are macros that add it, and what an older program does
  * not know is 0. So fill them from zeros ({0}, or designated initializers). A binding for another
  * language calls the function that ends in _sized, which has no macro. */
@@ -58,6 +58,8 @@ struct tide_spec;
 struct tide_worker;
 struct tide_task;
 struct tide_snapshot;
+struct tide_coordinator;
+struct tide_hook;
 
 TIDE_API const char *tide_version(void); /* "0.1.0" */
 /* err.h declares: const char *tide_strerror(int rc); */
@@ -106,6 +108,10 @@ TIDE_API int tide_spec_operator(struct tide_spec *spec, const char *uid, uint32_
                                 uint32_t max_parallelism /* 0: the default */);
 TIDE_API int tide_spec_edge(struct tide_spec *spec, const char *from, const char *to,
                             enum tide_pattern pattern);
+/* The operator, added before, has a coordinator: one worker adds it, see below. */
+TIDE_API int tide_spec_coordinator(struct tide_spec *spec, const char *uid);
+/* The job has this hook: one worker adds it. 1 to 255 bytes, at most 64 hooks. */
+TIDE_API int tide_spec_hook(struct tide_spec *spec, const char *name);
 TIDE_API int tide_spec_checkpointing_sized(struct tide_spec *spec,
                                            const struct tide_checkpointing *c, size_t size);
 /* c may be a compound literal: the commas in it are none of the macro's. */
@@ -372,6 +378,95 @@ TIDE_API int tide_task_triggered(struct tide_task *t, uint64_t round);
 TIDE_API int tide_task_confirm(struct tide_task *t, uint64_t round);
 /* Why the callback that is about to fail fails; copied. */
 TIDE_API void tide_task_fail_reason(struct tide_task *t, const char *reason);
+
+/* ---- coordinators and hooks
+ *
+ * Parts of a job outside its tasks: each lives in one worker, is restored with the tasks, and takes
+ * part in rounds before them. Callbacks that return int answer as those of tasks: 0, TIDE_EAGAIN
+ * (the answer follows, from any thread), or a failure. */
+
+/* The coordinator of an operator directs its subtasks by events: which input to read next, say. Its
+ * state and theirs agree in every snapshot: what it has sent before its own is part of theirs, what
+ * it sends later is not. */
+struct tide_coordinator_callbacks {
+    /* Take the state of `snapshot`, or (snapshot 0 or data NULL) begin afresh; no event may be sent
+     * yet. TIDE_EAGAIN: tide_coordinator_restored() follows. */
+    int (*restore)(struct tide_coordinator *c, uint64_t snapshot, const void *data, size_t n,
+                   void *user);
+    /* Everybody has restored: events may be sent. NULL: as if done. */
+    void (*run)(struct tide_coordinator *c, void *user);
+    /* A round begins: call tide_coordinator_snapshot(), now (and return 0; without it, it has no
+     * bytes) or later (TIDE_EAGAIN). Other: the round aborts. */
+    int (*snapshot)(struct tide_coordinator *c, uint64_t round, void *user);
+    /* Bring this to the subtask, in order with those before it for the same subtask, on a channel
+     * of the program's own. 0: it has it: its next snapshot will know of it. TIDE_EAGAIN:
+     * tide_coordinator_confirm() follows. Other: it is lost, and the attempt ends, since the two
+     * sides differ from now on. NULL: the coordinator sends no events. */
+    int (*event)(struct tide_coordinator *c, uint32_t subtask, uint64_t event, const void *data,
+                 size_t n, void *user);
+    /* The round is durable; it came to nothing. NULL: as if done. */
+    void (*complete)(struct tide_coordinator *c, uint64_t round, void *user);
+    void (*abort)(struct tide_coordinator *c, uint64_t round, void *user);
+    /* The attempt is over: restore will be called again. NULL: as if done. */
+    void (*rewind)(struct tide_coordinator *c, const char *reason, void *user);
+    /* The job has ended. NULL: as if done. */
+    void (*stop)(struct tide_coordinator *c, const char *outcome, void *user);
+};
+
+/* Adds the coordinator of an operator to this worker, before the first process(). */
+TIDE_API int tide_worker_add_coordinator_sized(struct tide_worker *w, const char *uid,
+                                               const struct tide_coordinator_callbacks *callbacks,
+                                               size_t size, void *user,
+                                               struct tide_coordinator **ret);
+#define tide_worker_add_coordinator(w, uid, callbacks, user, ret)                                  \
+    tide_worker_add_coordinator_sized((w), (uid), (callbacks),                                     \
+                                      sizeof(struct tide_coordinator_callbacks), (user), (ret))
+TIDE_API struct tide_worker *tide_coordinator_worker(const struct tide_coordinator *c);
+TIDE_API int tide_coordinator_restored(struct tide_coordinator *c, int rc, const char *reason);
+/* Sends an event, of at most 1 MiB, which is copied: `event` follows, on the thread that calls
+ * process, as soon as the rounds under way let it through. Any thread. TIDE_ESTATE: not between run
+ * and rewind. TIDE_EBUSY: more than 64 MiB wait; when a round is over there is room again. */
+TIDE_API int tide_coordinator_event(struct tide_coordinator *c, uint32_t subtask, const void *data,
+                                    size_t n);
+/* What follows an `event` that answered TIDE_EAGAIN; rc not 0: it is lost. Any thread. */
+TIDE_API int tide_coordinator_confirm(struct tide_coordinator *c, uint64_t event, int rc);
+/* The state as of now, at most 1 MiB: every event that was sent before this call is before the
+ * snapshot, every later one behind it. Any thread, if that decides which is which. TIDE_ESTALE: the
+ * round is over. TIDE_ETOOBIG. */
+TIDE_API int tide_coordinator_snapshot(struct tide_coordinator *c, uint64_t round, const void *data,
+                                       size_t n);
+/* It cannot: the round aborts; with round 0 it cannot go on at all: the attempt ends, everybody is
+ * restored. Any thread. */
+TIDE_API int tide_coordinator_failed(struct tide_coordinator *c, uint64_t round,
+                                     const char *reason);
+
+/* A hook does something outside at each round, before any barrier goes out: takes a snapshot of
+ * another system, or makes one begin, say. */
+struct tide_hook_callbacks {
+    /* A round begins. 0: done; the answer has the bytes that tide_hook_data() last got in this
+     * callback, or none. TIDE_EAGAIN: tide_hook_done() follows. Other: the round aborts. */
+    int (*trigger)(struct tide_hook *h, uint64_t round, void *user);
+    /* The snapshot that is restored has bytes of this hook. TIDE_EAGAIN: tide_hook_done() follows,
+     * with round 0. NULL: as 0. */
+    int (*restore)(struct tide_hook *h, uint64_t snapshot, const void *data, size_t n, void *user);
+    /* There is no snapshot, or it has nothing of this hook. NULL: as 0. */
+    int (*reset)(struct tide_hook *h, void *user);
+    /* The job has ended, or the worker is freed; called once. NULL: as if done. */
+    void (*close)(struct tide_hook *h, void *user);
+};
+TIDE_API int tide_worker_add_hook_sized(struct tide_worker *w, const char *name,
+                                        const struct tide_hook_callbacks *callbacks, size_t size,
+                                        void *user, struct tide_hook **ret);
+#define tide_worker_add_hook(w, name, callbacks, user, ret)                                        \
+    tide_worker_add_hook_sized((w), (name), (callbacks), sizeof(struct tide_hook_callbacks),       \
+                               (user), (ret))
+TIDE_API struct tide_worker *tide_hook_worker(const struct tide_hook *h);
+/* Bytes for the round, at most 1 MiB, copied; from the trigger callback. */
+TIDE_API int tide_hook_data(struct tide_hook *h, const void *data, size_t n);
+/* What follows a callback that answered TIDE_EAGAIN: bytes, or, with rc, why not. Any thread.
+ * TIDE_ESTALE: the round is over. */
+TIDE_API int tide_hook_done(struct tide_hook *h, uint64_t round, int rc, const void *data, size_t n,
+                            const char *reason);
 
 /* Reading restored state: the bytes are digested on the way; TIDE_ECORRUPT at the end when they
  * differ. */

@@ -143,6 +143,7 @@ void tide_worker_free(struct tide_worker *w)
     tide_lookup_drop(w->lookup);
     tide_snapshot_forget(w);
     tide_deliver_forget(w);
+    tide_parts_free(w);
     tide_session_free(w->session);
     tide_decoder_release(&w->decoder);
     tide_buf_release(&w->out);
@@ -165,15 +166,17 @@ static void drain(int fd)
 static void deliver_all(struct tide_worker *w)
 {
     struct tide_delivery d;
-    while (tide_session_next(w->session, &d)) {
-        if (d.type == TIDE_DO_SEND || d.type == TIDE_DO_CLOSE || d.type == TIDE_DO_CONNECT) {
-            tide_connect_carry(w, &d);
-            continue;
+    do {
+        while (tide_session_next(w->session, &d)) {
+            if (d.type == TIDE_DO_SEND || d.type == TIDE_DO_CLOSE || d.type == TIDE_DO_CONNECT) {
+                tide_connect_carry(w, &d);
+                continue;
+            }
+            pthread_mutex_unlock(&w->lock);
+            tide_deliver(w, &d);
+            pthread_mutex_lock(&w->lock);
         }
-        pthread_mutex_unlock(&w->lock);
-        tide_deliver(w, &d);
-        pthread_mutex_lock(&w->lock);
-    }
+    } while (tide_parts_events(w));
 }
 
 /* Why there is no connection. The lock is held on entry and on return, but not meanwhile. */

@@ -7,6 +7,7 @@
  *   task.c      what the program says about its tasks
  *   helper.c    the thread that keeps the lease while the program is busy
  *   host.c      which process this is, and whether another one is gone
+ *   external.c  coordinators, with their gateways, and hooks
  *   snapshot.c, state.c   writing and reading artifacts
  *   flight.c    records that unaligned rounds pass over
  *   sized.c     structs of the program that may be older or newer than ours
@@ -99,6 +100,8 @@ struct tide_worker {
     /* the program's thread alone */
     struct tide_task **tasks; /* ascending by number */
     uint32_t n_tasks, cap_tasks;
+    struct tide_part **parts; /* by their index in the session */
+    uint32_t n_parts;
     bool started, dispatching;
     int over; /* TIDE_EENDED, TIDE_EREFUSED, TIDE_EBUG: what process() answers from now on */
     char error[512];
@@ -141,10 +144,21 @@ bool tide_lookup_done(const struct tide_lookup *l);
 const char *tide_lookup_take(struct tide_lookup *l, struct tide_addresses *ret);
 void tide_lookup_drop(struct tide_lookup *l); /* takes l; waits for nothing; NULL is fine */
 
+/* ---- external.c; on the program's thread, without the lock but where it is said */
+void tide_parts_deliver(struct tide_worker *w, const struct tide_delivery *d);
+/* Events that may go become callbacks, with the lock held but during these. True: there were some.
+ */
+bool tide_parts_events(struct tide_worker *w);
+void tide_parts_stop(struct tide_worker *w, const char *outcome);
+void tide_parts_free(struct tide_worker *w);
+
 /* ---- deliver.c; on the program's thread, without the lock */
 void tide_deliver(struct tide_worker *w, const struct tide_delivery *d);
 void tide_deliver_held(struct tide_worker *w);   /* rounds that tide_task_triggered() let go */
 void tide_deliver_forget(struct tide_worker *w); /* frees what deliveries left behind */
+/* The first delivery of an attempt brings what all may ask about it; false: no memory. */
+bool tide_deliver_begin(struct tide_worker *w, const struct tide_delivery *d);
+void tide_worker_wake(struct tide_worker *w); /* unless it is the program's thread, in a callback */
 struct tide_task *tide_worker_find(const struct tide_worker *w, uint32_t number);
 /* Runs callbacks for all that waits, if they do not run already. */
 void tide_worker_pump(struct tide_worker *w);

@@ -217,12 +217,14 @@ static void open_worker(void)
                                    .endpoint = "here",
                                    .no_helper_thread = true,
                                    .log = on_log};
+    if (script.parts) script_parts_spec(spec);
     ck_assert_msg(tide_worker_new(&c, &script.w, why) == 0, "%s", why);
     tide_spec_free(spec);
     ck_assert_int_eq(tide_worker_add_task(script.w, "a", 0, 0, &callbacks, NULL, &script.task[0]),
                      0);
     ck_assert_int_eq(tide_worker_add_task(script.w, "b", 0, 2, &callbacks, NULL, &script.task[1]),
                      0);
+    if (script.parts) script_parts_add();
 }
 
 /* ---- what it hears */
@@ -320,6 +322,16 @@ static void hear(const struct heard *h)
         break;
     case TIDE__FROM_WORKER__MSG_HOLDER_GONE: script_note("> holder gone"); break;
     case TIDE__FROM_WORKER__MSG_LEAVE: script_note("> leave"); break;
+    case TIDE__FROM_WORKER__MSG_EXTERNAL: {
+        const Tide__ExternalState *state = m->external->state;
+        bool hook = state->external->kind == TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
+        script_note("> %s%.*s %llu%s%.*s%s%.*s", hook ? "" : "@", (int)state->external->name.len,
+                    (char *)state->external->name.data, ull(m->external->round),
+                    state->data.len ? " " : "", (int)state->data.len, (char *)state->data.data,
+                    m->external->failed.len ? " failed: " : "", (int)m->external->failed.len,
+                    (char *)m->external->failed.data);
+        break;
+    }
     default: break; /* progress comes when it comes */
     }
 }
@@ -591,6 +603,7 @@ static void run_word(char *text)
         args[i] = "";
     if (!n) return;
     if (call_word(words, args) || call_word(daemon_words, args)) return;
+    if (script.parts && call_word(part_words, args)) return;
     ck_abort_msg("the script has a word that nobody knows: %s", args[0]);
 }
 
@@ -612,8 +625,11 @@ const char *script_run(const char *text)
     ck_assert_ptr_nonnull(mkdtemp(script.dir));
     script_start_init();
     peer_open(&script.peer);
+    while (*text == ' ')
+        text++;
+    script.parts = strncmp(text, "parts;", 6) == 0;
     open_worker();
-    run_words(text);
+    run_words(text + (script.parts ? 6 : 0));
     uint64_t end = script_now_ms() + 20000;
     while (!script.over && !script.said_hello && script_now_ms() < end)
         script_turn(5);
@@ -621,7 +637,9 @@ const char *script_run(const char *text)
     script_settle();
     for (unsigned i = 0; i < 2; i++)
         if (script.given[i]) (void)tide_snapshot_done(script.given[i], TIDE_EIO, NULL, 0);
-    tide_worker_free(script.w);
+    struct tide_worker *w = script.w;
+    script.w = NULL;
+    tide_worker_free(w);
     peer_close(&script.peer);
     snprintf(command, sizeof command, "rm -rf %s", script.dir);
     ck_assert_int_eq(system(command), 0);

@@ -1,7 +1,8 @@
 /* What the files of the script share.
  *
  *   lib_script.c      the trace, the program's callbacks and words, running
- *   lib_script_say.c  the daemon's words */
+ *   lib_script_say.c  the daemon's words
+ *   lib_script_parts.c  a coordinator and a hook, and their words */
 #ifndef TESTS_CLIENT_SCRIPT_IMPL_H
 #define TESTS_CLIENT_SCRIPT_IMPL_H
 
@@ -25,6 +26,10 @@ struct script {
     bool once;
     uint32_t window; /* not 0: the job's rounds are rendezvous rounds */
     int complete_rc, snapshot_rc, drain_rc;
+    bool parts; /* a coordinator and a hook live here too */
+    struct tide_coordinator *coordinator;
+    struct tide_hook *hook;
+    int part_rc, event_rc, restore_rc;
     struct tide_buf batch;
     char boot_id[256];
     char dir[64], trace[SCRIPT_TRACE];
@@ -37,6 +42,10 @@ struct word {
     void (*call)(char **arg);
 };
 extern const struct word daemon_words[]; /* ends with NULL */
+extern const struct word part_words[];
+void script_parts_spec(struct tide_spec *spec);
+void script_parts_add(void);
+Tide__ExternalState *script_gave(char **arg); /* static */
 
 void script_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void script_turn(int ms); /* the worker's, then the daemon's */

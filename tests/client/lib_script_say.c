@@ -51,7 +51,7 @@ void script_say(Tide__ToWorker__MsgCase which, void *message)
 static void w_welcome(char **arg)
 {
     Tide__Welcome m = TIDE__WELCOME__INIT;
-    m.version = (uint32_t)script_number(arg[0], script.window ? 2 : 1);
+    m.version = (uint32_t)script_number(arg[0], script.window || script.parts ? 2 : 1);
     m.store_id = pb_text(arg[1][0] ? arg[1] : ID);
     m.incarnation = 1;
     m.frame_max = (uint32_t)script_number(arg[2], TIDE_FRAME_MAX);
@@ -316,6 +316,16 @@ static void w_owe(char **arg)
     }
 }
 
+/* gave PART DATA: an external part restores it. */
+static void w_gave(char **arg)
+{
+    static Tide__ExternalState *states[1];
+    states[0] = script_gave(arg);
+    start.snapshot = 4;
+    start.n_externals = 1;
+    start.externals = states;
+}
+
 /* but WHAT [ARG]: Start is wrong, or special. */
 static void w_but(char **arg)
 {
@@ -537,14 +547,17 @@ static void w_slow(char **arg)
 }
 
 const struct word daemon_words[] = {
-    {"welcome", w_welcome}, {"joined", w_joined},     {"parked", w_parked}, {"refused", w_refused},
-    {"alive", w_alive},     {"start", w_start},       {"state", w_state},   {"file", w_file},
-    {"owe", w_owe},         {"but", w_but},           {"run", w_run},       {"resumed", w_resumed},
-    {"trigger", w_trigger}, {"complete", w_complete}, {"abort", w_abort},   {"rewind", w_rewind},
-    {"fenced", w_fenced},   {"bye", w_bye},           {"stop", w_stop},     {"raw", w_raw},
-    {"hex", w_hex},         {"frame", w_frame},       {"length", w_length}, {"large", w_large},
-    {"many", w_many},       {"bite", w_bite},         {"batch", w_batch},   {"send", w_send},
-    {"loris", w_loris},     {"prepare", w_prepare},   {"fix", w_fix},       {"now", w_now},
-    {"cut", w_cut},         {"deaf", w_deaf},         {"mute", w_mute},     {"slow", w_slow},
-    {NULL, NULL},
+    {"welcome", w_welcome}, {"joined", w_joined},   {"parked", w_parked},
+    {"refused", w_refused}, {"alive", w_alive},     {"start", w_start},
+    {"state", w_state},     {"file", w_file},       {"owe", w_owe},
+    {"but", w_but},         {"gave", w_gave},       {"run", w_run},
+    {"resumed", w_resumed}, {"trigger", w_trigger}, {"complete", w_complete},
+    {"abort", w_abort},     {"rewind", w_rewind},   {"fenced", w_fenced},
+    {"bye", w_bye},         {"stop", w_stop},       {"raw", w_raw},
+    {"hex", w_hex},         {"frame", w_frame},     {"length", w_length},
+    {"large", w_large},     {"many", w_many},       {"bite", w_bite},
+    {"batch", w_batch},     {"send", w_send},       {"loris", w_loris},
+    {"prepare", w_prepare}, {"fix", w_fix},         {"now", w_now},
+    {"cut", w_cut},         {"deaf", w_deaf},       {"mute", w_mute},
+    {"slow", w_slow},       {NULL, NULL},
 };

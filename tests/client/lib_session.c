@@ -8,6 +8,7 @@
 
 struct bench bench;
 uint32_t bench_window;
+bool bench_externals;
 
 static const uint8_t job_id[16] = JOB_ID;
 
@@ -35,6 +36,12 @@ static void note_ranges(const char *what, size_t n, Tide__TaskRange **ranges)
         note("%s%u+%u", i ? "," : " ", ranges[i]->first, ranges[i]->count);
 }
 
+static void note_part(const char *before, const Tide__External *e)
+{
+    note("%s%s%.*s", before, e->kind == TIDE__EXTERNAL_KIND__EXTERNAL_COORDINATOR ? "@" : "",
+         (int)e->name.len, (char *)e->name.data);
+}
+
 static void note_join(struct tide_bytes part)
 {
     struct tide_joiner j;
@@ -55,6 +62,8 @@ static void note_join(struct tide_bytes part)
         note(" unconfirmed %llu", (unsigned long long)m->unconfirmed[i]);
     note_ranges("ending", m->n_ending, m->ending);
     note_ranges("ended", m->n_ended, m->ended);
+    for (size_t i = 0; i < m->n_externals; i++)
+        note_part(" ", m->externals[i]);
     note("\n");
     tide__join__free_unpacked(m, NULL);
     tide_joiner_release(&j);
@@ -133,6 +142,13 @@ static void note_sent(const Tide__FromWorker *m)
         note_ranges("", m->standing->n_tasks, m->standing->tasks);
         note("\n");
         break;
+    case TIDE__FROM_WORKER__MSG_EXTERNAL:
+        note_part("> external ", m->external->state->external);
+        note(" %llu %.*s%s%.*s\n", (unsigned long long)m->external->round,
+             (int)m->external->state->data.len, (char *)m->external->state->data.data,
+             m->external->failed.len ? "failed: " : "", (int)m->external->failed.len,
+             (char *)m->external->failed.data);
+        break;
     default: ck_abort_msg("a message of case %d", (int)m->msg_case);
     }
 }
@@ -181,6 +197,35 @@ static void note_barrier(const struct tide_delivery *d)
          (unsigned long long)b.round);
 }
 
+static void note_external(const struct tide_delivery *d)
+{
+    unsigned long long r = (unsigned long long)d->round;
+    const char *part = d->external ? "lock" : "@a";
+    switch (d->type) {
+    case TIDE_DO_EXTERNAL_RESTORE:
+        if (d->has_data)
+            note("%s: restore from %llu: %.*s\n", part, r, (int)d->bytes.len,
+                 (const char *)d->bytes.data);
+        else
+            note("%s: reset, from %llu\n", part, r);
+        break;
+    case TIDE_DO_EXTERNAL_RUN: note("%s: run\n", part); break;
+    case TIDE_DO_EXTERNAL_SNAPSHOT: note("%s: snapshot %llu\n", part, r); break;
+    case TIDE_DO_EXTERNAL_RELEASE:
+        if (d->count == UINT32_MAX)
+            note("%s: release %llu\n", part, r);
+        else
+            note("%s: release %llu %u+%u\n", part, r, d->first, d->count);
+        break;
+    case TIDE_DO_EXTERNAL_COMPLETE: note("%s: complete %llu\n", part, r); break;
+    case TIDE_DO_EXTERNAL_ABORT: note("%s: abort %llu\n", part, r); break;
+    case TIDE_DO_EXTERNAL_REWIND:
+        note("%s: rewind: %.*s\n", part, (int)d->text.len, (const char *)d->text.data);
+        break;
+    default: ck_abort_msg("a delivery of type %d", (int)d->type);
+    }
+}
+
 static void note_delivery(const struct tide_delivery *d)
 {
     unsigned long long r = (unsigned long long)d->round;
@@ -226,6 +271,7 @@ static void note_delivery(const struct tide_delivery *d)
     case TIDE_DO_REFUSED: note("refused %d: %.*s\n", d->rc, len, t); break;
     case TIDE_DO_CHECK_HOLDER: note("check holder %u\n", d->pid); break;
     case TIDE_DO_NOTE: note("note: %.*s\n", len, t); break;
+    default: note_external(d);
     }
 }
 
@@ -270,7 +316,7 @@ void bench_say(Tide__ToWorker__MsgCase which, void *message)
 void say_welcome(void)
 {
     Tide__Welcome m = TIDE__WELCOME__INIT;
-    m.version = bench_window ? 2 : 1;
+    m.version = bench_window || bench_externals ? 2 : 1;
     m.store_id = text("store store stor");
     m.incarnation = 7;
     bench_say(TIDE__TO_WORKER__MSG_WELCOME, &m);
@@ -411,6 +457,27 @@ void say_rewind(uint64_t attempt)
     bench_say(TIDE__TO_WORKER__MSG_REWIND, &m);
 }
 
+void say_ask(uint64_t attempt, uint64_t round, const char *part, uint32_t first, uint32_t count)
+{
+    Tide__AskExternal m = TIDE__ASK_EXTERNAL__INIT;
+    Tide__External e = TIDE__EXTERNAL__INIT;
+    Tide__TaskRange range = TIDE__TASK_RANGE__INIT, *ranges[1] = {&range};
+    e.kind = part[0] == '@' ? TIDE__EXTERNAL_KIND__EXTERNAL_COORDINATOR
+                            : TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
+    e.name = text(part + (part[0] == '@'));
+    m.attempt = attempt;
+    m.round = round;
+    m.external = &e;
+    m.phase =
+        count ? TIDE__EXTERNAL_PHASE__EXTERNAL_RELEASE : TIDE__EXTERNAL_PHASE__EXTERNAL_SNAPSHOT;
+    range.first = first;
+    range.count = count;
+    m.n_tasks = count != 0;
+    m.tasks = ranges;
+    m.left_ms = 1000;
+    bench_say(TIDE__TO_WORKER__MSG_ASK_EXTERNAL, &m);
+}
+
 void say_refused(Tide__RefusedCode code)
 {
     Tide__Refused m = TIDE__REFUSED__INIT;
@@ -449,11 +516,18 @@ void bench_open(void)
                                     .pid = 42,
                                     .start_time = 4242,
                                     .seed = 1};
+    ProtobufCBinaryData hooks[1] = {text("lock")};
+    a.coordinator = bench_externals;
+    spec.n_hooks = bench_externals;
+    spec.hooks = hooks;
     memset(&bench, 0, sizeof bench);
     bench.now = 1000000;
     ck_assert_msg(tide_session_new(&c, &bench.s, why) == 0, "%s", why);
     ck_assert_int_eq(tide_session_add_task(bench.s, tide_bytes_of("b"), 0, 2), 1);
     ck_assert_int_eq(tide_session_add_task(bench.s, tide_bytes_of("a"), 0, 0), 0);
+    if (!bench_externals) return;
+    ck_assert_int_eq(tide_session_add_external(bench.s, false, tide_bytes_of("a")), 0);
+    ck_assert_int_eq(tide_session_add_external(bench.s, true, tide_bytes_of("lock")), 1);
 }
 
 void bench_close(void)
@@ -478,6 +552,9 @@ void bench_run(void)
     for (uint32_t t = 0; t < 2; t++)
         ck_assert_int_eq(tide_session_restored(bench.s, t, 0, (struct tide_bytes){0}, bench.now),
                          0);
+    for (uint32_t i = 0; bench_externals && i < 2; i++)
+        ck_assert_int_eq(
+            tide_session_external_restored(bench.s, i, 0, (struct tide_bytes){0}, bench.now), 0);
     bench_pump();
     say_run(1);
     bench.trace[0] = '\0';

@@ -22,6 +22,9 @@ struct bench {
 extern struct bench bench;
 /* Of jobs opened from here on: not 0: their rounds are rendezvous rounds with this window. */
 extern uint32_t bench_window;
+/* Of jobs opened from here on: a's coordinator (part 0) and the hook `lock` (part 1) live here too.
+ */
+extern bool bench_externals;
 
 void bench_open(void);  /* a new session, not connected */
 void bench_close(void); /* frees it, after its own check */
@@ -44,6 +47,8 @@ void say_complete(uint64_t attempt, uint64_t round, bool commits);
 void say_ended(uint64_t attempt, uint64_t round, uint32_t first, uint32_t count);
 void say_abort(uint64_t attempt, uint64_t round);
 void say_rewind(uint64_t attempt);
+/* part: "@a" or "lock"; count 0: it is asked, otherwise so many tasks have acked. */
+void say_ask(uint64_t attempt, uint64_t round, const char *part, uint32_t first, uint32_t count);
 void say_refused(Tide__RefusedCode code);
 
 /* From nothing to a running attempt 1; the trace is empty then. */

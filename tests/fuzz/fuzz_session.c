@@ -4,7 +4,8 @@
  * asks for nothing impossible, and once it is over it asks for nothing.
  *
  * An input that begins with a byte of 255 has a job of rendezvous rounds, and moves of 224 to 255
- * for them. */
+ * for them; one that begins with 254 has a coordinator and a hook in its worker, and moves of 192
+ * to 223 for them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,9 +25,11 @@ static ProtobufCBinaryData text(const char *t)
 }
 
 static bool meets; /* a job of rendezvous rounds */
+static bool parts; /* external ones live in the worker */
 
 static struct tide_session *make(void)
 {
+    ProtobufCBinaryData hooks[1] = {text("lock")};
     Tide__Checkpointing checkpointing = TIDE__CHECKPOINTING__INIT;
     Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
     Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
@@ -44,11 +47,16 @@ static struct tide_session *make(void)
     edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
     checkpointing.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
     if (meets) spec.checkpointing = &checkpointing;
+    a.coordinator = parts;
+    spec.n_hooks = parts;
+    spec.hooks = hooks;
     struct tide_session_config c = {
         .spec = &spec, .worker = tide_bytes_of("w"), .boot_id = tide_bytes_of("boot"), .seed = 1};
     must(tide_session_new(&c, &s, why) == 0);
     must(tide_session_add_task(s, tide_bytes_of("a"), 0, 0) == 0);
     must(tide_session_add_task(s, tide_bytes_of("b"), 0, 2) == 1);
+    must(!parts || tide_session_add_external(s, false, tide_bytes_of("a")) == 0);
+    must(!parts || tide_session_add_external(s, true, tide_bytes_of("lock")) == 1);
     return s;
 }
 
@@ -85,6 +93,16 @@ static void pump(struct tide_session *s, uint64_t now)
             break;
         case TIDE_DO_COMPLETE: (void)tide_session_confirm(s, d.task, d.round, now); break;
         case TIDE_DO_REWIND: (void)tide_session_rewound(s, d.task, now); break;
+        case TIDE_DO_EXTERNAL_RESTORE:
+            must(d.start && d.external < 2);
+            (void)tide_session_external_restored(s, d.external, 0, none, now);
+            break;
+        case TIDE_DO_EXTERNAL_SNAPSHOT:
+            if (d.round & 1)
+                (void)tide_session_external_answer(s, d.external, d.attempt, d.round, 0,
+                                                   tide_bytes_of("state"), now);
+            break;
+        case TIDE_DO_EXTERNAL_RELEASE: must(d.count == UINT32_MAX || d.first + d.count <= 1); break;
         case TIDE_DO_CHECK_HOLDER: tide_session_holder(s, d.round & 1, now); break;
         default: break;
         }
@@ -162,7 +180,7 @@ static void good(struct tide_session *s, unsigned which, uint64_t number, uint64
     Tide__Joined joined = TIDE__JOINED__INIT;
     Tide__Run run = TIDE__RUN__INIT;
     Tide__Resumed resumed = TIDE__RESUMED__INIT;
-    welcome.version = meets ? 2 : 1;
+    welcome.version = meets || parts ? 2 : 1;
     welcome.store_id = joined.job_id = text("0123456789abcdef");
     joined.lease_ms = 3000;
     joined.heartbeat_ms = joined.orphan_limit_ms = joined.progress_ms = 500;
@@ -219,6 +237,34 @@ static void meeting(struct tide_session *s, unsigned which, uint8_t arg, uint64_
     asking = true;
     at_its_end = at_its_end || lazy;
     (void)tide_session_position(s, arg & 1, arg >> 1, now);
+}
+
+/* Of the external parts: four bits for the round, one for the part, the rest for what is special.
+ */
+static void external(struct tide_session *s, unsigned which, uint8_t arg, uint64_t now)
+{
+    Tide__AskExternal ask = TIDE__ASK_EXTERNAL__INIT;
+    Tide__External e = TIDE__EXTERNAL__INIT;
+    Tide__TaskRange range = TIDE__TASK_RANGE__INIT, *ranges[1] = {&range};
+    const struct tide_bytes what = tide_bytes_of("what");
+    uint32_t part = arg >> 4 & 1;
+    e.kind = part ? TIDE__EXTERNAL_KIND__EXTERNAL_HOOK : TIDE__EXTERNAL_KIND__EXTERNAL_COORDINATOR;
+    e.name = text(part ? "lock" : "a");
+    ask.attempt = current;
+    ask.round = arg & 15;
+    ask.external = arg == 255 ? NULL : &e;
+    ask.phase = (Tide__ExternalPhase)(1 + (arg >> 5 & 1));
+    ask.tasks = ranges;
+    ask.n_tasks = ask.phase == TIDE__EXTERNAL_PHASE__EXTERNAL_RELEASE;
+    range.first = arg >> 6 & 1;
+    range.count = 1 + (arg >> 7);
+    if (which == 0) say(s, TIDE__TO_WORKER__MSG_ASK_EXTERNAL, &ask, now);
+    if (which == 1)
+        (void)tide_session_external_answer(s, part, current, arg & 15, arg & 32 ? TIDE_EIO : 0,
+                                           what, now);
+    if (which == 2)
+        (void)tide_session_external_restored(s, part, arg & 32 ? TIDE_EIO : 0, what, now);
+    if (which == 3) (void)tide_session_external_failed(s, part, what, now);
 }
 
 static void others(struct tide_session *s, uint8_t arg, uint64_t now)
@@ -318,17 +364,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     meets = size && data[0] == 255;
     asking = at_its_end = false;
+    parts = size && data[0] == 254;
     struct tide_session *s = make();
     uint64_t now = until(s, 1, 1000);
     lazy = false;
     current = 0;
-    for (size_t at = meets; at + 2 <= size;) {
+    for (size_t at = meets || parts; at + 2 <= size;) {
         uint8_t which = data[at], move = which % 32, arg = data[at + 1];
         at += 2;
         if (meets && which >= 224) {
             meeting(s, which & 3u, arg, now);
             pump(s, now);
             asking = false;
+            continue;
+        }
+        if (parts && which >= 192 && which < 224) {
+            external(s, which & 3u, arg, now);
+            pump(s, now);
             continue;
         }
         size_t len = move <= 2 ? arg : 0;

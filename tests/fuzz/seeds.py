@@ -22,6 +22,17 @@ def seed(target, name, data):
         f.write(data)
 
 
+def with_parts():
+    """The spec, with a coordinator of `source` and a hook."""
+    s = spec()
+    s.operators[0].coordinator = True
+    s.hooks.append(b"lock")
+    return s
+
+
+PARTS = [C.External(kind=C.EXTERNAL_COORDINATOR, name=b"source"), C.External(kind=C.EXTERNAL_HOOK, name=b"lock")]
+
+
 def spec(name=b"job"):
     s = C.JobSpec(name=name)
     s.operators.add(uid=b"source", parallelism=1)
@@ -108,6 +119,15 @@ for number, kind in enumerate(fits):
 seed("cli", "error", bytes([1, 1]) + struct.pack("<H", len(answers["error"])) + answers["error"])
 
 
+# The session: moves of two bytes behind a 254. Up to Run, then questions, answers, releases, ends.
+up = [(4, 0), (5, 0), (3, 1), (6, 1)]
+for name, moves in (("ask", [(192, 1), (192, 0x11), (192, 0x21), (14, 1)]), ("late", [(192, 2), (13, 2), (15, 2), (193, 2)]),
+                    ("cut", [(192, 2), (8, 0), (11, 40), (4, 0), (5, 0), (193, 2), (7, 1), (192, 2)]),
+                    ("fails", [(192, 2), (193, 0x22), (195, 0), (16, 1), (3, 2)]), ("lowest", [(192, 2), (192, 4), (13, 0x15)]),
+                    ("fence", [(12, 1), (192, 2), (11, 200), (12, 0), (11, 200)])):
+    seed("session", "external-" + name, b"\xfe" + b"".join(bytes(m) for m in up + moves))
+
+
 def join(who, first, count, **more):
     j = W.Join(job=b"job", spec=spec(), worker=b"w%d" % who, tasks=[C.TaskRange(first=first, count=count)], **more)
     return (5, who, j.SerializeToString())
@@ -148,6 +168,26 @@ seed("core", "admin", steps(*begin, ask(list_jobs=A.ListJobs()), ask(show_job=A.
                             ask(savepoint=A.TriggerSavepoint(job=b"job", key=b"k", who=b"me")), *one_round,
                             ask(wait=A.WaitOperation(operation=1001, timeout_ms=100)), later))
 # A second attempt from the snapshot; a worker that comes back with its token; what fails; what is refused.
+def join_parts(who, first, count, *parts, **more):
+    j = W.Join(job=b"job", spec=with_parts(), worker=b"w%d" % who, tasks=[C.TaskRange(first=first, count=count)],
+               externals=[PARTS[p] for p in parts], **more)
+    return (5, who, j.SerializeToString())
+
+
+def answer(who, part, rnd, failed=b"", data=b"data"):
+    return say(who, external=W.ExternalAnswer(attempt=1, round=rnd, failed=failed,
+                                              state=C.ExternalState(external=PARTS[part], data=data)))
+
+
+parts_begin = [join_parts(0, 0, 1, 0), join_parts(1, 1, 2, 1), wait, restored(0, 0, 1), restored(1, 1, 2),
+               answer(0, 0, 0), answer(1, 1, 0), wait, later]
+parts_answer = [answer(w, w, r) for r in range(1001, 1005) for w in (0, 1)]
+seed("core", "external", steps(*parts_begin, *parts_answer, *one_round, later))
+seed("core", "external-fails", steps(*parts_begin, *[answer(0, 0, r, b"no") for r in range(1001, 1005)], later,
+                                     answer(1, 1, 0, b"cannot go on"), later))
+seed("core", "external-back", steps(*parts_begin, (6, 0, b""), wait, join_parts(
+    0, 0, 1, 0, token=C.Token(attempt=1), phase=W.PHASE_RUNNING), *parts_answer, *one_round, later))
+seed("core", "external-refused", steps(join_parts(0, 0, 1, 0, 0), join_parts(1, 1, 2, 0, 1), join_parts(2, 0, 1, 1), wait))
 both = [(6, 0, b""), (6, 1, b""), (7, 0, b"\0" * 2000), join(0, 0, 1), join(1, 1, 2), wait]
 again = [say(w, restored=W.Restored(attempt=2, tasks=[C.TaskRange(first=f, count=c)])) for w, f, c in ((0, 0, 1), (1, 1, 2))]
 seed("core", "restore", steps(*begin, *one_round, *both, *again, later))
