@@ -79,6 +79,12 @@ static void note_acks(struct tide_bytes body)
     while (tide_acks_next(&acks, &v)) {
         note(" %u(%u", v.task, v.artifacts);
         if (v.full) note(" full");
+        if (v.unaligned) note(" unaligned");
+        if (v.start_delay_us || v.align_us)
+            note(" delay %u align %u", v.start_delay_us, v.align_us);
+        if (v.processed_bytes || v.persisted_bytes)
+            note(" bytes %llu kept %llu", (unsigned long long)v.processed_bytes,
+                 (unsigned long long)v.persisted_bytes);
         if (v.has_handle) note(" handle %.*s", (int)v.handle.len, (const char *)v.handle.data);
         note(")");
     }
@@ -400,6 +406,12 @@ void say_resumed(uint64_t attempt)
 
 void say_trigger(uint64_t attempt, uint64_t round)
 {
+    say_trigger_as(attempt, round, TIDE__ALIGNMENT__ALIGN_ALIGNED, 0, 0);
+}
+
+void say_trigger_as(uint64_t attempt, uint64_t round, Tide__Alignment alignment,
+                    uint32_t aligned_timeout_ms, uint32_t age_ms)
+{
     Tide__Trigger m = TIDE__TRIGGER__INIT;
     char directory[64];
     snprintf(directory, sizeof directory, "/state/a/r%llu", (unsigned long long)round);
@@ -409,8 +421,19 @@ void say_trigger(uint64_t attempt, uint64_t round)
     m.kind = TIDE__ROUND_KIND__ROUND_CHECKPOINT;
     m.left_ms = 60000;
     m.directory = text(directory);
-    m.lowest_pending = round;
+    m.lowest_pending = round < bench.lowest ? round : bench.lowest ? bench.lowest : round;
+    m.alignment = alignment;
+    m.aligned_timeout_ms = aligned_timeout_ms;
+    m.age_ms = age_ms;
     bench_say(TIDE__TO_WORKER__MSG_TRIGGER, &m);
+}
+
+void say_turn(uint64_t attempt, uint64_t round)
+{
+    Tide__TurnUnaligned m = TIDE__TURN_UNALIGNED__INIT;
+    m.attempt = attempt;
+    m.round = round;
+    bench_say(TIDE__TO_WORKER__MSG_TURN_UNALIGNED, &m);
 }
 
 void say_complete(uint64_t attempt, uint64_t round, bool commits)

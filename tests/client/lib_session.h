@@ -17,6 +17,7 @@ struct bench {
     char trace[65536];
     struct tide_bytes last_join;         /* as sent last; owned */
     uint8_t barrier[TIDE_BARRIER_BYTES]; /* of the last FORWARD */
+    uint64_t lowest;                     /* what Trigger says of it; 0: its round */
 };
 
 extern struct bench bench;
@@ -43,6 +44,9 @@ void start_init(Tide__Start *m, Tide__Token *token, uint64_t attempt);
 void say_run(uint64_t attempt);
 void say_resumed(uint64_t attempt);
 void say_trigger(uint64_t attempt, uint64_t round);
+void say_trigger_as(uint64_t attempt, uint64_t round, Tide__Alignment alignment,
+                    uint32_t aligned_timeout_ms, uint32_t age_ms);
+void say_turn(uint64_t attempt, uint64_t round);
 void say_complete(uint64_t attempt, uint64_t round, bool commits);
 void say_ended(uint64_t attempt, uint64_t round, uint32_t first, uint32_t count);
 void say_abort(uint64_t attempt, uint64_t round);

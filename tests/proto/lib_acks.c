@@ -59,7 +59,7 @@ static void add_random_full(struct rng *r, struct tide_arena *a, struct tide_ack
     ack.n_artifacts = rng_below(r, 5);
     ack.artifacts = list;
     if (rng_below(r, 2)) {
-        ack.unaligned = rng_below(r, 2);
+        ack.unaligned = rng_below(r, 2) != 0;
         ack.start_delay_us = (uint32_t)rng_any(r, 32);
         ack.processed_bytes = rng_any(r, 64);
         ack.persisted_bytes = rng_any(r, 64);
