@@ -6,7 +6,8 @@
  * ACT_STOP.
  *
  * Leases: after a start, or when an event comes so late that the process must have stood still,
- * nobody can have been heard; every lease counts as renewed at that moment. */
+ * nobody can have been heard; every lease counts as renewed at that moment. That a process stood
+ * still shows in timers that are late, so one is due twice per heartbeat while leases run. */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
@@ -80,6 +81,17 @@ static void store_too_slow(struct core *c, void *arg)
     core_stop(c, 1, "the store has not answered within its limit ([store] timeout)");
 }
 
+static void watch(struct core *c, void *arg)
+{
+    uint32_t shortest = 0;
+    (void)arg;
+    for (const struct job *job = c->jobs; job; job = job->next) {
+        uint32_t beat = job->graph->checkpointing.heartbeat_ms;
+        if (job->workers && (!shortest || beat < shortest)) shortest = beat;
+    }
+    if (shortest) timer_set(c, &c->watch_timer, c->now + shortest * MS / 2);
+}
+
 static void reserve_again(struct core *c, void *arg)
 {
     (void)arg;
@@ -114,6 +126,7 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
     c->jobs_end = &c->jobs;
     c->store_timer = (struct timer){.fire = store_too_slow};
     c->reserve_timer = (struct timer){.fire = reserve_again};
+    c->watch_timer = (struct timer){.fire = watch};
     c->deadline_told = NEVER;
     tide_arena_init(&c->arena, TIDE_ARENA_MAX);
     tide_arena_init(&c->out, (size_t)1 << 30);
@@ -309,6 +322,7 @@ void core_step(struct core *c, const struct event *ev, struct actions *todo)
     case EV_SHUTDOWN: begin_shutdown(c); break;
     }
     core_shutdown_step(c);
+    if (c->n_workers && !c->watch_timer.place) watch(c, NULL);
     tide_arena_reset(&c->arena);
     tide_arena_reset(&c->out);
     c->deadline_told = core_deadline(c);

@@ -425,7 +425,7 @@ struct core {
     struct map pending;
     uint64_t next_tag;
     struct pending *commits, *commits_last; /* awaited, oldest first */
-    struct timer store_timer, reserve_timer;
+    struct timer store_timer, reserve_timer, watch_timer;
     struct waiter *waiters;
     struct tide_arena arena; /* for what the event at hand unpacks to */
     struct tide_arena out;   /* for what is being made for it: our own, not a peer's size */

@@ -51,6 +51,24 @@ START_TEST(away_until_the_lease_is_over)
 }
 END_TEST
 
+/* A loop that stood still has heard nobody, and knows that it stood still also when nothing but the
+ * leases was due meanwhile (sim: seed 300746). */
+START_TEST(standing_still_ends_no_lease)
+{
+    static struct play p;
+    struct job_options idle = {.sources = 1}; /* no period: nothing else is due */
+    play_running(&p, &idle);
+    play_wait(&p, 100);
+    p.now_us += 12000 * 1000;
+    play_wait(&p, 0);
+    play_heartbeat(&p, 1);
+    play_wait(&p, 9000);
+    ck_assert_ptr_null(strstr(p.trace, "rewind"));
+    ck_assert_ptr_null(strstr(p.trace, "attempt-end"));
+    play_end(&p);
+}
+END_TEST
+
 /* Another process for the tasks of a holder that is away is parked; that the holder's process is
  * gone from the same host ends the wait at once. */
 START_TEST(parked_until_holder_is_gone)
@@ -652,8 +670,8 @@ START_TEST(shutdown)
 }
 END_TEST
 
-SUITE_MAIN("attempts", away_until_the_lease_is_over, parked_until_holder_is_gone,
-           gone_from_another_host, present_holder_refuses_second_host,
+SUITE_MAIN("attempts", away_until_the_lease_is_over, standing_still_ends_no_lease,
+           parked_until_holder_is_gone, gone_from_another_host, present_holder_refuses_second_host,
            other_spec_is_refused_with_the_difference, back_in_time, too_late,
            old_database_is_noticed, old_database_without_the_round, old_database_without_the_ids,
            old_database_without_the_job, old_database_and_a_new_job, lost_its_state,
