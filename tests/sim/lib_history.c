@@ -314,7 +314,8 @@ static const char *snapshot(struct history *h, const struct happening *e)
     r->complete = true;
     r->savepoint = e->savepoint;
     r->tasks = e->tasks;
-    r->ends = j->ended = e->n;
+    r->ends = e->n;
+    j->ended |= e->n;
     r->durable_at = e->at;
     if (!j->trouble && !h->weather && j->last_snapshot && j->most_apart && !e->savepoint &&
         e->at > j->last_snapshot + j->most_apart)
@@ -606,7 +607,9 @@ static const char *by_worker(struct history *h, const struct happening *e)
     if (e->type == H_WRITTEN) return NULL;
     if (w->stale) { /* what it says of rounds that are forgotten is nobody's business */
         const struct h_round *r = round_of(h, e->job, e->round);
-        if (!r || r->attempt != e->attempt || (!r->complete && e->type != H_ACKED)) return NULL;
+        if (!r || r->attempt != e->attempt || (!r->complete && e->type != H_ACKED) ||
+            e->type == H_CONFIRMED)
+            return NULL;
     }
     switch (e->type) {
     case H_ACKED: bad = speaks(h, e, "acks"); return bad ? bad : acked(h, e);
