@@ -22,6 +22,7 @@
 # > make check-long          sizes and spans too long for the gate
 # > make sim                 simulated histories [SEEDS=n FIRST=n | SEED=n TRACE=1]
 # > make bench               the benchmark's table and build/bench.json [BENCH_ARGS=...]
+# > make cover             branches of the core and the aligner that the tests take
 # > make fuzz SECONDS=n      the fuzz targets, n seconds each
 # > make lint, make format   formatter check and static analysis; formatting
 # > make install, uninstall  honour prefix and DESTDIR
@@ -47,6 +48,7 @@ PACKAGES := gcc libc6-dev make autoconf pkg-config protobuf-c-compiler libprotob
             libsqlite3-dev libxxhash-dev check
 PACKAGES_CHECK := python3 python3-protobuf python3-xxhash protobuf-compiler sqlite3 procps
 PACKAGES_ALL := git clang clang-format clang-tidy libclang-rt-14-dev valgrind mandoc
+PACKAGES_COVER := gcovr
 PACKAGES_DEB := debhelper dpkg-dev fakeroot lintian
 
 all:
@@ -267,6 +269,9 @@ fuzz: .deps-all
 	@bash tests/fuzz/fuzz.sh $(or $(SECONDS),30)
 fuzzers: $(FUZZ)
 
+cover: .deps-cover
+	@bash tests/cover.sh
+
 lint: .deps-all $(PB:=.h) $B/include/tidemark.h
 	@bash tests/lint.sh $(if $(FILES),$(FILES),all) -- $(FLAGS)
 format:
@@ -295,6 +300,8 @@ configure: configure.ac | .deps
 	@$(call deps,command -v git && command -v clang && command -v clang-format && command -v clang-tidy && \
 	  command -v valgrind && command -v mandoc && test -e "$$(clang -print-file-name=libclang_rt.fuzzer-x86_64.a)",$(PACKAGES_ALL))
 
+.deps-cover: | .deps-check config.mk
+	@$(call deps,command -v gcovr,$(PACKAGES_COVER))
 .deps-deb: | .deps
 	@$(call deps,command -v dh && command -v dpkg-buildpackage && command -v fakeroot && command -v lintian,$(PACKAGES_DEB))
 
@@ -348,10 +355,10 @@ clean:
 	rm -rf build
 distclean: clean
 	rm -rf config.mk config.status config.log configure configure~ autom4te.cache \
-	  .deps .deps-check .deps-all .deps-deb tidemark-*.tar.gz
+	  .deps .deps-check .deps-all .deps-cover .deps-deb tidemark-*.tar.gz
 
 help:
 	@sed -n 's/^# > //p' Makefile
-.PHONY: FORCE all check check-all check-long demo demo-solver sim bench fuzz fuzzers lint format install uninstall deb dist clean distclean help
+.PHONY: FORCE all check check-all check-long demo demo-solver sim bench cover fuzz fuzzers lint format install uninstall deb dist clean distclean help
 -include $(wildcard $(addprefix $B/,$(addsuffix *.d,$(wildcard proto/ storage/ daemon/ daemon/core/ client/ client/cli/ \
   client/examples/*/ tests/*/))))
