@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 unset MAKEFLAGS MFLAGS MAKELEVEL B SAN
 build=build/cover
 command -v gcovr >/dev/null || { echo "cover: needs gcovr" >&2; exit 1; }
-find $build -name '*.gcda' -delete 2>/dev/null || true
+find $build '(' -name '*.gcda' -o -name '*.ok' ')' -delete 2>/dev/null || true # every test runs, and only these count
 make --no-print-directory -j"$(nproc)" check B=$build CFLAGS="-O0 -g --coverage" LDFLAGS=--coverage \
     AREAS="core client sim daemon conform" SIM_SEEDS=$((${SEEDS:-4000} / 4)) CK_TIMEOUT_MULTIPLIER=10
 make --no-print-directory -j"$(nproc)" B=$build CFLAGS="-O0 -g --coverage" LDFLAGS=--coverage \
