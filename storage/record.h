@@ -190,7 +190,7 @@ struct tide_record {
             struct tide_bytes
                 request;              /* the packed Request, to be taken up again after a restart */
             struct tide_bytes report; /* lines for people */
-            bool snapshot_good;       /* failed, but its snapshot is complete */
+            bool snapshot_good;       /* of a stop: its snapshot is complete */
         } operation;
         struct {
             struct tide_bytes who, what, detail;

@@ -15,7 +15,7 @@ enum { DONE = 0, FAILED = 1, MISUSED = 2 };
 
 struct options {
     bool json, help, version, detach, all, tasks, wait, failed, verbose;
-    bool abandon_owed;
+    bool abandon_owed, commits, full, drain, checkpoint, supersede, savepoint;
     const char *cause;
     bool anywhere; /* connect was not given: it is the environment's, or the default */
     const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit;
@@ -81,10 +81,14 @@ void show_print(struct table *t); /* to stdout, fitted to the terminal, and rele
  * them; and the request itself, repeated and waited for. DONE, or what the command returns. */
 int operation_ready(struct cli *c, char key[static 40], char who[static 320]);
 int operation_run(struct cli *c, const char *verb, Tide__Request *request);
+int operation_target(struct cli *c, char **ret); /* --target, absolute: malloc'ed, or NULL */
 
 /* The commands. */
 int order_hold(struct cli *c);
 int order_release(struct cli *c);
+int stop_job(struct cli *c);
+int cancel_job(struct cli *c);
+int snapshot_dispose(struct cli *c);
 int jobs_list(struct cli *c);
 int job_show(struct cli *c);
 int savepoint_take(struct cli *c);

@@ -22,7 +22,11 @@ enum {
     OF_SAVEPOINT = 64,
     OF_VERBOSE = 128,
     OF_HOLD = 256,
-    OF_RELEASE = 512
+    OF_RELEASE = 512,
+    OF_TARGET = 1024,
+    OF_FULL = 2048,
+    OF_STOP = 4096,
+    OF_CANCEL = 8192
 };
 
 static const struct command {
@@ -41,17 +45,33 @@ static const struct command {
      "Show a job: its workers, its graph, what it waits for.",
      "JOB is its name, or the 32 hexadecimal digits of its id.", "job show wordcount",
      "there is no such job"},
-    {"savepoint", NULL, "JOB", OF_TRIGGER | OF_SAVEPOINT, true, savepoint_take,
+    {"savepoint", NULL, "JOB", OF_TRIGGER | OF_TARGET | OF_SAVEPOINT, true, savepoint_take,
      "Take a savepoint and print its directory.",
      "Waits until the savepoint is durable, also across a restart of the daemon. A savepoint\n"
-     "is yours: the system never deletes it. Interrupted, it goes on by itself.",
+     "is yours: the system never deletes it. It publishes no effects unless --commits is\n"
+     "given. Interrupted, it goes on by itself.",
      "savepoint wordcount --target /backup --label \"before 2.0\"\n"
      "savepoint wordcount --key nightly-$(date +%F)\nsavepoint wordcount --detach",
      "there is no such job, the savepoint fails, or --timeout is over"},
-    {"checkpoint", NULL, "JOB", OF_TRIGGER, true, checkpoint_take,
+    {"checkpoint", NULL, "JOB", OF_TRIGGER | OF_FULL, true, checkpoint_take,
      "Take a checkpoint now and print its number.",
      "Waits until it is durable. Interrupted, it goes on by itself.", "checkpoint wordcount",
      "there is no such job, the checkpoint fails, or --timeout is over"},
+    {"stop", NULL, "JOB", OF_TRIGGER | OF_TARGET | OF_STOP, true, stop_job,
+     "End a job with a last savepoint and print its directory.",
+     "What is under way finishes first, and the savepoint's effects are published before the\n"
+     "job is SUSPENDED or, drained, FINISHED. If no snapshot comes of it the job goes on.\n"
+     "Interrupted, it goes on by itself.",
+
+     "stop wordcount\nstop wordcount --drain --target /backup\nstop wordcount --checkpoint "
+     "--supersede",
+     "there is no such job, the stop fails, or --timeout is over"},
+    {"cancel", NULL, "JOB", OF_TRIGGER | OF_TARGET | OF_CANCEL, true, cancel_job,
+     "End a job at once.",
+     "It is CANCELLED, whatever it is at; what is not durable is lost. With --savepoint it\n"
+     "takes one first and, if that fails, goes on. A SUSPENDED job is given up by it.",
+     "cancel wordcount\ncancel wordcount --savepoint --target /backup",
+     "there is no such job, it has ended, or the savepoint fails"},
     {"hold", NULL, "JOB", OF_TRIGGER | OF_HOLD, true, order_hold,
      "End a job's attempt and keep it from starting another.",
      "The job is HELD until 'tidemark release'; its workers drop what they have and try again\n"
@@ -72,6 +92,10 @@ static const struct command {
     {"snapshot", "verify", "ID", 0, true, snapshot_verify,
      "Read all bytes of a snapshot and compare their digests.", NULL, "snapshot verify 17",
      "there is no such snapshot, or it is damaged"},
+    {"snapshot", "dispose", "ID", OF_TRIGGER, true, snapshot_dispose,
+     "Delete a savepoint; its row stays.",
+     "Waits until its bytes are gone. One that its job needs is refused, with the reason.",
+     "snapshot dispose 17", "there is no such snapshot, it is a checkpoint, or it is needed"},
     {"lineage", NULL, "ID|JOB", 0, false, lineage_show,
      "Show which snapshots a snapshot came from.",
      "A name that is a number stands for a snapshot; JOB means the job's newest snapshot.",
@@ -97,9 +121,21 @@ static const struct option {
     size_t offset;
     const char *about;
 } options[] = {
-    {"target", "DIR", 0, OF_SAVEPOINT, offsetof(struct options, target),
+    {"target", "DIR", 0, OF_TARGET, offsetof(struct options, target),
      "make the savepoint's directory in DIR"},
-    {"label", "TEXT", 0, OF_SAVEPOINT, offsetof(struct options, label), "a name for people"},
+    {"label", "TEXT", 0, OF_TARGET, offsetof(struct options, label), "a name for people"},
+    {"commits", NULL, 0, OF_SAVEPOINT, offsetof(struct options, commits),
+     "publish effects, as a checkpoint does: the job goes\nback to it until a later round does so"},
+    {"full", NULL, 0, OF_FULL, offsetof(struct options, full),
+     "refer to no file of an earlier snapshot"},
+    {"drain", NULL, 0, OF_STOP, offsetof(struct options, drain),
+     "sources end their input first: nothing is left to do"},
+    {"checkpoint", NULL, 0, OF_STOP, offsetof(struct options, checkpoint),
+     "take a checkpoint instead, and print its number"},
+    {"supersede", NULL, 0, OF_STOP, offsetof(struct options, supersede),
+     "abort what is under way instead of letting it finish"},
+    {"savepoint", NULL, 0, OF_CANCEL, offsetof(struct options, savepoint),
+     "take a savepoint first, and print its directory"},
     {"cause", "TEXT", 0, OF_HOLD, offsetof(struct options, cause),
      "why, for whoever looks at the job"},
     {"abandon-owed", NULL, 0, OF_RELEASE, offsetof(struct options, abandon_owed),
@@ -187,7 +223,8 @@ static int help_all(void)
 {
     char usage[64];
     printf("Usage: tidemark COMMAND [argument] [option ...]\n\n"
-           "Asks tidemarkd about jobs, rounds and snapshots, and takes snapshots.\n\nCommands:\n");
+           "Asks tidemarkd about jobs, rounds and snapshots, takes snapshots, stops "
+           "jobs.\n\nCommands:\n");
     for (size_t i = 0; i < N_COMMANDS; i++) {
         usage_of(&commands[i], usage);
         printf("  %-22s %s\n", usage, commands[i].about);

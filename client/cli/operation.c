@@ -33,7 +33,7 @@
 
 struct waiting {
     struct cli *cli;
-    const char *verb;   /* savepoint, checkpoint, operation */
+    const char *verb;   /* savepoint, checkpoint, stop, ..., operation */
     uint64_t operation; /* 0: not known yet */
     uint64_t begun;     /* rpc_now() */
     bool bar;           /* stderr is a terminal */
@@ -250,6 +250,12 @@ static int say_failed(const Tide__Operation *o)
     char *kind = text_clean(o->kind), *job = text_clean(o->job), *error = text_clean(o->error);
     fprintf(stderr, "tidemark: %s of %s failed: %s\n", *kind ? kind : "operation",
             *job ? job : "the job", *error ? error : "no reason was given");
+    if (o->snapshot_good) {
+        char *location = text_clean(o->location);
+        fprintf(stderr, "tidemark: snapshot %" PRIu64 " is good%s%s\n", o->snapshot,
+                *location ? ": " : "", location);
+        free(location);
+    }
     free(kind);
     free(job);
     free(error);
@@ -277,13 +283,14 @@ static int conclude(struct waiting *w, const Tide__Operation *o)
     }
     say_report(o);
     if (failed) return say_failed(o);
-    if (!o->snapshot) return DONE; /* an order: that it is done says it all */
+    /* an order: that it is done says it all */
+    if (!o->snapshot || cli_is(o->kind, "dispose")) return DONE;
     char *location = text_clean(o->location), *job = text_clean(o->job),
          *kind = text_clean(o->kind);
     if (w->bar && o->ended_wall_us > o->begun_wall_us && o->begun_wall_us)
         fprintf(stderr, "%s %" PRIu64 " of %s took %s\n", kind, o->snapshot, job,
                 text_duration(took, o->ended_wall_us - o->begun_wall_us));
-    if (!o->location.len || !cli_is(o->kind, "savepoint"))
+    if (!o->location.len || cli_is(o->kind, "checkpoint"))
         printf("%" PRIu64 "\n", o->snapshot);
     else if (isatty(STDOUT_FILENO))
         printf("%s\n", location);
@@ -387,30 +394,41 @@ int operation_run(struct cli *c, const char *verb, Tide__Request *request)
     return trigger(&w, request);
 }
 
+int operation_target(struct cli *c, char **ret)
+{
+    *ret = NULL;
+    if (!c->options.target) return DONE;
+    if (c->options.target[0] == '/') {
+        *ret = xprintf("%s", c->options.target);
+        return DONE;
+    }
+    /* The daemon has another working directory: what a person means is this one. */
+    char *here = getcwd(NULL, 0);
+    if (!here)
+        return cli_fail(c, "setup", "--target is relative, and the working directory is gone");
+    const char *relative = c->options.target;
+    while (strncmp(relative, "./", 2) == 0)
+        relative += 2;
+    *ret = strcmp(relative, ".") == 0 || !*relative ? xprintf("%s", here)
+                                                    : xprintf("%s/%s", here, relative);
+    free(here);
+    return DONE;
+}
+
 int savepoint_take(struct cli *c)
 {
     Tide__Request request = TIDE__REQUEST__INIT;
     Tide__TriggerSavepoint call = TIDE__TRIGGER_SAVEPOINT__INIT;
     struct waiting w = {.cli = c, .verb = "savepoint"};
     char key[40], who[320];
-    char *target = NULL;
+    char *target;
     int rc = choose_key(c, key);
+    if (!rc) rc = operation_target(c, &target);
     if (rc) return rc;
-    if (c->options.target && c->options.target[0] != '/') {
-        /* The daemon has another working directory: what a person means is this one. */
-        char *here = getcwd(NULL, 0);
-        if (!here)
-            return cli_fail(c, "setup", "--target is relative, and the working directory is gone");
-        const char *relative = c->options.target;
-        while (strncmp(relative, "./", 2) == 0)
-            relative += 2;
-        target = strcmp(relative, ".") == 0 || !*relative ? xprintf("%s", here)
-                                                          : xprintf("%s/%s", here, relative);
-        free(here);
-    }
     who_am_i(who);
     call.job = cli_data(c->args[0]);
-    call.target = cli_data(target ? target : c->options.target);
+    call.target = cli_data(target);
+    call.commits = c->options.commits;
     call.label = cli_data(c->options.label);
     call.key = cli_data(c->options.key);
     call.who = cli_data(who);
@@ -431,6 +449,7 @@ int checkpoint_take(struct cli *c)
     if (rc) return rc;
     who_am_i(who);
     call.job = cli_data(c->args[0]);
+    call.full = c->options.full;
     call.key = cli_data(c->options.key);
     call.who = cli_data(who);
     request.call_case = TIDE__REQUEST__CALL_CHECKPOINT;

@@ -109,12 +109,15 @@ char *suggest(struct cli *c, const Tide__Request *request)
     case TIDE__REQUEST__CALL_CHECKPOINT: return suggest_job(c, request->checkpoint->job);
     case TIDE__REQUEST__CALL_HOLD: return suggest_job(c, request->hold->job);
     case TIDE__REQUEST__CALL_RELEASE: return suggest_job(c, request->release->job);
+    case TIDE__REQUEST__CALL_STOP: return suggest_job(c, request->stop->job);
+    case TIDE__REQUEST__CALL_CANCEL: return suggest_job(c, request->cancel->job);
     case TIDE__REQUEST__CALL_SNAPSHOTS: return suggest_job(c, request->snapshots->job);
     case TIDE__REQUEST__CALL_ROUNDS: return suggest_job(c, request->rounds->job);
     case TIDE__REQUEST__CALL_LINEAGE:
         return request->lineage->job.len ? suggest_job(c, request->lineage->job)
                                          : suggest_snapshot(c);
     case TIDE__REQUEST__CALL_SNAPSHOT:
+    case TIDE__REQUEST__CALL_DISPOSE:
     case TIDE__REQUEST__CALL_VERIFY: return suggest_snapshot(c);
     default: return xprintf("%s", "");
     }

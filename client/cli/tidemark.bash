@@ -62,20 +62,23 @@ _tidemark() {
     done
 
     case $command in
-    "") answers="jobs job savepoint checkpoint hold release snapshots snapshot lineage rounds operation status" ;;
+    "") answers="jobs job savepoint checkpoint stop cancel hold release snapshots snapshot lineage rounds operation status" ;;
     job) answers="show" ;;
-    snapshot) answers="show verify" ;;
-    "job show" | savepoint | checkpoint | hold | release | snapshots | rounds) ask="jobs" ;;
-    "snapshot show" | "snapshot verify") ask="snapshots" ;;
+    snapshot) answers="show verify dispose" ;;
+    "job show" | savepoint | checkpoint | stop | cancel | hold | release | snapshots | rounds) ask="jobs" ;;
+    "snapshot show" | "snapshot verify" | "snapshot dispose") ask="snapshots" ;;
     lineage) ask="jobs snapshots" ;;
     esac
     case $command in
-    savepoint*) options="--target --label --key --detach" ;;
-    checkpoint*) options="--key --detach" ;;
+    savepoint*) options="--target --label --commits --key --detach" ;;
+    checkpoint*) options="--full --key --detach" ;;
+    stop*) options="--target --label --drain --checkpoint --supersede --key --detach" ;;
+    cancel*) options="--target --label --savepoint --key --detach" ;;
     hold*) options="--cause --key --detach" ;;
     release*) options="--abandon-owed --key --detach" ;;
     snapshots*) options="--all --limit" ;;
     "snapshot show"*) options="--tasks" ;;
+    "snapshot dispose"*) options="--key --detach" ;;
     rounds*) options="--failed --limit" ;;
     operation*) options="--wait" ;;
     status*) options="--verbose" ;;

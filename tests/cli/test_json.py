@@ -13,7 +13,7 @@ R = admin.Response
 
 ARGUMENTS = {
     "jobs": (), "job show": ("w",), "savepoint": ("w",), "checkpoint": ("w",), "operation": ("7",),
-    "hold": ("w",), "release": ("w",),
+    "hold": ("w",), "release": ("w",), "stop": ("w",), "cancel": ("w",), "snapshot dispose": ("17",),
     "snapshots": (), "snapshot show": ("12",), "snapshot show --tasks": ("12",), "snapshot verify": ("17",),
     "lineage": ("17",), "rounds": ("w",), "status": ()}
 
@@ -25,6 +25,8 @@ class Json(Case):
         self.on(list_jobs=R(jobs=admin.JobList(jobs=[s.summary(), s.summary(b"b", attempt=0, last_complete=0)])),
                 show_job=R(job=s.job_detail()), savepoint=R(operation=s.operation(b"done")),
                 hold=R(operation=s.order(b"hold")), release=R(operation=s.order(b"release")),
+                stop=R(operation=s.operation(b"done", kind=b"stop")), cancel=R(operation=s.order(b"cancel")),
+                dispose=R(operation=s.order(b"dispose", snapshot=17)),
                 checkpoint=R(operation=s.operation(b"done", location=b"")), wait=R(operation=s.operation()),
                 snapshots=R(snapshots=admin.SnapshotList(snapshots=[s.snapshot(), s.savepoint()])),
                 snapshot=R(snapshot=admin.SnapshotDetail(info=s.savepoint(), tasks=s.snapshot_tasks(0, 4))),
@@ -49,6 +51,9 @@ class Json(Case):
                 checkpoint=R(operation=admin.Operation(id=1, state=b"done")),
                 hold=R(operation=admin.Operation(id=1, state=b"done")),
                 release=R(operation=admin.Operation(id=1, state=b"done")),
+                stop=R(operation=admin.Operation(id=1, state=b"done")),
+                cancel=R(operation=admin.Operation(id=1, state=b"done")),
+                dispose=R(operation=admin.Operation(id=1, state=b"done")),
                 wait=R(operation=admin.Operation(id=1)), verify=R(verified=admin.VerifyResult()),
                 snapshots=R(snapshots=admin.SnapshotList(snapshots=[empty])),
                 snapshot=R(snapshot=admin.SnapshotDetail(info=empty, tasks=[admin.SnapshotTask()])),
@@ -62,7 +67,8 @@ class Json(Case):
     def test_form_of_failures(self):
         for command in schema.FORMS:
             call = {"jobs": "list_jobs", "job show": "show_job", "operation": "wait", "snapshot verify": "verify",
-                    "snapshot show --tasks": "snapshot", "snapshot show": "snapshot"}.get(command, command)
+                    "snapshot show --tasks": "snapshot", "snapshot show": "snapshot",
+                    "snapshot dispose": "dispose"}.get(command, command)
             self.on(**{call: f.error(admin.ERROR_STATE, "no")})
             with self.subTest(command=command):
                 doc = self.json(*command.split(), *ARGUMENTS[command], code=1)

@@ -298,3 +298,71 @@ class Orders(Case):
         self.assertIn(b"--cause is longer than 255 bytes", r.stderr)
         r = self.tidemark("hold", "w", "--abandon-owed", code=2)
         self.assertIn(b"--abandon-owed does not go with this command", r.stderr)
+
+
+class Stops(Case):
+    """stop, cancel, snapshot dispose: what is sent, and what is told of what came of it."""
+
+    def stopped(self, state=b"done", **more):
+        fields = dict(kind=b"stop", location=b"/save/savepoint-001122-21" if state == b"done" else b"")
+        fields.update(more)
+        return R(operation=s.operation(state, **fields))
+
+    def test_stop(self):
+        self.on(stop=self.stopped(b"queued"), wait=self.stopped())
+        self.assertEqual(self.text("stop", "w", "--drain", "--supersede", "--label", "the last", "--target", "/t"),
+                         "/save/savepoint-001122-21\n")
+        call = self.fake.seen[0][1]
+        self.assertEqual((call.job, call.drain, call.supersede, call.label, call.target, call.kind),
+                         (b"w", True, True, b"the last", b"/t", common.ROUND_SAVEPOINT))
+        self.assertEqual(len(call.key), 32)
+        self.assertEqual(self.text("stop", "w", "--detach", "--key", "k"), "7\n")
+        self.assertEqual((self.fake.seen[-1][1].drain, self.fake.seen[-1][1].key), (False, b"k"))
+
+    def test_stop_with_a_checkpoint(self):
+        self.on(stop=self.stopped(location=b""))
+        self.assertEqual(self.text("stop", "w", "--checkpoint"), "21\n")
+        self.assertEqual(self.fake.seen[-1][1].kind, common.ROUND_CHECKPOINT)
+
+    def test_no_snapshot_and_snapshot_good(self):
+        self.on(stop=self.stopped(b"failed", error=b"no snapshot was taken, the job goes on: round 21 aborted"))
+        r = self.tidemark("stop", "w", code=1)
+        self.assertEqual(r.stderr, b"tidemark: stop of wordcount failed: no snapshot was taken, the job goes on: "
+                                   b"round 21 aborted\n")
+        self.on(stop=self.stopped(b"failed", error=b"the stop failed", snapshot_good=True, location=b"/save/s"))
+        r = self.tidemark("stop", "w", code=1)
+        self.assertEqual(r.stderr, b"tidemark: stop of wordcount failed: the stop failed\n"
+                                   b"tidemark: snapshot 21 is good: /save/s\n")
+
+    def test_cancel(self):
+        self.on(cancel=R(operation=s.order(b"cancel")))
+        self.assertEqual(self.text("cancel", "w"), "")
+        self.assertFalse(self.fake.seen[-1][1].savepoint)
+        self.on(cancel=self.stopped(kind=b"cancel"))
+        self.assertEqual(self.text("cancel", "w", "--savepoint", "--target", "/t"), "/save/savepoint-001122-21\n")
+        call = self.fake.seen[-1][1]
+        self.assertEqual((call.savepoint, call.target), (True, b"/t"))
+
+    def test_dispose(self):
+        self.on(dispose=R(operation=s.order(b"dispose", b"running", snapshot=17)),
+                wait=R(operation=s.order(b"dispose", snapshot=17)))
+        self.assertEqual(self.text("snapshot", "dispose", "17"), "")
+        self.assertEqual(self.fake.seen[0][1].snapshot, 17)
+
+    def test_savepoint_and_checkpoint(self):
+        self.on(savepoint=R(operation=s.operation(b"done")), checkpoint=R(operation=s.operation(b"done", location=b"")))
+        self.text("savepoint", "w", "--commits")
+        self.assertTrue(self.fake.seen[-1][1].commits)
+        self.text("checkpoint", "w", "--full")
+        self.assertTrue(self.fake.seen[-1][1].full)
+
+    def test_misuse(self):
+        for words, why in ((("stop", "w", "--checkpoint", "--target", "/t"), b"does not go with --checkpoint"),
+                           (("cancel", "w", "--label", "x"), b"give --savepoint as well"),
+                           (("cancel", "w", "--target", "x"), b"give --savepoint as well"),
+                           (("savepoint", "w", "--drain"), b"does not go with this command"),
+                           (("stop",), b"JOB is missing"),
+                           (("snapshot", "dispose", "x"), b"'x' is not the number of a snapshot")):
+            r = self.tidemark(*words, code=2)
+            self.assertIn(why, r.stderr)
+        self.assertEqual(self.fake.seen, [])

@@ -33,8 +33,8 @@ class Completion(Case):
 
     def test_words(self):
         self.assertEqual(set(self.complete("tidemark", "")), {c.split()[0] for c in schema.FORMS})
-        self.assertEqual(self.complete("tidemark", "snapshot", ""), ["show", "verify"])
-        self.assertEqual(self.complete("tidemark", "st"), ["status"])
+        self.assertEqual(self.complete("tidemark", "snapshot", ""), ["show", "verify", "dispose"])
+        self.assertEqual(set(self.complete("tidemark", "st")), {"status", "stop"})
         self.assertIn("--detach", self.complete("tidemark", "savepoint", "w", "--"))
         self.assertNotIn("--detach", self.complete("tidemark", "jobs", "--"))
 
