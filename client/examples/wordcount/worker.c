@@ -3,8 +3,9 @@
  * The usual way: the daemon has everybody's Join -> restore (take the state, accept this attempt's
  * connections)
  * -> run (all have restored: connect downstream, work) -> rounds: a barrier arrives -> block that
- * channel; all have arrived -> forward, snapshot, unblock -> complete. At the end of the input:
- * finished -> ended -> stop.
+ * channel; all have arrived -> forward, snapshot, unblock -> complete. At the end of the input, or
+ * when the job is drained: finished -> ended -> stop. When it is suspended we stand still from the
+ * last snapshot on, until stop, or until that came to nothing.
  *
  * What can go wrong, and what we do:
  * - a worker dies, this one included     -> rewind: drop everything, and from the top
@@ -34,6 +35,7 @@ struct worker {
     uint32_t inputs_with_data; /* inputs that have not said NO_MORE */
     bool no_more[PARALLELISM_MAX];
     bool running;               /* between run and rewind */
+    bool suspended;             /* the last snapshot is taken: no input until we hear more */
     bool finished;              /* no more data comes from us */
     bool ended;                 /* and that is durable */
     struct tide_snapshot *late; /* to be declined at decline_at; NULL: none */
@@ -64,7 +66,7 @@ static int on_restore(struct tide_task *t, const struct tide_restore *r, void *u
     channels_begin(w->channels, tide_worker_job_id(w->tide), r->attempt);
     memset(w->no_more, 0, sizeof w->no_more);
     w->inputs_with_data = w->stage.inputs;
-    w->running = w->finished = false;
+    w->running = w->finished = w->suspended = false;
     w->ended = r->ended;
     int rc = w->stage.restore ? w->stage.restore(w, w->stage.self, r) : 0;
     if (rc) return rc;
@@ -151,6 +153,23 @@ static void on_ended(struct tide_task *t, void *user)
     channels_put_all(w->channels, FRAME_END, NULL, 0);
 }
 
+static int on_drain(struct tide_task *t, uint64_t round, void *user)
+{
+    struct worker *w = user;
+    (void)t;
+    say("draining for round %llu", (unsigned long long)round);
+    worker_no_more(w);
+    return 0;
+}
+
+static void on_suspend(struct tide_task *t, bool suspended, void *user)
+{
+    struct worker *w = user;
+    (void)t;
+    w->suspended = suspended;
+    say("%s", suspended ? "standing still" : "going on");
+}
+
 static void on_rewind(struct tide_task *t, const char *reason, void *user)
 {
     struct worker *w = user;
@@ -158,7 +177,7 @@ static void on_rewind(struct tide_task *t, const char *reason, void *user)
     say("rewind: %s", reason ? reason : "no reason given");
     decline_late(w, true);
     channels_drop(w->channels);
-    w->running = false;
+    w->running = w->suspended = false;
     if (w->stage.drop) w->stage.drop(w, w->stage.self);
 }
 
@@ -167,7 +186,7 @@ static void on_stop(struct tide_task *t, const char *outcome, void *user)
     struct worker *w = user;
     (void)t;
     say("stop: the job is %s", outcome);
-    w->exit_code = strcmp(outcome, "FINISHED") == 0 ? 0 : 1;
+    w->exit_code = strcmp(outcome, "FAILED") == 0 ? 1 : 0;
 }
 
 static void on_log(const char *text, void *user)
@@ -247,7 +266,7 @@ static void take_frame(struct worker *w, const struct frame *f)
 static int work(struct worker *w)
 {
     struct frame f;
-    if (!w->running) return -1;
+    if (!w->running || w->suspended) return -1;
     if (w->stage.produce && !w->finished && !w->ended) return w->stage.produce(w, w->stage.self);
     for (int i = 0; i < FRAMES_PER_TURN; i++) {
         /* Barriers pass a full output as well, but only in their place behind the data. */
@@ -257,7 +276,7 @@ static int work(struct worker *w)
             return -1;
         }
         take_frame(w, &f);
-        if (!w->running) return -1;
+        if (!w->running || w->suspended) return -1;
     }
     return 0;
 }
@@ -276,7 +295,7 @@ static int worker_loop(struct worker *w)
             if (now_ms() - cut > CUT_MAX_MS) die("a data connection was cut and no rewind came");
             if (sleep_ms < 0 || sleep_ms > 1000) sleep_ms = 1000;
         }
-        bool read = w->running && (w->ended || !channels_any_full(w->channels));
+        bool read = w->running && !w->suspended && (w->ended || !channels_any_full(w->channels));
         if (!channels_wait(w->channels, fd, read, sleep_ms)) continue;
         int rc = tide_worker_process(w->tide);
         if (rc == TIDE_EENDED) return w->exit_code;
@@ -314,6 +333,8 @@ int worker_run(const struct options *o, const struct stage *stage)
         .ended = on_ended,
         .rewind = on_rewind,
         .stop = on_stop,
+        .drain = on_drain,
+        .suspend = on_suspend,
     };
     struct worker w = {.options = o, .stage = *stage};
     char name[64], why[256] = "";
