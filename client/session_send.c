@@ -97,7 +97,8 @@ static bool is_confirmed(const struct tide_session *s, uint32_t i, uint64_t roun
 
 static bool stands_due(const struct tide_session *s, uint32_t i, uint64_t round_index)
 {
-    return s->rounds[round_index]->tasks[i].meet & MEET_STANDS_DUE;
+    const struct round_place *p = &s->rounds[round_index]->tasks[i];
+    return p->state == ROUND_NOTHING && p->meet & MEET_STANDS_DUE;
 }
 
 static bool has_acked(const struct tide_session *s, uint32_t i, uint64_t round_index)
@@ -484,7 +485,7 @@ void tide_session_send_positions(struct tide_session *s, struct round *r)
         return;
     }
     for (uint32_t i = 0; i < s->n_tasks; i++) {
-        if (!(r->tasks[i].meet & MEET_REPORT_DUE)) continue;
+        if (r->tasks[i].state != ROUND_NOTHING || !(r->tasks[i].meet & MEET_REPORT_DUE)) continue;
         r->tasks[i].meet &= (uint8_t)~MEET_REPORT_DUE;
         m.task[m.n_task] = s->tasks[i].number;
         m.position[m.n_task++] = r->tasks[i].position;

@@ -360,12 +360,12 @@ TIDE_API int tide_task_finished(struct tide_task *t);
  * none has passed. When all do, `snapshot` is called from in here, and the task goes on. No task
  * stands longer than the round lasts, or than the orphan limit without a daemon. So in a solver:
  *
- *     while (step < steps) {
- *         exchange(step);     polls tide_worker_fd() too, and calls tide_worker_process()
- *         compute(step++);
+ *     for (;; step++) {
  *         while ((rc = tide_task_position(task, step)) == TIDE_EAGAIN)
  *             if (tide_worker_wait(worker, 1000)) return ...;
- *         if (rc) break;
+ *         if (rc || step == steps) break;
+ *         exchange(step);     polls tide_worker_fd() too, and calls tide_worker_process()
+ *         compute(step);
  *     }
  *
  * Whoever counts in strides takes a multiple of the stride as window. After tide_task_finished() a

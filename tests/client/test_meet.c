@@ -245,6 +245,34 @@ START_TEST(nobody_stands_for_an_absent_daemon)
 }
 END_TEST
 
+/* Who came to the cut while cut off, and went on, has not stood there. */
+START_TEST(what_was_given_up_is_not_said_any_more)
+{
+    prepared();
+    say_cut(5, 6);
+    STANDS(0, 6);
+    flush();
+    cut();
+    STANDS(1, 6);
+    uint64_t since = bench.now;
+    while (!strstr(bench.trace, "call\n") && bench.now < since + 600000) {
+        bench_until(tide_session_deadline(bench.s));
+        if (strstr(bench.trace, "connect\n")) cut();
+        char *gone = strstr(bench.trace, "connect\n");
+        if (gone) bench.trace[0] = '\0';
+    }
+    GO_ON(0, 7);
+    GO_ON(1, 7);
+    bench_reconnect();
+    bench.trace[0] = '\0';
+    say_resumed(1);
+    ck_assert_ptr_null(strstr(bench.trace, "standing"));
+    ck_assert_ptr_null(strstr(bench.trace, "position"));
+    ck_assert_ptr_nonnull(strstr(bench.trace, "> decline 5 task 1: cut off"));
+    bench_close();
+}
+END_TEST
+
 START_TEST(a_task_that_has_its_snapshot_keeps_its_ack_when_cut_off)
 {
     standing();
@@ -475,6 +503,7 @@ int main(void)
         an_abort_is_told_to_those_that_have_snapshotted,
         a_round_whose_time_is_over_is_given_up,
         nobody_stands_for_an_absent_daemon,
+        what_was_given_up_is_not_said_any_more,
         a_task_that_has_its_snapshot_keeps_its_ack_when_cut_off,
         positions_and_standing_are_said_again_after_a_cut,
         a_task_that_goes_on_where_it_should_stand_declines,

@@ -94,6 +94,9 @@ void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *session
         case 10: check_sent_complete(s, j, content); break;
         case 11: check_sent_abort(s, j, content); break;
         case 12: check_sent_rewind(s, j, content); break;
+        case 200: check_sent_prepare(s, j, content); break;
+        case 201: check_sent_cut(s, j, content); break;
+        case 202: check_sent_now(s, j, content); break;
         case 15:
             must(s, tide_job_ended(j->store.state), "Stop is sent, and the job is %s in the store",
                  tide_job_state_name(j->store.state));
@@ -191,6 +194,7 @@ void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round
          "%s acks round %" PRIu64 " of attempt %" PRIu64 ", which was never begun",
          task_name(j, t->number), round, attempt);
     struct told_state *told = r->task[t->number];
+    if (j->program->meets) check_met(s, t, r, st);
     must(s, !told, "%s acks round %" PRIu64 " twice", task_name(j, t->number), round);
     told = r->task[t->number] = sim_alloc(s, sizeof *told);
     told->acked = true;

@@ -32,6 +32,9 @@ void check_durable(struct sim *s, const struct tide_commit *c);
 void check_file(struct sim *s, enum file_op op, const char *path, bool executing);
 void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round,
                  const struct state *st, struct part *const *parts, uint32_t n_parts);
+/* What a worker says of its tasks in a rendezvous round. */
+void check_said_position(struct sim *s, struct proc *p, struct tide_bytes content);
+void check_said_standing(struct sim *s, struct proc *p, struct tide_bytes content);
 void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d);
 void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d,
                     const struct state *st);
@@ -57,8 +60,18 @@ void check_sent_joined(struct sim *s, struct tide_bytes content);
 void check_attempt_row(struct sim *s, struct job *j, const struct tide_record *r);
 /* check_rounds.c */
 void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content);
+struct check_begun {
+    uint64_t number, attempt, incarnation, left_us;
+    struct tide_bytes directory;
+};
+void check_begun(struct sim *s, struct job *j, const struct check_begun *b, const char *what);
 void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content);
 void check_sent_abort(struct sim *s, struct job *j, struct tide_bytes content);
+/* check_meet.c */
+void check_sent_prepare(struct sim *s, struct job *j, struct tide_bytes content);
+void check_sent_cut(struct sim *s, struct job *j, struct tide_bytes content);
+void check_sent_now(struct sim *s, struct job *j, struct tide_bytes content);
+void check_met(struct sim *s, const struct task *t, const struct round *r, const struct state *st);
 /* check_cut.c */
 void check_snapshot(struct sim *s, struct job *j, uint64_t number);
 /* check_effects.c */

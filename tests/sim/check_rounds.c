@@ -5,35 +5,45 @@
 #define STORE_LIMIT (450 * MS)
 #define STANDING_SLACK (60 * MS)
 
+void check_begun(struct sim *s, struct job *j, const struct check_begun *b, const char *what)
+{
+    char where[20];
+    snprintf(where, sizeof where, "a %s", what);
+    old_check_sent(s, j, what);
+    struct round *r = check_learn_round(s, j, b->number, b->attempt, b->incarnation, where);
+    must(s, !r->told_complete && !r->told_abort,
+         "%s of round %" PRIu64 " is sent after its end was told", what, b->number);
+    must(s, b->attempt == j->store.attempts && check_attempt(s, j, b->attempt)->row,
+         "round %" PRIu64 " is triggered in attempt %" PRIu64
+         ", the newest in the store is %" PRIu64,
+         b->number, b->attempt, j->store.attempts);
+    if (!r->triggered) {
+        happens(s, (struct happening){.type = H_ROUND,
+                                      .job = j->number,
+                                      .attempt = b->attempt,
+                                      .round = b->number,
+                                      .incarnation = b->incarnation,
+                                      .n = b->left_us});
+        r->begun = s->now;
+        r->left_us = b->left_us;
+        note(s, "daemon: %s of round %" PRIu64 " into %.*s", what, b->number, (int)b->directory.len,
+             (const char *)b->directory.data);
+    }
+    r->triggered = true;
+}
+
 void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content)
 {
     Tide__Trigger *m = tide__trigger__unpack(NULL, content.len, content.data);
     must(s, m, "a Trigger that cannot be parsed");
-    struct tide_bytes dir = sim_bytes(s, (struct tide_bytes){m->directory.data, m->directory.len});
-    uint64_t number = m->round, attempt = m->attempt, left = m->left_ms * (uint64_t)MS;
-    uint64_t incarnation = m->incarnation;
+    struct check_begun begun = {
+        .number = m->round,
+        .attempt = m->attempt,
+        .incarnation = m->incarnation,
+        .left_us = m->left_ms * (uint64_t)MS,
+        .directory = sim_bytes(s, (struct tide_bytes){m->directory.data, m->directory.len})};
     tide__trigger__free_unpacked(m, NULL);
-    old_check_sent(s, j, "Trigger");
-    struct round *r = check_learn_round(s, j, number, attempt, incarnation, "a Trigger");
-    must(s, !r->told_complete && !r->told_abort,
-         "round %" PRIu64 " is triggered after its end was told", number);
-    must(s, attempt == j->store.attempts && check_attempt(s, j, attempt)->row,
-         "round %" PRIu64 " is triggered in attempt %" PRIu64
-         ", the newest in the store is %" PRIu64,
-         number, attempt, j->store.attempts);
-    if (!r->triggered) {
-        happens(s, (struct happening){.type = H_ROUND,
-                                      .job = j->number,
-                                      .attempt = attempt,
-                                      .round = number,
-                                      .incarnation = incarnation,
-                                      .n = left});
-        r->begun = s->now;
-        r->left_us = left;
-        note(s, "daemon: Trigger of round %" PRIu64 " into %.*s", number, (int)dir.len,
-             (const char *)dir.data);
-    }
-    r->triggered = true;
+    check_begun(s, j, &begun, "Trigger");
 }
 
 void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content)
@@ -91,6 +101,9 @@ static void check_standing(struct sim *s, const struct proc *p, const struct tas
     if (from < p->thaw_at) from = p->thaw_at;
     if (from < t->wedged_until) from = t->wedged_until;
     if (from < p->busy_until) from = p->busy_until;
+    /* where nobody moves in between, it may stand for one round after the other */
+    const struct round *newest = j->rounds;
+    if (j->program->meets && newest && from < newest->begun) from = newest->begun;
     /* without a trigger it learns by its heartbeats that it is cut off */
     uint64_t most = (cp->deadline_ms + cp->lease_ms / 2 + cp->heartbeat_ms) * (uint64_t)MS + orphan;
     must(s, s->now <= from + most + STANDING_SLACK,

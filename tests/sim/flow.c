@@ -162,6 +162,7 @@ static void take_item(struct sim *s, struct task *t, uint32_t input, const struc
         t->state.got[f->in[input]]++;
         pass(s, t, i->source, i->number);
         break;
+    case ITEM_HALO: break; /* not in these channels */
     case ITEM_END_OF_DATA: t->state.ends |= 1u << input; break;
     case ITEM_BARRIER: {
         int rc = tide_session_barrier(t->proc->session, t->number, input, i->barrier, now);

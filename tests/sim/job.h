@@ -32,6 +32,7 @@ struct state {
     uint32_t sent[CHANNELS_MAX], got[CHANNELS_MAX];
     uint32_t ends; /* inputs (by the task's own numbers) on which the data has ended */
     uint32_t finished;
+    uint64_t value;  /* solvers: what the steps, `offset` of them, have made */
     record_set seen; /* sinks: every record that this state covers */
 };
 
@@ -74,12 +75,13 @@ struct part {
     record_set records;
 };
 
-enum item_kind { ITEM_RECORD, ITEM_END_OF_DATA, ITEM_BARRIER };
+enum item_kind { ITEM_RECORD, ITEM_END_OF_DATA, ITEM_BARRIER, ITEM_HALO };
 struct item {
     struct item *next;
     uint64_t at; /* readable from then on */
     enum item_kind kind;
     uint32_t source, number;
+    uint64_t value; /* HALO: of step `number` */
     uint8_t barrier[TIDE_BARRIER_BYTES];
 };
 
@@ -108,7 +110,11 @@ struct task { /* one task in one process */
     bool told_finished;
     uint64_t wedged_until, next_record, turn_at;
     uint64_t blocked_since; /* when the first of its inputs was blocked */
-    uint32_t generation;    /* rises with every restore and rewind: late uploads see it */
+    /* solvers: in this step */
+    bool said, called; /* the halos are sent; asked to call tide_session_position() */
+    uint32_t heard;    /* inputs whose halo has come */
+    uint64_t halo[4];
+    uint32_t generation; /* rises with every restore and rewind: late uploads see it */
 };
 
 /* ---- processes and connections */
@@ -184,8 +190,15 @@ struct round {
     uint64_t begun, left_us;
     bool past; /* as an attempt's */
     bool triggered, told_complete, told_abort;
-    bool handed; /* its completion is with the store, or durable */
-    bool over;   /* aborted, or its daemon died */
+    bool handed;            /* its completion is with the store, or durable */
+    bool over;              /* aborted, or its daemon died */
+    bool has_cut, told_now; /* rendezvous rounds */
+    uint64_t cut;
+    struct {
+        bool reported, stands;
+        uint64_t position;
+        uint32_t offset; /* where it stands */
+    } meet[TASKS_MAX];
     struct told_state *task[TASKS_MAX];
 };
 
@@ -240,6 +253,7 @@ struct job_store {
 /* What a job's tasks run. Each kind has a file of its own: flow.c is the first. */
 struct program {
     const char *name;
+    bool meets; /* its rounds are rendezvous rounds: the library knows of no channels */
     /* Draws the job's graph: operators, edges, tasks, channels. */
     void (*plan)(struct sim *s, struct job *j);
     /* One delivery to a task: RESTORE to REWIND, but not BLOCK and UNBLOCK. */
@@ -254,6 +268,11 @@ struct program {
     void (*check_finished)(struct sim *s, struct job *j);
 };
 
+struct reference {
+    struct reference *next;
+    uint64_t value[256][TASKS_MAX];
+};
+
 struct job {
     struct job *next;
     uint32_t number;         /* from 0 */
@@ -264,6 +283,9 @@ struct job {
     Tide__JobSpec spec;
     struct flow flow;
     uint32_t slots, slot_of[TASKS_MAX];
+    uint32_t stride;             /* meet.c: positions of a step; 0: it counts none */
+    struct reference *reference; /* meet.c: what all tasks have at each step */
+    uint64_t reference_last[TASKS_MAX];
     uint32_t inline_percent, upload_max_ms;
     uint64_t most_apart_us; /* between two snapshots while nothing is wrong; 0: no promise */
     bool calm; /* nothing goes wrong with its workers and tasks: others' trouble is not its own */
@@ -317,6 +339,8 @@ bool order_may_release(const struct job *j);   /* it is HELD, and by a cause tha
 
 /* flow.c */
 extern const struct program flow_program;
+/* meet.c */
+extern const struct program meet_program;
 
 /* records.c: sets of records */
 bool set_has(const record_set *r, uint32_t source, uint32_t number);

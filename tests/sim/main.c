@@ -137,13 +137,13 @@ static void print_stats(const struct sim_stats *t)
     printf("sim: %" PRIu64 " events, %" PRIu64 " steps of the core, %" PRIu64
            " deliveries to workers\n",
            t->events, t->steps, t->deliver);
-    printf("sim: %" PRIu64 " rounds ended: %" PRIu64 " complete (%" PRIu64 " savepoints), %" PRIu64
-           " aborted (deadline %" PRIu64 ", declined %" PRIu64 ", worker lost %" PRIu64
-           ", no space %" PRIu64 ", storage %" PRIu64 ", restarted %" PRIu64 ", shutdown %" PRIu64
-           ", refused %" PRIu64 ")\n",
-           t->rounds, t->complete, t->savepoints, t->aborted, t->abort_codes[1], t->abort_codes[2],
-           t->abort_codes[3], t->abort_codes[4], t->abort_codes[5], t->abort_codes[6],
-           t->abort_codes[7], t->abort_codes[8]);
+    printf("sim: %" PRIu64 " rounds ended: %" PRIu64 " complete (%" PRIu64 " savepoints, %" PRIu64
+           " rendezvous), %" PRIu64 " aborted (deadline %" PRIu64 ", declined %" PRIu64
+           ", worker lost %" PRIu64 ", no space %" PRIu64 ", storage %" PRIu64
+           ", restarted %" PRIu64 ", shutdown %" PRIu64 ", refused %" PRIu64 ")\n",
+           t->rounds, t->complete, t->savepoints, t->met, t->aborted, t->abort_codes[1],
+           t->abort_codes[2], t->abort_codes[3], t->abort_codes[4], t->abort_codes[5],
+           t->abort_codes[6], t->abort_codes[7], t->abort_codes[8]);
     printf("sim: %" PRIu64 " attempts, %" PRIu64 " daemon deaths, %" PRIu64
            " worker deaths, %" PRIu64 " resumed, %" PRIu64 " fenced, %" PRIu64
            " acks refused by the library, %" PRIu64 " directories deleted\n",
@@ -207,7 +207,8 @@ static int many(uint64_t first, uint64_t seeds, unsigned jobs)
            " (%" PRIu64 " events), %.1f s\n",
            failed ? "FAILED" : "OK", done, first, hash, most_seed, most, took);
     if (!failed && done >= 1000 &&
-        (total.complete < done || total.aborted < done / 2 || total.finished < done / 10)) {
+        (total.complete < done || total.aborted < done / 2 || total.finished < done / 10 ||
+         total.met < done / 10)) {
         printf("sim: FAILED: too little happens in these histories to prove anything\n");
         failed = 1;
     }

@@ -10,7 +10,6 @@ static void plan_spec(struct sim *s, struct job *j)
     struct flow *f = &j->flow;
     Tide__Checkpointing *c = &j->checkpointing;
     tide__job_spec__init(&j->spec);
-    tide__checkpointing__init(c);
     c->heartbeat_ms = (uint32_t)between(s, 80, 250);
     c->lease_ms = c->heartbeat_ms * (uint32_t)between(s, 3, 6);
     c->interval_ms = (uint32_t)between(s, 40, 300);
@@ -45,7 +44,8 @@ static void plan_spec(struct sim *s, struct job *j)
 
 static void plan_job(struct sim *s, struct job *j)
 {
-    j->program = &flow_program;
+    j->program = percent(s, 15) ? &meet_program : &flow_program;
+    tide__checkpointing__init(&j->checkpointing);
     j->program->plan(s, j);
     j->slots = (uint32_t)between(s, 1, j->flow.tasks < SLOTS_MAX ? j->flow.tasks : SLOTS_MAX);
     for (uint32_t i = 0; i < j->flow.tasks; i++)

@@ -122,7 +122,10 @@ static void look_at(struct sim *s, struct proc *p, struct tide_bytes frames)
         if (field == 2) p->conn->joined = true;
         if (field == 2) p->join_at = s->now;
         if (field == 3) sent_beat(s, p, content);
-        bool acks = field == 6, other = field >= 4 && field <= 10 && percent(s, 15);
+        if (field == 200) check_said_position(s, p, content);
+        if (field == 201) check_said_standing(s, p, content);
+        bool meets = field == 200 || field == 201, acks = field == 6,
+             other = ((field >= 4 && field <= 10) || meets) && percent(s, 15);
         if (p->hasty && (acks || other) && (!p->word.len || percent(s, 40))) {
             p->word = sim_bytes(s, (struct tide_bytes){frames.data, TIDE_FRAME_HEADER + body.len});
             if (percent(s, 60)) sim_at(s, s->now + below(s, 1500 * MS), say_again, p, 0);
@@ -170,10 +173,11 @@ static void to_task(struct sim *s, struct proc *p, const struct tide_delivery *d
 }
 
 static const char *const delivery_name[] = {
-    "?",     "connect", "send",         "close",    "restore",  "run",    "trigger",
-    "block", "unblock", "forward",      "snapshot", "complete", "abort",  "subsumed",
-    "drain", "suspend", "resume",       "ended",    "rewind",   "fenced", "unfenced",
-    "stop",  "refused", "check holder", "note"};
+    "?",        "connect", "send",     "close",        "restore",  "run",
+    "trigger",  "block",   "unblock",  "forward",      "snapshot", "overtake",
+    "promote",  "ackable", "position", "complete",     "abort",    "subsumed",
+    "drain",    "suspend", "resume",   "ended",        "rewind",   "fenced",
+    "unfenced", "stop",    "refused",  "check holder", "note"};
 
 static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery *d)
 {
@@ -356,7 +360,7 @@ void proc_start(struct sim *s, void *arg, uint64_t slot)
         if (j->slot_of[i] != slot) continue;
         const struct flow_task *f = &j->flow.task[i];
         int64_t n = tide_session_add_task(p->session, tide_bytes_of(j->flow.uid[f->op]), f->subtask,
-                                          f->n_in);
+                                          j->program->meets ? 0 : f->n_in);
         must(s, n == (int64_t)i, "task %s has number %d instead of %u", task_name(j, i), (int)n, i);
         struct task *t = p->task[i] = sim_alloc(s, sizeof *t);
         *t = (struct task){.proc = p, .number = i, .turn_at = NEVER};

@@ -11,6 +11,7 @@
  *   net.c    connections: delays, cuts, half-open ones
  *   proc.c   worker processes: a session each, and the supervisor that restarts them
  *   flow.c   a program for them to run: a dataflow of counters, and the outside world of its sinks
+ *   meet.c   others: solvers and stores, whose tasks meet at one position
  *   old.c    an old copy of the store, put back
  *   fault.c  what goes wrong, and when
  *   check.c  the door of the checks; check_*.c: the promises, one family each
@@ -99,7 +100,7 @@ struct daemon {
 struct sim_stats {
     uint64_t histories, finished, held, rounds, complete, aborted, daemon_crashes, worker_crashes,
         attempts, resumed, fenced, deleted, savepoints, published, parts_dropped, refused_acks,
-        events, steps, deliver;
+        events, steps, deliver, met;
     uint64_t abort_codes[16];
 };
 

@@ -177,14 +177,16 @@ static bool safe_point(struct solver *s)
 /* From where the block stands to the last step, or until we are told to go back. */
 static void solve(struct solver *s)
 {
-    while (s->step < s->steps) {
+    while (safe_point(s)) {
+        if (s->step == s->steps) {
+            s->finished = tide_task_finished(s->task) == 0;
+            return;
+        }
         if (!exchange(s)) return;
         grid_step(&s->grid);
         s->step++;
         if (s->pause_us) usleep(s->pause_us);
-        if (!safe_point(s)) return;
     }
-    s->finished = tide_task_finished(s->task) == 0;
 }
 
 static int work(struct solver *s)
