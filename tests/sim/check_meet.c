@@ -58,6 +58,8 @@ void check_sent_cut(struct sim *s, struct job *j, struct tide_bytes content)
              position, task_name(j, t), r->meet[t].position + window);
     }
     must(s, !r->has_cut || r->cut == position, "round %" PRIu64 " has two cuts", number);
+    if (!r->has_cut)
+        happens(s, (struct happening){.type = H_STEP, .job = j->number, .round = number});
     if (!r->has_cut) note(s, "daemon: Cut of round %" PRIu64 " at %" PRIu64, number, position);
     r->has_cut = true;
     r->cut = position;
@@ -74,6 +76,8 @@ void check_sent_now(struct sim *s, struct job *j, struct tide_bytes content)
         must(s, r->meet[t].stands || has_ended(j, t),
              "round %" PRIu64 " is to be snapshotted, and %s does not stand at its cut", number,
              task_name(j, t));
+    if (!r->told_now)
+        happens(s, (struct happening){.type = H_STEP, .job = j->number, .round = number});
     if (!r->told_now) note(s, "daemon: SnapshotNow of round %" PRIu64, number);
     r->told_now = true;
 }
@@ -90,6 +94,7 @@ void check_said_position(struct sim *s, struct proc *p, struct tide_bytes conten
         must(s, t < p->job->flow.tasks && p->task[t], "a Position of a task of another worker");
         must(s, !r->meet[t].reported || r->meet[t].position == m->position[i],
              "%s reports two positions in round %" PRIu64, task_name(p->job, t), r->number);
+        if (!r->meet[t].reported && !r->has_cut) log_task(s, p->task[t], H_SAID, r->number);
         r->meet[t].reported = true;
         r->meet[t].position = m->position[i];
     }
@@ -110,6 +115,7 @@ void check_said_standing(struct sim *s, struct proc *p, struct tide_bytes conten
                      (uint64_t)task->state.offset * p->job->stride == r->cut,
                  "%s says that it stands at %" PRIu64 ", and is at step %u", task_name(p->job, t),
                  r->cut, task->state.offset);
+            if (!r->meet[t].stands && !r->told_now) log_task(s, task, H_SAID, r->number);
             r->meet[t].stands = true;
             r->meet[t].offset = task->state.offset;
         }

@@ -27,6 +27,7 @@
 
 struct h_round {
     uint64_t number, attempt, incarnation, begun, deadline, durable_at, handed_at, out_of_use_at;
+    uint64_t said;                                 /* of what the round asks for at the moment */
     uint64_t acked, heard, confirmed, tasks, ends; /* ends: ended once it is restored */
     uint32_t job, life, acker[TASKS];
     bool past, savepoint, handed, complete, aborted, told_complete, told_abort, over;
@@ -279,6 +280,18 @@ static const char *acked(struct history *h, const struct happening *e)
     return NULL;
 }
 
+static const char *step(struct history *h, const struct happening *e)
+{
+    struct h_round *r = round_of(h, e->job, e->round);
+    const struct h_attempt *a = r ? attempt_of(h, e->job, r->attempt) : NULL;
+    if (!r || !a) return wrong(h, "1: round %" PRIu64 " goes on and never began", e->round);
+    uint64_t missing = a->tasks & ~(r->said | h->jobs[e->job].ended);
+    r->said = 0;
+    return missing
+               ? wrong(h, "1: round %" PRIu64 " goes on without tasks %" PRIx64, e->round, missing)
+               : NULL;
+}
+
 static const char *handed(struct history *h, const struct happening *e)
 {
     struct h_round *r = round_of(h, e->job, e->round);
@@ -341,7 +354,7 @@ static const char *aborted(struct history *h, const struct happening *e)
     if (j->most_apart && !j->trouble && !h->weather && !j->over && !e->savepoint)
         return wrong(h, "9: round %" PRIu64 " is aborted, and job %u had no trouble", e->round,
                      e->job);
-    uint64_t missing = a && r->deadline ? a->tasks & ~(r->acked | j->ended) : 0;
+    uint64_t missing = a && r->deadline ? a->tasks & ~(r->acked | r->said | j->ended) : 0;
     if (!e->ordered && missing & ~e->tasks)
         return wrong(h,
                      "3: round %" PRIu64 " missed its deadline, and not all who held it are named: "
@@ -380,6 +393,12 @@ static const char *speaks(struct history *h, const struct happening *e, const ch
     if (e->at < w->lease_until || h->jobs[e->job].over) return NULL;
     return wrong(h, "5: worker %u %s %" PRIu64 " us after the end of its lease", e->worker, what,
                  e->at - w->lease_until);
+}
+
+static void said_to(struct history *h, const struct happening *e)
+{
+    struct h_round *r = round_of(h, e->job, e->round);
+    if (r && r->attempt == e->attempt) r->said |= (uint64_t)1 << e->task;
 }
 
 static const char *heard(struct history *h, const struct happening *e)
@@ -607,11 +626,12 @@ static const char *by_worker(struct history *h, const struct happening *e)
     if (e->type == H_WRITTEN) return NULL;
     if (w->stale) { /* what it says of rounds that are forgotten is nobody's business */
         const struct h_round *r = round_of(h, e->job, e->round);
-        if (!r || r->attempt != e->attempt || (!r->complete && e->type != H_ACKED) ||
-            e->type == H_CONFIRMED)
+        bool answers = e->type == H_ACKED || e->type == H_SAID;
+        if (!r || r->attempt != e->attempt || (!r->complete && !answers) || e->type == H_CONFIRMED)
             return NULL;
     }
     switch (e->type) {
+    case H_SAID: said_to(h, e); return NULL;
     case H_ACKED: bad = speaks(h, e, "acks"); return bad ? bad : acked(h, e);
     case H_HEARD: bad = speaks(h, e, "hears"); return bad ? bad : heard(h, e);
     case H_CONFIRMED: return confirmed(h, e);
@@ -664,6 +684,7 @@ const char *history_add(struct history *h, const struct happening *e)
         return NULL;
     case H_REWIND: return rewind_said(h, e);
     case H_ROUND: return begun(h, e);
+    case H_STEP: return step(h, e);
     case H_HANDED: return handed(h, e);
     case H_REFUSED:
         r = round_of(h, e->job, e->round);

@@ -38,6 +38,7 @@ enum happening_type {
     /* what the daemon does and says */
     H_ROUND,        /* a round is heard of for the first time: job, attempt, round, incarnation, n:
                        its deadline, or 0 while it has none; savepoint */
+    H_STEP,         /* job, round: asks for the next thing, of every task, that has a place in it */
     H_HANDED,       /* job, round: its completion is with the store */
     H_REFUSED,      /* job, round: ... which has not taken it */
     H_START,        /* job, attempt: is told to a worker */
@@ -51,6 +52,7 @@ enum happening_type {
     H_DROPS,   /* worker: it holds nothing any more, or is dead */
     H_WRITTEN, /* worker, job, round, task: bytes of that round are where they belong */
     H_ACKED,   /* worker, job, attempt, round, task: the library took the ack */
+    H_SAID,    /* worker, job, attempt, round, task: what the round has asked for so far */
     H_HEARD,   /* worker, job, round, task: complete was delivered */
     H_CONFIRMED,
     H_PUBLISHED, /* worker, job, attempt, round, task; n: which effect */

@@ -164,6 +164,25 @@ START_TEST(completes_with_a_lost_member)
 }
 END_TEST
 
+static void says(uint64_t at, uint64_t number, uint32_t worker)
+{
+    LOG(at, .type = H_SAID, .attempt = 1, .round = number, .worker = worker, .task = worker - 1);
+}
+
+START_TEST(goes_on_without_a_task)
+{
+    begin();
+    round_begins(100, 1);
+    says(101, 1, 1);
+    says(102, 1, 2);
+    LOG(103, .type = H_STEP, .round = 1);
+    says(104, 1, 1);
+    says(105, 1, 1);
+    LOG(106, .type = H_STEP, .round = 1);
+    finds("1: round 1 goes on without tasks 2");
+}
+END_TEST
+
 START_TEST(starts_without_a_record)
 {
     begin();
@@ -293,6 +312,13 @@ START_TEST(names_not_all_who_held_it)
     round_begins(100, 1);
     LOG(600, .type = H_ABORTED, .round = 1, .tasks = 2);
     finds("3: round 1 missed its deadline, and not all who held it are named: 2 of 3");
+
+    begin();
+    LOG(50, .type = H_TROUBLE);
+    round_begins(100, 1);
+    says(101, 1, 1);
+    LOG(600, .type = H_ABORTED, .round = 1, .tasks = 2);
+    finds("");
 }
 END_TEST
 
@@ -481,6 +507,7 @@ int main(void)
                                   completes_with_a_strangers_ack,
                                   acks_twice,
                                   completes_with_a_lost_member,
+                                  goes_on_without_a_task,
                                   starts_without_a_record,
                                   told_too_early,
                                   told_both,
