@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #include "client/session_impl.h"
+#include "proto/plant.h"
 
 static bool is_of_style(const struct tide_session *s)
 {
@@ -195,7 +196,7 @@ const char *tide_meet_snapshot_now(struct tide_session *s, const Tide__SnapshotN
     r->snapshot_now = true;
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         if (!is_open(s, r, i)) continue;
-        if (s->tasks[i].finished)
+        if (s->tasks[i].finished || PLANTED(SNAPSHOT_ANYWHERE))
             capture(s, r, i, now_us);
         else
             wake(s, i);
@@ -243,7 +244,7 @@ static bool look(struct tide_session *s, uint32_t i, uint64_t now_us)
     }
     stand(s, r, i);
     if (r->snapshot_now) capture(s, r, i, now_us);
-    return true;
+    return !PLANTED(SNAPSHOT_ANYWHERE);
 }
 
 int tide_session_position(struct tide_session *s, uint32_t task, uint64_t position, uint64_t now_us)
@@ -310,7 +311,7 @@ void tide_meet_tick(struct tide_session *s, uint64_t now_us)
         if (!r->meets || !r->meet_left) continue;
         if (now_us >= r->deadline_us)
             give_up(s, r, "the round's time is over");
-        else if (!s->attached && now_us >= s->cut_us + s->orphan_us)
+        else if (!s->attached && now_us >= s->cut_us + s->orphan_us && !PLANTED(STAND_ON))
             give_up(s, r, "cut off from the daemon for longer than the orphan limit");
     }
 }
@@ -322,7 +323,7 @@ uint64_t tide_meet_deadline(const struct tide_session *s)
         const struct round *r = s->rounds[k];
         if (!r->meets || !r->meet_left) continue;
         at = tide_min(at, r->deadline_us);
-        if (!s->attached) at = tide_min(at, s->cut_us + s->orphan_us);
+        if (!s->attached && !PLANTED(STAND_ON)) at = tide_min(at, s->cut_us + s->orphan_us);
     }
     return at;
 }

@@ -20,6 +20,8 @@ enum tide_plant {
     PLANT_RELEASE_SURVIVORS, /* a lost worker's tasks count as standing at the cut */
     PLANT_CUT_BELOW,         /* the cut is below what a task has reported */
     PLANT_STANDING_COUNT,    /* who stands at the cut is counted instead of kept as a set */
+    PLANT_SNAPSHOT_ANYWHERE, /* who has reached the cut goes on, and snapshots when told */
+    PLANT_STAND_ON,          /* a task at the cut stands for an absent daemon as long as it takes */
     PLANT_GATEWAY_OPEN,      /* a gateway is not closed at the coordinator's snapshot */
     PLANT_RELEASE_EARLY,     /* events are let go before the subtask has acked */
     PLANT_HOOK_IGNORED,      /* a hook's failure is taken for an answer */

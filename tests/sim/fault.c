@@ -215,7 +215,10 @@ static void calm_job(struct sim *s, struct job *j)
     for (struct proc *p = j->procs; p; p = p->next) {
         p->dark_until = 0;
         for (uint32_t i = 0; i < TASKS_MAX; i++)
-            if (p->task[i] && p->task[i]->wedged_until > s->now) p->task[i]->wedged_until = s->now;
+            if (p->task[i] && p->task[i]->wedged_until > s->now) {
+                p->task[i]->wedged_until = s->now;
+                if (j->program->meets) j->program->wake(s, p->task[i], s->now); /* it may stand */
+            }
     }
     /* a zombie that was replaced is taken down in the end, as supervisors do */
     for (struct proc *p = j->procs; p; p = p->next)
