@@ -19,7 +19,7 @@ ROW = re.compile(r"^\| *(\d+) *\|([^|]*)\|([^|]*)\|([^|]*)\|$")
 NUMBER = re.compile(r"\bS(\d{1,3})\b")
 NAMED = re.compile(r"(?:^|_)[sS](\d{1,3})(?=_|$)")  # in the name of a test
 C_TEST = re.compile(r"START_TEST\((\w+)\)|^(?:static )?[\w ]+?\*?\b(\w+)\([^;]*\)\n\{", re.M)
-PY_TEST = re.compile(r"^\s*def (\w+)\(|^@vector\(\"([^\"]*)\"", re.M)
+PY_TEST = re.compile(r"^\s*def (\w+)\(|^@?\w+\(\"([^\"]*)\"", re.M)
 
 
 def after(tests, at):
@@ -56,7 +56,7 @@ def in_c(text):
             yield int(number), name
 
 
-BEFORE_TEST = re.compile(r"\s*(?:#[^\n]*\n\s*)*(?:@[^\n]*\n\s*)*(?:def |class )")
+BEFORE_TEST = re.compile(r"\s*(?:#[^\n]*\n\s*)*(?:@[^\n]*\n\s*)*(?:def |class |\w+\(\")")
 
 
 def in_python(text):

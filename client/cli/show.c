@@ -68,12 +68,15 @@ void show_gauges_json(struct json *j, const Tide__Gauges *g)
     none.last_checkpoint_duration = none.last_checkpoint_size = none.last_checkpoint_full_size = -1;
     none.last_completed_checkpoint_id = none.last_checkpoint_completed_timestamp = -1;
     none.last_checkpoint_restore_timestamp = -1;
+    none.last_checkpoint_processed_data = none.last_checkpoint_persisted_data = -1;
     none.last_checkpoint_external_path = cli_data("n/a");
     if (!g) g = &none;
     json_object(j, "gauges");
     json_i64(j, "lastCheckpointDuration", g->last_checkpoint_duration);
     json_i64(j, "lastCheckpointSize", g->last_checkpoint_size);
     json_i64(j, "lastCheckpointFullSize", g->last_checkpoint_full_size);
+    json_i64(j, "lastCheckpointProcessedData", g->last_checkpoint_processed_data);
+    json_i64(j, "lastCheckpointPersistedData", g->last_checkpoint_persisted_data);
     json_i64(j, "lastCompletedCheckpointId", g->last_completed_checkpoint_id);
     json_i64(j, "lastCheckpointCompletedTimestamp", g->last_checkpoint_completed_timestamp);
     json_data(j, "lastCheckpointExternalPath",

@@ -61,6 +61,7 @@ static struct job *job_init(struct core *c, struct tide_graph *graph, tide_id id
     job->gauges.last_checkpoint_full_size = job->gauges.last_completed_checkpoint_id = -1;
     job->gauges.last_checkpoint_completed_timestamp =
         job->gauges.last_checkpoint_restore_timestamp = -1;
+    job->gauges.last_checkpoint_processed_data = job->gauges.last_checkpoint_persisted_data = -1;
     attempt_timers_init(job);
     trigger_init(job);
     external_init(job);

@@ -10,6 +10,7 @@ S = 1000000
 def gauges():
     return admin.Gauges(
         last_checkpoint_duration=120, last_checkpoint_size=4096, last_checkpoint_full_size=8192,
+        last_checkpoint_processed_data=512, last_checkpoint_persisted_data=64,
         last_completed_checkpoint_id=17, last_checkpoint_completed_timestamp=T0 // 1000 + 60000,
         last_checkpoint_external_path=b"/state/a1-1/r17", last_checkpoint_restore_timestamp=-1,
         number_of_in_progress_checkpoints=1, number_of_completed_checkpoints=16,

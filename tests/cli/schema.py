@@ -15,6 +15,7 @@ RANGE = {"first": U64, "count": U64}
 
 GAUGES = {
     "lastCheckpointDuration": I64, "lastCheckpointSize": I64, "lastCheckpointFullSize": I64,
+    "lastCheckpointProcessedData": I64, "lastCheckpointPersistedData": I64,
     "lastCompletedCheckpointId": I64, "lastCheckpointCompletedTimestamp": I64,
     "lastCheckpointExternalPath": TEXT, "lastCheckpointRestoreTimestamp": I64,
     "numberOfInProgressCheckpoints": U64, "numberOfCompletedCheckpoints": U64,

@@ -179,6 +179,7 @@ class Listing(Case):
         doc = self.json("status")["status"]
         self.assertEqual(doc["jobs"][0]["gauges"], {
             "lastCheckpointDuration": 120, "lastCheckpointSize": 4096, "lastCheckpointFullSize": 8192,
+            "lastCheckpointProcessedData": 512, "lastCheckpointPersistedData": 64,
             "lastCompletedCheckpointId": 17, "lastCheckpointCompletedTimestamp": s.T0 // 1000 + 60000,
             "lastCheckpointExternalPath": "/state/a1-1/r17", "lastCheckpointRestoreTimestamp": -1,
             "numberOfInProgressCheckpoints": 1, "numberOfCompletedCheckpoints": 16,

@@ -31,6 +31,7 @@ import vectors_rounds  # noqa: F401
 import vectors_leases  # noqa: F401
 import vectors_admin  # noqa: F401
 import vectors_orders  # noqa: F401
+import vectors_statistics  # noqa: F401
 import vectors_restart  # noqa: F401
 
 SIDE_BY_SIDE = 12

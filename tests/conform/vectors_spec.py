@@ -131,6 +131,7 @@ def set_number(message, name, value):
 
 
 differs("a parallelism", lambda s: set_number(s.operators[1], "parallelism", 3), "'b'", "parallelism", "2", "3")
+# S134
 differs("a max parallelism", lambda s: set_number(s.operators[0], "max_parallelism", 64), "'a'", "max parallelism", "64")
 differs("an operator more", lambda s: s.operators.add(uid=b"c", parallelism=1), "'c'")
 differs("an operator less", lambda s: (s.operators.pop(), s.edges.pop()), "'b'")
