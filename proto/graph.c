@@ -155,8 +155,8 @@ static int number_operators(struct making *m)
         if (to->uid.data == NULL) return TIDE_ENOMEM;
         to->parallelism = from->parallelism;
         to->max_parallelism = from->max_parallelism;
-        if (to->max_parallelism == 0)
-            to->max_parallelism = tide_max_parallelism_default(from->parallelism);
+        to->max_chosen = to->max_parallelism == 0;
+        if (to->max_chosen) to->max_parallelism = tide_max_parallelism_default(from->parallelism);
         to->first_task = (uint32_t)tasks;
         to->source = true;
         to->union_state = from->union_state;

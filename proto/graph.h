@@ -22,6 +22,7 @@ struct tide_operator {
     uint32_t first_task;
     bool source; /* no edge leads to it */
     bool union_state, coordinator;
+    bool max_chosen; /* the spec leaves max_parallelism to us */
 };
 
 /* A part outside the tasks: the coordinator of an operator, or a hook. */

@@ -60,6 +60,7 @@ enum query {
     Q_STRIKE,
     Q_OPERATION,
     Q_AUDIT,
+    Q_BASE,
     Q_COUNT
 };
 
@@ -182,6 +183,9 @@ static const struct {
          " snapshot_good = excluded.snapshot_good"
          " WHERE operation.job = excluded.job",
          "the operation is another job's"},
+    [Q_BASE] = {"UPDATE job SET base_since = ?2, base_snapshot = ?3, base_unmatched = ?4,"
+                " base_adopted = ?5 WHERE id = ?1",
+                "there is no such job"},
     [Q_AUDIT] = {"INSERT INTO audit (job, wall, who, what, detail) VALUES (" JOB
                  ", ?2, ?3, ?4, ?5)",
                  NULL},
@@ -613,6 +617,10 @@ static void apply(struct tide_txn *t, const struct tide_record *r)
         RUN(t, Q_AUDIT, job, NUM(r->audit.wall), TEXT(r->audit.who), TEXT(r->audit.what),
             OPT_TEXT(r->audit.detail));
         return;
+    case TIDE_REC_BASE:
+        RUN(t, Q_BASE, job, NUM(r->base.since), OPT(r->base.snapshot), NUM(r->base.unmatched),
+            OPT_BLOB(r->base.adopted));
+        return;
     }
     tide_txn_fail(t, SQLITE_CONSTRAINT, "record of unknown type %d", (int)r->type);
 }
@@ -635,7 +643,8 @@ void tide_apply(struct tide_txn *t, const struct tide_commit *c)
                                         [TIDE_REC_SNAPSHOT_STATE] = "snapshot state",
                                         [TIDE_REC_STRIKE] = "strike",
                                         [TIDE_REC_OPERATION] = "operation",
-                                        [TIDE_REC_AUDIT] = "audit"};
+                                        [TIDE_REC_AUDIT] = "audit",
+                                        [TIDE_REC_BASE] = "base"};
     if (c->rc) tide_txn_fail(t, SQLITE_NOMEM, "no memory for the commit's records");
     for (const struct tide_record *r = c->first; r && !t->rc; r = r->next) {
         apply(t, r);

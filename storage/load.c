@@ -324,7 +324,8 @@ static void load_jobs(struct loader *l)
     c->jobs = room(l, "SELECT count(*) FROM job", 0, sizeof *c->jobs, &c->n_jobs);
     sqlite3_stmt *st =
         query(l,
-              "SELECT nr, id, name, spec, cause, state, created_wall, ended_snapshot, fingerprint"
+              "SELECT nr, id, name, spec, cause, state, created_wall, ended_snapshot, fingerprint,"
+              " base_since, base_snapshot, base_unmatched, base_adopted"
               " FROM job ORDER BY nr",
               0, 0);
     EACH(l, st, i, c->n_jobs)
@@ -339,6 +340,10 @@ static void load_jobs(struct loader *l)
         j->state = tide_job_state_of(tide_db_bytes(st, 5));
         j->created_wall = tide_db_num(st, 6);
         j->ended_snapshot = tide_db_num(st, 7);
+        j->base_since = tide_db_num(st, 9);
+        j->base_snapshot = tide_db_num(st, 10);
+        j->base_unmatched = tide_db_num(st, 11) != 0;
+        j->base_adopted = keep(l, st, 12);
         check_spec(l, j, tide_db_bytes(st, 8));
         load_attempt(l, nr, j);
         load_snapshots(l, nr, j);

@@ -72,7 +72,8 @@ enum tide_record_type {
     TIDE_REC_OWED,           /* a commit owed to a task */
     TIDE_REC_STRIKE,         /* confirmed: owed commits of a task up to a round are done */
     TIDE_REC_OPERATION,      /* inserted or replaced as a whole */
-    TIDE_REC_AUDIT
+    TIDE_REC_AUDIT,
+    TIDE_REC_BASE /* what an admin has ordered a job to go on from */
 };
 
 struct tide_holder { /* a task that had not acked when its round aborted */
@@ -196,6 +197,13 @@ struct tide_record {
             struct tide_bytes who, what, detail;
             uint64_t wall;
         } audit;
+        struct {
+            uint64_t since;    /* only rounds above this id are newer than what is ordered, */
+            uint64_t snapshot; /* which is this one; 0: nothing, the job starts afresh */
+            bool unmatched;    /* state of operators that the job has not is dropped */
+            struct tide_bytes adopted; /* max parallelisms of the snapshot's that hold for the job:
+                                          pairs (operator, number) of u32 LE */
+        } base;
     };
 };
 

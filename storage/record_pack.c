@@ -258,6 +258,12 @@ static void fields(struct coder *c, struct tide_record *r)
         bytes(c, &r->audit.detail);
         num(c, &r->audit.wall);
         return;
+    case TIDE_REC_BASE:
+        num(c, &r->base.since);
+        num(c, &r->base.snapshot);
+        INT(c, r->base.unmatched, 1u);
+        bytes(c, &r->base.adopted);
+        return;
     }
     bad(c, TIDE_ECORRUPT);
 }

@@ -278,6 +278,14 @@ static const char *const migrations[] = {
     "  WHEN NEW.state = 'deleting' AND OLD.owner = 'user' AND NEW.disposed = 0"
     "  BEGIN SELECT RAISE(ABORT, 'a snapshot that belongs to the user is not deleted'); END;"
 
+    /* what an admin has ordered the job to go on from, until a newer round has had its effects */
+    "ALTER TABLE job ADD COLUMN base_since INTEGER;" /* only rounds above it are newer; NULL: none
+                                                      */
+    "ALTER TABLE job ADD COLUMN base_snapshot INTEGER REFERENCES snapshot;" /* NULL: nothing */
+    "ALTER TABLE job ADD COLUMN base_unmatched INTEGER NOT NULL DEFAULT 0"
+    "  CHECK (base_unmatched = 0 OR base_unmatched = 1);"
+    "ALTER TABLE job ADD COLUMN base_adopted BLOB;"
+
     "DROP VIEW operations;"
     "ALTER TABLE operation RENAME TO operation_1;"
     "CREATE TABLE operation ("

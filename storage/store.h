@@ -69,6 +69,9 @@ struct tide_catalog_job {
     enum tide_job_state state;
     uint64_t created_wall;
     uint64_t ended_snapshot;
+    uint64_t base_since, base_snapshot; /* as in the record */
+    bool base_unmatched;
+    struct tide_bytes base_adopted;
     uint64_t attempts;                       /* highest attempt number ever */
     struct tide_catalog_attempt last;        /* attempts 0: zeroed */
     struct tide_catalog_snapshot *snapshots; /* retained and deleting, ascending by round */

@@ -15,8 +15,9 @@ enum { DONE = 0, FAILED = 1, MISUSED = 2 };
 
 struct options {
     bool json, help, version, detach, all, tasks, wait, failed, verbose;
-    bool abandon_owed, commits, full, drain, checkpoint, supersede, savepoint;
-    const char *cause;
+    bool abandon_owed, latest, nothing, allow_unmatched, allow_repeat, dry_run, commits, full,
+        drain, checkpoint, supersede, savepoint;
+    const char *cause, *snapshot;
     bool anywhere; /* connect was not given: it is the environment's, or the default */
     const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit;
     uint64_t timeout_us; /* RPC_NEVER: not given */
@@ -89,6 +90,7 @@ int order_release(struct cli *c);
 int stop_job(struct cli *c);
 int cancel_job(struct cli *c);
 int snapshot_dispose(struct cli *c);
+int order_restore(struct cli *c);
 int jobs_list(struct cli *c);
 int job_show(struct cli *c);
 int savepoint_take(struct cli *c);

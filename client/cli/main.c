@@ -26,7 +26,8 @@ enum {
     OF_TARGET = 1024,
     OF_FULL = 2048,
     OF_STOP = 4096,
-    OF_CANCEL = 8192
+    OF_CANCEL = 8192,
+    OF_RESTORE = 16384
 };
 
 static const struct command {
@@ -83,6 +84,14 @@ static const struct command {
      "It goes on from its newest checkpoint as soon as all its workers are there.",
      "release wordcount\nrelease wordcount --abandon-owed",
      "there is no such job, or it is not HELD"},
+    {"restore", NULL, "JOB", OF_TRIGGER | OF_RELEASE | OF_RESTORE, true, order_restore,
+     "Have a job go on from a snapshot that you choose.",
+     "Its attempt ends, and the next one restores what is chosen: as soon as all its workers\n"
+     "are there, and again until a newer checkpoint completes. A job that is HELD or has ended\n"
+     "begins again. Prints the decision operator by operator.",
+     "restore wordcount --latest\nrestore wordcount --snapshot 17 --dry-run\n"
+     "restore wordcount --snapshot 17 --allow-repeat",
+     "there is no such job or snapshot, or the job cannot go on from it"},
     {"snapshots", NULL, "[JOB]", OF_ALL | OF_LIMIT, false, snapshots_list,
      "List snapshots, the newest first.", NULL, "snapshots\nsnapshots wordcount --all --limit 1000",
      "there is no such job"},
@@ -138,6 +147,16 @@ static const struct option {
      "take a savepoint first, and print its directory"},
     {"cause", "TEXT", 0, OF_HOLD, offsetof(struct options, cause),
      "why, for whoever looks at the job"},
+    {"snapshot", "N", 0, OF_RESTORE, offsetof(struct options, snapshot), "go on from snapshot N"},
+    {"latest", NULL, 0, OF_RESTORE, offsetof(struct options, latest),
+     "go on from where the job would go on by itself"},
+    {"nothing", NULL, 0, OF_RESTORE, offsetof(struct options, nothing), "start afresh"},
+    {"allow-unmatched", NULL, 0, OF_RESTORE, offsetof(struct options, allow_unmatched),
+     "drop the state of operators that the job has not"},
+    {"allow-repeat", NULL, 0, OF_RESTORE, offsetof(struct options, allow_repeat),
+     "even if effects of later rounds will be repeated"},
+    {"dry-run", NULL, 0, OF_RESTORE, offsetof(struct options, dry_run),
+     "only say what would happen"},
     {"abandon-owed", NULL, 0, OF_RELEASE, offsetof(struct options, abandon_owed),
      "give up commits that workers have not confirmed:\nthe outside never sees them"},
     {"key", "KEY", 0, OF_TRIGGER, offsetof(struct options, key),

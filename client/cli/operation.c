@@ -283,8 +283,8 @@ static int conclude(struct waiting *w, const Tide__Operation *o)
     }
     say_report(o);
     if (failed) return say_failed(o);
-    /* an order: that it is done says it all */
-    if (!o->snapshot || cli_is(o->kind, "dispose")) return DONE;
+    if (!o->tasks || cli_is(o->kind, "dispose"))
+        return DONE; /* an order: that it is done says it all */
     char *location = text_clean(o->location), *job = text_clean(o->job),
          *kind = text_clean(o->kind);
     if (w->bar && o->ended_wall_us > o->begun_wall_us && o->begun_wall_us)

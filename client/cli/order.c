@@ -1,4 +1,4 @@
-/* What is ordered of a job as a whole: `hold`, `release`. */
+/* What is ordered of a job as a whole: `hold`, `release`, `restore`. */
 #include "client/cli/cli.h"
 
 int order_hold(struct cli *c)
@@ -31,4 +31,42 @@ int order_release(struct cli *c)
     request.call_case = TIDE__REQUEST__CALL_RELEASE;
     request.release = &call;
     return operation_run(c, "release", &request);
+}
+
+static int choose_source(struct cli *c, Tide__RestoreJob *call)
+{
+    const struct options *o = &c->options;
+    if ((o->snapshot != NULL) + o->latest + o->nothing != 1)
+        return cli_misuse("give one of --snapshot N, --latest and --nothing");
+    if (o->latest) {
+        call->from_case = TIDE__RESTORE_JOB__FROM_LATEST;
+        call->latest = true;
+    } else if (o->nothing) {
+        call->from_case = TIDE__RESTORE_JOB__FROM_NOTHING;
+        call->nothing = true;
+    } else {
+        call->from_case = TIDE__RESTORE_JOB__FROM_SNAPSHOT;
+        return cli_number(o->snapshot, "a snapshot", &call->snapshot);
+    }
+    return DONE;
+}
+
+int order_restore(struct cli *c)
+{
+    Tide__Request request = TIDE__REQUEST__INIT;
+    Tide__RestoreJob call = TIDE__RESTORE_JOB__INIT;
+    char key[40], who[320];
+    int rc = choose_source(c, &call);
+    if (!rc) rc = operation_ready(c, key, who);
+    if (rc) return rc;
+    call.job = cli_data(c->args[0]);
+    call.allow_unmatched = c->options.allow_unmatched;
+    call.allow_repeat = c->options.allow_repeat;
+    call.abandon_owed = c->options.abandon_owed;
+    call.dry_run = c->options.dry_run;
+    call.key = cli_data(c->options.key);
+    call.who = cli_data(who);
+    request.call_case = TIDE__REQUEST__CALL_RESTORE;
+    request.restore = &call;
+    return operation_run(c, "restore", &request);
 }

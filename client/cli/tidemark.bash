@@ -49,23 +49,23 @@ _tidemark() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-    --connect | --timeout | --label | --key | --limit | --cause) return ;;
+    --connect | --timeout | --label | --key | --limit | --cause | --snapshot) return ;;
     esac
 
     # The words that are not options tell the command.
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
-        --data | --target | --secret-file | --connect | --timeout | --label | --key | --limit | --cause) ((++i)) ;;
+        --data | --target | --secret-file | --connect | --timeout | --label | --key | --limit | --cause | --snapshot) ((++i)) ;;
         -*) ;;
         *) command="${command:+$command }${words[i]}" ;;
         esac
     done
 
     case $command in
-    "") answers="jobs job savepoint checkpoint stop cancel hold release snapshots snapshot lineage rounds operation status" ;;
+    "") answers="jobs job savepoint checkpoint stop cancel hold release restore snapshots snapshot lineage rounds operation status" ;;
     job) answers="show" ;;
     snapshot) answers="show verify dispose" ;;
-    "job show" | savepoint | checkpoint | stop | cancel | hold | release | snapshots | rounds) ask="jobs" ;;
+    "job show" | savepoint | checkpoint | stop | cancel | hold | release | restore | snapshots | rounds) ask="jobs" ;;
     "snapshot show" | "snapshot verify" | "snapshot dispose") ask="snapshots" ;;
     lineage) ask="jobs snapshots" ;;
     esac
@@ -76,6 +76,7 @@ _tidemark() {
     cancel*) options="--target --label --savepoint --key --detach" ;;
     hold*) options="--cause --key --detach" ;;
     release*) options="--abandon-owed --key --detach" ;;
+    restore*) options="--snapshot --latest --nothing --allow-unmatched --allow-repeat --abandon-owed --dry-run --key --detach" ;;
     snapshots*) options="--all --limit" ;;
     "snapshot show"*) options="--tasks" ;;
     "snapshot dispose"*) options="--key --detach" ;;

@@ -12,8 +12,9 @@ bool core_answers(Tide__Request__CallCase call)
     return call == TIDE__REQUEST__CALL_LIST_JOBS || call == TIDE__REQUEST__CALL_SHOW_JOB ||
            call == TIDE__REQUEST__CALL_SAVEPOINT || call == TIDE__REQUEST__CALL_CHECKPOINT ||
            call == TIDE__REQUEST__CALL_WAIT || call == TIDE__REQUEST__CALL_HOLD ||
-           call == TIDE__REQUEST__CALL_RELEASE || call == TIDE__REQUEST__CALL_STOP ||
-           call == TIDE__REQUEST__CALL_CANCEL || call == TIDE__REQUEST__CALL_DISPOSE;
+           call == TIDE__REQUEST__CALL_RELEASE || call == TIDE__REQUEST__CALL_RESTORE ||
+           call == TIDE__REQUEST__CALL_STOP || call == TIDE__REQUEST__CALL_CANCEL ||
+           call == TIDE__REQUEST__CALL_DISPOSE;
 }
 
 void admin_answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response)
@@ -334,6 +335,7 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
     }
     switch (m->call_case) {
     case TIDE__REQUEST__CALL_HOLD:
+    case TIDE__REQUEST__CALL_RESTORE:
     case TIDE__REQUEST__CALL_RELEASE: order_asked(c, s, m, frame); break;
     case TIDE__REQUEST__CALL_STOP:
     case TIDE__REQUEST__CALL_CANCEL: stop_asked(c, s, m, frame); break;

@@ -153,11 +153,21 @@ static void await_delivery(struct core *c, struct job *job)
     timer_set(c, &job->restore_timer, c->now + job->graph->checkpointing.restore_deadline_ms * MS);
 }
 
+static void hold_without(struct core *c, struct job *job)
+{
+    char *cause = core_printf("the store knows nothing of snapshot %" PRIu64
+                              ", which an admin has ordered to restore",
+                              job->base.snapshot);
+    job_hold(c, job, cause);
+    free(cause);
+}
+
 void attempt_try(struct core *c, struct job *job)
 {
     if (c->shutting_down || !job->durable || job->starting || job->attempt_open || job->end_asked)
         return;
     if (job->state != TIDE_JOB_WAITING && job->state != TIDE_JOB_STOPPING) return;
+    if (job->choice) return; /* an admin's order decides what to restore */
     if (job->rounds) return; /* its commit decides what to restore */
     if (job->state == TIDE_JOB_STOPPING && !job->owed) {
         job_finish(c, job);
@@ -167,11 +177,19 @@ void attempt_try(struct core *c, struct job *job)
         await_delivery(c, job);
         return;
     }
+    if (c->now < job->let_go_us) {
+        timer_set(c, &job->start_timer, job->let_go_us);
+        return;
+    }
     if (c->now < job->not_before) {
         timer_set(c, &job->start_timer, job->not_before);
         return;
     }
     const struct snapshot *from = job_recovery_point(job);
+    if (!from && job->base.snapshot) { /* never nothing in its stead */
+        hold_without(c, job);
+        return;
+    }
     job->restored_from = from ? from->round : 0;
     if (!from || job->state == TIDE_JOB_STOPPING) {
         store_attempt(c, job);
@@ -242,7 +260,7 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
     }
     /* a worker may have gone, or a newer checkpoint may be there: then begin again */
     const struct snapshot *from = job_recovery_point(job);
-    if (job->n_holders || !all_here(job) || job->rounds || !from ||
+    if (job->n_holders || !all_here(job) || job->rounds || job->choice || !from ||
         from->round != job->restored_from) {
         attempt_try(c, job);
         return;
@@ -251,6 +269,19 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
     memcpy(job->image, ev->bytes.data, ev->bytes.len);
     job->image_len = ev->bytes.len;
     store_attempt(c, job);
+}
+
+/* Tasks that had ended in the snapshot stay so. */
+static void keep_ended(struct job *job, const struct tide_manifest *m, struct match *match)
+{
+    for (size_t i = 0; i < m->head->n_ended + m->head->n_ending; i++) {
+        const Tide__TaskRange *r =
+            i < m->head->n_ended ? m->head->ended[i] : m->head->ending[i - m->head->n_ended];
+        for (uint32_t t = 0; t < r->count; t++) {
+            uint32_t task = match_task(match, r->first + t);
+            if (task != TIDE_NONE) bits_put(&job->ended, task);
+        }
+    }
 }
 
 static void send_starts(struct core *c, struct job *job)
@@ -264,10 +295,16 @@ static void send_starts(struct core *c, struct job *job)
         return;
     }
     struct tide_manifest m;
+    struct match match = {0};
     char why[256];
     int rc = job->image
                  ? tide_manifest_open(&m, (struct tide_bytes){job->image, job->image_len}, why)
                  : 0;
+    if (job->image && !rc) {
+        struct match_wish wish = {.unmatched = job->base.unmatched, .again = true};
+        rc = match_new(&match, job->graph, &m, &wish, why);
+        if (rc) tide_manifest_close(&m);
+    }
     if (rc) {
         char *cause = core_printf("the manifest of snapshot %" PRIu64 " is damaged: %s",
                                   job->restored_from, why);
@@ -279,16 +316,13 @@ static void send_starts(struct core *c, struct job *job)
     }
     bits_clear(&job->ending);
     if (!job->deliver_only) bits_clear(&job->ended);
-    for (size_t i = 0; job->image && i < m.head->n_ended + m.head->n_ending; i++) {
-        const Tide__TaskRange *r =
-            i < m.head->n_ended ? m.head->ended[i] : m.head->ending[i - m.head->n_ended];
-        for (uint32_t t = 0; t < r->count; t++)
-            bits_put(&job->ended, r->first + t);
-    }
-    restore_send_starts(c, job, job->image ? &m : NULL);
+    if (job->image) keep_ended(job, &m, &match);
+    restore_send_starts(c, job, job->image ? &m : NULL, &match);
     if (job->image) {
         tide_manifest_close(&m);
+        match_release(&match);
         job->gauges.last_checkpoint_restore_timestamp = (int64_t)(c->wall / MS);
+        job->gauges.number_of_restored_checkpoints++;
     }
     drop_image(job);
     job->starting = START_NOT;

@@ -210,6 +210,8 @@ static void start(struct core *c)
             op->expires_us = c->now + job->graph->checkpointing.deadline_ms * MS;
         if (job->adopting && job->drain_lost)
             attempt_end(c, job, "the daemon restarted while the job was being drained");
+        if (tide_job_ended(job->state)) /* nobody knows here what leases are still believed */
+            job->let_go_us = c->now + c->lease_us + c->lease_us / 8;
         /* what the last daemon may have left between the row and the rename */
         const struct operation *stop = stop_taken(job);
         for (struct snapshot *s = job->snapshots; s; s = s->next) {

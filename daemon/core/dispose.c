@@ -28,6 +28,12 @@ static bool is_needed(const struct job *job, const struct snapshot *s, char why[
                  s->round, job->name);
         return true;
     }
+    if (choice_wants(job, s->round)) {
+        snprintf(why, 300,
+                 "an order that job %s goes on from snapshot %" PRIu64 " is being carried out",
+                 job->name, s->round);
+        return true;
+    }
     if (tide_job_ended(job->state) && job->state != TIDE_JOB_SUSPENDED) return false;
     if (s == recovery && !PLANTED(DISPOSE_RECOVERY)) {
         snprintf(why, 300,

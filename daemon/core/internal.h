@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "daemon/core/core.h"
+#include "daemon/core/match.h"
 #include "proto/ack.h"
 #include "proto/frame.h"
 #include "proto/graph.h"
@@ -134,6 +135,8 @@ enum asked {
     ASKED_RESTORE_BYTES,
     ASKED_HELD,
     ASKED_RELEASED,
+    ASKED_CHOICE,
+    ASKED_CHOSEN,
     ASKED_FLUSH,
     ASKED_TRIGGER_SENT,
     ASKED_COMPLETE_SENT
@@ -316,6 +319,15 @@ struct trash {
     struct trash *next;
 };
 
+/* What an admin has ordered a job to go on from: that is its recovery point until a round with
+ * effects completes that is newer than the order. */
+struct base {
+    uint64_t since;    /* only rounds above it are newer; 0: none was ordered */
+    uint64_t snapshot; /* 0: nothing */
+    bool unmatched;
+    struct tide_bytes adopted; /* as in the record */
+};
+
 enum start_step { START_NOT = 0, START_LOADING, START_STORING };
 
 /* How an attempt ended. The record rode on some flush, or was lost with it. */
@@ -384,6 +396,9 @@ struct job {
     struct operation *operations;
     struct operation *order; /* one of them that is being carried out: see order.c */
     bool abandons;           /* ... and gives up what is owed */
+    struct choice *choice;   /* ... and decides what is restored: see choice.c */
+    struct base base;
+    uint64_t let_go_us; /* by then whoever held an attempt when the job ended has no lease */
     struct trash *trash;
     struct tide_record_round
         *begun; /* rounds without an end, from the store, until the start event */
@@ -514,6 +529,7 @@ struct round *job_committing(const struct job *job); /* whose commit is with the
 /* The newest snapshot that published effects: what an attempt restores unless an operator orders
  * another. NULL: none. */
 const struct snapshot *job_recovery_point(const struct job *job);
+void job_reopen(struct job *job); /* WAITING, whatever it was */
 /* Every task has ended in the snapshot that it would go on from. */
 bool job_all_ended(const struct job *job);
 struct snapshot *job_snapshot(const struct job *job, uint64_t round);
@@ -542,7 +558,8 @@ void tell_rewind(struct core *c, struct worker *w, const char *reason);
 
 /* ---- restore.c */
 /* Sends Start to all members. m: NULL to start afresh. */
-void restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m);
+void restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m,
+                         struct match *match);
 
 /* ---- decide.c */
 enum begin { BEGIN_NOTHING, BEGIN_REQUEST, BEGIN_LAST, BEGIN_PERIODIC };
@@ -745,6 +762,11 @@ void order_pump(struct core *c, struct job *job); /* the next one, if it may be 
 const char *order_phase(const struct job *job, const struct operation *op);
 void order_held(struct core *c, struct job *job, uint64_t order, enum tide_outcome outcome);
 void order_released(struct core *c, struct job *job, enum tide_outcome outcome, const char *text);
+/* That all commits owed are given up, each named in the audit; and that they are. */
+void order_record_abandon(struct core *c, struct tide_commit *commit, struct job *job,
+                          const struct operation *op, struct tide_bytes who);
+void order_abandon(struct job *job);
+const Tide__Request *order_request(struct core *c, const struct operation *op);
 /* The one that is being carried out has ended. */
 void order_done(struct core *c, struct job *job);
 void order_failed(struct core *c, struct job *job, char *why); /* takes why */
@@ -777,6 +799,15 @@ void dispose_stored(struct core *c, struct job *job, uint64_t round, enum tide_o
                     const char *text);
 /* Its bytes are gone; with: the commit that says so, NULL: it was durable before. */
 void dispose_gone(struct core *c, struct job *job, uint64_t round, struct tide_commit *with);
+
+/* ---- choice.c */
+char *choice_forbidden(const struct job *job); /* no restore can be ordered now; NULL: it can */
+void choice_begin(struct core *c, struct job *job); /* job->order is a restore */
+void choice_pump(struct core *c, struct job *job);  /* decides, if that can be done now */
+void choice_manifest(struct core *c, struct job *job, const struct event *ev);
+void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, const char *text);
+void choice_free(struct job *job);
+bool choice_wants(const struct job *job, uint64_t snapshot);
 
 /* ---- admin.c */
 void admin_trigger(struct core *c, const struct wish *wish);

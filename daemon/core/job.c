@@ -19,8 +19,10 @@ static const uint32_t may_move[] = {
     [TIDE_JOB_STOPPING] = 1u << TIDE_JOB_FINISHED | 1u << TIDE_JOB_HELD | 1u << TIDE_JOB_SUSPENDED |
                           1u << TIDE_JOB_CANCELLED,
     [TIDE_JOB_HELD] = 1u << TIDE_JOB_WAITING | 1u << TIDE_JOB_STOPPING | 1u << TIDE_JOB_CANCELLED,
-    [TIDE_JOB_SUSPENDED] = 1u << TIDE_JOB_CANCELLED,
-    [TIDE_JOB_FAILED] = 0, /* as the other ends */
+    [TIDE_JOB_SUSPENDED] = 1u << TIDE_JOB_CANCELLED | 1u << TIDE_JOB_WAITING,
+    [TIDE_JOB_FINISHED] = 1u << TIDE_JOB_WAITING,
+    [TIDE_JOB_CANCELLED] = 1u << TIDE_JOB_WAITING,
+    [TIDE_JOB_FAILED] = 1u << TIDE_JOB_WAITING,
 };
 
 void job_move(struct job *job, enum tide_job_state to)
@@ -127,6 +129,8 @@ void job_free(struct job *job)
         job->operations = op->next;
         operation_free(op);
     }
+    choice_free(job);
+    free((void *)(uintptr_t)job->base.adopted.data);
     clean_free(job);
     while (job->strikes) {
         struct owed *o = job->strikes;
@@ -328,6 +332,8 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
     job->ended_snapshot = from->ended_snapshot;
     job->attempt = from->attempts;
     job->held_stored = job->state == TIDE_JOB_HELD;
+    job->base = (struct base){from->base_since, from->base_snapshot, from->base_unmatched,
+                              core_copy(from->base_adopted)};
     if (from->cause.len) job->cause = core_text(from->cause);
     load_snapshots(job, from);
     load_owed(job, from);
@@ -426,6 +432,7 @@ void job_ended_stored(struct core *c, struct job *job)
     for (struct worker *w = job->workers, *next; w; w = next) {
         next = w->next;
         struct session *s = map_get(&c->sessions, w->session);
+        if (w->attempt && w->lease_until > job->let_go_us) job->let_go_us = w->lease_until;
         send_worker(c, w->session, &message);
         if (s) s->worker = NULL;
         worker_release(c, w);
@@ -471,8 +478,18 @@ const struct snapshot *job_recovery_point(const struct job *job)
 {
     const struct snapshot *latest = NULL;
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        if (s->commits && s->state == TIDE_RETAINED) latest = s;
-    return latest;
+        if (s->commits && s->state == TIDE_RETAINED && s->round > job->base.since) latest = s;
+    return latest || !job->base.since ? latest : job_snapshot(job, job->base.snapshot);
+}
+
+/* Whatever it was, it may begin again. */
+void job_reopen(struct job *job)
+{
+    job_move(job, TIDE_JOB_WAITING);
+    job->end_asked = 0;
+    job->ended_snapshot = 0;
+    free(job->cause);
+    job->cause = NULL;
 }
 
 bool job_all_ended(const struct job *job)

@@ -1,4 +1,4 @@
-/* Orders: what admins have a job do that takes no round.
+/* Orders: what admins have a job do that takes no round. What to restore is decided in choice.c.
  *
  * The usual way: an order is an operation; once its row is durable it waits for its turn (the
  * orders of a job are carried out one after the other, in order of arrival), and what it changes
@@ -18,7 +18,7 @@
 
 /* ---- hold */
 
-static Tide__Request *request_of(struct core *c, const struct operation *op)
+const Tide__Request *order_request(struct core *c, const struct operation *op)
 {
     return tide_unpack(&c->arena, &tide__request__descriptor, op->request, NULL);
 }
@@ -112,7 +112,7 @@ static char *may_not_hold(const struct job *job)
 
 static void hold(struct core *c, struct job *job, struct operation *op)
 {
-    const Tide__Request *m = request_of(c, op);
+    const Tide__Request *m = order_request(c, op);
     struct tide_bytes cause = m && m->hold ? UNPB(m->hold->cause) : (struct tide_bytes){0};
     char *why = may_not_hold(job);
     if (why) {
@@ -131,8 +131,8 @@ static void hold(struct core *c, struct job *job, struct operation *op)
 
 /* ---- commits that are given up */
 
-static void record_abandon(struct core *c, struct tide_commit *commit, struct job *job,
-                           const struct operation *op, struct tide_bytes who)
+void order_record_abandon(struct core *c, struct tide_commit *commit, struct job *job,
+                          const struct operation *op, struct tide_bytes who)
 {
     for (const struct owed *o = job->owed; o; o = o->next) {
         uint32_t subtask;
@@ -146,7 +146,7 @@ static void record_abandon(struct core *c, struct tide_commit *commit, struct jo
     }
 }
 
-static void abandon(struct job *job)
+void order_abandon(struct job *job)
 {
     while (job->owed) {
         struct owed *o = job->owed;
@@ -167,7 +167,7 @@ static enum tide_job_state goes_on_as(const struct job *job)
 
 static void release(struct core *c, struct job *job, struct operation *op)
 {
-    const Tide__Request *m = request_of(c, op);
+    const Tide__Request *m = order_request(c, op);
     if (job->state != TIDE_JOB_HELD) {
         char *why =
             core_printf("job %s is %s, not HELD", job->name, tide_job_state_name(job->state));
@@ -178,7 +178,7 @@ static void release(struct core *c, struct job *job, struct operation *op)
     attempt_end_ordered(c, job, "the job is released");
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
-    if (job->abandons) record_abandon(c, commit, job, op, UNPB(m->release->who));
+    if (job->abandons) order_record_abandon(c, commit, job, op, UNPB(m->release->who));
     job_record_state(c, commit, job, goes_on_as(job));
     operation_record_done(c, commit, job, op);
     ask_commit(c, commit, ASKED_RELEASED, job, op->id);
@@ -191,7 +191,7 @@ void order_released(struct core *c, struct job *job, enum tide_outcome outcome, 
         order_failed(c, job, core_printf("it could not be stored: %s", text ? text : ""));
         return;
     }
-    if (job->abandons) abandon(job);
+    if (job->abandons) order_abandon(job);
     job_move(job, goes_on_as(job));
     free(job->cause);
     job->cause = NULL;
@@ -234,24 +234,27 @@ void order_failed(struct core *c, struct job *job, char *why)
 
 static bool is_order(const struct operation *op)
 {
-    return op->kind == TIDE_OP_HOLD || op->kind == TIDE_OP_RELEASE;
+    return op->kind == TIDE_OP_HOLD || op->kind == TIDE_OP_RELEASE || op->kind == TIDE_OP_RESTORE;
 }
 
 void order_pump(struct core *c, struct job *job)
 {
     struct operation *op = job->operations;
     /* a commit of the job decides from what, or whether at all, it goes on */
-    if (job->order || job->end_asked || !c->started || c->shutting_down || job_committing(job))
-        return;
+    if (!c->started || c->shutting_down || job_committing(job)) return;
+    if (job->end_asked && !tide_job_ended(job->state)) return;
+    if (job->choice) choice_pump(c, job);
+    if (job->order) return;
     while (op && !(is_order(op) && op->state == TIDE_OP_QUEUED && op->durable))
         op = op->next;
     if (!op) return;
     job->order = op;
     op->state = TIDE_OP_RUNNING;
-    if (op->kind == TIDE_OP_HOLD)
-        hold(c, job, op);
-    else
-        release(c, job, op);
+    switch (op->kind) {
+    case TIDE_OP_HOLD: hold(c, job, op); break;
+    case TIDE_OP_RESTORE: choice_begin(c, job); break;
+    default: release(c, job, op);
+    }
 }
 
 /* ---- what admins say */
@@ -291,6 +294,32 @@ static char *may_not_release(const struct job *job)
     return core_printf("job %s is %s, not HELD", job->name, tide_job_state_name(job->state));
 }
 
+static void ask_restore(struct core *c, struct wish *wish, const Tide__RestoreJob *m)
+{
+    wish->kind = TIDE_OP_RESTORE;
+    wish->job = UNPB(m->job);
+    wish->key = UNPB(m->key);
+    wish->who = UNPB(m->who);
+    if (m->dry_run) wish->asks = "dry run";
+    switch (m->from_case) {
+    case TIDE__RESTORE_JOB__FROM_SNAPSHOT:
+        wish->detail = tide_arena_printf(&c->out, ", from snapshot %" PRIu64, m->snapshot);
+        break;
+    case TIDE__RESTORE_JOB__FROM_LATEST: wish->detail = ", from the latest snapshot"; break;
+    case TIDE__RESTORE_JOB__FROM_NOTHING: wish->detail = ", from nothing"; break;
+    case TIDE__RESTORE_JOB__FROM_DIRECTORY:
+        admin_error(c, wish->session, wish->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED,
+                    "restoring from a directory is not supported yet");
+        return;
+    default:
+        admin_error(
+            c, wish->session, wish->id, TIDE__ERROR_CODE__ERROR_INVALID,
+            "RestoreJob does not say from what: a snapshot, a directory, latest or nothing");
+        return;
+    }
+    ask_order(c, wish, choice_forbidden);
+}
+
 void order_asked(struct core *c, struct session *s, const Tide__Request *m, struct tide_bytes frame)
 {
     struct wish wish = {.session = s->id, .id = m->id, .call = frame, .asks = "order"};
@@ -303,6 +332,10 @@ void order_asked(struct core *c, struct session *s, const Tide__Request *m, stru
         wish.detail = tide_arena_printf(&c->out, ", cause \"%.*s\"", (int)m->hold->cause.len,
                                         (char *)m->hold->cause.data);
         ask_order(c, &wish, may_not_hold);
+        return;
+    }
+    if (m->call_case == TIDE__REQUEST__CALL_RESTORE) {
+        ask_restore(c, &wish, m->restore);
         return;
     }
     wish.kind = TIDE_OP_RELEASE;

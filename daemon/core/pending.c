@@ -126,6 +126,8 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_DISPOSED: dispose_stored(c, job, p->number, ev->outcome, ev->text); break;
     case ASKED_RESTORE_BYTES: attempt_bytes(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_HELD: order_held(c, job, p->number, ev->outcome); break;
+    case ASKED_CHOICE: choice_manifest(c, job, ev); break;
+    case ASKED_CHOSEN: choice_stored(c, job, ev->outcome, ev->text); break;
     case ASKED_RELEASED: order_released(c, job, ev->outcome, ev->text); break;
     case ASKED_FLUSH: c->flushing = false; break;
     }

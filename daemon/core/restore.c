@@ -86,9 +86,9 @@ static void add_artifacts(const struct tide_ack_view *ack, Tide__TaskRestore *ta
     }
 }
 
-/* One TaskRestore for each ack of the manifest, to whoever hosts that task. */
-static void put_states(struct job *job, const struct tide_manifest *m, struct making **by_task,
-                       struct bits *done)
+/* One TaskRestore for each ack of the manifest, to whoever hosts that task in the job. */
+static void put_states(struct job *job, const struct tide_manifest *m, struct match *match,
+                       struct making **by_task, struct bits *done)
 {
     struct tide_manifest_walk walk = {0};
     struct tide_ack_view ack;
@@ -96,12 +96,12 @@ static void put_states(struct job *job, const struct tide_manifest *m, struct ma
     tide_arena_init(&arena, ARENA_START);
     while (tide_manifest_next(m, &walk, &ack)) {
         Tide__TaskRestore task = TIDE__TASK_RESTORE__INIT;
-        if (ack.task >= job->graph->tasks || !by_task[ack.task]) continue;
-        task.task = ack.task;
+        task.task = match_task(match, ack.task);
+        if (task.task == TIDE_NONE || !by_task[task.task]) continue;
         add_artifacts(&ack, &task, &arena);
         if (job->owed) add_owed(job, &task, &arena);
-        if (task.n_artifacts || task.n_owed) put_task(&by_task[ack.task]->tasks, &task);
-        bits_put(done, ack.task);
+        if (task.n_artifacts || task.n_owed) put_task(&by_task[task.task]->tasks, &task);
+        bits_put(done, task.task);
         tide_arena_reset(&arena);
     }
     tide_arena_release(&arena);
@@ -190,7 +190,8 @@ static void put_head(struct core *c, struct job *job, const struct tide_manifest
     put_piece(out, &start.base);
 }
 
-void restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m)
+void restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m,
+                         struct match *match)
 {
     struct making *made = core_alloc((job->n_workers + 1) * sizeof *made);
     struct making **by_task = core_alloc(job->graph->tasks * sizeof *by_task);
@@ -209,7 +210,7 @@ void restore_send_starts(struct core *c, struct job *job, const struct tide_mani
                 by_task[w->ranges[2 * i] + t] = &made[n];
         n++;
     }
-    if (m) put_states(job, m, by_task, &done);
+    if (m) put_states(job, m, match, by_task, &done);
     put_owed(job, by_task, &done);
     for (size_t i = 0; i < n; i++)
         external_put_states(made[i].w, m ? m->head : NULL, false, &made[i].tasks);

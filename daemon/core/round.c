@@ -220,7 +220,8 @@ static uint64_t parent_of(const struct round *r)
 {
     uint64_t parent = r->job->restored_from;
     for (const struct snapshot *s = r->job->snapshots; s && s->round < r->number; s = s->next)
-        if (s->commits && s->state == TIDE_RETAINED) parent = s->round;
+        if (s->commits && s->state == TIDE_RETAINED && s->round > r->job->base.since)
+            parent = s->round;
     return parent;
 }
 

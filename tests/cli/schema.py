@@ -77,6 +77,7 @@ FORMS = {
     "snapshot dispose": {"operation": OPERATION},
     "hold": {"operation": OPERATION},
     "release": {"operation": OPERATION},
+    "restore": {"operation": OPERATION},
     "operation": {"operation": OPERATION},
     "snapshots": {"snapshots": [SNAPSHOT], "more": BOOL},
     "snapshot show": {"snapshot": SNAPSHOT},

@@ -14,6 +14,7 @@ R = admin.Response
 ARGUMENTS = {
     "jobs": (), "job show": ("w",), "savepoint": ("w",), "checkpoint": ("w",), "operation": ("7",),
     "hold": ("w",), "release": ("w",), "stop": ("w",), "cancel": ("w",), "snapshot dispose": ("17",),
+    "restore": ("w", "--latest"),
     "snapshots": (), "snapshot show": ("12",), "snapshot show --tasks": ("12",), "snapshot verify": ("17",),
     "lineage": ("17",), "rounds": ("w",), "status": ()}
 
@@ -27,6 +28,7 @@ class Json(Case):
                 hold=R(operation=s.order(b"hold")), release=R(operation=s.order(b"release")),
                 stop=R(operation=s.operation(b"done", kind=b"stop")), cancel=R(operation=s.order(b"cancel")),
                 dispose=R(operation=s.order(b"dispose", snapshot=17)),
+                restore=R(operation=s.order(b"restore", report=[b"a: restored", b"b: new"])),
                 checkpoint=R(operation=s.operation(b"done", location=b"")), wait=R(operation=s.operation()),
                 snapshots=R(snapshots=admin.SnapshotList(snapshots=[s.snapshot(), s.savepoint()])),
                 snapshot=R(snapshot=admin.SnapshotDetail(info=s.savepoint(), tasks=s.snapshot_tasks(0, 4))),
@@ -54,6 +56,7 @@ class Json(Case):
                 stop=R(operation=admin.Operation(id=1, state=b"done")),
                 cancel=R(operation=admin.Operation(id=1, state=b"done")),
                 dispose=R(operation=admin.Operation(id=1, state=b"done")),
+                restore=R(operation=admin.Operation(id=1, state=b"done")),
                 wait=R(operation=admin.Operation(id=1)), verify=R(verified=admin.VerifyResult()),
                 snapshots=R(snapshots=admin.SnapshotList(snapshots=[empty])),
                 snapshot=R(snapshot=admin.SnapshotDetail(info=empty, tasks=[admin.SnapshotTask()])),

@@ -288,6 +288,26 @@ class Orders(Case):
         self.assertEqual(self.text("release", "w", "--abandon-owed"), "")
         self.assertTrue(self.fake.seen[-1][1].abandon_owed)
 
+    def test_restore(self):
+        report = [b"from: checkpoint 17 of attempt 3", b"count: restored"]
+        self.on(restore=R(operation=s.order(b"restore", snapshot=17, report=report)))
+        self.assertEqual(self.text("restore", "w", "--snapshot", "17", "--allow-repeat"),
+                         "from: checkpoint 17 of attempt 3\ncount: restored\n")
+        call = self.fake.seen[-1][1]
+        self.assertEqual((call.job, call.WhichOneof("from"), call.snapshot, call.allow_repeat, call.dry_run),
+                         (b"w", "snapshot", 17, True, False))
+        self.text("restore", "w", "--latest", "--dry-run", "--allow-unmatched", "--abandon-owed")
+        call = self.fake.seen[-1][1]
+        self.assertEqual((call.WhichOneof("from"), call.dry_run, call.allow_unmatched, call.abandon_owed),
+                         ("latest", True, True, True))
+        self.text("restore", "w", "--nothing")
+        self.assertEqual(self.fake.seen[-1][1].WhichOneof("from"), "nothing")
+
+    def test_a_refused_restore_tells_its_report(self):
+        self.on(restore=R(operation=s.order(b"restore", b"failed", error=b"no", report=[b"a: refused: no"])))
+        r = self.tidemark("restore", "w", "--latest", code=1)
+        self.assertEqual((r.stdout, r.stderr), (b"a: refused: no\n", b"tidemark: restore of wordcount failed: no\n"))
+
     def test_failed(self):
         self.on(release=R(operation=s.order(b"release", b"failed", error=b"job w is RUNNING, not HELD")))
         r = self.tidemark("release", "w", code=1)
@@ -296,6 +316,8 @@ class Orders(Case):
     def test_misuse(self):
         r = self.tidemark("hold", "w", "--cause", "x" * 256, code=2)
         self.assertIn(b"--cause is longer than 255 bytes", r.stderr)
+        for given in ((), ("--latest", "--nothing"), ("--snapshot", "x")):
+            self.tidemark("restore", "w", *given, code=2)
         r = self.tidemark("hold", "w", "--abandon-owed", code=2)
         self.assertIn(b"--abandon-owed does not go with this command", r.stderr)
 

@@ -1,6 +1,6 @@
-"""Orders of admins: hold, release."""
+"""Orders of admins: hold, release, restore."""
 from peer import check, short, vector
-from wire import c
+from wire import c, w
 from proto import admin_pb2 as a
 
 ONE_BY_ONE = "Those of one job are carried out one after the other, in order of arrival"
@@ -100,3 +100,89 @@ def version_1(ctx):
     p = ctx.admin()
     p.send(a.Request(id=1, hold=a.HoldJob(job=b"any")))
     p.refused(c.REFUSED_STATE, "version 2")
+
+
+BASE = ("every attempt restores it, until a round that publishes effects and is newer than the order has completed")
+REPORT = "Operation.report has the decision, operator by operator; dry_run gives nothing else"
+
+
+def restore(ctx, x, **m):
+    return order(ctx, restore=a.RestoreJob(job=x.spec.name, **m))
+
+
+@vector("restore an older one", BASE)
+def older(ctx):
+    x = ctx.worker(retained=3).run()
+    first, second = x.round(), x.round()
+    o = restore(ctx, x, snapshot=first, allow_repeat=True)
+    check(o.state == b"done", short(o))
+    x.expect("rewind", skip=("alive", "abort"))
+    x.join()
+    x.expect("joined")
+    check(x.start().snapshot == first, "not from %d" % first)
+    x.restored()
+    x.expect("run")
+    third = x.round()
+    check(restore(ctx, x, latest=True).state == b"done", "not restored")
+    x.expect("rewind", skip=("alive", "abort"))
+    x.join()
+    x.expect("joined")
+    check(x.start().snapshot == third > second, "not from the newest")
+
+
+@vector("restore afresh", "or nothing")
+def afresh(ctx):
+    x = ctx.worker().run()
+    x.round()
+    check(restore(ctx, x, nothing=True, allow_repeat=True).state == b"done", "not restored")
+    x.expect("rewind", skip=("alive", "abort"))
+    x.join()
+    x.expect("joined")
+    s = x.start()
+    check((s.snapshot, len(s.tasks)) == (0, 0), short(s))
+
+
+@vector("restore would repeat effects", "unless allow_repeat is set")
+def repeats(ctx):
+    x = ctx.worker(retained=2).run()
+    first = x.round()
+    x.round()
+    o = restore(ctx, x, snapshot=first)
+    check(o.state == b"failed" and b"would be repeated" in o.error, short(o))
+    x.round()  # the attempt goes on
+
+
+@vector("restore would lose what is owed", "if commits of rounds after what is restored are owed, unless abandon_owed")
+def loses(ctx):
+    x = ctx.worker(retained=2).run()
+    first = x.round()
+    t = x.trigger()
+    full = [w.TaskAck(task=0, handle=b"part")]
+    x.send(ack=w.AckBatch(attempt=x.attempt, round=t.round, full=full))
+    x.complete(t.round)
+    o = restore(ctx, x, snapshot=first, allow_repeat=True)
+    check(o.state == b"failed" and b"owed" in o.error, short(o))
+    o = restore(ctx, x, snapshot=first, allow_repeat=True, abandon_owed=True)
+    check(o.state == b"done" and any(b"abandons" in line for line in o.report), short(o))
+
+
+@vector("restore, dry run", REPORT)
+def dry(ctx):
+    x = ctx.worker().run()
+    x.round()
+    o = restore(ctx, x, latest=True, dry_run=True)
+    check(o.state == b"done" and any(b"op: restored" in line for line in o.report), short(o))
+    x.round()  # the attempt goes on
+
+
+@vector("restore a held job", "A job that is HELD or has ended is WAITING again")
+def of_held(ctx):
+    x = ctx.worker().run()
+    number = x.round()
+    held(ctx, x)
+    check(restore(ctx, x, snapshot=number).state == b"done", "not restored")
+    m = ctx.admin().ask(show_job=a.ShowJob(job=x.spec.name)).job.summary
+    check(m.state == b"WAITING" and not m.cause, short(m))
+
+
+wrong("restore from nothing said", a.ERROR_INVALID, "from what", restore=a.RestoreJob())

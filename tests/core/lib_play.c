@@ -151,6 +151,9 @@ static void say_response(struct play *p, const Tide__Response *m)
             say(p, ": %.*s", text_len(m->operation->error), (char *)m->operation->error.data);
         if (m->operation->snapshot_good)
             say(p, ", snapshot %" PRIu64 " good", m->operation->snapshot);
+        for (size_t i = 0; i < m->operation->n_report; i++)
+            say(p, "\n  %.*s", text_len(m->operation->report[i]),
+                (char *)m->operation->report[i].data);
         break;
     case TIDE__RESPONSE__RESULT_JOBS: say(p, "%zu jobs", m->jobs->n_jobs); break;
     case TIDE__RESPONSE__RESULT_JOB:
@@ -221,7 +224,8 @@ static void say_commit(struct play *p, struct tide_commit *c)
                                         "owed",
                                         "strike",
                                         "operation",
-                                        "audit"};
+                                        "audit",
+                                        "base"};
     say(p, c->awaited ? "commit:" : "ride:");
     for (const struct tide_record *r = c->first; r; r = r->next) {
         say(p, " %s", names[r->type]);
@@ -240,6 +244,7 @@ static void say_commit(struct play *p, struct tide_commit *c)
                 r->snapshot_state.round);
         if (r->type == TIDE_REC_OPERATION)
             say(p, "=%s", tide_operation_state_name(r->operation.state));
+        if (r->type == TIDE_REC_BASE) say(p, "=%" PRIu64, r->base.snapshot);
         if (r->type == TIDE_REC_SNAPSHOT && r->snapshot.style == TIDE_RENDEZVOUS) {
             Tide__ManifestHead *head =
                 tide__manifest_head__unpack(NULL, r->snapshot.head.len, r->snapshot.head.data);
@@ -778,6 +783,15 @@ void play_loaded(struct play *p)
     memmove(p->load_rounds, p->load_rounds + 1, (p->n_loads - 1) * sizeof *p->load_rounds);
     step(p,
          (struct event){.type = EV_MANIFEST, .tag = shift(p->loads, &p->n_loads), .bytes = image});
+}
+
+void play_not_loaded(struct play *p, int rc)
+{
+    memmove(p->load_rounds, p->load_rounds + 1, (p->n_loads - 1) * sizeof *p->load_rounds);
+    step(p, (struct event){.type = EV_MANIFEST,
+                           .tag = shift(p->loads, &p->n_loads),
+                           .rc = rc,
+                           .text = "a reason"});
 }
 
 void play_sent(struct play *p)

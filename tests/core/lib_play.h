@@ -95,7 +95,8 @@ ProtobufCBinaryData play_bytes(const char *text);
 void play_ask_operation(struct play *p, uint64_t session, uint64_t operation);
 void play_stored(struct play *p, enum tide_outcome outcome); /* answers the oldest commit */
 void play_filed(struct play *p, int rc);                     /* answers the oldest file operation */
-void play_loaded(struct play *p); /* answers the oldest load from the last snapshot */
+void play_loaded(struct play *p);             /* answers the oldest load from the last snapshot */
+void play_not_loaded(struct play *p, int rc); /* ... with a failure */
 void play_sent(struct play *p);
 void play_wait(struct play *p, uint64_t ms); /* time passes, timers fire when they are due */
 void play_shutdown(struct play *p);

@@ -210,6 +210,12 @@ static void apply(struct shelf *s, const struct tide_record *r)
         break;
     case TIDE_REC_STRIKE: apply_strike(j, r); break;
     case TIDE_REC_OPERATION: apply_operation(s, j, r); break;
+    case TIDE_REC_BASE:
+        j->base_since = r->base.since;
+        j->base_snapshot = r->base.snapshot;
+        j->base_unmatched = r->base.unmatched;
+        j->base_adopted = keep(s, r->base.adopted);
+        break;
     default: break;
     }
 }
@@ -232,6 +238,10 @@ struct tide_catalog shelf_catalog(struct shelf *s, uint64_t incarnation, uint64_
                                                        .state = j->state,
                                                        .created_wall = j->created_wall,
                                                        .ended_snapshot = j->ended_snapshot,
+                                                       .base_since = j->base_since,
+                                                       .base_snapshot = j->base_snapshot,
+                                                       .base_unmatched = j->base_unmatched,
+                                                       .base_adopted = j->base_adopted,
                                                        .attempts = j->last.attempt,
                                                        .last = j->last,
                                                        .snapshots = j->snapshots,

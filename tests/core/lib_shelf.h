@@ -12,7 +12,9 @@ struct shelf_job {
     tide_id id;
     struct tide_bytes name, spec, cause;
     enum tide_job_state state;
-    uint64_t created_wall, ended_snapshot;
+    uint64_t created_wall, ended_snapshot, base_since, base_snapshot;
+    bool base_unmatched;
+    struct tide_bytes base_adopted;
     struct tide_catalog_attempt last;
     struct tide_catalog_snapshot snapshots[SHELF_MAX];
     struct tide_bytes images[SHELF_MAX]; /* the manifests of snapshots */

@@ -105,6 +105,10 @@ void check_attempt_row(struct sim *s, struct job *j, const struct tide_record *r
     a->incarnation = r->attempt.incarnation;
     a->restored_from = r->attempt.restored_from;
     s->stats->attempts++;
+    must(s, a->restored_from == base_expected(j),
+         "attempt %" PRIu64 " restores %" PRIu64 ", it has to restore %" PRIu64, a->number,
+         a->restored_from, base_expected(j));
+    base_restored(s, j, a->restored_from);
     for (uint32_t i = 0; i < r->attempt.n_members; i++) {
         const struct tide_member *m = &r->attempt.members[i];
         for (uint32_t k = 0; k < m->n_ranges; k++)
@@ -151,7 +155,10 @@ void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d
         for (size_t o = 0; d->restore && o < d->restore->n_owed; o++)
             for (size_t i = 0; i + 4 <= d->restore->owed[o]->handle.len; i += 4)
                 owed = owed || tide_get_u32(d->restore->owed[o]->handle.data + i) == p->id;
-        if (p->state == PART_PUBLISHED || owed) set_add(&covered, &p->records);
+        /* what it had pre-committed for a savepoint stands in its state, to be published later */
+        bool kept = snapshot && snapshot->kind == TIDE_SAVEPOINT && p->state == PART_PENDING &&
+                    p->round <= n;
+        if (p->state == PART_PUBLISHED || owed || kept) set_add(&covered, &p->records);
     }
     must(s, !memcmp(&covered, &st->seen, sizeof covered),
          "%s restores %u records from snapshot %" PRIu64 ", of which %u are published or owed",

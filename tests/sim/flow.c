@@ -286,6 +286,29 @@ static void drop_newer(struct sim *s, const struct task *t, uint64_t snapshot)
         }
 }
 
+static bool is_owed(const struct tide_delivery *d, const struct part *p)
+{
+    for (size_t o = 0; d->restore && o < d->restore->n_owed; o++)
+        for (size_t i = 0; i + 4 <= d->restore->owed[o]->handle.len; i += 4)
+            if (tide_get_u32(d->restore->owed[o]->handle.data + i) == p->id) return true;
+    return false;
+}
+
+/* A savepoint publishes nothing: what the sink had pre-committed until then is pending still, as
+ * its state says, and goes out with its next checkpoint. */
+static void take_up(struct sim *s, struct task *t, const struct tide_delivery *d)
+{
+    struct job *j = t->proc->job;
+    drop_newer(s, t, d->start->snapshot);
+    for (struct part *p = j->parts; p; p = p->next)
+        if (p->task == t->number && p->state == PART_PENDING && !is_owed(d, p)) {
+            must(s, t->n_pending < PENDING_MAX, "%s restores too many parts",
+                 task_name(j, t->number));
+            t->pending[t->n_pending].part = p;
+            t->pending[t->n_pending++].round = p->round;
+        }
+}
+
 static void read_state(struct sim *s, struct task *t, const struct tide_delivery *d)
 {
     struct job *j = t->proc->job;
@@ -338,7 +361,7 @@ static void restore(struct sim *s, struct task *t, const struct tide_delivery *d
     t->ended = d->task_ended;
     for (uint32_t i = 0; i < f->n_in; i++)
         t->in->pipe[f->in[i]].reader = t;
-    if (f->sink) drop_newer(s, t, d->start->snapshot);
+    if (f->sink) take_up(s, t, d);
     uint64_t takes = percent(s, 60) ? 0 : below(s, percent(s, 90) ? 20 * MS : 300 * MS);
     sim_at(s, s->now + takes, answer_restored, t, t->generation);
 }

@@ -220,6 +220,7 @@ struct d_snapshot {
     bool unaligned, commits, imported;
     uint64_t durable_at;
     uint32_t acked_mask;          /* tasks of which it has acks */
+    bool left_behind;             /* an attempt has begun from an older one */
     uint32_t ended_mask;          /* tasks ended once it is restored */
     struct state task[TASKS_MAX]; /* what its artifacts say, or the end of a task that had ended */
 };
@@ -241,6 +242,9 @@ struct job_store {
     struct tide_bytes name, spec, cause;
     enum tide_job_state state;
     uint64_t created_wall, ended_snapshot, attempts;
+    uint64_t base_since, base_snapshot; /* what was ordered to go on from */
+    bool base_unmatched;
+    bool base_new; /* no attempt has restored it yet */
     struct tide_catalog_attempt last;
     struct d_round *rounds;         /* newest first */
     struct d_snapshot *snapshots;   /* newest first */
@@ -331,6 +335,12 @@ void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame);
 /* For people; good for the next few calls. */
 const char *proc_name(const struct proc *p);
 const char *task_name(const struct job *j, uint32_t task);
+
+/* base.c */
+void base_ordered(struct sim *s, struct job *j, const struct tide_record *r);
+void base_reopens(struct sim *s, struct job *j); /* a job that had ended begins again */
+uint64_t base_expected(const struct job *j);
+void base_restored(struct sim *s, struct job *j, uint64_t restored); /* an attempt is durable */
 
 /* order.c */
 void order_something(struct sim *s, struct job *j);

@@ -55,6 +55,8 @@ struct h_job {
     uint64_t last_snapshot; /* when; 0: none since it last ran */
     uint64_t fine_at, fine_by;
     bool trouble, held, over, lived;
+    bool ordered;          /* the next attempt has to restore ... */
+    uint64_t ordered_from; /* ... this one, whatever was published since */
 };
 
 struct history {
@@ -184,6 +186,11 @@ static const char *attempt(struct history *h, const struct happening *e)
     if (from && (from->deleting || from->gone))
         return wrong(h, "7: attempt %" PRIu64 " restores %" PRIu64 ", which is being deleted",
                      e->attempt, e->round);
+    if (j->ordered && e->round != j->ordered_from)
+        return wrong(h, "2: attempt %" PRIu64 " restores %" PRIu64 ", and %" PRIu64 " was ordered",
+                     e->attempt, e->round, j->ordered_from);
+    if (j->ordered && j->newest_effect > e->round) j->newest_effect = e->round;
+    j->ordered = false;
     if (e->round < j->newest_effect && !e->ordered)
         return wrong(h,
                      "2: attempt %" PRIu64 " restores %" PRIu64 ", and round %" PRIu64
@@ -653,6 +660,11 @@ static const char *of_the_world(struct history *h, const struct happening *e)
     case H_FINE:
         j->fine_at = e->at;
         j->fine_by = e->n;
+        return NULL;
+    case H_ORDERED:
+        j->ordered = true;
+        j->ordered_from = e->round;
+        j->held = j->over = false;
         return NULL;
     case H_HELD: j->held = true; return NULL;
     case H_OVER: j->over = true; return NULL;

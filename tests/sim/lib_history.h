@@ -33,8 +33,9 @@ enum happening_type {
                    that have ended once it is restored (bits, too); savepoint */
     H_DELETING, /* job, round: of its snapshot; ordered: by its user */
     H_DELETED,
-    H_HELD, /* job */
-    H_OVER, /* job: it has ended, one way or the other */
+    H_ORDERED, /* job, round: an admin has ordered that it goes on from that snapshot (0: afresh) */
+    H_HELD,    /* job */
+    H_OVER,    /* job: it has ended, one way or the other */
     /* what the daemon does and says */
     H_ROUND,        /* a round is heard of for the first time: job, attempt, round, incarnation, n:
                        its deadline, or 0 while it has none; savepoint */

@@ -99,6 +99,10 @@ static void record(struct sim *s, const struct job *j, const struct tide_record 
     switch (r->type) {
     case TIDE_REC_ATTEMPT: attempt(s, j, r); break;
     case TIDE_REC_ROUND_END: round_end(s, j, &r->round); break;
+    case TIDE_REC_BASE:
+        happens(s,
+                (struct happening){.type = H_ORDERED, .job = j->number, .round = r->base.snapshot});
+        break;
     case TIDE_REC_JOB_STATE: job_state(s, j, r->job_state.state); break;
     case TIDE_REC_SNAPSHOT:
         d = store_snapshot(j, r->snapshot.round);

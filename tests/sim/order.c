@@ -1,5 +1,5 @@
-/* What admins order of whole jobs: hold and release. When the faults have stopped a patient admin
- * releases what is held, again and again, since any of the orders may be lost. */
+/* What admins order of whole jobs: hold, release and restore. When the faults have stopped a
+ * patient admin releases what is held, again and again, since any of the orders may be lost. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -51,13 +51,53 @@ static void release(struct sim *s, struct job *j, const char *key)
     send(s, j, &r, "a release");
 }
 
+/* The newest, an older one of any kind, or nothing; mostly with leave to repeat effects. */
+static void restore(struct sim *s, struct job *j, const char *key)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__RestoreJob m = TIDE__RESTORE_JOB__INIT;
+    uint64_t n = 0;
+    m.job = text(j->name);
+    m.key = text(key);
+    m.who = text("sim");
+    m.allow_repeat = percent(s, 70);
+    m.allow_unmatched = percent(s, 10);
+    m.dry_run = percent(s, 10);
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
+        n += d->state == TIDE_RETAINED;
+    if (n && percent(s, 50)) {
+        n = below(s, n);
+        const struct d_snapshot *d = j->store.snapshots;
+        for (; d->state != TIDE_RETAINED || n; d = d->next)
+            n -= d->state == TIDE_RETAINED;
+        m.from_case = TIDE__RESTORE_JOB__FROM_SNAPSHOT;
+        m.snapshot = d->round;
+    } else if (percent(s, 75)) {
+        m.from_case = TIDE__RESTORE_JOB__FROM_LATEST;
+        m.latest = true;
+    } else {
+        m.from_case = TIDE__RESTORE_JOB__FROM_NOTHING;
+        m.nothing = true;
+    }
+    r.call_case = TIDE__REQUEST__CALL_RESTORE;
+    r.restore = &m;
+    char what[80];
+    bool named = m.from_case == TIDE__RESTORE_JOB__FROM_SNAPSHOT;
+    snprintf(what, sizeof what, "a restore of %" PRIu64 "%s%s%s", named ? m.snapshot : 0,
+             m.from_case == TIDE__RESTORE_JOB__FROM_LATEST ? ", the latest" : "",
+             m.allow_repeat ? ", repeating" : "", m.dry_run ? ", dry" : "");
+    send(s, j, &r, what);
+}
+
 void order_something(struct sim *s, struct job *j)
 {
     char key[32];
     snprintf(key, sizeof key, "order%u", (unsigned)below(s, 50));
     check_trouble(s, j);
     j->ordered = true;
-    if (percent(s, j->store.state == TIDE_JOB_HELD ? 20 : 70))
+    if (percent(s, 50))
+        restore(s, j, key);
+    else if (percent(s, j->store.state == TIDE_JOB_HELD ? 20 : 70))
         hold(s, j, key);
     else
         release(s, j, key);

@@ -102,6 +102,7 @@ struct sim_stats {
         attempts, resumed, fenced, deleted, savepoints, published, parts_dropped, refused_acks,
         events, steps, deliver, met;
     uint64_t abort_codes[16];
+    uint64_t bases, refused_orders;
 };
 
 struct event_entry {

@@ -213,9 +213,12 @@ static void apply_job(struct sim *s, struct job *j, const struct tide_record *r)
         st->created_wall = r->job_new.created_wall;
         break;
     case TIDE_REC_JOB_STATE:
-        must(s, !tide_job_ended(st->state) || r->job_state.state == st->state,
-             "job %s has ended as %s and becomes %s", j->name, tide_job_state_name(st->state),
-             tide_job_state_name(r->job_state.state));
+        if (tide_job_ended(st->state) && r->job_state.state == TIDE_JOB_WAITING && st->base_new)
+            base_reopens(s, j);
+        else
+            must(s, !tide_job_ended(st->state) || r->job_state.state == st->state,
+                 "job %s has ended as %s and becomes %s", j->name, tide_job_state_name(st->state),
+                 tide_job_state_name(r->job_state.state));
         must(s,
              st->state != TIDE_JOB_HELD || r->job_state.state == TIDE_JOB_HELD ||
                  r->job_state.state == TIDE_JOB_WAITING || r->job_state.state == TIDE_JOB_STOPPING,
@@ -230,6 +233,7 @@ static void apply_job(struct sim *s, struct job *j, const struct tide_record *r)
              r->attempt.attempt, j->name);
         apply_attempt(s, j, r);
         break;
+    case TIDE_REC_BASE: base_ordered(s, j, r); break;
     case TIDE_REC_ATTEMPT_RUN:
         if (st->last.attempt == r->attempt_run.attempt) st->last.running = true;
         break;
@@ -473,6 +477,9 @@ static void catalog_job(struct sim *s, const struct job_store *st, struct tide_c
                                    .state = st->state,
                                    .created_wall = st->created_wall,
                                    .ended_snapshot = st->ended_snapshot,
+                                   .base_since = st->base_since,
+                                   .base_snapshot = st->base_snapshot,
+                                   .base_unmatched = st->base_unmatched,
                                    .attempts = st->attempts,
                                    .last = st->last};
     uint32_t n = 0;

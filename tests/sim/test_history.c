@@ -262,8 +262,33 @@ START_TEST(goes_back_behind_effects)
     whole_round(200, 2);
     LOG(300, .type = H_TROUBLE);
     LOG(302, .type = H_ATTEMPT, .attempt = 2, .incarnation = 100, .n = 1001, .round = 1, .tasks = 3,
-        .ordered = true); /* an admin has said so */
+        .ordered = true); /* only to deliver what is owed */
     finds("");
+}
+END_TEST
+
+/* An admin may order it by name, and then nothing else is restored. */
+START_TEST(goes_back_by_order)
+{
+    begin();
+    whole_round(100, 1);
+    whole_round(200, 2);
+    LOG(300, .type = H_TROUBLE);
+    LOG(301, .type = H_ORDERED, .round = 1);
+    LOG(302, .type = H_ATTEMPT, .attempt = 2, .incarnation = 100, .n = 1001, .round = 1,
+        .tasks = 3);
+    LOG(303, .type = H_ATTEMPT, .attempt = 3, .incarnation = 100, .n = 1002, .round = 1,
+        .tasks = 3);
+    finds("");
+
+    begin();
+    whole_round(100, 1);
+    whole_round(200, 2);
+    LOG(300, .type = H_TROUBLE);
+    LOG(301, .type = H_ORDERED, .round = 1);
+    LOG(302, .type = H_ATTEMPT, .attempt = 2, .incarnation = 100, .n = 1001, .round = 2,
+        .tasks = 3);
+    finds("2: attempt 2 restores 2, and 1 was ordered");
 }
 END_TEST
 
@@ -513,6 +538,7 @@ int main(void)
                                   told_both,
                                   never_told,
                                   goes_back_behind_effects,
+                                  goes_back_by_order,
                                   outlives_its_deadline,
                                   aborts_what_the_store_has,
                                   names_not_all_who_held_it,

@@ -52,6 +52,10 @@ static struct tide_commit *one_of_each(void)
     r->operation.key = tide_bytes_of("key");
     r->operation.state = TIDE_OP_DONE;
     rec(c, TIDE_REC_AUDIT)->audit.who = tide_bytes_of("admin");
+    r = rec(c, TIDE_REC_BASE);
+    r->base.since = 9;
+    r->base.unmatched = true;
+    r->base.adopted = tide_bytes_of("pairs");
     return c;
 }
 
@@ -105,7 +109,7 @@ START_TEST(every_type_comes_back)
             ck_assert_mem_eq(r->snapshot.chunks[0].data, chunks.data, r->snapshot.chunks[0].len);
         }
     }
-    ck_assert_uint_eq(seen, (2u << TIDE_REC_AUDIT) - 2); /* one of each */
+    ck_assert_uint_eq(seen, (2u << TIDE_REC_BASE) - 2); /* one of each */
     free_list(again);
     free_list(c);
     tide_buf_release(&packed);

@@ -110,6 +110,10 @@ START_TEST(job_and_attempt)
     r = rec(c, TIDE_REC_ATTEMPT_RUN);
     r->attempt_run.attempt = 1;
     r->attempt_run.wall = WALL;
+    r = rec(c, TIDE_REC_BASE);
+    r->base.since = 9;
+    r->base.unmatched = true;
+    r->base.adopted = tide_bytes_of("pairs");
     stored(c);
 
     struct tide_catalog *cat = load();
@@ -119,6 +123,8 @@ START_TEST(job_and_attempt)
     ck_assert(is(j->name, "alpha") && is(j->spec, "spec") && is(j->cause, "the disk is full"));
     ck_assert_int_eq(j->state, TIDE_JOB_HELD);
     ck_assert_uint_eq(j->ended_snapshot, 5);
+    ck_assert(j->base_since == 9 && j->base_snapshot == 0 && j->base_unmatched);
+    ck_assert(is(j->base_adopted, "pairs"));
     ck_assert_uint_eq(j->created_wall, WALL);
     ck_assert_uint_eq(j->attempts, 1);
     struct tide_catalog_attempt *a = &j->last;

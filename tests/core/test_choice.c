@@ -1,0 +1,410 @@
+/* Promises about what an admin orders a job to be restored from, each as the trace that it leaves.
+ */
+#include "tests/core/lib_play.h"
+
+static const struct job_options job = {
+    .sources = 2, .sinks = 1, .interval_ms = 100, .deadline_ms = 60000, .retained = 3};
+static const struct join_options whole = {.count = 3, .worker = "w", .pid = 10};
+
+static Tide__RestoreJob order;
+static Tide__RestoreJob *restore(void)
+{
+    tide__restore_job__init(&order);
+    order.job = play_bytes("job");
+    order.who = play_bytes("me@here");
+    return &order;
+}
+
+static Tide__RestoreJob *from(uint64_t snapshot)
+{
+    Tide__RestoreJob *m = restore();
+    m->from_case = TIDE__RESTORE_JOB__FROM_SNAPSHOT;
+    m->snapshot = snapshot;
+    return m;
+}
+
+static Tide__RestoreJob *from_latest(void)
+{
+    Tide__RestoreJob *m = restore();
+    m->from_case = TIDE__RESTORE_JOB__FROM_LATEST;
+    m->latest = true;
+    return m;
+}
+
+static Tide__RestoreJob *from_nothing(void)
+{
+    Tide__RestoreJob *m = restore();
+    m->from_case = TIDE__RESTORE_JOB__FROM_NOTHING;
+    m->nothing = true;
+    return m;
+}
+
+static void ask(struct play *p, Tide__RestoreJob *m)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    r.call_case = TIDE__REQUEST__CALL_RESTORE;
+    r.restore = m;
+    play_request(p, 100, &r);
+}
+
+/* What became of the last order. */
+static void outcome(struct play *p, const char *lines)
+{
+    play_settle(p);
+    play_forget(p);
+    play_ask_operation(p, 100, p->operation);
+    play_expect(p, lines);
+}
+
+/* A checkpoint completes and all is confirmed; its number. */
+static uint64_t checkpoint(struct play *p)
+{
+    uint64_t before = p->round;
+    while (p->round == before)
+        play_wait(p, 10);
+    for (uint32_t t = 0; t < 3; t++)
+        play_ack(p, 1, p->attempt, p->round, t);
+    play_settle(p);
+    play_confirm(p, 1, p->round, 0, 3);
+    play_forget(p);
+    return p->round;
+}
+
+/* With checkpoints 1, 2 and 3, all of which have had their effects. */
+static void running(struct play *p)
+{
+    play_running(p, &job);
+    play_open(p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    for (uint64_t n = 1; n <= 3; n++)
+        ck_assert_uint_eq(checkpoint(p), n);
+}
+
+/* The worker that was rewound, or refused, joins and restores. */
+static void back(struct play *p, uint64_t session)
+{
+    if (session != 1) play_open(p, session, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(p, session, &job, &whole);
+    play_settle(p);
+    play_restored(p, session, 0, 3);
+    play_settle(p);
+}
+
+/* S130: the attempt ends, and the next one restores what was named, each task its own state. */
+START_TEST(latest)
+{
+    static struct play p;
+    running(&p);
+    ask(&p, from_latest());
+    play_expect(&p, "commit: operation=queued audit\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "to 100: operation restore queued\nload 3\n");
+    play_loaded(&p);
+    play_expect(&p, "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\n"
+                    "commit: base=3 job-state=WAITING operation=done\n");
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "");
+    play_ask_operation(&p, 100, p.operation);
+    play_expect(&p, "to 100: operation restore done\n"
+                    "  from: checkpoint 3 of attempt 1\n"
+                    "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                    "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    play_join(&p, 1, &job, &whole);
+    play_expect(&p, "to 1: joined\nload 3\n");
+    play_settle(&p);
+    play_expect(&p, "commit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n"
+                    "to 1: start attempt 2 from 3, 3 tasks with state or owed, 0 owed, 0 ended\n");
+    play_end(&p);
+}
+END_TEST
+
+/* An older one would repeat effects: only when that is allowed, and then it is on record. It stays
+ * what every attempt restores until a newer round completes. */
+START_TEST(older)
+{
+    static struct play p;
+    running(&p);
+    ask(&p, from(1));
+    outcome(&p, "to 100: operation restore failed: rounds up to 3 have had their effects, and "
+                "those after 1 would be repeated: only if that is allowed\n"
+                "  from: checkpoint 1 of attempt 1\n"
+                "  refused: rounds up to 3 have had their effects, and those after 1 would be "
+                "repeated: only if that is allowed\n"
+                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    ask(&p, from(1));
+    order.allow_repeat = true;
+    ask(&p, &order);
+    play_stored(&p, TIDE_STORED);
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_loaded(&p);
+    play_loaded(&p);
+    play_expect(&p, "ride: operation=failed\nload 1\n"
+                    "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\n"
+                    "commit: base=1 audit job-state=WAITING operation=done\n");
+    back(&p, 1);
+    ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, 1);
+    /* lost before it has completed a round: again from there */
+    play_close(&p, 1);
+    play_wait(&p, 12000);
+    back(&p, 2);
+    ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 3);
+    ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, 1);
+    play_end(&p);
+}
+END_TEST
+
+/* A round that is newer than the order is what the next attempt restores; its parent is what it was
+ * restored from. */
+START_TEST(until_a_newer_round)
+{
+    static struct play p;
+    running(&p);
+    ask(&p, from(1));
+    order.allow_repeat = true;
+    ask(&p, &order);
+    play_settle(&p);
+    ask(&p, &order);
+    play_settle(&p);
+    back(&p, 1);
+    play_forget(&p);
+    uint64_t n = checkpoint(&p);
+    const struct shelf_job *j = &p.shelf.jobs[0];
+    ck_assert_uint_eq(j->snapshots[j->n_snapshots - 1].round, n);
+    ck_assert_uint_eq(j->snapshots[j->n_snapshots - 1].parent, 1);
+    ask(&p, from_latest());
+    play_settle(&p);
+    back(&p, 1);
+    ck_assert_uint_eq(j->last.restored_from, n);
+    play_end(&p);
+}
+END_TEST
+
+START_TEST(nothing)
+{
+    static struct play p;
+    running(&p);
+    ask(&p, from_nothing());
+    outcome(&p, "to 100: operation restore failed: rounds up to 3 have had their effects, and "
+                "those after 0 would be repeated: only if that is allowed\n"
+                "  from: nothing, the job starts afresh\n"
+                "  refused: rounds up to 3 have had their effects, and those after 0 would be "
+                "repeated: only if that is allowed\n");
+    Tide__RestoreJob *m = from_nothing();
+    m->allow_repeat = true;
+    ask(&p, m);
+    play_settle(&p);
+    play_forget(&p);
+    play_join(&p, 1, &job, &whole);
+    play_settle(&p);
+    play_expect(&p, "to 1: joined\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n"
+                    "to 1: start attempt 2 from 0, 0 tasks with state or owed, 0 owed, 0 ended\n");
+    play_end(&p);
+}
+END_TEST
+
+/* The order outlives the daemon at each of its steps: it is taken up again, or what it chose is
+ * known. */
+START_TEST(survives_a_crash)
+{
+    static struct play p;
+    for (int step = 0; step < 3; step++) {
+        running(&p);
+        Tide__RestoreJob *m = from(2);
+        m->allow_repeat = true;
+        ask(&p, m);
+        play_stored(&p, TIDE_STORED);
+        if (step > 0) play_loaded(&p);
+        if (step > 1) play_stored(&p, TIDE_STORED);
+        play_crash(&p);
+        play_settle(&p);
+        play_wait(&p, 12000); /* the grace, or the lease of whoever held the attempt */
+        play_settle(&p);
+        play_open(&p, 11, TIDE__PEER_KIND__PEER_WORKER);
+        play_join(&p, 11, &job, &whole);
+        play_settle(&p);
+        ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 2);
+        ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, 2);
+        play_end(&p);
+    }
+}
+END_TEST
+
+/* A dry run says what would happen, and nothing does. */
+START_TEST(dry_run)
+{
+    static struct play p;
+    running(&p);
+    Tide__RestoreJob *m = from(2);
+    m->dry_run = m->allow_repeat = true;
+    ask(&p, m);
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_loaded(&p);
+    play_expect(&p, "commit: operation=done\n");
+    outcome(&p, "to 100: operation restore done\n"
+                "  from: checkpoint 2 of attempt 1\n"
+                "  repeats: the effects of the rounds after 2, up to 3\n"
+                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    checkpoint(&p); /* the attempt goes on */
+    play_end(&p);
+}
+END_TEST
+
+/* What is owed by rounds that are to be undone would be lost: refused, unless it is given up by
+ * name. What is owed by the round that is restored, or before, goes out with the Start. */
+START_TEST(owed)
+{
+    static struct play p;
+    running(&p);
+    while (p.round == 3)
+        play_wait(&p, 10);
+    play_ack(&p, 1, 1, p.round, 0);
+    play_ack(&p, 1, 1, p.round, 1);
+    play_ack_handle(&p, 1, 2, "part");
+    play_settle(&p);
+    uint64_t newest = p.round;
+    Tide__RestoreJob *m = from(2);
+    m->allow_repeat = true;
+    ask(&p, m);
+    outcome(&p, "to 100: operation restore failed: 1 commits of rounds after 2 are owed and would "
+                "be lost: let them be confirmed, or abandon them\n"
+                "  from: checkpoint 2 of attempt 1\n"
+                "  repeats: the effects of the rounds after 2, up to 4\n"
+                "  refused: 1 commits of rounds after 2 are owed and would be lost: let them be "
+                "confirmed, or abandon them\n"
+                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    ck_assert_uint_eq(newest, 4);
+    ask(&p, from_latest());
+    play_settle(&p);
+    back(&p, 1);
+    ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 1);
+    m = from(2);
+    m->allow_repeat = m->abandon_owed = true;
+    ask(&p, m);
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_loaded(&p);
+    play_expect(&p, "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 2\n"
+                    "commit: base=2 audit strike audit job-state=WAITING operation=done\n");
+    play_settle(&p);
+    ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 0);
+    back(&p, 1);
+    play_end(&p);
+}
+END_TEST
+
+/* While a commit of the job is with the store nothing is chosen. */
+START_TEST(waits_for_a_commit)
+{
+    static struct play p;
+    running(&p);
+    while (p.round == 3)
+        play_wait(&p, 10);
+    ask(&p, from(3));
+    play_stored(&p, TIDE_STORED);
+    for (uint32_t t = 0; t < 3; t++)
+        play_ack(&p, 1, 1, p.round, t);
+    play_forget(&p);
+    play_loaded(&p);
+    play_expect(&p, "");
+    play_stored(&p, TIDE_STORED); /* round 4 has its effects, and 3 is old now */
+    play_expect(&p, "to 1: complete 4\ndelete r1\nride: operation=failed\n");
+    play_end(&p);
+}
+END_TEST
+
+/* A job that has ended begins again, when nobody can believe a lease of before any more. */
+START_TEST(reopens)
+{
+    static struct play p;
+    static const struct job_options endless = {.sources = 1, .deadline_ms = 60000};
+    play_running(&p, &endless);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    play_finished(&p, 1, 0, 1);
+    play_ack(&p, 1, 1, p.round, 0);
+    play_settle(&p);
+    ck_assert_int_eq(p.shelf.jobs[0].state, TIDE_JOB_FINISHED);
+    ask(&p, from_latest());
+    outcome(&p,
+            "to 100: operation restore failed: operator 'a': every task of the job had ended in "
+            "the snapshot: there is nothing to go on with\n"
+            "  from: checkpoint 1 of attempt 1\n"
+            "  a: restored: 1 tasks, 1 artifacts, 100 bytes, 1 tasks had ended\n"
+            "  a: refused: every task of the job had ended in the snapshot: there is nothing "
+            "to go on with\n");
+    Tide__RestoreJob *m = from_nothing();
+    m->allow_repeat = true;
+    ask(&p, m);
+    play_settle(&p);
+    ck_assert_int_eq(p.shelf.jobs[0].state, TIDE_JOB_WAITING);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &endless, &(struct join_options){.count = 1, .worker = "w", .pid = 11});
+    play_settle(&p);
+    ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 1);
+    play_wait(&p, 6000);
+    play_heartbeat(&p, 2);
+    play_wait(&p, 6000);
+    play_settle(&p);
+    ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 2);
+    play_end(&p);
+}
+END_TEST
+
+/* S131: without a snapshot there is nothing to restore; what is not there, or not said, is refused
+ * by name. */
+START_TEST(nothing_there)
+{
+    static struct play p;
+    play_running(&p, &job);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    ask(&p, from_latest());
+    outcome(&p, "to 100: operation restore failed: job job has no snapshot yet\n");
+    ask(&p, from(77));
+    outcome(&p, "to 100: operation restore failed: job job has no snapshot 77 (one of another job "
+                "or store is named by its directory)\n");
+    ask(&p, restore());
+    play_expect(&p, "to 100: error 2: RestoreJob does not say from what: a snapshot, a directory, "
+                    "latest or nothing\n");
+    play_end(&p);
+}
+END_TEST
+
+/* A manifest that cannot be read fails the order; the attempt goes on. */
+START_TEST(unreadable)
+{
+    static struct play p;
+    running(&p);
+    ask(&p, from(3));
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_not_loaded(&p, TIDE_EIO);
+    play_expect(&p, "ride: operation=failed\n");
+    outcome(&p, "to 100: operation restore failed: snapshot 3 cannot be read: a reason\n");
+    checkpoint(&p);
+    play_end(&p);
+}
+END_TEST
+
+/* A store that does not take the order: the next attempt restores what it would have anyway. */
+START_TEST(not_stored)
+{
+    static struct play p;
+    running(&p);
+    Tide__RestoreJob *m = from(1);
+    m->allow_repeat = true;
+    ask(&p, m);
+    play_stored(&p, TIDE_STORED);
+    play_loaded(&p);
+    play_stored(&p, TIDE_NO_SPACE);
+    back(&p, 1);
+    ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, 3);
+    ck_assert_uint_eq(p.shelf.jobs[0].base_since, 0);
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("choice", latest, older, until_a_newer_round, nothing, survives_a_crash, dry_run, owed,
+           waits_for_a_commit, reopens, nothing_there, unreadable, not_stored)
