@@ -699,6 +699,16 @@ static void restore_late(struct core *c, void *arg)
     free(why);
 }
 
+/* As at the end of the grace time: once, a worker that has no connection gets the time that a
+ * Join takes when somebody has just come. */
+static bool may_be_coming(struct core *c, struct worker *w)
+{
+    if (w->session || w->lease_prolonged || !somebody_comes(c)) return false;
+    w->lease_prolonged = true;
+    w->lease_until = c->now + w->job->graph->checkpointing.heartbeat_ms * MS;
+    return true;
+}
+
 static void lease_over(struct core *c, void *arg)
 {
     struct job *job = arg;
@@ -706,6 +716,7 @@ static void lease_over(struct core *c, void *arg)
     for (struct worker *w = job->workers, *next; w; w = next) {
         next = w->next;
         if (w->standing != STANDS_PARKED && w->lease_until <= c->now) {
+            if (may_be_coming(c, w)) continue;
             worker_lost(c, w,
                         w->standing == STANDS_REWINDING
                             ? "it did not drop its attempt before its lease was over"

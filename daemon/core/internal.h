@@ -187,6 +187,7 @@ struct worker {
     bool back;               /* adoption: it has joined again */
     bool told_joined;
     uint64_t lease_until;
+    bool lease_prolonged; /* since it was last heard */
     uint64_t told_complete;
     uint64_t *open_rounds; /* to be resolved when it resumes */
     uint32_t n_open;

@@ -127,6 +127,7 @@ void worker_renew(struct core *c, struct worker *w)
     uint64_t lease = w->job->graph->checkpointing.lease_ms * MS;
     if (lease < c->lease_us && !w->started) lease = c->lease_us;
     w->lease_until = c->now + lease + lease / 8;
+    w->lease_prolonged = false;
     /* the timer is late only for a lease that is shorter than the one it was armed for */
     struct timer *timer = &w->job->lease_timer;
     if (timer->place && w->lease_until < timer->at)

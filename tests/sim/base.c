@@ -77,6 +77,7 @@ static void put_right(struct sim *s, struct job *j, uint32_t task, const struct 
     const record_set *seen = d ? &d->task[task].seen : &none;
     for (struct part *p = j->parts; p; p = p->next) {
         if (p->task != task) continue;
+        if (!p->attempt) set_meet(&p->records, seen); /* whoever put it there takes back the rest */
         bool kept = is_within(&p->records, seen) && !set_overlap(&p->records, &have);
         if (p->state == PART_PENDING && kept && p->round <= d->round) set_add(&have, &p->records);
         if (p->state != PART_PUBLISHED) continue;
@@ -110,7 +111,8 @@ void base_restored(struct sim *s, struct job *j, uint64_t restored)
     memset(&j->published, 0, sizeof j->published);
     for (struct part *p = j->parts; p; p = p->next)
         if (p->state == PART_PUBLISHED) set_add(&j->published, &p->records);
-    if (d) d->left_behind = false;
+    for (struct d_snapshot *e = j->store.snapshots; e; e = e->next) /* older ones may branch off */
+        e->left_behind = e != d;
     if (j->newest_published > from) j->newest_published = from;
     for (uint32_t t = 0; t < TASKS_MAX; t++)
         if (j->last_effect[t] > from) j->last_effect[t] = from;
