@@ -306,14 +306,16 @@ void tide_meet_fenced(struct tide_session *s)
 
 void tide_meet_tick(struct tide_session *s, uint64_t now_us)
 {
+    bool cut = s->attempt && !s->attached && now_us >= s->cut_us + s->orphan_us;
     for (uint32_t k = 0; k < s->n_rounds; k++) {
         struct round *r = s->rounds[k];
         if (!r->meets || !r->meet_left) continue;
         if (now_us >= r->deadline_us)
             give_up(s, r, "the round's time is over");
-        else if (!s->attached && now_us >= s->cut_us + s->orphan_us && !PLANTED(STAND_ON))
+        else if (cut && !PLANTED(STAND_ON))
             give_up(s, r, "cut off from the daemon for longer than the orphan limit");
     }
+    if (cut) wake_all(s); /* those that stood still for the end of the job, too */
 }
 
 uint64_t tide_meet_deadline(const struct tide_session *s)

@@ -314,7 +314,14 @@ void stop_asked(struct core *c, struct session *s, const Tide__Request *m, struc
         wish.who = UNPB(m->stop->who);
         wish.label = UNPB(m->stop->label);
         wish.detail = m->stop->drain ? ", drain" : ", suspend";
-        if ((unsigned)m->stop->kind > TIDE__ROUND_KIND__ROUND_SAVEPOINT)
+        const struct job *job = job_find(c, wish.job);
+        bool meets = job && job->graph->checkpointing.style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
+        if (m->stop->drain && meets)
+            admin_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_STATE,
+                        "job %s has no input that could be drained: its rounds are rendezvous "
+                        "rounds; suspend it",
+                        job->name);
+        else if ((unsigned)m->stop->kind > TIDE__ROUND_KIND__ROUND_SAVEPOINT)
             admin_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_INVALID,
                         "kind is none of RoundKind");
         else

@@ -10,6 +10,8 @@ static void run(uint32_t window)
     bench_run();
 }
 
+static Tide__StopMode stop_mode; /* of the next Prepare */
+
 static void say_prepare(uint64_t round, uint32_t left_ms)
 {
     Tide__Prepare m = TIDE__PREPARE__INIT;
@@ -23,6 +25,8 @@ static void say_prepare(uint64_t round, uint32_t left_ms)
     m.directory = (ProtobufCBinaryData){strlen(directory), (uint8_t *)directory};
     m.lowest_pending = round;
     m.window = bench_window == TIDE_NONE ? 0 : bench_window;
+    m.stop = stop_mode;
+    stop_mode = TIDE__STOP_MODE__STOP_NOT;
     bench_say(TIDE__TO_WORKER__MSG_PREPARE, &m);
 }
 
@@ -414,6 +418,46 @@ START_TEST(a_position_of_the_attempt_before_is_not_taken_for_one_of_this)
 }
 END_TEST
 
+static void last_round(void)
+{
+    stop_mode = TIDE__STOP_MODE__STOP_SUSPEND;
+    standing();
+    say_now(5);
+    for (uint32_t t = 0; t < 2; t++) {
+        STANDS(t, 6);
+        captured(t, 5);
+        STANDS(t, 6);
+    }
+    bench.trace[0] = '\0';
+}
+
+START_TEST(after_the_last_round_a_task_stands_until_stop)
+{
+    last_round();
+    say_complete(1, 5, true);
+    STANDS(0, 6);
+    STANDS(1, 6);
+    bench_close();
+    last_round();
+    say_abort(1, 5);
+    ck_assert_ptr_nonnull(strstr(bench.trace, "0: call\n1: call\n"));
+    GO_ON(0, 6);
+    GO_ON(1, 7);
+    bench_close();
+    last_round(); /* nobody waits for an absent daemon */
+    cut();
+    for (uint64_t since = bench.now; bench.now < since + 500000;) {
+        bench_until(tide_session_deadline(bench.s));
+        if (strstr(bench.trace, "connect\n")) cut();
+        char *gone = strstr(bench.trace, "connect\n");
+        if (gone) bench.trace[0] = '\0';
+    }
+    expect(bench.trace, "0: resume 5\n1: resume 5\n0: call\n1: call\n");
+    GO_ON(0, 6);
+    bench_close();
+}
+END_TEST
+
 START_TEST(the_lease_ends_a_round_that_has_no_snapshot)
 {
     standing();
@@ -513,6 +557,7 @@ int main(void)
         a_task_that_finishes_on_its_way_to_the_cut_stands,
         a_rewind_ends_standing_once_and_for_all,
         a_position_of_the_attempt_before_is_not_taken_for_one_of_this,
+        after_the_last_round_a_task_stands_until_stop,
         the_lease_ends_a_round_that_has_no_snapshot,
         progress_says_where_tasks_are,
         positions_only_rise_and_belong_to_running_tasks,

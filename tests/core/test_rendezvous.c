@@ -325,6 +325,43 @@ START_TEST(a_savepoint_meets_and_comes_alone)
 }
 END_TEST
 
+static void ask_stop(struct play *p, bool drain)
+{
+    Tide__StopJob m = TIDE__STOP_JOB__INIT;
+    Tide__Request r = TIDE__REQUEST__INIT;
+    m.job = play_bytes("job");
+    m.kind = TIDE__ROUND_KIND__ROUND_CHECKPOINT;
+    m.drain = drain;
+    r.call_case = TIDE__REQUEST__CALL_STOP;
+    r.stop = &m;
+    play_request(p, 100, &r);
+}
+
+START_TEST(it_is_suspended_not_drained)
+{
+    static struct play p;
+    struct job_options job = solver;
+    job.interval_ms = 0;
+    play_running(&p, &job);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    ask_stop(&p, true);
+    play_expect(&p, "to 100: error 3: job job has no input that could be drained: its rounds are "
+                    "rendezvous rounds; suspend it\n");
+    ask_stop(&p, false);
+    play_settle(&p);
+    play_forget(&p);
+    for (uint32_t t = 0; t < 3; t++)
+        play_position(&p, 1, t, 4);
+    play_standing(&p, 1, 0, 3);
+    for (uint32_t t = 0; t < 3; t++)
+        play_ack(&p, 1, 1, p.round, t);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "job-state=SUSPENDED"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: stop SUSPENDED"));
+    play_end(&p);
+}
+END_TEST
+
 /* A task that has ended is asked nothing any more; one that holds its end answers. */
 START_TEST(ended_tasks_are_not_waited_for)
 {
@@ -370,4 +407,5 @@ SUITE_MAIN("core rendezvous", a_round_from_prepare_to_complete, positions_and_st
            deadline_names_who_has_not_reported_S74, deadline_names_who_is_on_its_way_to_the_cut_S74,
            deadline_names_who_has_not_acked_S74, a_task_that_cannot_reach_the_cut_declines,
            a_lost_worker_does_not_release_the_others, a_worker_that_was_away_is_told_again,
-           a_savepoint_meets_and_comes_alone, ended_tasks_are_not_waited_for)
+           a_savepoint_meets_and_comes_alone, it_is_suspended_not_drained,
+           ended_tasks_are_not_waited_for)
