@@ -452,7 +452,7 @@ START_TEST(after_the_last_round_a_task_stands_until_stop)
         char *gone = strstr(bench.trace, "connect\n");
         if (gone) bench.trace[0] = '\0';
     }
-    expect(bench.trace, "0: resume 5\n1: resume 5\n0: call\n1: call\n");
+    expect(bench.trace, "0: go on 5\n1: go on 5\n0: call\n1: call\n");
     GO_ON(0, 6);
     bench_close();
 }
