@@ -1,0 +1,357 @@
+#!/usr/bin/python3
+"""stop.py BUILD WORK [NAME ...]: wordcount, stopped in every way, while daemon and sink die at the worst moments.
+
+No word of the input occurs twice, and they ascend. So whatever is published when a job has been stopped must be each
+word once, a run of them from the beginning of each source's half: that is what a cut is, and what exactly once is.
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+BUILD, WORK = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+TIDEMARK, WORDCOUNT = BUILD + "/tidemark", BUILD + "/client/examples/wordcount/wordcount"
+WORDS, LENGTH = 60000, 9
+STAGES = [("source", 0), ("source", 1), ("splitter", 0), ("splitter", 1), ("counter", 0), ("counter", 1), ("sink", 0)]
+PATIENCE = 60  # seconds, for what should take one
+
+
+def must(fact, text, *args):
+    if not fact:
+        raise SystemExit("stop: FAILED: " + (text % args if args else text))
+
+
+def until(fact, text, *args):
+    end = time.monotonic() + PATIENCE
+    while True:
+        value = fact()
+        if value:
+            return value
+        must(time.monotonic() < end, text, *args)
+        time.sleep(0.02)
+
+
+def word(i):
+    letters = ""
+    for _ in range(LENGTH - 1):
+        letters = chr(ord("a") + i % 26) + letters
+        i //= 26
+    return letters
+
+
+PROCESSES = []
+
+
+def popen(args, log):
+    with open(log, "ab") as out:
+        PROCESSES.append(subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
+    return PROCESSES[-1]
+
+
+class Daemon:
+    """A real tidemarkd, killed with -9 and started again on its port."""
+
+    def __init__(self):
+        self.data, self.port = WORK + "/data", 0
+        self.start()
+
+    def start(self):
+        self.process = popen(
+            [BUILD + "/tidemarkd", "--listen", "127.0.0.1:%d" % self.port, "--data", self.data,
+             "--config", WORK + "/conf"], WORK + "/tidemarkd.log")
+        until(lambda: self.ask("status")[0] == 0, "tidemarkd does not start")
+        with open(self.data + "/port") as f:
+            self.port = int(f.read())
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def run(self, *args):
+        return subprocess.run([TIDEMARK, *args, "--data", self.data], capture_output=True, text=True, timeout=PATIENCE)
+
+    def ask(self, *args):
+        """(exit code, answer)"""
+        done = self.run(*args, "--json")
+        return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+    def ok(self, *args):
+        code, answer = self.ask(*args)
+        must(code == 0, "%s: %s", args, answer)
+        return answer
+
+    def job(self, name):
+        jobs = [j for j in self.ok("jobs")["jobs"] if j["name"] == name]
+        return jobs[0] if jobs else None
+
+    def complete(self, name):
+        return sum(r["state"] == "complete" for r in self.ok("rounds", name, "--limit", "1000")["rounds"])
+
+
+class Job:
+    """One wordcount; whoever dies is started again, until it ends well."""
+
+    def __init__(self, daemon, name):
+        self.daemon, self.name = daemon, name
+        self.parts = "%s/%s" % (WORK, name)
+        os.mkdir(self.parts)
+        self.log = "%s/%s.log" % (WORK, name)
+        self.keep = True
+        self.workers = {stage: self.start(stage) for stage in STAGES}
+
+    def start(self, stage):
+        kind, index = stage
+        args = {"source": ["--input", WORK + "/input", "--rate", "60000"], "sink": ["--parts", self.parts]}.get(kind, [])
+        if kind != "sink":
+            args += ["--index", str(index)]
+        return popen(
+            [WORDCOUNT, kind, *args, "--job", self.name, "--connect", "127.0.0.1:%d" % self.daemon.port, "--interval",
+             "100", "--lease", "1500", "--heartbeat", "200"], self.log)
+
+    def supervise(self):
+        for stage, process in self.workers.items():
+            if process.poll() not in (None, 0) and self.keep:
+                self.workers[stage] = self.start(stage)
+
+    def state(self):
+        self.supervise()
+        found = self.daemon.job(self.name)
+        return found and found["state"]
+
+    def until_state(self, state):
+        until(lambda: self.state() == state, "%s: does not become %s", self.name, state)
+
+    def until_rounds(self, n):
+        """Until so many more have completed."""
+        begun = self.daemon.complete(self.name) if self.state() else 0
+        until(lambda: self.state() and self.daemon.complete(self.name) >= begun + n, "%s: no round completes", self.name)
+
+    def signal(self, stage, number):
+        self.workers[stage].send_signal(number)
+
+    def ended(self):
+        """All workers have ended, having been told so."""
+        def all_zero():
+            self.supervise()
+            return all(p.poll() == 0 for p in self.workers.values())
+        until(all_zero, "%s: its workers do not end", self.name)
+
+    def published(self):
+        done = subprocess.run([WORDCOUNT, "sum", self.parts], capture_output=True, text=True)
+        must(done.returncode == 0, "%s: %s", self.name, done.stderr)
+        return [line.split() for line in done.stdout.splitlines()]
+
+    def check(self, whole=False):
+        """What is published: each word once, a run from the beginning of each half. Returns how many words."""
+        counts = self.published()
+        must(all(n == "1" for n, _ in counts), "%s: a word was published twice", self.name)
+        have = [w for _, w in counts]
+        first = 0
+        while first < len(have) and have[first] == word(first):
+            first += 1
+        second = [i for i in (WORDS // 2 - 1, WORDS // 2, WORDS // 2 + 1)
+                  if have[first:] == [word(i + k) for k in range(len(have) - first)]]
+        must(second, "%s: what is published is no cut: %d words, %d of the first half", self.name, len(have), first)
+        must(not whole or len(have) == WORDS, "%s: %d words are published", self.name, len(have))
+        return len(have)
+
+    def only_parts(self):
+        """Nothing was computed behind the last snapshot, and nothing of it waits."""
+        left = [f for f in os.listdir(self.parts) if not f.startswith("part-")]
+        must(not left, "%s: not published: %s", self.name, left)
+
+    def end_by_force(self):
+        self.keep = False
+        for process in self.workers.values():
+            process.kill()
+            process.wait()
+
+    def refused(self, outcome):
+        """Whoever joins later hears how it has ended, and ends well."""
+        process = self.start(("counter", 0))
+        until(lambda: process.poll() is not None, "%s: who joins later is not told", self.name)
+        must(process.returncode == 0, "%s: who joins later ends with %d", self.name, process.returncode)
+        with open(self.log) as f:
+            must(f.read().rstrip().endswith("stop: the job is " + outcome), "%s: who joins later does not hear %s",
+                 self.name, outcome)
+
+
+def running(daemon, name):
+    job = Job(daemon, name)
+    job.until_state("RUNNING")
+    job.until_rounds(2)
+    return job
+
+
+def ended_with(job, state, answer, good=True):
+    op = answer["operation"]
+    must(op["state"] == "done", "%s: %s", job.name, op)
+    must(not good or op["snapshot_good"], "%s: %s", job.name, op)
+    must(job.state() == state, "%s: is %s when it is told done", job.name, job.state())
+    n = job.check()
+    job.ended()
+    must(job.check() == n, "%s: something was published after the end", job.name)
+    if good:
+        job.only_parts()
+    return op
+
+
+def suspend(daemon):
+    job = running(daemon, "suspend")
+    op = ended_with(job, "SUSPENDED", daemon.ok("stop", job.name))
+    must(os.path.exists(op["location"] + "/_metadata"), "no _metadata in %s", op["location"])
+    must(daemon.ok("snapshot", "verify", str(op["snapshot"]))["ok"], "the snapshot cannot be verified")
+    job.refused("SUSPENDED")
+    code, answer = daemon.ask("snapshot", "dispose", str(op["snapshot"]))
+    must(code == 1, "the snapshot of a suspended job can be disposed of: %s", answer)
+    code, answer = daemon.ask("stop", job.name)
+    must(code == 1 and "SUSPENDED" in answer["error"]["text"], "stopped twice: %s", answer)
+    daemon.kill()
+    daemon.start()
+    must(job.state() == "SUSPENDED", "after a restart it is %s", job.state())
+    job.refused("SUSPENDED")
+
+
+def suspend_with_a_checkpoint(daemon):
+    job = running(daemon, "checkpoint")
+    ended_with(job, "SUSPENDED", daemon.ok("stop", job.name, "--checkpoint", "--supersede"))
+
+
+def drain(daemon):
+    job = running(daemon, "drain")
+    ended_with(job, "FINISHED", daemon.ok("stop", job.name, "--drain"))
+    job.refused("FINISHED")
+
+
+def drained_twice(daemon):
+    """A retry with the same key finds the first."""
+    job = running(daemon, "retry")
+    first = daemon.ok("stop", job.name, "--drain", "--key", "k")["operation"]
+    again = daemon.ok("stop", job.name, "--drain", "--key", "k")["operation"]
+    must(first["id"] == again["id"], "a retry is another operation: %s", again)
+    job.ended()
+
+
+def cancel(daemon):
+    job = running(daemon, "cancel")
+    ended_with(job, "CANCELLED", daemon.ok("cancel", job.name), good=False)
+    job.refused("CANCELLED")
+
+
+def cancel_with_savepoint(daemon):
+    job = running(daemon, "leave")
+    op = ended_with(job, "CANCELLED", daemon.ok("cancel", job.name, "--savepoint"), good=False)
+    must(os.path.exists(op["location"] + "/_metadata"), "no _metadata in %s", op["location"])
+
+
+def cancel_without_workers(daemon):
+    job = running(daemon, "alone")
+    job.end_by_force()
+    op = daemon.ok("cancel", job.name)["operation"]
+    must(op["state"] == "done" and job.state() == "CANCELLED", "%s: %s", op, job.state())
+
+
+def dispose(daemon):
+    job = running(daemon, "dispose")
+    op = daemon.ok("savepoint", job.name, "--commits")["operation"]
+    number, where = str(op["snapshot"]), op["location"]
+    job.until_rounds(2)  # it is no recovery point any more
+    first = daemon.ok("snapshot", "dispose", number, "--key", "k")["operation"]
+    must(first["state"] == "done" and not os.path.exists(where), "%s is still there: %s", where, first)
+    again = daemon.ok("snapshot", "dispose", number, "--key", "k")["operation"]
+    must(again["id"] == first["id"], "a retry is another operation: %s", again)
+    job.signal(("source", 0), signal.SIGUSR2)
+    job.signal(("source", 1), signal.SIGUSR2)
+    job.until_state("FINISHED")
+    job.ended()
+    job.check(whole=True)
+
+
+def result(daemon, job, op):
+    def over():
+        answer = daemon.ok("operation", str(op["id"]))
+        return answer if job.state() and answer["operation"]["state"] in ("done", "failed") else None
+    return until(over, "%s: its stop does not end", job.name)
+
+
+def sink_dies(daemon, name, how, outcome, with_daemon):
+    """The sink dies when it should publish the last round, and the daemon with it: whether it came to that."""
+    job = running(daemon, name)
+    job.keep = False
+    op = daemon.ok("stop", job.name, "--detach", "--supersede", *how)["operation"]
+    job.signal(("sink", 0), signal.SIGUSR2)
+    until(lambda: job.workers["sink", 0].poll() is not None, "%s: the sink lives", name)
+    met = job.workers["sink", 0].returncode != 0 and job.state() == "STOPPING"
+    if met and with_daemon:
+        daemon.kill()
+        time.sleep(0.1)
+        daemon.start()
+        must(job.state() == "STOPPING", "%s: %s after the restart", name, job.state())
+    if met:
+        job.check()  # the last part is not published
+        must(any(f.startswith("pending-") for f in os.listdir(job.parts)), "%s: nothing is to be published", name)
+        must(daemon.ok("operation", str(op["id"]))["operation"]["state"] == "running", "%s: told done too early", name)
+    job.keep = True
+    ended_with(job, outcome, result(daemon, job, op))
+    return met
+
+
+def at_the_end(daemon, name, *args):
+    """Until the moment was met; after a few tries that is no chance any more."""
+    must(any(sink_dies(daemon, "%s-%d" % (name, i), *args) for i in range(10)), "%s: never in STOPPING", name)
+
+
+def sink_dies_in_stopping(daemon):
+    at_the_end(daemon, "sink-suspend", [], "SUSPENDED", False)
+    at_the_end(daemon, "sink-drain", ["--drain"], "FINISHED", False)
+
+
+def daemon_dies_in_stopping(daemon):
+    at_the_end(daemon, "daemon-suspend", [], "SUSPENDED", True)
+    at_the_end(daemon, "daemon-drain", ["--drain", "--checkpoint"], "FINISHED", True)
+
+
+def daemon_dies_early(daemon):
+    """Right behind the order, at some moment of it."""
+    for i, how in enumerate([[], ["--drain"], ["--supersede"], ["--drain", "--checkpoint"]]):
+        job = running(daemon, "early-%d" % i)
+        op = daemon.ok("stop", job.name, "--detach", *how)["operation"]
+        time.sleep(0.03 * i)
+        daemon.kill()
+        daemon.start()
+        answer = result(daemon, job, op)
+        if answer["operation"]["state"] == "failed":  # the round was lost with the daemon: it runs on
+            must(not answer["operation"].get("snapshot_good"), "%s: %s", job.name, answer)
+            job.until_state("RUNNING")
+            answer = daemon.ok("stop", job.name, *how)
+        ended_with(job, "FINISHED" if "--drain" in how else "SUSPENDED", answer)
+
+
+TESTS = [suspend, suspend_with_a_checkpoint, drain, drained_twice, cancel, cancel_with_savepoint,
+         cancel_without_workers, dispose, sink_dies_in_stopping, daemon_dies_in_stopping,
+         daemon_dies_early]
+
+
+def main():
+    with open(WORK + "/input", "w") as f:
+        f.writelines(word(i) + "\n" for i in range(WORDS))
+    with open(WORK + "/conf", "w") as f:
+        f.write("[daemon]\nsavepoints = %s/savepoints\n" % WORK)
+    os.mkdir(WORK + "/savepoints")
+    wanted = sys.argv[3:]
+    begun = time.monotonic()
+    try:
+        daemon = Daemon()
+        for test in TESTS:
+            if not wanted or test.__name__ in wanted:
+                test(daemon)
+    finally:
+        for process in PROCESSES:
+            process.kill()
+            process.wait()
+    print("stop: OK: %d ways to stop, %.1f s" % (len(wanted or TESTS), time.monotonic() - begun))
+
+
+main()
