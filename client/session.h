@@ -106,6 +106,8 @@ int tide_session_position(struct tide_session *s, uint32_t task, uint64_t positi
  * rendezvous rounds only. */
 void tide_session_captured(struct tide_session *s, uint32_t task, uint64_t round);
 int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us);
+/* A source has, or has no longer, more input than it can process. */
+int tide_session_backlog(struct tide_session *s, uint32_t task, bool behind);
 /* Carried out what the completion of `round` asked of this task. */
 int tide_session_confirm(struct tide_session *s, uint32_t task, uint64_t round, uint64_t now_us);
 /* It could not be carried out now: COMPLETE is delivered again later, with a back-off. */

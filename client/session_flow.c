@@ -110,7 +110,7 @@ static void discard(struct tide_session *s, uint32_t index, const struct tide_al
     const struct round *r = tide_round_find(s, step->round);
     bool asked = r && r->tasks[index].state == ROUND_ASKED;
     if (!step->reason) return; /* the daemon's word is on its way, or was the cause */
-    tide_round_decline(s, index, step->round, tide_bytes_of(step->reason), 0);
+    tide_round_give_up(s, index, step->round, tide_bytes_of(step->reason));
     if (!asked) return;
     struct tide_delivery d = tide_delivery_of(s, &s->tasks[index], TIDE_DO_ABORT);
     d.round = step->round;
@@ -146,7 +146,7 @@ void tide_flow_drained(struct tide_session *s, uint32_t index, uint64_t now_us)
     t->drain = 0;
     if (!r || r->tasks[index].state != ROUND_NOTHING) return;
     if (late) {
-        tide_round_decline(s, index, r->number, tide_bytes_of("the round's time is over"), 0);
+        tide_round_give_up(s, index, r->number, tide_bytes_of("the round's time is over"));
         return;
     }
     trigger(s, t, &step);

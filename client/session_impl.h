@@ -104,6 +104,7 @@ struct ack_head {
 struct decline {
     uint64_t round;
     uint32_t task, retry_after_ms;
+    bool gave_up; /* not the task: the round did not work out for it */
     struct shared *reason;
 };
 
@@ -117,7 +118,9 @@ struct stask {
     bool finished;    /* holds its end */
     bool ended;       /* was released from it */
     bool finish_due, confirm_due;
-    uint64_t end_at; /* the completion of this round releases it */
+    bool behind, behind_due; /* a source with a backlog; not told yet */
+    bool behind_ever;        /* in this attempt: the daemon may believe it still */
+    uint64_t end_at;         /* the completion of this round releases it */
     /* Rendezvous rounds: the last safe point of this attempt, if it has reached one. */
     uint64_t at;
     bool has_at;
@@ -175,8 +178,9 @@ struct tide_session {
     uint64_t lease_us, heartbeat_us, orphan_us, progress_us;
     uint64_t lease_from_us, lease_until_us;
     bool fenced;
-    bool attached;   /* Start or Resumed came on this connection */
-    uint64_t cut_us; /* since when not */
+    bool attached;    /* Start or Resumed came on this connection */
+    uint32_t version; /* of the protocol, on this connection */
+    uint64_t cut_us;  /* since when not */
 
     /* the attempt */
     struct tide_arena start_arena;
@@ -299,6 +303,9 @@ struct round *tide_round_open(struct tide_session *s, uint64_t number, struct ti
                               uint32_t left_ms, uint64_t now_us);
 void tide_round_decline(struct tide_session *s, uint32_t index, uint64_t number,
                         struct tide_bytes reason, uint32_t retry_after_ms);
+/* The round did not work out for the task, which has not failed. */
+void tide_round_give_up(struct tide_session *s, uint32_t index, uint64_t number,
+                        struct tide_bytes reason);
 
 /* ---- session_flow.c */
 void tide_flow_trigger(struct tide_session *s, struct round *r, const Tide__Trigger *m,

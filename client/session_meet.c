@@ -71,7 +71,10 @@ static void decline(struct tide_session *s, struct round *r, uint32_t i, const c
 static void give_up(struct tide_session *s, struct round *r, const char *reason)
 {
     for (uint32_t i = 0; i < s->n_tasks; i++)
-        if (is_open(s, r, i)) decline(s, r, i, reason);
+        if (is_open(s, r, i)) {
+            tide_round_give_up(s, i, r->number, tide_bytes_of(reason));
+            wake(s, i);
+        }
     r->meet_left = 0;
 }
 

@@ -39,6 +39,7 @@ static void on_welcome(struct tide_session *s, const Tide__Welcome *m, uint64_t 
         return;
     }
     s->link = LINK_WELCOMED;
+    s->version = m->version;
     if (!s->rewinding) tide_session_send_join(s, now_us);
 }
 

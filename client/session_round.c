@@ -113,8 +113,8 @@ void tide_rounds_free(struct tide_session *s)
 
 /* ---- declines */
 
-void tide_round_decline(struct tide_session *s, uint32_t index, uint64_t number,
-                        struct tide_bytes reason, uint32_t retry_after_ms)
+static void decline(struct tide_session *s, uint32_t index, uint64_t number,
+                    struct tide_bytes reason, uint32_t retry_after_ms, bool gave_up)
 {
     struct round *r = tide_round_find(s, number);
     if (r) {
@@ -134,9 +134,21 @@ void tide_round_decline(struct tide_session *s, uint32_t index, uint64_t number,
         s->cap_declines = cap;
     }
     struct decline *d = &s->declines[s->n_declines++];
-    *d = (struct decline){number, s->tasks[index].number, retry_after_ms,
+    *d = (struct decline){number, s->tasks[index].number, retry_after_ms, gave_up,
                           tide_shared_new(s, reason)};
     tide_session_send_decline(s, d);
+}
+
+void tide_round_decline(struct tide_session *s, uint32_t index, uint64_t number,
+                        struct tide_bytes reason, uint32_t retry_after_ms)
+{
+    decline(s, index, number, reason, retry_after_ms, false);
+}
+
+void tide_round_give_up(struct tide_session *s, uint32_t index, uint64_t number,
+                        struct tide_bytes reason)
+{
+    decline(s, index, number, reason, 0, true);
 }
 
 /* ---- what the daemon says */
@@ -356,8 +368,8 @@ static bool speaks_outside(struct tide_session *s, struct tide_delivery *d)
     case TIDE_DO_TRIGGER:
         if (!t) return false;
         if (d->type == TIDE_DO_DRAIN) t->drain = 0;
-        tide_round_decline(s, index, d->round,
-                           tide_bytes_of("the lease was over before the round could begin"), 0);
+        tide_round_give_up(s, index, d->round,
+                           tide_bytes_of("the lease was over before the round could begin"));
         return true;
     default: return false;
     }
@@ -406,6 +418,20 @@ int tide_session_finished(struct tide_session *s, uint32_t task, uint64_t now_us
     tide_align_promotable(t->align, 0); /* see session_flow.c */
     if (t->drain) tide_flow_drained(s, index, now_us);
     tide_meet_finished(s, index, now_us);
+    return 0;
+}
+
+int tide_session_backlog(struct tide_session *s, uint32_t task, bool behind)
+{
+    tide_session_enter(s);
+    struct stask *t = tide_session_task(s, task, NULL);
+    if (s->dead) return s->dead;
+    if (!t || !tide_graph_operator(s->graph, task, NULL)->source) return TIDE_EINVAL;
+    if (!s->attempt || s->link == LINK_OVER) return TIDE_ESTATE;
+    if (t->behind == behind || t->finished) return 0;
+    t->behind = behind;
+    t->behind_due = t->behind_ever = s->flush_due = true;
+    tide_session_send_due(s);
     return 0;
 }
 

@@ -336,6 +336,7 @@ void tide_session_send_decline(struct tide_session *s, const struct decline *d)
     m.round = d->round;
     m.task = d->task;
     m.retry_after_ms = d->retry_after_ms;
+    m.gave_up = d->gave_up && s->version >= 2;
     if (d->reason) m.reason = (ProtobufCBinaryData){d->reason->len, d->reason->data};
     put(s, TIDE__FROM_WORKER__MSG_DECLINE, &m);
 }
@@ -434,6 +435,21 @@ void tide_session_send_finished(struct tide_session *s)
     tide_arena_release(&arena);
 }
 
+static void send_backlogs(struct tide_session *s)
+{
+    for (uint32_t i = 0; i < s->n_tasks; i++) {
+        struct stask *t = &s->tasks[i];
+        Tide__Backlog m = TIDE__BACKLOG__INIT;
+        if (!t->behind_due) continue;
+        t->behind_due = false;
+        if (s->version < 2) continue; /* a daemon that knows nothing of it */
+        m.attempt = s->attempt;
+        m.task = t->number;
+        m.behind = t->behind;
+        put(s, TIDE__FROM_WORKER__MSG_BACKLOG, &m);
+    }
+}
+
 void tide_session_send_due(struct tide_session *s)
 {
     if (!may_speak(s)) return;
@@ -443,6 +459,7 @@ void tide_session_send_due(struct tide_session *s)
         tide_session_send_confirms(s);
         tide_session_send_finished(s);
         tide_meet_send(s);
+        send_backlogs(s);
     }
 }
 
@@ -464,6 +481,7 @@ void tide_session_repeat(struct tide_session *s)
         struct stask *t = &s->tasks[i];
         t->confirm_due = t->done != 0;
         t->finish_due = t->finished && !t->ended;
+        t->behind_due = t->behind_ever && !t->finished;
     }
     s->flush_due = true;
     tide_session_send_due(s);

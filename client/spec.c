@@ -153,6 +153,11 @@ int tide_spec_checkpointing_sized(struct tide_spec *s, const struct tide_checkpo
     m->window = c->window;
     m->alignment = (Tide__Alignment)c->alignment;
     m->aligned_timeout_ms = c->aligned_timeout_ms;
+    m->max_concurrent = c->max_concurrent;
+    m->failure_pause_ms = c->failure_pause_ms;
+    m->failures_max = c->failures_max;
+    m->backlog_interval_ms = c->backlog_interval_ms;
+    m->deadline_cap_ms = c->deadline_cap_ms;
     s->message.checkpointing = m;
     return 0;
 }

@@ -155,6 +155,16 @@ int tide_task_position(struct tide_task *t, uint64_t position)
     return rc;
 }
 
+int tide_task_backlog(struct tide_task *t, bool behind)
+{
+    struct tide_worker *w = t->worker;
+    pthread_mutex_lock(&w->lock);
+    int rc = tide_session_backlog(w->session, t->number, behind);
+    pthread_mutex_unlock(&w->lock);
+    tide_worker_pump(w);
+    return rc;
+}
+
 /* ---- any thread */
 
 void tide_worker_wake(struct tide_worker *w)

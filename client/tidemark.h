@@ -76,6 +76,7 @@ enum tide_round_style {
     TIDE_STYLE_RENDEZVOUS = 1 /* all tasks stop at one position: tide_task_position() */
 };
 #define TIDE_NO_WINDOW UINT32_MAX
+#define TIDE_NO_INTERVAL UINT32_MAX
 
 enum tide_barriers { /* how tasks wait for the barriers of a checkpoint */
                      TIDE_BARRIERS_ALIGNED =
@@ -97,7 +98,12 @@ struct tide_checkpointing {
     uint32_t style;     /* enum tide_round_style */
     uint32_t window;    /* rendezvous: positions, see tide_task_position(); TIDE_NO_WINDOW: none */
     uint32_t alignment; /* enum tide_barriers */
-    uint32_t aligned_timeout_ms; /* of a checkpoint that is to turn unaligned */
+    uint32_t aligned_timeout_ms;  /* of a checkpoint that is to turn unaligned */
+    uint32_t max_concurrent;      /* checkpoints under way at once; savepoints do not count */
+    uint32_t failure_pause_ms;    /* from an aborted checkpoint to the next periodic one */
+    uint32_t failures_max;        /* in a row, at which the attempt ends; 1 tolerates none */
+    uint32_t backlog_interval_ms; /* while a source has a backlog; TIDE_NO_INTERVAL: none begin */
+    uint32_t deadline_cap_ms;     /* up to which a round that makes progress may take longer */
 };
 
 /* A spec is built, then given to tide_worker_new(), which copies it. The first failure sticks and
@@ -343,6 +349,10 @@ TIDE_API bool tide_same_round(const uint8_t a[TIDE_BARRIER_SIZE],
 /* The task has reached the end of its input. It goes on taking part in rounds until `ended`. While
  * the lease is over it is kept and told later. TIDE_ESTATE: before run. */
 TIDE_API int tide_task_finished(struct tide_task *t);
+/* A source (a task without input channels) has, or has no longer, more input than it can process at
+ * the moment. While one has, backlog_interval_ms holds in place of interval_ms. Ends with the
+ * attempt. TIDE_EINVAL: no source; TIDE_ESTATE: no attempt. */
+TIDE_API int tide_task_backlog(struct tide_task *t, bool behind);
 /* The task of a rendezvous job is at a safe point: what its peers sent before this position has
  * been applied, what it sent itself is on its way, and its state may be taken as it is. Positions
  * are numbers that all tasks count alike, such as the step, and rise within an attempt; 0 always in

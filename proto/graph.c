@@ -408,12 +408,6 @@ static int refuse_for_now(struct making *m)
     const char *what = NULL;
     if (c->alignment == TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "at-least-once rounds";
     if (c->alignment > TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "unaligned rounds";
-    if (c->max_concurrent > 1) what = "max_concurrent above 1";
-    if (c->failure_pause_ms) what = "failure_pause_ms";
-    if (c->failures_max) what = "failures_max";
-    if (spec->checkpointing && spec->checkpointing->backlog_interval_ms)
-        what = "backlog_interval_ms";
-    if (c->deadline_cap_ms != c->deadline_ms) what = "deadline_cap_ms";
     if (c->regional) what = "regional failover";
     if (spec->restore_from.len) what = "restore_from";
     for (size_t i = 0; i < spec->n_operators; i++) {

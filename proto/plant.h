@@ -30,7 +30,7 @@ enum tide_plant {
     PLANT_LOSE_NOTICE,       /* a completion is not told again to a worker that comes back */
     PLANT_ABORT_COMMITTING,  /* a round aborts after its commit was handed to the store */
     PLANT_STARVE,            /* what cannot be deleted holds up rounds for ever */
-    PLANT_LOSE_START,        /* the start of a round is lost at times, and not told again */
+    PLANT_LOSE_START,        /* the start of a round is not told to who was away */
     PLANT_ORPHAN_FLAG,       /* an aborted round counts as under way for ever */
     PLANT_CONFIRM_AHEAD,     /* a savepoint is told complete ahead of a checkpoint before it */
     TIDE_PLANTS

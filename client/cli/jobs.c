@@ -4,6 +4,7 @@
 
 #include "client/cli/cli.h"
 #include "proto/graph.h"
+#include "storage/record.h"
 
 #define RANGES_SHOWN 12
 
@@ -117,6 +118,16 @@ static void checkpointing_json(struct json *j, const Tide__Checkpointing *k)
     json_u64(j, "orphan_limit_ms", k->orphan_limit_ms);
     json_u64(j, "progress_ms", k->progress_ms);
     json_u64(j, "attempts_max", k->attempts_max);
+    json_text(j, "style", tide_style_name((enum tide_style)k->style));
+    json_u64(j, "window", k->window);
+    json_text(j, "alignment", tide_alignment_name((enum tide_alignment)k->alignment));
+    json_u64(j, "aligned_timeout_ms", k->aligned_timeout_ms);
+    json_u64(j, "max_concurrent", k->max_concurrent);
+    json_u64(j, "failure_pause_ms", k->failure_pause_ms);
+    json_u64(j, "failures_max", k->failures_max);
+    json_u64(j, "backlog_interval_ms", k->backlog_interval_ms);
+    json_u64(j, "deadline_cap_ms", k->deadline_cap_ms);
+    json_bool(j, "regional", k->regional);
     json_end_object(j);
 }
 

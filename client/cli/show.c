@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "client/cli/cli.h"
+#include "proto/abort.h"
 
 #define HOLDERS_SHOWN 8
 
@@ -88,6 +89,8 @@ void show_gauges_json(struct json *j, const Tide__Gauges *g)
     json_u64(j, "numberOfFailedCheckpoints", g->number_of_failed_checkpoints);
     json_u64(j, "totalNumberOfCheckpoints", g->total_number_of_checkpoints);
     json_u64(j, "skippedPeriodicTriggers", g->skipped_periodic_triggers);
+    json_u64(j, "numberOfRestoredCheckpoints", g->number_of_restored_checkpoints);
+    json_u64(j, "failuresInARow", g->failures_in_a_row);
     json_end_object(j);
 }
 
@@ -158,6 +161,8 @@ void show_round_json(struct json *j, const char *key, const Tide__RoundInfo *r)
     json_u64(j, "notify_us", r->notify_us);
     json_u64(j, "bytes", r->bytes);
     json_text_or_null(j, "reason", r->reason);
+    json_text_or_null(j, "code", cli_data(r->code ? tide_abort_of(r->code)->name : ""));
+    json_bool(j, "counted", r->counted);
     holders_json(j, r);
     json_end_object(j);
 }

@@ -3,9 +3,15 @@
  * A task declines, the deadline comes, a worker is lost, the disk is full, the daemon shuts down, a
  * later checkpoint completes: the round aborts, naming who held it and where each was. From the
  * hand-over of the commit nothing aborts it but the store's own no. */
-#include <stdio.h>
-
 #include "daemon/core/internal.h"
+
+/* A checkpoint that aborts for a reason that counts is a failure, unless a later round has
+ * completed by then. Savepoints are people's: what happens to one must not rewind the job. */
+static bool is_failure(const struct round *r, Tide__AbortCode code)
+{
+    return r->kind == TIDE_CHECKPOINT && r->number > r->job->last_complete && !r->spared &&
+           tide_abort_of(code)->counts;
+}
 
 static void record_abort(struct core *c, struct round *r, Tide__AbortCode code, const char *reason)
 {
@@ -15,6 +21,7 @@ static void record_abort(struct core *c, struct round *r, Tide__AbortCode code, 
     struct tide_record_round *rec = round_record(c, commit, r, TIDE_REC_ROUND_END);
     rec->ended_wall = c->wall;
     rec->code = (int)code;
+    rec->counted = is_failure(r, code);
     rec->reason = tide_commit_bytes(commit, VIEW(reason));
     rec->trigger_us = r->triggered_us ? r->triggered_us - r->begun_us : 0;
     rec->bytes = r->bytes;
@@ -37,14 +44,20 @@ void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const ch
 {
     struct job *job = r->job;
     core_assert(!round_holds(r));
-    core_log(c, LEVEL_WARN, about_round(job, r->number),
+    bool failed = is_failure(r, code);
+    enum log_level level = code == TIDE__ABORT_CODE__ABORT_SUBSUMED ? LEVEL_DEBUG : LEVEL_WARN;
+    if (!reason) reason = tide_abort_of(code)->text;
+    core_log(c, level, about_round(job, r->number),
              "job %s: %s %" PRIu64 " aborted, %u of %u tasks had acked: %s", job->name,
              tide_kind_name(r->kind), r->number, r->acked.set, r->expected, reason);
     record_abort(c, r, code, reason);
     c->rounds_aborted++;
     job->gauges.number_of_failed_checkpoints++;
-    if (r->kind == TIDE_CHECKPOINT && code != TIDE__ABORT_CODE__ABORT_SUBSUMED)
+    job->gauges.failures_in_a_row += failed;
+    if (r->kind == TIDE_CHECKPOINT && code != TIDE__ABORT_CODE__ABORT_SUBSUMED &&
+        code != TIDE__ABORT_CODE__ABORT_SUPERSEDED)
         job->last_failed_us = c->now;
+    if (PLANTED(ORPHAN_FLAG) && code == TIDE__ABORT_CODE__ABORT_DEADLINE) job->planted_orphans++;
     uint64_t number = r->number;
     bool final = r->final;
     enum tide_stop stop = r->stop;
@@ -65,40 +78,6 @@ void round_abort_all(struct core *c, struct job *job, Tide__AbortCode code, cons
     }
 }
 
-static char *deadline_words(struct core *c, const struct round *r)
-{
-    const struct round *other = job_committing(r->job);
-    unsigned ms = r->job->graph->checkpointing.deadline_ms;
-    if (r->state == ROUND_FINALIZING)
-        return core_printf("its _metadata was not written by the deadline of %u ms", ms);
-    if (r->state == ROUND_READY && other)
-        return core_printf("its commit still waited for that of round %" PRIu64
-                           " at the deadline of %u ms",
-                           other->number, ms);
-    if (r->state == ROUND_ASKING) return external_deadline_words(r, ms);
-    struct tide_holder *holders;
-    uint32_t total, n = round_holders(r, &c->out, &holders, &total);
-    char names[300] = "";
-    size_t at = 0;
-    for (uint32_t i = 0; i < n && i < 3; i++)
-        if (at + holders[i].uid.len + holders[i].phase.len + 20 < sizeof names)
-            at += (size_t)snprintf(names + at, sizeof names - at, "%s %.*s[%u] (%.*s)",
-                                   i ? "," : ":", (int)holders[i].uid.len,
-                                   (const char *)holders[i].uid.data, holders[i].subtask,
-                                   (int)holders[i].phase.len, (const char *)holders[i].phase.data);
-    if (total > 3) snprintf(names + at, sizeof names - at, ", ...");
-    return meeting_late(r, total, names);
-}
-
-void round_deadline(struct core *c, void *arg)
-{
-    struct round *r = arg;
-    if (round_holds(r)) return;
-    char *why = deadline_words(c, r);
-    round_abort(c, r, TIDE__ABORT_CODE__ABORT_DEADLINE, why);
-    free(why);
-}
-
 void round_decline(struct core *c, struct worker *w, const Tide__Decline *m)
 {
     struct job *job = w->job;
@@ -112,8 +91,19 @@ void round_decline(struct core *c, struct worker *w, const Tide__Decline *m)
     struct tide_bytes reason = core_text_cut(UNPB(m->reason), 200);
     char *why = core_printf("%.*s[%u] declined: %.*s", (int)op->uid.len, (const char *)op->uid.data,
                             subtask, (int)reason.len, (const char *)reason.data);
+    r->spared = m->gave_up || m->retry_after_ms;
     uint64_t not_before = c->now + m->retry_after_ms * MS;
     if (not_before > job->hold_until) job->hold_until = not_before;
     round_abort(c, r, TIDE__ABORT_CODE__ABORT_DECLINED, why);
     free(why);
+}
+
+bool round_failures_end(struct core *c, struct job *job)
+{
+    uint32_t most = job->graph->checkpointing.failures_max, n = job->gauges.failures_in_a_row;
+    if (!most || n < most || !job->attempt_open || job->state != TIDE_JOB_RUNNING) return false;
+    char *why = core_printf("%u rounds in a row have failed (failures_max is %u)", n, most);
+    attempt_end(c, job, why);
+    free(why);
+    return true;
 }

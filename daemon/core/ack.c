@@ -195,10 +195,12 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
                      "AckBatch: task %u is not hosted by this worker", stranger);
         return;
     }
+    uint32_t before = r->acked.set;
     if (tally == ALL_COUNT)
         keep_all(r, &acks);
     else
         keep_some(r, &acks);
+    if (tally == ALL_COUNT || r->acked.set > before) r->progress_us = c->now;
     external_acked(c, r);
     if (r->operation) operation_changed(c, r->operation);
     if (r->bytes_held > ROUND_BYTES_MAX)

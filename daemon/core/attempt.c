@@ -115,6 +115,7 @@ static void store_attempt(struct core *c, struct job *job)
     bits_clear(&job->restored);
     external_begin_attempt(job);
     bits_clear(&job->backlog);
+    job->gauges.failures_in_a_row = 0;
 
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);

@@ -117,6 +117,13 @@ static void record(struct core *c, struct job *job, struct trash *t)
     ask_commit(c, commit, ASKED_ABORTED, job, t->round);
 }
 
+void clean_later(struct core *c, struct job *job)
+{
+    for (struct trash *t = job->trash; t; t = t->next)
+        if (!t->snapshot && t->attempt == job->attempt)
+            t->not_before = c->now + job->graph->checkpointing.lease_ms * MS;
+}
+
 void clean_leave(struct job *job, uint64_t round)
 {
     for (struct trash *t = job->trash; t; t = t->next)

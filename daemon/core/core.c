@@ -279,7 +279,7 @@ static void begin_shutdown(struct core *c)
     if (c->shutting_down) return;
     c->shutting_down = true;
     for (struct job *job = c->jobs; job; job = job->next)
-        round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_SHUTDOWN, "the daemon shuts down");
+        round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_SHUTDOWN, NULL);
     /* what rides unawaited gets a flush to ride on */
     struct tide_commit *flush = tide_commit_new(true);
     core_assert(flush != NULL);

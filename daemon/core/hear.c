@@ -142,7 +142,7 @@ static void joined_frame(struct core *c, struct session *s, const Tide__FromWork
         attempt_restore_failed(c, w, m->restore_failed);
         break;
     case TIDE__FROM_WORKER__MSG_DECLINE: round_decline(c, w, m->decline); break;
-    case TIDE__FROM_WORKER__MSG_BARRIER: round_progress(w, m->barrier); break;
+    case TIDE__FROM_WORKER__MSG_BARRIER: round_progress(c, w, m->barrier); break;
     case TIDE__FROM_WORKER__MSG_FINISHED:
         if (m->finished->attempt == w->attempt)
             round_finished(c, w, m->finished->n_tasks, m->finished->tasks);

@@ -2,9 +2,9 @@
  *
  * Reading order: core.c (the door and the start), job.c (a job's states), join.c (workers come and
  * go), hear.c (what they say), attempt.c and restore.c (an execution of the job), trigger.c (when
- * rounds begin), round.c, ack.c, abort.c and notify.c (one round), rendezvous.c (its other style),
- * clean.c (what may be deleted), admin.c (what people ask). util.c, timer.c and pending.c are
- * plumbing.
+ * rounds begin), round.c, ack.c, progress.c, abort.c and notify.c (one round), rendezvous.c (its
+ * other style), clean.c (what may be deleted), admin.c (what people ask). util.c, timer.c and
+ * pending.c are plumbing.
  *
  * Ownership: a core owns its jobs and sessions, a job its workers, its rounds, its operations and
  * its trash. Once it is durable a job lives as long as the core, so a pending
@@ -18,6 +18,7 @@
 
 #include "daemon/core/core.h"
 #include "daemon/core/match.h"
+#include "proto/abort.h"
 #include "proto/ack.h"
 #include "proto/frame.h"
 #include "proto/graph.h"
@@ -282,6 +283,11 @@ struct round {
     char *directory;
     bool final; /* every task has ended or holds its end */
     uint64_t begun_us, begun_wall, deadline_us;
+    uint64_t progress_us, cap_us; /* the deadline moves along with progress, up to the cap */
+    enum tide_alignment alignment;
+    uint32_t aligned_timeout_ms;
+    bool turned;                                /* tasks were told to turn unaligned */
+    bool spared;                                /* the task that declined it has not failed */
     uint64_t triggered_us, acked_us, stored_us; /* 0: not yet */
     struct bits acked;
     struct bits ending; /* held their end when it began */
@@ -381,9 +387,10 @@ struct job {
     struct round *rounds;  /* under way, ascending by number */
     uint64_t next_trigger; /* when the period wants the next; NEVER: not at all */
     uint64_t last_complete_us, last_failed_us, hold_until;
-    struct bits backlog;    /* sources that have more input than they can process */
-    uint64_t last_complete; /* highest round of the job that is complete, of either kind */
-    uint64_t subsumed;      /* highest checkpoint that is out of use */
+    uint32_t planted_orphans; /* see proto/plant.h */
+    struct bits backlog;      /* sources that have more input than they can process */
+    uint64_t last_complete;   /* highest round of the job that is complete, of either kind */
+    uint64_t subsumed;        /* highest checkpoint that is out of use */
     uint64_t publishing; /* the last savepoint of a job that stops: its _metadata is on its way */
     bool drain_lost;     /* a round that drained was under way when the daemon died */
     uint64_t known_upto; /* highest round of which the store had a row at the start */
@@ -600,16 +607,18 @@ void trigger_pump(struct core *c, struct job *job); /* begin whatever may begin 
 void trigger_backlog(struct core *c, struct job *job, uint32_t task, bool behind);
 void trigger_running(struct core *c, struct job *job); /* the job has come to RUNNING */
 void trigger_init(struct job *job);
-/* ---- round.c, abort.c and notify.c */
+/* ---- round.c, abort.c, progress.c and notify.c */
 struct tide_record_round *round_record(struct core *c, struct tide_commit *commit,
                                        const struct round *r, enum tide_record_type type);
 void round_deadline(struct core *c, void *round);
+uint32_t round_left_ms(const struct core *c, const struct round *r);
 /* False: no id is reserved at the moment; whoever reserves them asks again. */
 bool round_begin(struct core *c, struct job *job, enum tide_kind kind, struct operation *op);
 /* Its directory could not be made: a round that aborts as it begins. */
 void round_stillborn(struct core *c, struct job *job, struct operation *op, int rc,
                      const char *reason);
 void round_trigger(struct core *c, struct round *r, uint64_t session); /* 0: to all holders */
+/* reason: NULL takes the code's words. */
 void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const char *reason);
 /* All of the job but the one whose commit is with the store. */
 void round_abort_all(struct core *c, struct job *job, Tide__AbortCode code, const char *reason);
@@ -617,9 +626,11 @@ void round_asked(struct core *c, struct round *r); /* one more external part has
 void round_all_acked(struct core *c, struct round *r);
 void round_answer(struct core *c, struct job *job, const struct pending *p, const struct event *ev);
 void round_decline(struct core *c, struct worker *w, const Tide__Decline *m);
-void round_progress(struct worker *w, const Tide__Barrier *m);
+void round_progress(struct core *c, struct worker *w, const Tide__Barrier *m);
 void round_free(struct core *c, struct round *r); /* takes it out of its job */
 uint32_t round_in_progress(const struct job *job);
+/* Ends the attempt when more rounds in a row have failed than the job tolerates. */
+bool round_failures_end(struct core *c, struct job *job);
 void round_resolve(struct core *c, struct worker *w); /* tell it how its open rounds ended */
 void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m);
 void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange **ranges);
@@ -706,6 +717,8 @@ void clean_add_snapshot(struct job *job, const struct snapshot *s);
 /* What an aborted round left; the facts are copied. It is swept once its end is durable. */
 void clean_add_round(struct job *job, const struct tide_record_round *facts, bool recorded,
                      bool recording);
+/* The job ends: workers that were told so may be writing for a moment. */
+void clean_later(struct core *c, struct job *job);
 /* The directory of that aborted round is not its own: it is not touched. */
 void clean_leave(struct job *job, uint64_t round);
 void clean_recorded(struct core *c, struct job *job, uint64_t round, enum tide_outcome outcome);

@@ -260,10 +260,14 @@ static void load_rounds(struct job *job, const struct tide_catalog_job *from)
             r.ended_wall = 0; /* of that event */
             r.tasks = job->graph->tasks;
             r.code = TIDE__ABORT_CODE__ABORT_RESTARTED;
-            r.reason = VIEW("the daemon restarted");
+            r.reason = VIEW(tide_abort_of(TIDE__ABORT_CODE__ABORT_RESTARTED)->text);
         }
         if (!from->rounds[i].ended && r.stop == TIDE_STOP_DRAIN) job->drain_lost = true;
         clean_add_round(job, &r, from->rounds[i].ended, false);
+        /* what is swept came before a round that completed */
+        if (from->rounds[i].ended && r.counted && r.attempt == job->attempt &&
+            r.number > job->last_complete)
+            job->gauges.failures_in_a_row++;
         if (r.number > job->known_upto) job->known_upto = r.number;
     }
 }
@@ -440,7 +444,8 @@ void job_ended_stored(struct core *c, struct job *job)
     stop_ended(c, job);
     job->end_asked = 0;
     order_pump(c, job);
-    clean_pump(c, job); /* nobody writes any more */
+    clean_later(c, job);
+    clean_pump(c, job);
 }
 
 /* ---- looking things up */

@@ -1,5 +1,5 @@
 /* What workers are told about rounds, and what they tell besides acks: triggers, completions,
- * aborts, confirms, progress, the end of their input.
+ * aborts, confirms, the end of their input.
  *
  * Everything is repeated until it is settled: on every rejoin a worker hears how each round ended
  * that it named as open, the newest completion that it had not heard of, and the triggers of the
@@ -28,12 +28,15 @@ void round_trigger(struct core *c, struct round *r, uint64_t session)
     m.round = r->number;
     m.incarnation = c->incarnation;
     m.kind = (Tide__RoundKind)r->kind;
-    m.left_ms = r->deadline_us > c->now ? (uint32_t)((r->deadline_us - c->now) / MS) : 0;
+    m.left_ms = round_left_ms(c, r);
     m.directory = PB(VIEW(r->directory));
     m.directory_exists = r->kind == TIDE_SAVEPOINT;
     m.lowest_pending = job_lowest_pending(job);
     m.stop = (Tide__StopMode)r->stop;
     m.full = r->operation && r->operation->full;
+    m.alignment = (Tide__Alignment)r->alignment;
+    m.aligned_timeout_ms = r->aligned_timeout_ms;
+    m.age_ms = (uint32_t)((c->now - r->begun_us) / MS);
     message.msg_case = TIDE__TO_WORKER__MSG_TRIGGER;
     message.trigger = &m;
     if (session)
@@ -49,6 +52,24 @@ static bool owed_from_before(const struct job *job)
     return job->owed && job->owed->round <= job->restored_from;
 }
 
+/* The tasks that had ended when that round completed, not those that have ended since: one that is
+ * released publishes nothing of later rounds any more. */
+static void name_ended(struct core *c, const struct snapshot *s, Tide__Complete *m)
+{
+    size_t n = s ? s->ended.len / 8 : 0;
+    m->ended = tide_arena_alloc(&c->out, (n + 1) * sizeof *m->ended);
+    core_assert(m->ended != NULL);
+    while (m->n_ended < n) {
+        const uint8_t *at = s->ended.data + 8 * m->n_ended;
+        Tide__TaskRange *range = tide_arena_alloc(&c->out, sizeof *range);
+        core_assert(range != NULL);
+        tide__task_range__init(range);
+        range->first = tide_get_u32(at);
+        range->count = tide_get_u32(at + 4);
+        m->ended[m->n_ended++] = range;
+    }
+}
+
 static void fill_complete(struct core *c, struct job *job, uint64_t round, bool commits,
                           Tide__Complete *m)
 {
@@ -57,7 +78,7 @@ static void fill_complete(struct core *c, struct job *job, uint64_t round, bool 
     m->round = round;
     m->commits = commits;
     if (job->subsumed < round) m->subsumed = job->subsumed;
-    if (commits) m->n_ended = bits_ranges(&job->ended, &c->out, &m->ended);
+    if (commits) name_ended(c, job_snapshot(job, round), m);
     m->lowest_pending = job_lowest_pending(job);
 }
 
@@ -146,7 +167,7 @@ static void record_unknown(struct core *c, struct job *job, uint64_t round)
         .begun_wall = c->wall,
         .ended_wall = c->wall,
         .code = TIDE__ABORT_CODE__ABORT_RESTARTED,
-        .reason = VIEW("the daemon restarted"),
+        .reason = VIEW(tide_abort_of(TIDE__ABORT_CODE__ABORT_RESTARTED)->text),
         .tasks = job->graph->tasks};
     clean_add_round(job, &facts, false, false);
     clean_pump(c, job);
@@ -184,7 +205,7 @@ void round_resolve(struct core *c, struct worker *w)
             send_complete_to(c, w, newest->round, true);
     }
     for (struct round *r = job->rounds; r; r = r->next)
-        if (r->attempt == job->attempt && r->state == ROUND_COLLECTING)
+        if (r->attempt == job->attempt && r->state == ROUND_COLLECTING && !PLANTED(LOSE_START))
             round_trigger(c, r, w->session);
     external_resume(c, w);
 }
@@ -249,83 +270,4 @@ void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange 
                 trigger_backlog(c, job, ranges[i]->first + t, false);
             }
     trigger_pump(c, job);
-}
-
-void round_progress(struct worker *w, const Tide__Barrier *m)
-{
-    struct job *job = w->job;
-    struct round *r = job_round(job, m->round);
-    if (!r || m->attempt != job->attempt || w->attempt != m->attempt) return;
-    for (size_t i = 0; i < m->n_tasks; i++) {
-        const Tide__TaskProgress *p = m->tasks[i];
-        size_t low = 0, high = r->n_progress;
-        while (low < high) {
-            size_t middle = (low + high) / 2;
-            if (r->progress[middle].task < p->task)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        if (low == r->n_progress || r->progress[low].task != p->task) {
-            if (r->n_progress == PROGRESS_MAX) continue; /* more than anybody reads */
-            r->progress =
-                core_grow(r->progress, r->n_progress, &r->progress_cap, sizeof *r->progress);
-            memmove(&r->progress[low + 1], &r->progress[low],
-                    (r->n_progress - low) * sizeof *r->progress);
-            r->n_progress++;
-        }
-        r->progress[low] = (struct progress){p->task,          p->phase, p->channels_missing,
-                                             p->channel_first, p->bytes, p->position};
-    }
-}
-
-/* ---- who holds a round */
-
-static struct tide_bytes phase_words(const struct round *r, const struct worker *w, uint32_t task,
-                                     struct tide_arena *arena)
-{
-    const struct progress *p = NULL;
-    for (size_t i = 0; i < r->n_progress && !p; i++)
-        if (r->progress[i].task == task) p = &r->progress[i];
-    const char *away = w && w->session ? "" : ", its worker is away";
-    if (r->state < ROUND_COLLECTING) return VIEW("not triggered yet");
-    const char *text;
-    switch (p ? p->phase : TIDE__TASK_PHASE__TASK_WAITING) {
-    case TIDE__TASK_PHASE__TASK_ALIGNING:
-        text = tide_arena_printf(arena, "aligning, %u channels missing, first %u%s", p->missing,
-                                 p->first_missing, away);
-        break;
-    case TIDE__TASK_PHASE__TASK_SNAPSHOTTING:
-        text = tide_arena_printf(arena, "snapshotting%s", away);
-        break;
-    case TIDE__TASK_PHASE__TASK_UPLOADING:
-        text = tide_arena_printf(arena, "uploading, %" PRIu64 " bytes so far%s", p->bytes, away);
-        break;
-    default:
-        text = r->meeting ? meeting_words(r, p, away, arena)
-                          : tide_arena_printf(arena, "waiting for the first barrier%s", away);
-    }
-    return text ? VIEW(text) : VIEW("unknown");
-}
-
-uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct tide_holder **ret,
-                       uint32_t *ret_total)
-{
-    const struct job *job = r->job;
-    uint32_t n = 0;
-    *ret_total = 0;
-    *ret = tide_arena_zalloc(arena, HOLDERS_MAX * sizeof **ret);
-    core_assert(*ret != NULL);
-    if (r->state == ROUND_ASKING) return external_holders(r, arena, *ret, HOLDERS_MAX, ret_total);
-    for (uint32_t t = 0; t < job->graph->tasks; t++) {
-        if (bits_get(&r->acked, t) || bits_get(&r->ended, t) || !meeting_holds(r, t)) continue;
-        if ((*ret_total)++ >= HOLDERS_MAX) continue;
-        struct tide_holder *h = &(*ret)[n++];
-        const struct tide_operator *op = tide_graph_operator(job->graph, t, &h->subtask);
-        h->task = t;
-        h->uid = tide_arena_bytes(arena, op->uid);
-        if (job->host[t]) h->worker = tide_arena_bytes(arena, job->host[t]->name);
-        h->phase = phase_words(r, job->host[t], t, arena);
-    }
-    return n;
 }

@@ -58,7 +58,7 @@ static void send_prepare(struct core *c, struct round *r, uint64_t session)
     m.round = r->number;
     m.incarnation = c->incarnation;
     m.kind = (Tide__RoundKind)r->kind;
-    m.left_ms = r->deadline_us > c->now ? (uint32_t)((r->deadline_us - c->now) / MS) : 0;
+    m.left_ms = round_left_ms(c, r);
     m.directory = PB(VIEW(r->directory));
     m.directory_exists = r->kind == TIDE_SAVEPOINT;
     m.lowest_pending = job_lowest_pending(job);
@@ -153,6 +153,7 @@ void meeting_reported(struct core *c, struct session *s, const Tide__Position *p
     struct meeting *m = r->meeting;
     for (size_t i = 0; i < p->n_task; i++) {
         if (bits_get(&r->ended, p->task[i]) || !bits_put(&m->reported, p->task[i])) continue;
+        r->progress_us = c->now;
         if (p->position[i] > m->highest) m->highest = p->position[i];
     }
     if (meeting_everybody(r, &m->reported)) fix_cut(c, r);
@@ -171,8 +172,9 @@ void meeting_stand(struct core *c, struct session *s, const Tide__Standing *p)
     for (size_t i = 0; i < p->n_tasks; i++)
         for (uint32_t t = 0; t < p->tasks[i]->count; t++) {
             m->planted_count++;
-            if (!bits_get(&r->ended, p->tasks[i]->first + t))
-                bits_put(&m->standing, p->tasks[i]->first + t);
+            if (!bits_get(&r->ended, p->tasks[i]->first + t) &&
+                bits_put(&m->standing, p->tasks[i]->first + t))
+                r->progress_us = c->now;
         }
     if (meeting_everybody(r, &m->standing) ||
         (PLANTED(STANDING_COUNT) && m->planted_count >= r->expected))
@@ -200,7 +202,7 @@ bool meeting_holds(const struct round *r, uint32_t task)
 char *meeting_late(const struct round *r, uint32_t n, const char *names)
 {
     const struct meeting *m = r->meeting;
-    unsigned ms = r->job->graph->checkpointing.deadline_ms;
+    unsigned ms = (unsigned)((r->deadline_us - r->begun_us) / MS);
     if (!m || m->snapshot_now)
         return core_printf("%u tasks had not acked by the deadline of %u ms%s", n, ms, names);
     if (m->cut_fixed)

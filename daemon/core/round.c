@@ -87,12 +87,23 @@ struct tide_record_round *round_record(struct core *c, struct tide_commit *commi
     rec->round.begun_wall = r->begun_wall;
     rec->round.tasks = job->graph->tasks;
     rec->round.acked = r->acked.set;
+    rec->round.alignment = r->alignment;
     rec->round.style = r->meeting ? TIDE_RENDEZVOUS : TIDE_FLOW;
     rec->round.stop = r->stop;
     rec->round.unaligned = r->unaligned;
     rec->round.processed_bytes = r->processed;
     rec->round.persisted_bytes = r->persisted;
     return &rec->round;
+}
+
+/* Checkpoints as the job has it; savepoints aligned, unless they were asked for otherwise. */
+static void choose_alignment(struct round *r)
+{
+    const Tide__Checkpointing *cp = &r->job->graph->checkpointing;
+    r->alignment = (enum tide_alignment)cp->alignment;
+    if (r->kind == TIDE_SAVEPOINT && r->alignment != TIDE_AT_LEAST_ONCE)
+        r->alignment = TIDE_ALIGNED;
+    if (r->alignment == TIDE_ALIGNED_TIMEOUT) r->aligned_timeout_ms = cp->aligned_timeout_ms;
 }
 
 static struct round *round_new(struct core *c, struct job *job, enum tide_kind kind,
@@ -115,6 +126,9 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     r->begun_us = c->now;
     r->begun_wall = c->wall;
     r->deadline_us = c->now + job->graph->checkpointing.deadline_ms * MS;
+    r->cap_us = c->now + job->graph->checkpointing.deadline_cap_ms * MS;
+    r->progress_us = c->now;
+    choose_alignment(r);
     r->handles_end = &r->handles;
     bits_init(&r->acked, job->graph->tasks);
     bits_init(&r->ending, job->graph->tasks);
@@ -386,7 +400,7 @@ static void hand_over_next(struct core *c, struct job *job)
 
 void round_all_acked(struct core *c, struct round *r)
 {
-    r->acked_us = c->now;
+    r->acked_us = r->progress_us = c->now;
     ack_flush(r);
     if (r->stop == TIDE_STOP_DRAIN) { /* their barrier came behind the end of their input */
         for (uint32_t t = 0; t < r->ending.size; t++)
@@ -519,6 +533,7 @@ static void complete(struct core *c, struct round *r)
     forget_strikes(job, r->strikes);
     job->last_complete_us = c->now;
     job->failed_attempts = 0;
+    if (number == job->last_complete) job->gauges.failures_in_a_row = 0;
     job->times_round = number;
     job->times_commit_us = c->now - r->acked_us;
     if (stopping) {

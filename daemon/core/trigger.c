@@ -25,6 +25,7 @@ static uint64_t interval_us(const struct job *job)
 
 static void count_rounds(const struct job *job, struct decide *d)
 {
+    d->checkpoints = PLANTED(ORPHAN_FLAG) ? job->planted_orphans : 0;
     for (const struct round *r = job->rounds; r; r = r->next) {
         if (r->kind == TIDE_SAVEPOINT)
             d->savepoints++;
@@ -129,7 +130,7 @@ void trigger_running(struct core *c, struct job *job)
     job->next_trigger =
         interval ? c->now + least + core_random_below(c, interval - least + 1) : NEVER;
     job->hold_until = 0;
-    trigger_pump(c, job);
+    if (!round_failures_end(c, job)) trigger_pump(c, job);
 }
 
 void trigger_backlog(struct core *c, struct job *job, uint32_t task, bool behind)
@@ -151,7 +152,7 @@ void trigger_backlog(struct core *c, struct job *job, uint32_t task, bool behind
 static void due(struct core *c, void *arg)
 {
     job_finish(c, arg); /* when it waited for the round that has just aborted */
-    trigger_pump(c, arg);
+    if (!round_failures_end(c, arg)) trigger_pump(c, arg);
 }
 
 void trigger_init(struct job *job)

@@ -14,7 +14,8 @@ def gauges():
         last_completed_checkpoint_id=17, last_checkpoint_completed_timestamp=T0 // 1000 + 60000,
         last_checkpoint_external_path=b"/state/a1-1/r17", last_checkpoint_restore_timestamp=-1,
         number_of_in_progress_checkpoints=1, number_of_completed_checkpoints=16,
-        number_of_failed_checkpoints=2, total_number_of_checkpoints=19, skipped_periodic_triggers=3)
+        number_of_failed_checkpoints=2, total_number_of_checkpoints=19, skipped_periodic_triggers=3,
+        number_of_restored_checkpoints=1, failures_in_a_row=2)
 
 
 def summary(name=b"wordcount", state=b"RUNNING", **more):
@@ -51,7 +52,7 @@ def complete_round(n=17, **more):
 def aborted_round(n=16):
     return complete_round(
         n, state=b"aborted", acked=2, bytes=0, acks_us=0, commit_us=0, notify_us=0, ended_wall_us=T0 + n * S + 10 * S,
-        reason=b"not all tasks acked within 10 s", held_by_count=2,
+        reason=b"not all tasks acked within 10 s", code=1, counted=True, held_by_count=2,
         held_by=[admin.RoundHolder(task=1, operator_uid=b"count", subtask=1, worker=b"w2",
                                    phase=b"aligning, 1 channel missing"),
                  admin.RoundHolder(task=2, operator_uid=b"sink", subtask=0, worker=b"w2",

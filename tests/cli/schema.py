@@ -19,7 +19,8 @@ GAUGES = {
     "lastCompletedCheckpointId": I64, "lastCheckpointCompletedTimestamp": I64,
     "lastCheckpointExternalPath": TEXT, "lastCheckpointRestoreTimestamp": I64,
     "numberOfInProgressCheckpoints": U64, "numberOfCompletedCheckpoints": U64,
-    "numberOfFailedCheckpoints": U64, "totalNumberOfCheckpoints": U64, "skippedPeriodicTriggers": U64}
+    "numberOfFailedCheckpoints": U64, "totalNumberOfCheckpoints": U64, "skippedPeriodicTriggers": U64,
+    "numberOfRestoredCheckpoints": U64, "failuresInARow": U64}
 PART = {"kind": TEXT, "name": TEXT}
 HOLDER = {
     "task": OrNull(U64), "operator": MAYBE, "subtask": OrNull(U64), "external": OrNull(PART), "worker": MAYBE,
@@ -28,6 +29,7 @@ ROUND = {
     "round": U64, "job": MAYBE, "kind": TEXT, "state": TEXT, "incarnation": U64, "attempt": U64,
     "operation": ID, "begun_wall_us": TIME, "ended_wall_us": TIME, "tasks": U64, "acked": U64,
     "trigger_us": U64, "acks_us": U64, "commit_us": U64, "notify_us": U64, "bytes": U64, "reason": MAYBE,
+    "code": MAYBE, "counted": BOOL,
     "held_by": [HOLDER], "held_by_count": U64}
 JOB = {
     "name": TEXT, "id": TEXT, "state": TEXT, "cause": MAYBE, "attempt": ID, "tasks": U64,
@@ -35,7 +37,10 @@ JOB = {
     "created_wall_us": TIME}
 CHECKPOINTING = {name: U64 for name in (
     "interval_ms", "min_pause_ms", "deadline_ms", "retained", "restore_deadline_ms", "lease_ms",
-    "heartbeat_ms", "grace_ms", "orphan_limit_ms", "progress_ms", "attempts_max")}
+    "heartbeat_ms", "grace_ms", "orphan_limit_ms", "progress_ms", "attempts_max", "window",
+    "aligned_timeout_ms", "max_concurrent", "failure_pause_ms", "failures_max", "backlog_interval_ms",
+    "deadline_cap_ms")}
+CHECKPOINTING.update(style=TEXT, alignment=TEXT, regional=BOOL)
 SPEC = {
     "operators": [{"uid": TEXT, "parallelism": U64, "max_parallelism": U64, "coordinator": BOOL}],
     "edges": [{"from": TEXT, "to": TEXT, "pattern": TEXT}], "hooks": [TEXT], "checkpointing": CHECKPOINTING}

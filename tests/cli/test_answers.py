@@ -117,11 +117,12 @@ class Listing(Case):
             "attempt": 3, "operation": None, "begun_wall_us": s.T0 + 17 * s.S,
             "ended_wall_us": s.T0 + 17 * s.S + 123456, "tasks": 4, "acked": 4, "trigger_us": 100,
             "acks_us": 120000, "commit_us": 300, "notify_us": 80, "bytes": 4096, "reason": None,
-            "held_by": [], "held_by_count": 0})
+            "code": None, "counted": False, "held_by": [], "held_by_count": 0})
         self.assertEqual(doc["rounds"][1]["held_by"][0], {
             "task": 1, "operator": "count", "subtask": 1, "external": None, "worker": "w2",
             "phase": "aligning, 1 channel missing"})
         self.assertEqual((doc["rounds"][1]["reason"], doc["more"]), ("not all tasks acked within 10 s", False))
+        self.assertEqual((doc["rounds"][1]["code"], doc["rounds"][1]["counted"]), ("deadline", True))
 
     def test_many_holders_are_cut_in_text(self):
         r = s.aborted_round()
@@ -183,7 +184,8 @@ class Listing(Case):
             "lastCompletedCheckpointId": 17, "lastCheckpointCompletedTimestamp": s.T0 // 1000 + 60000,
             "lastCheckpointExternalPath": "/state/a1-1/r17", "lastCheckpointRestoreTimestamp": -1,
             "numberOfInProgressCheckpoints": 1, "numberOfCompletedCheckpoints": 16,
-            "numberOfFailedCheckpoints": 2, "totalNumberOfCheckpoints": 19, "skippedPeriodicTriggers": 3})
+            "numberOfFailedCheckpoints": 2, "totalNumberOfCheckpoints": 19, "skippedPeriodicTriggers": 3,
+            "numberOfRestoredCheckpoints": 1, "failuresInARow": 2})
         self.assertEqual((doc["jobs"][1]["gauges"]["lastCompletedCheckpointId"],
                           doc["jobs"][1]["gauges"]["lastCheckpointExternalPath"]), (-1, "n/a"))
         self.assertEqual([doc["loop_lag_%s_us" % q] for q in ("p50", "p99", "max")], [1000, 1000, 45678])

@@ -136,6 +136,9 @@ static void note_sent(const Tide__FromWorker *m)
     case TIDE__FROM_WORKER__MSG_HOLDER_GONE:
         note("> holder gone %u\n", m->holder_gone->holder->pid);
         break;
+    case TIDE__FROM_WORKER__MSG_BACKLOG:
+        note("> backlog %u %s\n", m->backlog->task, m->backlog->behind ? "begins" : "ends");
+        break;
     case TIDE__FROM_WORKER__MSG_LEAVE: note("> leave\n"); break;
     case TIDE__FROM_WORKER__MSG_POSITION:
         note("> position %llu:", (unsigned long long)m->position->round);

@@ -89,12 +89,13 @@ void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *session
         case 8:
             old_check_sent(s, j, "Resumed");
             s->stats->resumed++;
+            c->running = true;
             break;
-        case 9: check_sent_trigger(s, j, content); break;
+        case 9: check_sent_trigger(s, j, content, sessions, n); break;
         case 10: check_sent_complete(s, j, content); break;
         case 11: check_sent_abort(s, j, content); break;
         case 12: check_sent_rewind(s, j, content); break;
-        case 200: check_sent_prepare(s, j, content); break;
+        case 200: check_sent_prepare(s, j, content, sessions, n); break;
         case 201: check_sent_cut(s, j, content); break;
         case 202: check_sent_now(s, j, content); break;
         case 15:
@@ -122,8 +123,12 @@ void check_handed(struct sim *s, const struct tide_commit *c)
                               r->round.incarnation, "its begin record");
             break;
         case TIDE_REC_ROUND_END:
-            round = check_round(store_job(s, r), r->round.number);
+            j = store_job(s, r);
+            round = check_round(j, r->round.number);
             if (!round || r->round.complete) break;
+            /* so many in a row end the attempt */
+            if (r->round.counted && j->checkpointing.failures_max)
+                happens(s, (struct happening){.type = H_TROUBLE, .job = j->number});
             must(s, !round->handed || round->life != s->daemon.life,
                  "round %" PRIu64 " is recorded as aborted while its completion is with the store",
                  round->number);

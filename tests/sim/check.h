@@ -59,16 +59,20 @@ void check_sent_run(struct sim *s, struct job *j, struct tide_bytes content);
 void check_sent_joined(struct sim *s, struct tide_bytes content);
 void check_attempt_row(struct sim *s, struct job *j, const struct tide_record *r);
 /* check_rounds.c */
-void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content);
+void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content,
+                        const uint64_t *sessions, uint32_t n);
 struct check_begun {
     uint64_t number, attempt, incarnation, left_us;
     struct tide_bytes directory;
+    const uint64_t *sessions;
+    uint32_t n_sessions;
 };
 void check_begun(struct sim *s, struct job *j, const struct check_begun *b, const char *what);
 void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content);
 void check_sent_abort(struct sim *s, struct job *j, struct tide_bytes content);
 /* check_meet.c */
-void check_sent_prepare(struct sim *s, struct job *j, struct tide_bytes content);
+void check_sent_prepare(struct sim *s, struct job *j, struct tide_bytes content,
+                        const uint64_t *sessions, uint32_t n);
 void check_sent_cut(struct sim *s, struct job *j, struct tide_bytes content);
 void check_sent_now(struct sim *s, struct job *j, struct tide_bytes content);
 void check_met(struct sim *s, const struct task *t, const struct round *r, const struct state *st);

@@ -174,8 +174,10 @@ static void steady(struct sim *s, struct job *j, bool attached)
     uint64_t number = j->store.attempts;
     struct attempt *a = check_attempt(s, j, number);
     j->resume_attempt = number;
-    j->resume = number && !j->ordered && j->store.last.running && !j->store.last.ended &&
-                !a->rewound && j->store.state == TIDE_JOB_RUNNING && s->now >= s->lag_until;
+    /* with a tolerance for failures, the rounds that time out end it */
+    j->resume = number && !j->ordered && !j->checkpointing.failures_max && j->store.last.running &&
+                !j->store.last.ended && !a->rewound && j->store.state == TIDE_JOB_RUNNING &&
+                s->now >= s->lag_until;
     for (uint32_t t = 0; j->resume && t < j->flow.tasks; t++) {
         bool there = false;
         for (struct proc *p = j->procs; p; p = p->next)

@@ -41,7 +41,7 @@ void check_kept(struct sim *s, const struct job *j)
 static bool is_there(struct sim *s, struct tide_bytes path)
 {
     const struct directory *d = files_find(s, (const char *)path.data, path.len);
-    return d && d->exists && !d->late;
+    return d && d->exists && !d->late && !files_cursed(s, d->path);
 }
 
 /* What is out of use has been deleted, what aborted rounds had left has been swept. */
@@ -66,6 +66,15 @@ static uint64_t trailing_number(const char *path)
     return n;
 }
 
+static void log_deletion(struct sim *s, const struct job *j, const char *path, uint64_t round,
+                         bool executing)
+{
+    if (executing)
+        log_round(s, j, H_GONE, round);
+    else if (files_cursed(s, path))
+        log_round(s, j, H_STUCK, round);
+}
+
 /* Whether the store has a row of that directory; then it must allow its deletion. */
 static bool known(struct sim *s, const struct job *j, const char *path, bool executing)
 {
@@ -75,7 +84,7 @@ static bool known(struct sim *s, const struct job *j, const char *path, bool exe
         must(s, d->state != TIDE_RETAINED,
              "%s of snapshot %" PRIu64 " %s deleted, and its row says retained", path, d->round,
              executing ? "is being" : "is to be");
-        if (executing) log_round(s, j, H_GONE, d->round);
+        log_deletion(s, j, path, d->round, executing);
         return true;
     }
     for (const struct d_round *r = j->store.rounds; r; r = r->next) {
@@ -83,7 +92,7 @@ static bool known(struct sim *s, const struct job *j, const char *path, bool exe
         must(s, (r->ended || s->store.dropped) && !r->r.complete,
              "%s is to be deleted, and round %" PRIu64 " is not over in the store", path,
              r->r.number);
-        if (executing) log_round(s, j, H_GONE, r->r.number);
+        log_deletion(s, j, path, r->r.number, executing);
         return true;
     }
     return false;

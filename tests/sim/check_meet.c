@@ -20,7 +20,8 @@ static bool has_ended(const struct job *j, uint32_t task)
     return false;
 }
 
-void check_sent_prepare(struct sim *s, struct job *j, struct tide_bytes content)
+void check_sent_prepare(struct sim *s, struct job *j, struct tide_bytes content,
+                        const uint64_t *sessions, uint32_t n)
 {
     Tide__Prepare *m = tide__prepare__unpack(NULL, content.len, content.data);
     must(s, m, "a Prepare that cannot be parsed");
@@ -29,7 +30,9 @@ void check_sent_prepare(struct sim *s, struct job *j, struct tide_bytes content)
         .attempt = m->attempt,
         .incarnation = m->incarnation,
         .left_us = m->left_ms * (uint64_t)MS,
-        .directory = sim_bytes(s, (struct tide_bytes){m->directory.data, m->directory.len})};
+        .directory = sim_bytes(s, (struct tide_bytes){m->directory.data, m->directory.len}),
+        .sessions = sessions,
+        .n_sessions = n};
     tide__prepare__free_unpacked(m, NULL);
     check_begun(s, j, &begun, "Prepare");
     for (const struct round *r = j->rounds; r; r = r->next)

@@ -30,9 +30,14 @@ void check_begun(struct sim *s, struct job *j, const struct check_begun *b, cons
              (const char *)b->directory.data);
     }
     r->triggered = true;
+    for (uint32_t i = 0; i < b->n_sessions; i++) {
+        struct conn *c = net_find(s, b->sessions[i]);
+        if (c) c->triggers[c->n_triggers++ % 32] = b->number;
+    }
 }
 
-void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content)
+void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content,
+                        const uint64_t *sessions, uint32_t n)
 {
     Tide__Trigger *m = tide__trigger__unpack(NULL, content.len, content.data);
     must(s, m, "a Trigger that cannot be parsed");
@@ -41,7 +46,9 @@ void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content)
         .attempt = m->attempt,
         .incarnation = m->incarnation,
         .left_us = m->left_ms * (uint64_t)MS,
-        .directory = sim_bytes(s, (struct tide_bytes){m->directory.data, m->directory.len})};
+        .directory = sim_bytes(s, (struct tide_bytes){m->directory.data, m->directory.len}),
+        .sessions = sessions,
+        .n_sessions = n};
     tide__trigger__free_unpacked(m, NULL);
     check_begun(s, j, &begun, "Trigger");
 }
@@ -92,6 +99,29 @@ void check_sent_abort(struct sim *s, struct job *j, struct tide_bytes content)
 
 /* ---- now and then */
 
+static uint64_t check_deadline_ms(const Tide__Checkpointing *cp)
+{
+    return cp->deadline_cap_ms > cp->deadline_ms ? cp->deadline_cap_ms : cp->deadline_ms;
+}
+
+/* The start of a round reaches whoever has to act on it, also one that was away meanwhile. */
+static void check_told(struct sim *s, const struct job *j, const struct round *r)
+{
+    for (const struct proc *p = j->procs; p; p = p->next) {
+        const struct conn *c = p->conn;
+        bool told = false, acts = false;
+        if (!p->alive || !c || !c->open_d || !c->running || p->session == NULL) continue;
+        for (uint32_t i = 0; i < 32; i++)
+            told = told || c->triggers[i] == r->number;
+        for (uint32_t t = 0; t < j->flow.tasks; t++)
+            acts =
+                acts || (p->task[t] && p->task[t]->attempt == r->attempt && p->task[t]->running &&
+                         !p->task[t]->ended && !(r->task[t] && r->task[t]->acked));
+        must(s, told || !acts, "round %" PRIu64 " is under way, and %s was not told", r->number,
+             proc_name(p));
+    }
+}
+
 /* No task stands still for an absent daemon, nor for a round whose time is over. */
 static void check_standing(struct sim *s, const struct proc *p, const struct task *t)
 {
@@ -105,7 +135,8 @@ static void check_standing(struct sim *s, const struct proc *p, const struct tas
     const struct round *newest = j->rounds;
     if (j->program->meets && newest && from < newest->begun) from = newest->begun;
     /* without a trigger it learns by its heartbeats that it is cut off */
-    uint64_t most = (cp->deadline_ms + cp->lease_ms / 2 + cp->heartbeat_ms) * (uint64_t)MS + orphan;
+    uint64_t most =
+        (check_deadline_ms(cp) + cp->lease_ms / 2 + cp->heartbeat_ms) * (uint64_t)MS + orphan;
     must(s, s->now <= from + most + STANDING_SLACK,
          "%s has stood still for longer than any round may last", task_name(j, t->number));
     if (p->conn) return;
@@ -129,6 +160,7 @@ static void check_job(struct sim *s, const struct job *j)
         if (!r->triggered || r->over || r->handed || r->life != d->life) continue;
         uint64_t end = r->begun + r->left_us;
         if (end < since) end = since;
+        check_told(s, j, r);
         must(s, s->now <= end + DEADLINE_SLACK,
              "round %" PRIu64 " is past its deadline, neither aborted nor with the store",
              r->number);

@@ -259,6 +259,8 @@ void fault_plan(struct sim *s)
         s->climate |= 1u << below(s, CL_KINDS);
     /* a job that is held since an old copy was put back is not for orders to release */
     if (s->climate & CL_OLD) s->climate &= ~(uint32_t)CL_ORDER;
+    if (s->climate & CL_FILES && percent(s, 50))
+        s->files.cursed_percent = (uint32_t)between(s, 10, 60);
     s->faults_end = s->now + between(s, 300 * MS, longer ? 20 * SECOND : 5 * SECOND);
     sim_at(s, s->faults_end, calm, NULL, 0);
     if (s->climate)

@@ -90,13 +90,24 @@ static void answer(struct sim *s, struct file_job *j, int rc)
                .type = EV_FILE, .tag = j->tag, .rc = rc, .text = rc ? "a planted fault" : NULL});
 }
 
+/* Some directories can never be deleted; which, is in their names. */
+bool files_cursed(const struct sim *s, const char *path)
+{
+    uint32_t h = 2166136261u;
+    for (const char *p = path; *p; p++)
+        h = (h ^ (uint8_t)*p) * 16777619u;
+    return s->files.cursed_percent && (h >> 8) % 100 < s->files.cursed_percent;
+}
+
 static void finish(struct sim *s, void *arg, uint64_t x)
 {
     struct file_job *j = arg;
     if (!s->daemon.up || s->daemon.life != j->life || daemon_frozen(s, finish, arg, x)) return;
     int rc;
     j->done = true;
-    if (s->now < s->files.full_until && j->op <= FILE_META_WRITE && percent(s, 70)) {
+    if (j->op == FILE_DELETE_ROUND && files_cursed(s, j->path)) {
+        rc = TIDE_EIO; /* for ever */
+    } else if (s->now < s->files.full_until && j->op <= FILE_META_WRITE && percent(s, 70)) {
         rc = TIDE_ENOSPC;
     } else if (s->now < s->files.failing_until && percent(s, 60)) {
         rc = TIDE_EIO;

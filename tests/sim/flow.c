@@ -193,11 +193,29 @@ static bool read_one(struct sim *s, struct task *t)
     return false;
 }
 
+/* A source says at times that it has a backlog; in the end none has. */
+static void report_backlog(struct sim *s, struct task *t)
+{
+    bool behind = !s->calm && (t->behind ? !percent(s, 10) : percent(s, 2));
+    if (!t->proc->job->checkpointing.backlog_interval_ms || behind == t->behind) return;
+    int rc = tide_session_backlog(t->proc->session, t->number, behind);
+    must(s, rc == 0 || rc == TIDE_ESTATE, "%s: tide_session_backlog: %s",
+         task_name(t->proc->job, t->number), tide_strerror(rc));
+    if (rc) return;
+    note(s, "%s has %s backlog", task_name(t->proc->job, t->number), behind ? "a" : "no");
+    t->behind = behind;
+    proc_pump(s, t->proc);
+}
+
 static void emit(struct sim *s, struct task *t)
 {
     struct job *j = t->proc->job;
     const struct flow_task *f = &j->flow.task[t->number];
-    if (!f->source || t->ended || t->state.offset == j->flow.records) return;
+    if (!f->source || t->ended) return;
+    if (!t->told_finished) report_backlog(s, t);
+    if (!t->running || t->proc->away) return;
+    if (t->behind) wake(s, t, s->now + 20 * MS);
+    if (t->state.offset == j->flow.records) return;
     if (s->now < t->next_record) {
         wake(s, t, t->next_record);
         return;

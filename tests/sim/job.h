@@ -107,7 +107,7 @@ struct task { /* one task in one process */
     } pending[PENDING_MAX];
     uint32_t n_pending;
     uint32_t blocked; /* inputs, by the task's own numbers */
-    bool told_finished;
+    bool told_finished, behind;
     uint64_t wedged_until, next_record, turn_at;
     uint64_t blocked_since; /* when the first of its inputs was blocked */
     /* solvers: in this step */
@@ -126,8 +126,10 @@ struct conn {
     bool open_d, open_w;    /* as each side sees it */
     bool hole_d, hole_w;    /* what is sent to the daemon (to the worker) vanishes */
     bool welcomed, joined,
-        running;         /* joined: a Join was sent on it; running: a Run was sent back */
-    uint64_t at_d, at_w; /* when the last byte sent so far arrives */
+        running;           /* joined: a Join was sent on it; running: a Run was sent back */
+    uint64_t at_d, at_w;   /* when the last byte sent so far arrives */
+    uint64_t triggers[32]; /* the last rounds whose Trigger was sent on it */
+    uint32_t n_triggers;
 };
 
 struct proc {

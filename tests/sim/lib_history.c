@@ -31,7 +31,7 @@ struct h_round {
     uint64_t acked, heard, confirmed, tasks, ends; /* ends: ended once it is restored */
     uint32_t job, life, acker[TASKS];
     bool past, savepoint, handed, complete, aborted, told_complete, told_abort, over;
-    bool written, gone, deleting, deleted, ordered;
+    bool written, gone, stuck, deleting, deleted, ordered;
 };
 
 struct h_attempt {
@@ -485,6 +485,12 @@ static const char *gone(struct history *h, const struct happening *e)
     return NULL;
 }
 
+static void stuck(struct history *h, const struct happening *e)
+{
+    struct h_round *r = round_of(h, e->job, e->round);
+    if (r) r->stuck = true;
+}
+
 static void written(struct history *h, const struct happening *e)
 {
     struct h_round *r = round_of(h, e->job, e->round);
@@ -597,6 +603,7 @@ static const char *at_rest(struct history *h, const struct happening *e)
             return wrong(h,
                          "2: round %" PRIu64 " is complete, and tasks %" PRIx64 " were never told",
                          r->number, r->tasks & ~(r->heard | newer));
+        if (r->stuck) continue;
         if (r->deleting && r->written && r->out_of_use_at + e->n < e->at)
             return wrong(h, "7: the bytes of snapshot %" PRIu64 " are never deleted", r->number);
         if (r->aborted && r->written && !r->complete && (behind || j->over))
@@ -709,6 +716,7 @@ const char *history_add(struct history *h, const struct happening *e)
     case H_DELETING: return deleting(h, e);
     case H_DELETED: return deleted(h, e);
     case H_GONE: return gone(h, e);
+    case H_STUCK: stuck(h, e); return NULL;
     default: return of_the_world(h, e);
     }
 }

@@ -58,6 +58,7 @@ enum happening_type {
     H_CONFIRMED,
     H_PUBLISHED, /* worker, job, attempt, round, task; n: which effect */
     H_GONE,      /* job, round: what was written for it is deleted */
+    H_STUCK,     /* job, round: the disk will never let it go */
     /* the world */
     H_TROUBLE,  /* job: something goes wrong with its workers or between them and the daemon */
     H_WEATHER,  /* the daemon, its store or its files have trouble: that of all jobs */

@@ -20,6 +20,13 @@ static void plan_spec(struct sim *s, struct job *j)
     c->grace_ms = (uint32_t)between(s, 600, 1500);
     c->orphan_limit_ms = (uint32_t)between(s, 60, 400);
     c->progress_ms = (uint32_t)between(s, 50, 300);
+    if (percent(s, 40) && !j->program->meets) c->max_concurrent = (uint32_t)between(s, 2, 4);
+    if (percent(s, 25)) c->failure_pause_ms = (uint32_t)between(s, 1, 200);
+    if (percent(s, 20)) c->failures_max = (uint32_t)between(s, 1, 3);
+    if (percent(s, 25))
+        c->backlog_interval_ms =
+            percent(s, 40) ? TIDE_NONE : c->interval_ms + (uint32_t)below(s, 300);
+    if (percent(s, 30)) c->deadline_cap_ms = c->deadline_ms + (uint32_t)below(s, 1500);
     j->spec.name = (ProtobufCBinaryData){strlen(j->name), (uint8_t *)j->name};
     j->spec.checkpointing = c;
     j->spec.operators = sim_alloc(s, OPS_MAX * sizeof *j->spec.operators);

@@ -77,6 +77,7 @@ struct files {
     struct file_job *jobs;
     bool unpublished; /* a _metadata could not be put in place */
     uint64_t slow_until, failing_until, full_until, deaf_until;
+    uint32_t cursed_percent; /* so many directories can never be deleted */
 };
 
 /* ---- the daemon */
@@ -184,6 +185,7 @@ struct d_snapshot *store_snapshot(const struct job *j, uint64_t round);
 struct d_round *store_round(const struct job *j, uint64_t round);
 
 /* files.c */
+bool files_cursed(const struct sim *s, const char *path); /* can never be deleted */
 void files_do(struct sim *s, enum file_op op, const char *path, uint64_t tag);
 void files_crash(struct sim *s);
 int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task,
