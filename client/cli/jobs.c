@@ -308,6 +308,10 @@ static void checkpointing_lines(const Tide__Checkpointing *k)
                   text_duration(a, (uint64_t)k->interval_ms * 1000), k->retained);
     else
         show_line("Checkpoints", "only when asked for, %u retained", k->retained);
+    if (k->style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS && k->window)
+        show_line("Rounds", "rendezvous, within %u positions", k->window);
+    else if (k->style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS)
+        show_line("Rounds", "rendezvous, without positions");
     show_line("Limits", "round %s, lease %s", text_duration(a, (uint64_t)k->deadline_ms * 1000),
               text_duration(b, (uint64_t)k->lease_ms * 1000));
 }

@@ -8,6 +8,7 @@
 
 #include "client/cli/cli.h"
 #include "proto/abort.h"
+#include "storage/record.h"
 
 #define HOLDERS_SHOWN 8
 
@@ -147,6 +148,7 @@ void show_round_json(struct json *j, const char *key, const Tide__RoundInfo *r)
     json_u64(j, "round", r->round);
     json_text_or_null(j, "job", r->job);
     json_text(j, "kind", show_kind(r->kind));
+    json_text(j, "style", tide_style_name((enum tide_style)r->style));
     json_data(j, "state", r->state);
     json_u64(j, "incarnation", r->incarnation);
     json_u64(j, "attempt", r->attempt);
@@ -270,6 +272,7 @@ void show_snapshot_json(struct json *j, const char *key, const Tide__SnapshotInf
     json_u64(j, "snapshot", s->snapshot);
     json_data(j, "job", s->job);
     json_text(j, "kind", show_kind(s->kind));
+    json_text(j, "style", tide_style_name((enum tide_style)s->style));
     json_data(j, "state", s->state);
     json_data(j, "owner", s->owner);
     json_text_or_null(j, "label", s->label);

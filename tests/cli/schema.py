@@ -26,7 +26,7 @@ HOLDER = {
     "task": OrNull(U64), "operator": MAYBE, "subtask": OrNull(U64), "external": OrNull(PART), "worker": MAYBE,
     "phase": TEXT}
 ROUND = {
-    "round": U64, "job": MAYBE, "kind": TEXT, "state": TEXT, "incarnation": U64, "attempt": U64,
+    "round": U64, "job": MAYBE, "kind": TEXT, "style": TEXT, "state": TEXT, "incarnation": U64, "attempt": U64,
     "operation": ID, "begun_wall_us": TIME, "ended_wall_us": TIME, "tasks": U64, "acked": U64,
     "trigger_us": U64, "acks_us": U64, "commit_us": U64, "notify_us": U64, "bytes": U64, "reason": MAYBE,
     "code": MAYBE, "counted": BOOL,
@@ -54,7 +54,7 @@ OPERATION = {
     "tasks": U64, "acked": U64, "phase": MAYBE, "begun_wall_us": TIME, "ended_wall_us": TIME,
     "snapshot_good": BOOL, "report": [TEXT]}
 SNAPSHOT = {
-    "snapshot": U64, "job": TEXT, "kind": TEXT, "state": TEXT, "owner": TEXT, "label": MAYBE,
+    "snapshot": U64, "job": TEXT, "kind": TEXT, "style": TEXT, "state": TEXT, "owner": TEXT, "label": MAYBE,
     "directory": MAYBE, "parent": ID, "incarnation": U64, "attempt": U64, "begun_wall_us": TIME,
     "completed_wall_us": TIME, "tasks": U64, "artifacts": U64, "bytes": U64, "manifest_bytes": U64,
     "owed": U64}

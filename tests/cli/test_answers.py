@@ -113,7 +113,7 @@ class Listing(Case):
         self.on(rounds=R(rounds=admin.RoundList(rounds=[s.complete_round(), s.aborted_round()])))
         doc = self.json("rounds", "wordcount")
         self.assertEqual(doc["rounds"][0], {
-            "round": 17, "job": "wordcount", "kind": "checkpoint", "state": "complete", "incarnation": 1,
+            "round": 17, "job": "wordcount", "kind": "checkpoint", "style": "flow", "state": "complete", "incarnation": 1,
             "attempt": 3, "operation": None, "begun_wall_us": s.T0 + 17 * s.S,
             "ended_wall_us": s.T0 + 17 * s.S + 123456, "tasks": 4, "acked": 4, "trigger_us": 100,
             "acks_us": 120000, "commit_us": 300, "notify_us": 80, "bytes": 4096, "reason": None,
@@ -228,7 +228,7 @@ class Snapshots(Case):
         doc = self.json("snapshots", "wordcount", "--all")
         self.assertEqual((self.fake.seen[-1][1].job, self.fake.seen[-1][1].deleted), (b"wordcount", True))
         self.assertEqual(doc["snapshots"][1], {
-            "snapshot": 12, "job": "wordcount", "kind": "savepoint", "state": "retained", "owner": "user",
+            "snapshot": 12, "job": "wordcount", "kind": "savepoint", "style": "flow", "state": "retained", "owner": "user",
             "label": "before the upgrade", "directory": "/save/savepoint-001122-12", "parent": 11,
             "incarnation": 1, "attempt": 3, "begun_wall_us": s.T0 + 12 * s.S,
             "completed_wall_us": s.T0 + 12 * s.S + 123456, "tasks": 4, "artifacts": 4, "bytes": 5 << 20,
