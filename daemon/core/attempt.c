@@ -352,6 +352,10 @@ void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide
         free(why);
         return;
     }
+    if (job->state == TIDE_JOB_HELD) { /* meanwhile: nothing begins */
+        attempt_end(c, job, job->cause);
+        return;
+    }
     if (!job->deliver_only) job_move(job, TIDE_JOB_RESTORING);
     job->attempt_stored = true;
     if (job->attempt_dir_made) send_starts(c, job);
@@ -365,6 +369,10 @@ void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc,
             core_printf("its directory could not be made: %s", text ? text : tide_strerror(rc));
         attempt_end(c, job, why);
         free(why);
+        return;
+    }
+    if (job->state == TIDE_JOB_HELD) {
+        attempt_end(c, job, job->cause);
         return;
     }
     job->attempt_dir_made = true;
