@@ -76,6 +76,10 @@ static void snapshot(struct tide_session *s, uint32_t index, const struct tide_a
     }
     r->tasks[index].state = ROUND_ASKED;
     keep_figures(&r->tasks[index], step);
+    uint32_t subtask;
+    r->tasks[index].finished_operator =
+        s->tasks[index].finished &&
+        tide_graph_operator(s->graph, s->tasks[index].number, &subtask)->union_state;
     struct tide_delivery d = tide_delivery_of(s, &s->tasks[index], TIDE_DO_SNAPSHOT);
     d.round = r->number;
     d.align_us = step->align_us;

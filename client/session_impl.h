@@ -74,8 +74,9 @@ struct round_place { /* one task's part in one round */
     uint64_t processed; /* bytes of records processed while barriers were awaited */
     uint32_t align_us, start_delay_us;
     uint8_t state, meet;
-    bool waits;     /* the ack is not taken before ACKABLE */
-    bool unaligned; /* did not wait for all barriers */
+    bool waits;             /* the ack is not taken before ACKABLE */
+    bool unaligned;         /* did not wait for all barriers */
+    bool finished_operator; /* it held its end, and its operator keeps union list state */
 };
 
 struct round {

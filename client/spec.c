@@ -101,18 +101,31 @@ int tide_spec_edge(struct tide_spec *s, const char *from, const char *to, enum t
     return s->rc;
 }
 
+static Tide__Operator *find_operator(struct tide_spec *s, const char *uid)
+{
+    struct tide_bytes name = tide_bytes_of(uid ? uid : "");
+    for (size_t i = 0; i < s->message.n_operators && !s->rc; i++) {
+        Tide__Operator *op = s->message.operators[i];
+        if (tide_bytes_equal(name, (struct tide_bytes){op->uid.data, op->uid.len})) return op;
+    }
+    if (!s->rc) s->rc = TIDE_ENOTFOUND;
+    return NULL;
+}
+
 int tide_spec_coordinator(struct tide_spec *s, const char *uid)
 {
     if (!s) return TIDE_EINVAL;
-    if (s->rc) return s->rc;
-    struct tide_bytes name = tide_bytes_of(uid ? uid : "");
-    for (size_t i = 0; i < s->message.n_operators; i++) {
-        Tide__Operator *op = s->message.operators[i];
-        if (!tide_bytes_equal(name, (struct tide_bytes){op->uid.data, op->uid.len})) continue;
-        op->coordinator = true;
-        return 0;
-    }
-    return s->rc = TIDE_ENOTFOUND;
+    Tide__Operator *op = find_operator(s, uid);
+    if (op) op->coordinator = true;
+    return s->rc;
+}
+
+int tide_spec_union_state(struct tide_spec *s, const char *uid)
+{
+    if (!s) return TIDE_EINVAL;
+    Tide__Operator *op = find_operator(s, uid);
+    if (op) op->union_state = true;
+    return s->rc;
 }
 
 int tide_spec_hook(struct tide_spec *s, const char *name)

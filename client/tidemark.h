@@ -116,6 +116,9 @@ TIDE_API int tide_spec_edge(struct tide_spec *spec, const char *from, const char
                             enum tide_pattern pattern);
 /* The operator, added before, has a coordinator: one worker adds it, see below. */
 TIDE_API int tide_spec_coordinator(struct tide_spec *spec, const char *uid);
+/* The operator, added before, keeps union list state: every one of its tasks gets all pieces on
+ * restore, so no snapshot is taken while only part of its tasks have finished. */
+TIDE_API int tide_spec_union_state(struct tide_spec *spec, const char *uid);
 /* The job has this hook: one worker adds it. 1 to 255 bytes, at most 64 hooks. */
 TIDE_API int tide_spec_hook(struct tide_spec *spec, const char *name);
 TIDE_API int tide_spec_checkpointing_sized(struct tide_spec *spec,

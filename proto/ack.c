@@ -488,6 +488,7 @@ static void read_full(struct tide_bytes message, struct tide_ack_view *ret)
         case ACK_START_DELAY: v.start_delay_us = (uint32_t)f.value; break;
         case ACK_PROCESSED: v.processed_bytes = f.value; break;
         case ACK_PERSISTED: v.persisted_bytes = f.value; break;
+        case ACK_FINISHED_OPERATOR: v.finished_operator = f.value != 0; break;
         default: break;
         }
     }
@@ -537,6 +538,7 @@ bool tide_acks_next_task(struct tide_acks *r, struct tide_ack_task *ret)
         case ACK_UNALIGNED: ret->unaligned = f.value != 0; break;
         case ACK_PROCESSED: ret->processed_bytes = f.value; break;
         case ACK_PERSISTED: ret->persisted_bytes = f.value; break;
+        case ACK_FINISHED_OPERATOR: ret->finished_operator = f.value != 0; break;
         default: break;
         }
     }

@@ -30,7 +30,7 @@ struct tide_ack_view {
     uint32_t artifacts; /* number of them */
     uint64_t bytes;     /* their sizes added up (wraps never: checked) */
     bool full;          /* came as a TaskAck; then what follows may be other than 0 */
-    bool unaligned;
+    bool unaligned, finished_operator;
     uint32_t start_delay_us;
     uint64_t processed_bytes, persisted_bytes;
     bool has_handle;
@@ -62,7 +62,7 @@ bool tide_acks_next(struct tide_acks *r, struct tide_ack_view *ret);
  * two bytes or three are read of an entry of columns instead of thirty. */
 struct tide_ack_task {
     uint32_t task;
-    bool has_handle, unaligned;
+    bool has_handle, unaligned, finished_operator;
     struct tide_bytes handle;
     uint64_t processed_bytes, persisted_bytes;
 };

@@ -410,9 +410,6 @@ static int refuse_for_now(struct making *m)
     if (c->alignment > TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "unaligned rounds";
     if (c->regional) what = "regional failover";
     if (spec->restore_from.len) what = "restore_from";
-    for (size_t i = 0; i < spec->n_operators; i++) {
-        if (spec->operators[i]->union_state) what = "union_state";
-    }
     return what ? refuse(m, "%s: not supported yet", what) : 0;
 }
 

@@ -77,6 +77,7 @@ static void keep_some(struct round *r, struct tide_acks *acks)
         r->bytes += ack.bytes;
         r->artifacts += ack.artifacts;
         if (ack.has_handle) owe(r, ack.task, ack.handle);
+        if (ack.finished_operator) bits_put(&r->finished, ack.task);
         add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes);
         add_again(&again, &ack);
     }
@@ -147,6 +148,7 @@ static void keep_all(struct round *r, const struct tide_acks *acks)
     keep(r, acks->body);
     while (!acks->run && acks->entries > acks->columns && tide_acks_next_task(&walk, &ack)) {
         if (ack.has_handle) owe(r, ack.task, ack.handle);
+        if (ack.finished_operator) bits_put(&r->finished, ack.task);
         add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes);
     }
 }

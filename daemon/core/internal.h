@@ -290,8 +290,9 @@ struct round {
     bool spared;                                /* the task that declined it has not failed */
     uint64_t triggered_us, acked_us, stored_us; /* 0: not yet */
     struct bits acked;
-    struct bits ending; /* held their end when it began */
-    struct bits ended;  /* not expected to ack: their end is their ack */
+    struct bits ending;   /* held their end when it began */
+    struct bits ended;    /* not expected to ack: their end is their ack */
+    struct bits finished; /* of operators with union list state: held their end when they acked */
     uint32_t expected;
     struct meeting *meeting;   /* NULL: a round of a flow */
     struct asking *asking;     /* external.c; NULL: the job has no external parts */

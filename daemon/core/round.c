@@ -62,6 +62,7 @@ void round_free(struct core *c, struct round *r)
     tide_buf_release(&r->chunk);
     bits_release(&r->acked);
     bits_release(&r->ending);
+    bits_release(&r->finished);
     bits_release(&r->ended);
     meeting_free(r);
     external_free_round(r);
@@ -133,6 +134,7 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     bits_init(&r->acked, job->graph->tasks);
     bits_init(&r->ending, job->graph->tasks);
     bits_or(&r->ending, &job->ending);
+    bits_init(&r->finished, job->graph->tasks);
     bits_init(&r->ended, job->graph->tasks);
     bits_or(&r->ended, &job->ended);
     r->expected = job->graph->tasks - job->ended.set;
@@ -398,6 +400,25 @@ static void hand_over_next(struct core *c, struct job *job)
     if (r && !job_committing(job)) hand_over(c, r);
 }
 
+/* Union list state goes to every task on restore: without the pieces of those that have finished
+ * it would not be whole, and with them they would not have finished. */
+static char *partly_finished(const struct round *r)
+{
+    const struct tide_graph *g = r->job->graph;
+    for (uint32_t i = 0; i < g->n_operators; i++) {
+        const struct tide_operator *op = &g->operators[i];
+        uint32_t n = 0;
+        if (!op->union_state) continue;
+        for (uint32_t t = op->first_task; t < op->first_task + op->parallelism; t++)
+            n += bits_get(&r->ended, t) || bits_get(&r->ending, t) || bits_get(&r->finished, t);
+        if (n && n < op->parallelism)
+            return core_printf("operator %.*s keeps union list state, and %u of its %u tasks have "
+                               "finished",
+                               (int)op->uid.len, (const char *)op->uid.data, n, op->parallelism);
+    }
+    return NULL;
+}
+
 void round_all_acked(struct core *c, struct round *r)
 {
     r->acked_us = r->progress_us = c->now;
@@ -406,6 +427,12 @@ void round_all_acked(struct core *c, struct round *r)
         for (uint32_t t = 0; t < r->ending.size; t++)
             if (!bits_get(&r->ended, t)) bits_put(&r->ending, t);
         r->final = true;
+    }
+    char *why = partly_finished(r);
+    if (why) {
+        round_abort(c, r, TIDE__ABORT_CODE__ABORT_FINISHED_PARTLY, why);
+        free(why);
+        return;
     }
     if (r->kind == TIDE_CHECKPOINT) {
         hand_over(c, r);

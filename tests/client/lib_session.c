@@ -9,6 +9,7 @@
 struct bench bench;
 uint32_t bench_window;
 bool bench_externals;
+bool bench_union;
 
 static const uint8_t job_id[16] = JOB_ID;
 
@@ -80,6 +81,7 @@ static void note_acks(struct tide_bytes body)
         note(" %u(%u", v.task, v.artifacts);
         if (v.full) note(" full");
         if (v.unaligned) note(" unaligned");
+        if (v.finished_operator) note(" finished");
         if (v.start_delay_us || v.align_us)
             note(" delay %u align %u", v.start_delay_us, v.align_us);
         if (v.processed_bytes || v.persisted_bytes)
@@ -325,7 +327,7 @@ void bench_say(Tide__ToWorker__MsgCase which, void *message)
 void say_welcome(void)
 {
     Tide__Welcome m = TIDE__WELCOME__INIT;
-    m.version = bench_window || bench_externals ? 2 : 1;
+    m.version = bench_window || bench_externals || bench_union ? 2 : 1;
     m.store_id = text("store store stor");
     m.incarnation = 7;
     bench_say(TIDE__TO_WORKER__MSG_WELCOME, &m);
@@ -544,6 +546,7 @@ void bench_open(void)
                                     .seed = 1};
     ProtobufCBinaryData hooks[1] = {text("lock")};
     a.coordinator = bench_externals;
+    a.union_state = bench_union;
     spec.n_hooks = bench_externals;
     spec.hooks = hooks;
     memset(&bench, 0, sizeof bench);

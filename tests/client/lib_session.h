@@ -26,6 +26,8 @@ extern uint32_t bench_window;
 /* Of jobs opened from here on: a's coordinator (part 0) and the hook `lock` (part 1) live here too.
  */
 extern bool bench_externals;
+/* Of jobs opened from here on: a keeps union list state. */
+extern bool bench_union;
 
 void bench_open(void);  /* a new session, not connected */
 void bench_close(void); /* frees it, after its own check */

@@ -414,6 +414,29 @@ START_TEST(a_finished_task_holds_its_end_until_it_is_released)
 }
 END_TEST
 
+/* A snapshot says whether its operator had finished, where that matters: as of the snapshot, not of
+ * the ack. */
+START_TEST(of_union_state_the_ack_says_whether_the_end_is_in_the_snapshot)
+{
+    bench_union = true;
+    bench_run();
+    say_trigger(1, 5);
+    ck_assert_int_eq(tide_session_finished(bench.s, 0, bench.now), 0);
+    ck_assert_int_eq(bench_ack(0, 5), 0);
+    flush();
+    ck_assert_ptr_nonnull(strstr(bench.trace, "> acks 5 0(1)\n"));
+    say_trigger(1, 6);
+    ck_assert_int_eq(bench_ack(0, 6), 0);
+    bench_barrier(0, 6, 0);
+    bench_barrier(1, 6, 0);
+    ck_assert_int_eq(bench_ack(1, 6), 0);
+    flush();
+    ck_assert_ptr_nonnull(strstr(bench.trace, "> acks 6 1(1) 0(1 full finished)\n"));
+    bench_close();
+    bench_union = false;
+}
+END_TEST
+
 START_TEST(a_task_restored_as_ended_only_says_so_downstream)
 {
     Tide__Start m;
@@ -523,6 +546,7 @@ int main(void)
         owed_commits_come_back_in_order_after_a_restore,
         deliver_only_carries_out_what_is_owed_and_waits,
         a_finished_task_holds_its_end_until_it_is_released,
+        of_union_state_the_ack_says_whether_the_end_is_in_the_snapshot,
         a_task_restored_as_ended_only_says_so_downstream,
         malformed_messages_close_the_connection_and_nothing_else,
         leaving_says_so,

@@ -572,6 +572,7 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     struct parts hooks;
     name_parts(&hooks, job->hooks);
     a.coordinator = job->coordinator;
+    a.union_state = job->union_state;
     spec.n_hooks = hooks.n;
     spec.hooks = hooks.names;
     play_join_spec(p, session, &spec, o);

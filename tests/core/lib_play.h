@@ -45,6 +45,7 @@ struct job_options {
     uint32_t sources, sinks, interval_ms, deadline_ms, retained, lease_ms;
     uint32_t window;   /* not 0: rendezvous rounds */
     bool coordinator;  /* of `a` */
+    bool union_state;  /* of `a` */
     const char *hooks; /* "lock feed"; NULL: none */
 };
 
