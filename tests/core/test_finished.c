@@ -1,11 +1,8 @@
 /* Promises about operators whose state goes to all tasks on restore, while tasks finish. */
 #include "tests/core/lib_play.h"
 
-static const struct job_options job = {.sources = 2,
-                                       .sinks = 1,
-                                       .interval_ms = 100,
-                                       .deadline_ms = 60000,
-                                       .union_state = true};
+static const struct job_options job = {
+    .sources = 2, .sinks = 1, .interval_ms = 100, .deadline_ms = 60000, .union_state = true};
 
 /* An ack that says that the operator has finished in this task. */
 static void ack_finished(struct play *p, uint32_t task)

@@ -129,6 +129,21 @@ static void check_acks(struct sim *s, const struct cut *c)
     }
 }
 
+/* Where every task gets all pieces on restore, all tasks of the operator have finished or none. */
+static void check_union(struct sim *s, const struct cut *c)
+{
+    struct job *j = c->job;
+    for (uint32_t o = 0; o < j->flow.n_ops; o++) {
+        uint32_t n = 0;
+        if (!j->spec.operators[o]->union_state) continue;
+        for (uint32_t t = 0; t < j->flow.tasks; t++)
+            n += j->flow.task[t].op == o && c->row->task[t].finished;
+        must(s, !n || n == j->flow.parallelism[o],
+             "snapshot %" PRIu64 " has %u tasks of %s finished, which keeps union list state",
+             c->row->round, n, j->flow.uid[o]);
+    }
+}
+
 static bool later_checkpoint(const struct job *j, uint64_t round)
 {
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
@@ -194,6 +209,7 @@ void check_snapshot(struct sim *s, struct job *j, uint64_t number)
     take_over_ended(s, &c);
     check_acks(s, &c);
     j->program->check_cut(s, j, c.row);
+    check_union(s, &c);
     check_effects(s, &c);
     read_manifest(s, &c);
     s->stats->complete++;

@@ -65,6 +65,8 @@ static void plan_job(struct sim *s, struct job *j)
     for (uint32_t i = 0; i < j->flow.tasks; i++)
         j->slot_of[i] = i < j->slots ? i : (uint32_t)below(s, j->slots);
     plan_spec(s, j);
+    uint64_t of = of_hundred(s, j);
+    if (of >= 85) j->spec.operators[of % j->spec.n_operators]->union_state = true;
     j->inline_percent = percent(s, 50) ? 100 : (uint32_t)below(s, 101);
     j->upload_max_ms = percent(s, 80) ? 40 : 300;
     log_job(s, j);
