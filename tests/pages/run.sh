@@ -4,7 +4,7 @@
 #
 #   tests/pages/run.sh [BUILD]
 #
-# Changed are the port, since others may listen there, and `make install`, which is tests/install.sh's
+# Changed are the port, since others may listen there, how long a busy machine may take to start a daemon, and `make install`, which is tests/install.sh's
 # business: what it would install is put there by hand, so that two tests may run side by side.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -55,6 +55,7 @@ follow() { # name [port]
     local port=${2:-$(free_port)}
     {
         echo 'make() { case "$*" in install*) ;; *) return 1 ;; esac; }'
+        echo 'sleep() { until [ "$1" != 2 ] || tidemark status >/dev/null 2>&1; do command sleep 0.1; done; command sleep "$1"; }'
         echo 'stop_workers() { touch $HOME/hold-workers; until [ -e $HOME/workers-held ]; do sleep 0.1; done; }'
         echo 'start_workers() { rm -f $HOME/hold-workers $HOME/workers-held; }'
         blocks "docs/$1.md" | sed "s/\\b7460\\b/$port/g; s/\\b7461\\b/$(free_port)/g"
