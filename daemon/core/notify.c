@@ -181,7 +181,7 @@ void round_resolve(struct core *c, struct worker *w)
     bool hold = job->unsent_complete || owed_from_before(job);
     for (uint32_t i = 0; i < w->n_open; i++) {
         const struct snapshot *s = job_snapshot(job, w->open_rounds[i]);
-        if (job_round(job, w->open_rounds[i])) continue;
+        if (job_round(job, w->open_rounds[i]) || (s && PLANTED(LOSE_NOTICE))) continue;
         if (s && s->attempt == job->attempt) {
             if (hold)
                 withhold(job, s->round);

@@ -90,9 +90,10 @@ void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *session
             old_check_sent(s, j, "Resumed");
             s->stats->resumed++;
             c->running = true;
+            check_sent_resumed(s, j, sessions, n);
             break;
         case 9: check_sent_trigger(s, j, content, sessions, n); break;
-        case 10: check_sent_complete(s, j, content); break;
+        case 10: check_sent_complete(s, j, content, sessions, n); break;
         case 11: check_sent_abort(s, j, content); break;
         case 12: check_sent_rewind(s, j, content); break;
         case 200: check_sent_prepare(s, j, content, sessions, n); break;

@@ -68,7 +68,9 @@ struct check_begun {
     uint32_t n_sessions;
 };
 void check_begun(struct sim *s, struct job *j, const struct check_begun *b, const char *what);
-void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content);
+void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content,
+                         const uint64_t *sessions, uint32_t n);
+void check_sent_resumed(struct sim *s, struct job *j, const uint64_t *sessions, uint32_t n);
 void check_sent_abort(struct sim *s, struct job *j, struct tide_bytes content);
 /* check_meet.c */
 void check_sent_prepare(struct sim *s, struct job *j, struct tide_bytes content,

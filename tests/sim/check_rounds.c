@@ -4,6 +4,7 @@
 #define DEADLINE_SLACK (60 * MS)
 #define STORE_LIMIT (450 * MS)
 #define STANDING_SLACK (60 * MS)
+#define TOLD_SLACK (100 * MS)
 
 void check_begun(struct sim *s, struct job *j, const struct check_begun *b, const char *what)
 {
@@ -53,7 +54,32 @@ void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content,
     check_begun(s, j, &begun, "Trigger");
 }
 
-void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content)
+/* Whether what is owed from before the attempt holds back its own completions. */
+static bool owed_before(struct sim *s, struct job *j)
+{
+    for (const struct d_owed *o = j->store.owed; o; o = o->next)
+        if (o->round <= check_attempt(s, j, j->store.attempts)->restored_from) return true;
+    return false;
+}
+
+/* Who comes back is told the newest completion that it has not heard of, without being asked. */
+void check_sent_resumed(struct sim *s, struct job *j, const uint64_t *sessions, uint32_t n)
+{
+    uint64_t newest = 0;
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
+        if (d->kind == TIDE_CHECKPOINT && d->attempt == j->store.attempts && d->round > newest)
+            newest = d->round;
+    for (uint32_t i = 0; i < n; i++) {
+        struct conn *c = net_find(s, sessions[i]);
+        if (!c || !c->proc || c->proc->stale || newest <= c->proc->told_complete) continue;
+        c->owes = owed_before(s, j) ? 0 : newest;
+        c->owes_since = s->now;
+        c->owes_in = j->store.attempts;
+    }
+}
+
+void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content,
+                         const uint64_t *sessions, uint32_t n)
 {
     Tide__Complete *m = tide__complete__unpack(NULL, content.len, content.data);
     must(s, m, "a Complete that cannot be parsed");
@@ -72,6 +98,10 @@ void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content
              "Complete of round %" PRIu64 " is sent while round %" PRIu64
              " is owed from before the attempt",
              number, o->round);
+    for (uint32_t i = 0; i < n; i++) {
+        struct conn *c = net_find(s, sessions[i]);
+        if (c && number >= c->owes) c->owes = 0;
+    }
     log_round(s, j, H_SAY_COMPLETE, number);
     if (!r->told_complete) note(s, "daemon: Complete of round %" PRIu64, number);
     r->told_complete = true;
@@ -174,6 +204,13 @@ void check_tick(struct sim *s)
         check_job(s, j);
     struct daemon *d = &s->daemon;
     uint64_t since = d->thaw_at > d->started_at ? d->thaw_at : d->started_at;
+    for (const struct conn *c = s->conns; c; c = c->next)
+        must(s,
+             !c->owes || !c->open_d || c->life != d->life || c->hole_w || s->now < since ||
+                 check_attempt(s, c->proc->job, c->owes_in)->rewound ||
+                 c->owes_in != c->proc->job->store.attempts || s->now < c->owes_since + TOLD_SLACK,
+             "%s has come back, and is not told that round %" PRIu64 " is complete",
+             proc_name(c->proc), c->owes);
     uint64_t handed = s->store.handed_at;
     if (!d->up || s->now < d->thaw_at) return;
     if (handed && handed < since) handed = since;

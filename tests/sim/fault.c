@@ -3,6 +3,10 @@
 
 #include "tests/sim/sim.h"
 
+#define JOIN_ANSWER (30 * (uint64_t)SECOND)     /* that long a library waits for one */
+#define ATTEMPT_BACKOFF (10 * (uint64_t)SECOND) /* the longest pause between two attempts */
+#define CLEANING (66 * (uint64_t)SECOND)        /* the longest between two tries of a deletion */
+
 /* Of any job that has trouble. */
 static struct proc *any_proc(struct sim *s)
 {
@@ -17,13 +21,16 @@ static struct proc *any_proc(struct sim *s)
     return NULL;
 }
 
+/* One that may have trouble; NULL: none may. */
 static struct job *any_job(struct sim *s)
 {
-    uint64_t at = below(s, s->n_jobs);
-    struct job *j = s->jobs;
-    while (at--)
-        j = j->next;
-    return j;
+    uint32_t n = 0;
+    for (struct job *j = s->jobs; j; j = j->next)
+        n += !j->calm;
+    uint64_t at = below(s, n);
+    for (struct job *j = s->jobs; j; j = j->next)
+        if (!j->calm && at-- == 0) return j;
+    return NULL;
 }
 
 /* A worker stands still for a while; who supervises it may lose patience and start another. */
@@ -132,6 +139,7 @@ static void to_a_worker(struct sim *s, uint32_t kind)
              p->dark_until / MS);
         if (p->conn) net_cut(s, p->conn, percent(s, 30), percent(s, 30));
         break;
+    case CL_STORM: trouble_storm(s, p); break;
     case CL_WEDGE:
         task = (uint32_t)below(s, j->flow.tasks);
         if (p->task[task]) p->task[task]->wedged_until = s->now + between(s, 50 * MS, SECOND);
@@ -155,6 +163,7 @@ static void strike(struct sim *s, uint32_t kind)
 {
     struct daemon *d = &s->daemon;
     struct job *j = any_job(s);
+    if (!j) return;
     if (kind & CL_WEATHER) happens(s, (struct happening){.type = H_WEATHER});
     switch (kind) {
     case CL_CRASH: d->doomed = d->up; break;
@@ -190,6 +199,7 @@ static void strike(struct sim *s, uint32_t kind)
                        : (uint64_t)0 - between(s, 0, 50 * (uint64_t)SECOND);
         break;
     case CL_OLD: old_store(s); break;
+    case CL_STRANGER: trouble_stranger(s); break;
     default: to_a_worker(s, kind); break;
     }
 }
@@ -234,13 +244,28 @@ static void calm(struct sim *s, void *arg, uint64_t x)
     fault_calm(s);
 }
 
+/* Until when a job must have made a snapshot that began after the last fault, or be at its end.
+ * docs/simulation.md says what each part stands for. */
+static uint64_t well_by(struct sim *s, const struct job *j)
+{
+    const Tide__Checkpointing *c = &j->checkpointing;
+    bool deaf = false;
+    for (const struct proc *p = j->procs; p; p = p->next)
+        deaf = deaf || (p->alive && p->conn && (p->conn->hole_d || p->conn->hole_w));
+    uint64_t lease = c->lease_ms * (uint64_t)MS;
+    if (lease < s->store.lease_us) lease = s->store.lease_us;
+    uint64_t again = 3 * SECOND + lease * 9 / 8 + c->grace_ms * MS + /* until the next attempt */
+                     ATTEMPT_BACKOFF + c->restore_deadline_ms * MS;
+    uint64_t round = (c->interval_ms + c->min_pause_ms + 2 * c->deadline_ms) * (uint64_t)MS;
+    uint64_t input = j->flow.finite ? 5 * MS * j->flow.records + round + 2 * (uint64_t)SECOND : 0;
+    return s->now + again + round + input + (deaf ? JOIN_ANSWER : 0);
+}
+
 void fault_calm(struct sim *s)
 {
     note(s, "fault: no more");
     s->calm = true;
     s->calm_since = s->now;
-    s->give_up_at =
-        s->now + 60 * (uint64_t)SECOND; /* a library waits 30 s for an answer to its Join */
     s->daemon.doomed = false;
     s->store.slow_until = s->store.full_until = s->store.unknown_next = 0;
     s->files.slow_until = s->files.failing_until = s->files.full_until = s->files.deaf_until = 0;
@@ -248,19 +273,26 @@ void fault_calm(struct sim *s)
     for (struct job *j = s->jobs; j; j = j->next) {
         calm_job(s, j);
         order_calm(s, j);
+        uint64_t by = well_by(s, j);
+        happens(s, (struct happening){.type = H_FINE, .job = j->number, .n = by});
+        if (by + CLEANING > s->give_up_at) s->give_up_at = by + CLEANING;
     }
 }
 
-void fault_plan(struct sim *s)
+void fault_draw(struct sim *s)
 {
     uint32_t kinds = (uint32_t)between(s, 0, 8);
-    bool longer = percent(s, 10);
     for (uint32_t i = 0; i < kinds; i++)
         s->climate |= 1u << below(s, CL_KINDS);
     /* a job that is held since an old copy was put back is not for orders to release */
     if (s->climate & CL_OLD) s->climate &= ~(uint32_t)CL_ORDER;
     if (s->climate & CL_FILES && percent(s, 50))
         s->files.cursed_percent = (uint32_t)between(s, 10, 60);
+}
+
+void fault_plan(struct sim *s)
+{
+    bool longer = percent(s, 10);
     s->faults_end = s->now + between(s, 300 * MS, longer ? 20 * SECOND : 5 * SECOND);
     sim_at(s, s->faults_end, calm, NULL, 0);
     if (s->climate)

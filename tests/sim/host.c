@@ -131,8 +131,12 @@ void daemon_hello(struct sim *s, struct conn *c, struct tide_bytes frame)
     bool ok = hello_check(&config, frame, &peer, &reply, why);
     struct tide_bytes bytes = sim_bytes(s, (struct tide_bytes){reply.data, reply.len});
     tide_buf_release(&reply);
-    must(s, ok, "a Hello is refused: %s", why);
+    must(s, ok || c->stranger, "a Hello is refused: %s", why);
     net_to_worker(s, c, bytes);
+    if (!ok) {
+        net_close_by_daemon(s, c);
+        return;
+    }
     c->welcomed = true;
     daemon_feed(s, (struct event){.type = EV_OPEN, .session = c->session, .peer = peer});
 }

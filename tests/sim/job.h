@@ -125,8 +125,12 @@ struct conn {
     struct proc *proc;      /* NULL: an admin */
     bool open_d, open_w;    /* as each side sees it */
     bool hole_d, hole_w;    /* what is sent to the daemon (to the worker) vanishes */
-    bool welcomed, joined,
-        running;           /* joined: a Join was sent on it; running: a Run was sent back */
+    bool welcomed, joined;  /* joined: a Join was sent on it */
+    bool running;           /* a Run was sent back */
+    bool stranger;          /* whose frames may be nonsense */
+    /* a round that its worker is to be told complete, having come back; since when; in which
+     * attempt */
+    uint64_t owes, owes_since, owes_in;
     uint64_t at_d, at_w;   /* when the last byte sent so far arrives */
     uint64_t triggers[32]; /* the last rounds whose Trigger was sent on it */
     uint32_t n_triggers;

@@ -358,7 +358,7 @@ static const char *aborted(struct history *h, const struct happening *e)
                      e->round);
     r->aborted = r->over = true;
     r->out_of_use_at = e->at;
-    if (j->most_apart && !j->trouble && !h->weather && !j->over && !e->savepoint)
+    if (j->most_apart && !j->trouble && !h->weather && !j->over && !e->savepoint && !e->n)
         return wrong(h, "9: round %" PRIu64 " is aborted, and job %u had no trouble", e->round,
                      e->job);
     uint64_t missing = a && r->deadline ? a->tasks & ~(r->acked | r->said | j->ended) : 0;

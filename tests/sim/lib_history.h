@@ -28,7 +28,7 @@ enum happening_type {
     H_ATTEMPT,  /* job, attempt, incarnation, n: external number, round: restored snapshot; tasks */
     H_MEMBER,   /* job, attempt, worker, tasks: of the attempt's membership */
     H_ABORTED,  /* job, round; by its deadline: ordered is false, tasks: whom it names as holders;
-                   otherwise: ordered */
+                   otherwise: ordered; n: 1 if a later one stands for it */
     H_SNAPSHOT, /* job, attempt, round; tasks: whose acks it has; ended: that had ended before; n:
                    that have ended once it is restored (bits, too); savepoint */
     H_DELETING, /* job, round: of its snapshot; ordered: by its user */

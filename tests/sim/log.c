@@ -84,6 +84,8 @@ static void round_end(struct sim *s, const struct job *j, const struct tide_reco
                                   .round = r->number,
                                   .tasks = holders,
                                   .savepoint = r->kind == TIDE_SAVEPOINT,
+                                  .n = r->code == TIDE__ABORT_CODE__ABORT_SUBSUMED ||
+                                       r->code == TIDE__ABORT_CODE__ABORT_NOT_RUNNING,
                                   .ordered = r->code != TIDE__ABORT_CODE__ABORT_DEADLINE});
 }
 

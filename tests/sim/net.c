@@ -183,25 +183,45 @@ void net_connect(struct sim *s, struct proc *p)
     sim_at(s, s->now + takes, connected, p, ++p->connects);
 }
 
+static void say_hello(struct sim *s, struct conn *c, Tide__PeerKind kind)
+{
+    struct tide_buf b;
+    tide_buf_init(&b, 4096);
+    Tide__Hello hello = TIDE__HELLO__INIT;
+    hello.version_min = TIDE_PROTOCOL_MIN;
+    hello.version_max = TIDE_PROTOCOL_MAX;
+    hello.kind = kind;
+    if (kind == TIDE__PEER_KIND__PEER_ADMIN) {
+        Tide__Request r = TIDE__REQUEST__INIT;
+        r.call_case = TIDE__REQUEST__CALL_HELLO;
+        r.hello = &hello;
+        tide_frame_put(&b, &r.base);
+    } else {
+        Tide__FromWorker m = TIDE__FROM_WORKER__INIT;
+        m.msg_case = TIDE__FROM_WORKER__MSG_HELLO;
+        m.hello = &hello;
+        tide_frame_put(&b, &m.base);
+    }
+    net_to_daemon(s, c, (struct tide_bytes){b.data, b.len});
+    tide_buf_release(&b);
+}
+
 struct conn *net_admin(struct sim *s)
 {
     if (!s->daemon.up) return NULL;
     if (!s->admin || !s->admin->open_w) {
         s->admin = conn_new(s, NULL);
-        struct tide_buf b;
-        tide_buf_init(&b, 4096);
-        Tide__Hello hello = TIDE__HELLO__INIT;
-        hello.version_min = TIDE_PROTOCOL_MIN;
-        hello.version_max = TIDE_PROTOCOL_MAX;
-        hello.kind = TIDE__PEER_KIND__PEER_ADMIN;
-        Tide__Request r = TIDE__REQUEST__INIT;
-        r.call_case = TIDE__REQUEST__CALL_HELLO;
-        r.hello = &hello;
-        tide_frame_put(&b, &r.base);
-        net_to_daemon(s, s->admin, (struct tide_bytes){b.data, b.len});
-        tide_buf_release(&b);
+        say_hello(s, s->admin, TIDE__PEER_KIND__PEER_ADMIN);
     }
     return s->admin;
+}
+
+struct conn *net_stranger(struct sim *s, bool hello)
+{
+    struct conn *c = conn_new(s, NULL);
+    c->stranger = true;
+    if (hello) say_hello(s, c, TIDE__PEER_KIND__PEER_WORKER);
+    return c;
 }
 
 /* What was sent before is out first. */

@@ -56,6 +56,18 @@ static uint64_t of_hundred(const struct sim *s, const struct job *j)
     return ((s->seed * JOBS_MAX + j->number + 1) * 0x9e3779b97f4a7c15u >> 32) % 100;
 }
 
+/* Nothing goes wrong with its workers and tasks: no round of it aborts, and they come as planned,
+ * whatever others have. */
+static void plan_calm(struct sim *s, struct job *j)
+{
+    Tide__Checkpointing *c = &j->checkpointing;
+    j->upload_max_ms = 40;
+    c->deadline_ms = (uint32_t)between(s, 900, 1500);
+    c->deadline_cap_ms = c->backlog_interval_ms = 0;
+    j->most_apart_us = (2 * c->interval_ms + c->min_pause_ms + c->deadline_ms) * (uint64_t)MS;
+    note(s, "job %s: nothing goes wrong with it", j->name);
+}
+
 static void plan_job(struct sim *s, struct job *j)
 {
     j->program = of_hundred(s, j) < 15 ? &meet_program : &flow_program;
@@ -69,6 +81,7 @@ static void plan_job(struct sim *s, struct job *j)
     if (of >= 85) j->spec.operators[of % j->spec.n_operators]->union_state = true;
     j->inline_percent = percent(s, 50) ? 100 : (uint32_t)below(s, 101);
     j->upload_max_ms = percent(s, 80) ? 40 : 300;
+    if (j->calm) plan_calm(s, j);
     log_job(s, j);
     for (uint32_t i = 0; i < j->slots; i++)
         sim_at(s, s->now + below(s, 100 * MS), proc_start, j, i);
@@ -88,12 +101,17 @@ void plan_jobs(struct sim *s)
     s->daemon.clock = between(s, SECOND, 1000 * (uint64_t)SECOND);
     s->daemon.wall = (uint64_t)1700000000 * SECOND;
     s->n_jobs = kind < 75 ? 1 : kind < 94 ? 2 : 3;
-    note(s, "seed %" PRIu64 ": jobs: %u", s->seed, s->n_jobs);
+    fault_draw(s);
+    /* one job's trouble does not move another's rounds */
+    bool calm = s->n_jobs > 1 && percent(s, 50);
+    if (calm && percent(s, 60)) s->climate &= ~(uint32_t)(CL_WEATHER | CL_LAG);
+    note(s, "seed %" PRIu64 ": jobs: %u, faults %06x", s->seed, s->n_jobs, s->climate);
     struct job **end = &s->jobs;
     for (uint32_t i = 0; i < s->n_jobs; i++) {
         struct job *j = *end = sim_alloc(s, sizeof *j);
         end = &j->next;
         j->number = i;
+        j->calm = !s->climate || (calm && i + 1 == s->n_jobs);
         snprintf(j->name, sizeof j->name, "%s", s->n_jobs == 1 ? "job" : names[i]);
         if (s->n_jobs > 1) memcpy(j->prefix, j->name, sizeof j->prefix);
         plan_job(s, j);

@@ -13,6 +13,7 @@
  *   flow.c   a program for them to run: a dataflow of counters, and the outside world of its sinks
  *   meet.c   others: solvers and stores, whose tasks meet at one position
  *   old.c    an old copy of the store, put back
+ *   trouble.c  trouble of one job that the others must not feel, and strangers
  *   fault.c  what goes wrong, and when
  *   check.c  the door of the checks; check_*.c: the promises, one family each
  *   main.c   options, seeds, statistics
@@ -162,7 +163,9 @@ enum climate {
     CL_OLD = 1 << 16,     /* an old copy of the store is put back */
     CL_ORDER = 1 << 17,   /* jobs are held and released */
     CL_WEATHER = CL_CRASH | CL_DOWN | CL_PAUSE | CL_STORE | CL_UNKNOWN | CL_FILES | CL_OLD,
-    CL_KINDS = 18
+    CL_STORM = 1 << 18,    /* a worker reconnects without end */
+    CL_STRANGER = 1 << 19, /* somebody speaks nonsense */
+    CL_KINDS = 20
 };
 
 /* host.c */
@@ -196,6 +199,7 @@ struct directory *files_find(struct sim *s, const char *path, size_t len);
 /* net.c */
 void net_connect(struct sim *s, struct proc *p);
 struct conn *net_admin(struct sim *s);
+struct conn *net_stranger(struct sim *s, bool hello); /* a peer who belongs to nobody */
 void net_to_daemon(struct sim *s, struct conn *c, struct tide_bytes frames);
 void net_to_worker(struct sim *s, struct conn *c, struct tide_bytes frames);
 void net_close_by_daemon(struct sim *s, struct conn *c);
@@ -211,7 +215,12 @@ void old_put_back(struct sim *s); /* does so when it is wanted; the daemon is do
 void old_joins(struct sim *s, struct proc *p, struct tide_bytes content); /* a Join has come */
 void old_check_sent(struct sim *s, const struct job *j, const char *what);
 
+/* trouble.c */
+void trouble_storm(struct sim *s, struct proc *p);
+void trouble_stranger(struct sim *s);
+
 /* fault.c */
+void fault_draw(struct sim *s); /* which kinds this history knows */
 void fault_plan(struct sim *s);
 void fault_calm(struct sim *s);
 
