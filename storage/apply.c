@@ -127,10 +127,13 @@ static const struct {
          " persisted_bytes = excluded.persisted_bytes"
          " WHERE round.state = 'begun' AND round.job = excluded.job",
          NULL},
-    /* Aborted before, and again since a worker still names it: the first reason stays, the sweep is
-     * repeated. */
-    [Q_ROUND_AGAIN] = {"UPDATE round SET swept = 0 WHERE job = " JOB
-                       " AND number = ?2 AND state = 'aborted'",
+    /* Aborted before, and again since a worker still names it, or has measured more of it: the
+     * first reason stays, the sweep is repeated. */
+    [Q_ROUND_AGAIN] = {"UPDATE round SET swept = 0, bytes = max(ifnull(bytes, 0), ?3),"
+                       " unaligned = max(unaligned, ?4),"
+                       " processed_bytes = max(processed_bytes, ?5),"
+                       " persisted_bytes = max(persisted_bytes, ?6)"
+                       " WHERE job = " JOB " AND number = ?2 AND state = 'aborted'",
                        "the round has ended before, or is another job's"},
     [Q_HOLDER] = {"INSERT INTO round_holder (round, task, uid, subtask, worker, phase)"
                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -398,7 +401,8 @@ static void apply_round(struct tide_txn *t, const struct tide_record *r)
     if (!t->rc && sqlite3_changes(t->s->db) == 0) {
         if (o->complete)
             tide_txn_fail(t, SQLITE_CONSTRAINT, "the round has ended before, or is another job's");
-        RUN(t, Q_ROUND_AGAIN, job, NUM(o->number));
+        RUN(t, Q_ROUND_AGAIN, job, NUM(o->number), NUM(o->bytes), NUM(o->unaligned),
+            NUM(o->processed_bytes), NUM(o->persisted_bytes));
         return;
     }
     for (uint32_t i = 0; !t->rc && i < o->n_holders; i++) {

@@ -38,6 +38,7 @@ static void record_abort(struct core *c, struct round *r, Tide__AbortCode code, 
     core_assert(commit->rc == 0);
     ask_commit(c, commit, ASKED_ABORTED, job, r->number);
     clean_add_round(job, rec, false, true);
+    clean_keep_acked(job, r->number, &r->acked);
 }
 
 void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const char *reason)

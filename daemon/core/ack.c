@@ -168,6 +168,34 @@ static struct round *wanted_by(const struct worker *w, const struct tide_acks *a
     return r && !stale && (r->state == ROUND_ASKING || r->state == ROUND_COLLECTING) ? r : NULL;
 }
 
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+    return b > INT64_MAX - a ? INT64_MAX : a + b;
+}
+
+/* Of a round that has aborted: what was measured fills in its row, of each task once. */
+static void too_late(struct core *c, const struct worker *w, struct tide_acks *acks)
+{
+    struct job *job = w->job;
+    struct trash *t = clean_aborted(job, acks->round);
+    struct tide_ack_view ack;
+    bool more = false;
+    if (!t || acks->attempt != t->attempt || w->attempt != t->attempt ||
+        w->standing != STANDS_HOLDING)
+        return;
+    while (tide_acks_next(acks, &ack)) {
+        if (ack.task >= t->acked.size || !worker_hosts(w, ack.task) ||
+            !bits_put(&t->acked, ack.task))
+            continue;
+        t->facts.bytes = sum(t->facts.bytes, ack.bytes);
+        t->facts.processed_bytes = sum(t->facts.processed_bytes, ack.processed_bytes);
+        t->facts.persisted_bytes = sum(t->facts.persisted_bytes, ack.persisted_bytes);
+        t->facts.unaligned |= ack.unaligned;
+        more = true;
+    }
+    if (more) clean_figures(c, job, t);
+}
+
 void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
 {
     struct worker *w = s->worker;
@@ -179,7 +207,10 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
         return;
     }
     struct round *r = wanted_by(w, &acks);
-    if (!r) return;
+    if (!r) {
+        too_late(c, w, &acks);
+        return;
+    }
     if (!meeting_may_ack(r)) {
         send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_STATE,
                      "AckBatch of round %" PRIu64 " before its SnapshotNow", r->number);

@@ -76,6 +76,7 @@ void clean_add_round(struct job *job, const struct tide_record_round *facts, boo
 
 static void free_trash(struct trash *t)
 {
+    bits_release(&t->acked);
     free_holders(t);
     free((void *)(uintptr_t)t->facts.reason.data);
     free(t->directory);
@@ -92,10 +93,9 @@ void clean_free(struct job *job)
 }
 
 /* An orphan is collected only where the store says that its round has aborted. */
-static void record(struct core *c, struct job *job, struct trash *t)
+static struct tide_record *put_facts(struct tide_commit *commit, const struct job *job,
+                                     const struct trash *t)
 {
-    struct tide_commit *commit = tide_commit_new(true);
-    core_assert(commit != NULL);
     struct tide_record *r = tide_commit_add(commit, TIDE_REC_ROUND_END, job->id);
     core_assert(r != NULL);
     r->round = t->facts;
@@ -111,6 +111,39 @@ static void record(struct core *c, struct job *job, struct trash *t)
         holders[i].phase = tide_commit_bytes(commit, t->holders[i].phase);
     }
     r->round.holders = holders;
+    return r;
+}
+
+void clean_keep_acked(struct job *job, uint64_t round, struct bits *acked)
+{
+    struct trash *t = clean_aborted(job, round);
+    core_assert(t != NULL);
+    t->acked = *acked;
+    *acked = (struct bits){0};
+}
+
+struct trash *clean_aborted(const struct job *job, uint64_t round)
+{
+    struct trash *t = job->trash;
+    while (t && (t->snapshot || t->round != round))
+        t = t->next;
+    return t;
+}
+
+void clean_figures(struct core *c, struct job *job, const struct trash *t)
+{
+    struct tide_commit *commit = tide_commit_new(false);
+    core_assert(commit != NULL);
+    put_facts(commit, job, t);
+    core_assert(commit->rc == 0);
+    ride_commit(c, commit);
+}
+
+static void record(struct core *c, struct job *job, struct trash *t)
+{
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    struct tide_record *r = put_facts(commit, job, t);
     core_assert(commit->rc == 0);
     if (!r->round.ended_wall) r->round.ended_wall = t->facts.ended_wall = c->wall;
     t->recording = true;

@@ -318,7 +318,8 @@ struct trash {
     struct tide_holder *holders;    /* of facts, with what they name; until it is recorded */
     bool recorded;                  /* that it has aborted is durable */
     bool recording;                 /* a commit that says so is with the store */
-    uint64_t later; /* of an aborted round: those from here on began after its end */
+    uint64_t later;    /* of an aborted round: those from here on began after its end */
+    struct bits acked; /* tasks whose figures it has; empty: of before the daemon's start */
     char *directory;
     uint64_t not_before;
     uint32_t tries;
@@ -718,6 +719,11 @@ void clean_add_snapshot(struct job *job, const struct snapshot *s);
 /* What an aborted round left; the facts are copied. It is swept once its end is durable. */
 void clean_add_round(struct job *job, const struct tide_record_round *facts, bool recorded,
                      bool recording);
+/* What an aborted round has left; NULL: nothing, or it is not known here. */
+struct trash *clean_aborted(const struct job *job, uint64_t round);
+void clean_keep_acked(struct job *job, uint64_t round, struct bits *acked); /* takes them */
+/* Its facts have changed: they are recorded again. */
+void clean_figures(struct core *c, struct job *job, const struct trash *t);
 /* The job ends: workers that were told so may be writing for a moment. */
 void clean_later(struct core *c, struct job *job);
 /* The directory of that aborted round is not its own: it is not touched. */

@@ -132,6 +132,9 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
     case TIDE__TO_WORKER__MSG_STOP:
         say(p, "stop %.*s", text_len(m->stop->outcome), (char *)m->stop->outcome.data);
         break;
+    case TIDE__TO_WORKER__MSG_TURN_UNALIGNED:
+        say(p, "turn %" PRIu64 " unaligned", m->turn_unaligned->round);
+        break;
     default: say(p, "message %d", (int)m->msg_case);
     }
 }
@@ -561,6 +564,14 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     cp.deadline_ms = job->deadline_ms;
     cp.retained = job->retained;
     cp.lease_ms = job->lease_ms;
+    cp.min_pause_ms = job->min_pause_ms;
+    cp.max_concurrent = job->max_concurrent;
+    cp.failure_pause_ms = job->failure_pause_ms;
+    cp.failures_max = job->failures_max;
+    cp.backlog_interval_ms = job->backlog_interval_ms;
+    cp.deadline_cap_ms = job->deadline_cap_ms;
+    if (job->aligned_timeout_ms) cp.alignment = TIDE__ALIGNMENT__ALIGN_TIMEOUT;
+    cp.aligned_timeout_ms = job->aligned_timeout_ms;
     if (job->window) cp.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
     cp.window = job->window;
     spec.name = play_bytes("job");
@@ -843,4 +854,17 @@ void play_running(struct play *p, const struct job_options *job)
     play_restored(p, 1, 0, job->sources + job->sinks);
     play_settle(p);
     play_forget(p);
+}
+
+const Tide__Gauges *play_gauges(struct play *p)
+{
+    static struct tide_arena arena;
+    static bool made;
+    Tide__Status status = TIDE__STATUS__INIT;
+    if (!made) tide_arena_init(&arena, 1u << 20);
+    made = true;
+    tide_arena_reset(&arena);
+    core_status(p->core, &arena, &status);
+    ck_assert_uint_eq(status.n_jobs, 1);
+    return status.jobs[0]->gauges;
 }

@@ -47,6 +47,8 @@ struct job_options {
     bool coordinator;  /* of `a` */
     bool union_state;  /* of `a` */
     const char *hooks; /* "lock feed"; NULL: none */
+    uint32_t min_pause_ms, max_concurrent, failure_pause_ms, failures_max, backlog_interval_ms,
+        deadline_cap_ms, aligned_timeout_ms; /* the last: rounds that turn unaligned then */
 };
 
 void play_start(struct play *p);
@@ -102,6 +104,9 @@ void play_sent(struct play *p);
 void play_wait(struct play *p, uint64_t ms); /* time passes, timers fire when they are due */
 void play_shutdown(struct play *p);
 void play_settle(struct play *p); /* answers all that is asked, well, until nothing is */
+
+/* Of the job; valid until the next call. */
+const Tide__Gauges *play_gauges(struct play *p);
 
 /* A job of two sources and one sink on one worker, running; interval 0. */
 void play_running(struct play *p, const struct job_options *job);

@@ -76,7 +76,7 @@ static void attempt(struct sim *s, const struct job *j, const struct tide_record
 static void round_end(struct sim *s, const struct job *j, const struct tide_record_round *r)
 {
     uint64_t holders = 0;
-    if (r->complete) return;
+    if (r->complete || (r->holders_total && !r->n_holders)) return; /* once more, for its figures */
     for (uint32_t i = 0; i < r->n_holders; i++)
         if (r->holders[i].task < 64) holders |= (uint64_t)1 << r->holders[i].task;
     happens(s, (struct happening){.type = H_ABORTED,
