@@ -17,7 +17,7 @@ struct options {
     bool json, help, version, detach, all, tasks, wait, failed, verbose;
     bool abandon_owed, latest, nothing, allow_unmatched, allow_repeat, dry_run, commits, full,
         drain, checkpoint, supersede, savepoint;
-    const char *cause, *snapshot;
+    const char *cause, *snapshot, *from;
     bool anywhere; /* connect was not given: it is the environment's, or the default */
     const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit;
     uint64_t timeout_us; /* RPC_NEVER: not given */
@@ -82,7 +82,8 @@ void show_print(struct table *t); /* to stdout, fitted to the terminal, and rele
  * them; and the request itself, repeated and waited for. DONE, or what the command returns. */
 int operation_ready(struct cli *c, char key[static 40], char who[static 320]);
 int operation_run(struct cli *c, const char *verb, Tide__Request *request);
-int operation_target(struct cli *c, char **ret); /* --target, absolute: malloc'ed, or NULL */
+/* The directory of that option, absolute: malloc'ed, or NULL when none is given. */
+int operation_directory(struct cli *c, const char *given, const char *option, char **ret);
 
 /* The commands. */
 int order_hold(struct cli *c);

@@ -148,6 +148,8 @@ static const struct option {
     {"cause", "TEXT", 0, OF_HOLD, offsetof(struct options, cause),
      "why, for whoever looks at the job"},
     {"snapshot", "N", 0, OF_RESTORE, offsetof(struct options, snapshot), "go on from snapshot N"},
+    {"from", "DIR", 0, OF_RESTORE, offsetof(struct options, from),
+     "go on from the snapshot of this job that is in DIR"},
     {"latest", NULL, 0, OF_RESTORE, offsetof(struct options, latest),
      "go on from where the job would go on by itself"},
     {"nothing", NULL, 0, OF_RESTORE, offsetof(struct options, nothing), "start afresh"},

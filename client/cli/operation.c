@@ -394,19 +394,19 @@ int operation_run(struct cli *c, const char *verb, Tide__Request *request)
     return trigger(&w, request);
 }
 
-int operation_target(struct cli *c, char **ret)
+int operation_directory(struct cli *c, const char *given, const char *option, char **ret)
 {
     *ret = NULL;
-    if (!c->options.target) return DONE;
-    if (c->options.target[0] == '/') {
-        *ret = xprintf("%s", c->options.target);
+    if (!given) return DONE;
+    if (given[0] == '/') {
+        *ret = xprintf("%s", given);
         return DONE;
     }
     /* The daemon has another working directory: what a person means is this one. */
     char *here = getcwd(NULL, 0);
     if (!here)
-        return cli_fail(c, "setup", "--target is relative, and the working directory is gone");
-    const char *relative = c->options.target;
+        return cli_fail(c, "setup", "%s is relative, and the working directory is gone", option);
+    const char *relative = given;
     while (strncmp(relative, "./", 2) == 0)
         relative += 2;
     *ret = strcmp(relative, ".") == 0 || !*relative ? xprintf("%s", here)
@@ -423,7 +423,7 @@ int savepoint_take(struct cli *c)
     char key[40], who[320];
     char *target;
     int rc = choose_key(c, key);
-    if (!rc) rc = operation_target(c, &target);
+    if (!rc) rc = operation_directory(c, c->options.target, "--target", &target);
     if (rc) return rc;
     who_am_i(who);
     call.job = cli_data(c->args[0]);

@@ -1,4 +1,6 @@
 /* What is ordered of a job as a whole: `hold`, `release`, `restore`. */
+#include <stdlib.h>
+
 #include "client/cli/cli.h"
 
 int order_hold(struct cli *c)
@@ -33,11 +35,19 @@ int order_release(struct cli *c)
     return operation_run(c, "release", &request);
 }
 
-static int choose_source(struct cli *c, Tide__RestoreJob *call)
+/* *ret: what the call's directory points to, malloc'ed, or NULL */
+static int choose_source(struct cli *c, Tide__RestoreJob *call, char **ret)
 {
     const struct options *o = &c->options;
-    if ((o->snapshot != NULL) + o->latest + o->nothing != 1)
-        return cli_misuse("give one of --snapshot N, --latest and --nothing");
+    *ret = NULL;
+    if ((o->snapshot != NULL) + (o->from != NULL) + o->latest + o->nothing != 1)
+        return cli_misuse("give one of --snapshot N, --from DIR, --latest and --nothing");
+    if (o->from) {
+        int rc = operation_directory(c, o->from, "--from", ret);
+        call->from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
+        call->directory = cli_data(*ret);
+        return rc;
+    }
     if (o->latest) {
         call->from_case = TIDE__RESTORE_JOB__FROM_LATEST;
         call->latest = true;
@@ -55,10 +65,13 @@ int order_restore(struct cli *c)
 {
     Tide__Request request = TIDE__REQUEST__INIT;
     Tide__RestoreJob call = TIDE__RESTORE_JOB__INIT;
-    char key[40], who[320];
-    int rc = choose_source(c, &call);
+    char key[40], who[320], *directory;
+    int rc = choose_source(c, &call, &directory);
     if (!rc) rc = operation_ready(c, key, who);
-    if (rc) return rc;
+    if (rc) {
+        free(directory);
+        return rc;
+    }
     call.job = cli_data(c->args[0]);
     call.allow_unmatched = c->options.allow_unmatched;
     call.allow_repeat = c->options.allow_repeat;
@@ -68,5 +81,7 @@ int order_restore(struct cli *c)
     call.who = cli_data(who);
     request.call_case = TIDE__REQUEST__CALL_RESTORE;
     request.restore = &call;
-    return operation_run(c, "restore", &request);
+    rc = operation_run(c, "restore", &request);
+    free(directory);
+    return rc;
 }

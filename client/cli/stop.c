@@ -11,7 +11,7 @@ int stop_job(struct cli *c)
     if (c->options.checkpoint && c->options.target)
         return cli_misuse("--target is for a savepoint: it does not go with --checkpoint");
     int rc = operation_ready(c, key, who);
-    if (!rc) rc = operation_target(c, &target);
+    if (!rc) rc = operation_directory(c, c->options.target, "--target", &target);
     if (rc) return rc;
     call.job = cli_data(c->args[0]);
     call.kind = c->options.checkpoint ? TIDE__ROUND_KIND__ROUND_CHECKPOINT
@@ -38,7 +38,7 @@ int cancel_job(struct cli *c)
         return cli_misuse("--%s is for a savepoint: give --savepoint as well",
                           c->options.target ? "target" : "label");
     int rc = operation_ready(c, key, who);
-    if (!rc) rc = operation_target(c, &target);
+    if (!rc) rc = operation_directory(c, c->options.target, "--target", &target);
     if (rc) return rc;
     call.job = cli_data(c->args[0]);
     call.savepoint = c->options.savepoint;

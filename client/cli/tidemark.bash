@@ -41,7 +41,7 @@ _tidemark() {
     before=${words[-2]}
 
     case $before in
-    --data | --target)
+    --data | --target | --from)
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         return
         ;;
@@ -55,7 +55,7 @@ _tidemark() {
     # The words that are not options tell the command.
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
-        --data | --target | --secret-file | --connect | --timeout | --label | --key | --limit | --cause | --snapshot) ((++i)) ;;
+        --data | --target | --from | --secret-file | --connect | --timeout | --label | --key | --limit | --cause | --snapshot) ((++i)) ;;
         -*) ;;
         *) command="${command:+$command }${words[i]}" ;;
         esac
@@ -76,7 +76,7 @@ _tidemark() {
     cancel*) options="--target --label --savepoint --key --detach" ;;
     hold*) options="--cause --key --detach" ;;
     release*) options="--abandon-owed --key --detach" ;;
-    restore*) options="--snapshot --latest --nothing --allow-unmatched --allow-repeat --abandon-owed --dry-run --key --detach" ;;
+    restore*) options="--snapshot --from --latest --nothing --allow-unmatched --allow-repeat --abandon-owed --dry-run --key --detach" ;;
     snapshots*) options="--all --limit" ;;
     "snapshot show"*) options="--tasks" ;;
     "snapshot dispose"*) options="--key --detach" ;;

@@ -283,6 +283,17 @@ void choice_manifest(struct core *c, struct job *job, const struct event *ev)
     choice_pump(c, job);
 }
 
+/* Of this job, in that very place. */
+static const struct snapshot *snapshot_in(const struct job *job, struct tide_bytes directory)
+{
+    while (directory.len > 1 && directory.data[directory.len - 1] == '/')
+        directory.len--;
+    for (const struct snapshot *s = job->snapshots; s; s = s->next)
+        if (s->state == TIDE_RETAINED && tide_bytes_equal(directory, tide_bytes_of(s->directory)))
+            return s;
+    return NULL;
+}
+
 /* What is named, or why it cannot be. */
 static char *resolve(struct job *job, const Tide__RestoreJob *m, struct choice *ch)
 {
@@ -298,12 +309,18 @@ static char *resolve(struct job *job, const Tide__RestoreJob *m, struct choice *
         if (!s && !job->base.since) return core_printf("job %s has no snapshot yet", job->name);
         ch->snapshot = s ? s->round : 0;
         break;
+    case TIDE__RESTORE_JOB__FROM_DIRECTORY:
+        s = snapshot_in(job, UNPB(m->directory));
+        if (!s)
+            return core_printf("none of job %s's snapshots is in %.*s: what another job or store "
+                               "has taken, or was moved, cannot be restored yet",
+                               job->name, (int)m->directory.len, (const char *)m->directory.data);
+        ch->snapshot = s->round;
+        break;
     default:
         s = job_snapshot(job, m->snapshot);
         if (!s || s->state != TIDE_RETAINED)
-            return core_printf("job %s has no snapshot %" PRIu64
-                               " (one of another job or store is named by its directory)",
-                               job->name, m->snapshot);
+            return core_printf("job %s has no snapshot %" PRIu64, job->name, m->snapshot);
         ch->snapshot = m->snapshot;
     }
     ch->above = ch->snapshot;

@@ -308,9 +308,14 @@ static void ask_restore(struct core *c, struct wish *wish, const Tide__RestoreJo
     case TIDE__RESTORE_JOB__FROM_LATEST: wish->detail = ", from the latest snapshot"; break;
     case TIDE__RESTORE_JOB__FROM_NOTHING: wish->detail = ", from nothing"; break;
     case TIDE__RESTORE_JOB__FROM_DIRECTORY:
-        admin_error(c, wish->session, wish->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED,
-                    "restoring from a directory is not supported yet");
-        return;
+        if (m->directory.len > 2048 || !tide_text_valid(UNPB(m->directory))) {
+            admin_error(c, wish->session, wish->id, TIDE__ERROR_CODE__ERROR_INVALID,
+                        "the directory is too long (2,048 bytes) or not UTF-8");
+            return;
+        }
+        wish->detail = tide_arena_printf(&c->out, ", from %.*s", (int)m->directory.len,
+                                         (const char *)m->directory.data);
+        break;
     default:
         admin_error(
             c, wish->session, wish->id, TIDE__ERROR_CODE__ERROR_INVALID,

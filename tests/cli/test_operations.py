@@ -300,6 +300,11 @@ class Orders(Case):
         call = self.fake.seen[-1][1]
         self.assertEqual((call.WhichOneof("from"), call.dry_run, call.allow_unmatched, call.abandon_owed),
                          ("latest", True, True, True))
+        self.text("restore", "w", "--from", "/savepoints/one")
+        call = self.fake.seen[-1][1]
+        self.assertEqual((call.WhichOneof("from"), call.directory), ("directory", b"/savepoints/one"))
+        self.text("restore", "w", "--from", "./one")
+        self.assertEqual(self.fake.seen[-1][1].directory, os.path.join(os.getcwd(), "one").encode())
         self.text("restore", "w", "--nothing")
         self.assertEqual(self.fake.seen[-1][1].WhichOneof("from"), "nothing")
 
@@ -316,7 +321,7 @@ class Orders(Case):
     def test_misuse(self):
         r = self.tidemark("hold", "w", "--cause", "x" * 256, code=2)
         self.assertIn(b"--cause is longer than 255 bytes", r.stderr)
-        for given in ((), ("--latest", "--nothing"), ("--snapshot", "x")):
+        for given in ((), ("--latest", "--nothing"), ("--from", "/a", "--latest"), ("--snapshot", "x")):
             self.tidemark("restore", "w", *given, code=2)
         r = self.tidemark("hold", "w", "--abandon-owed", code=2)
         self.assertIn(b"--abandon-owed does not go with this command", r.stderr)

@@ -1,5 +1,7 @@
 /* Promises about what an admin orders a job to be restored from, each as the trace that it leaves.
  */
+#include <stdio.h>
+
 #include "tests/core/lib_play.h"
 
 static const struct job_options job = {
@@ -20,6 +22,14 @@ static Tide__RestoreJob *from(uint64_t snapshot)
     Tide__RestoreJob *m = restore();
     m->from_case = TIDE__RESTORE_JOB__FROM_SNAPSHOT;
     m->snapshot = snapshot;
+    return m;
+}
+
+static Tide__RestoreJob *in(const char *directory)
+{
+    Tide__RestoreJob *m = restore();
+    m->from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
+    m->directory = play_bytes(directory);
     return m;
 }
 
@@ -150,6 +160,26 @@ START_TEST(older)
     back(&p, 2);
     ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 3);
     ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, 1);
+    play_end(&p);
+}
+END_TEST
+
+/* By its place it is the same as by its number. */
+START_TEST(by_directory)
+{
+    static struct play p;
+    char directory[200];
+    running(&p);
+    struct tide_bytes d = p.shelf.jobs[0].snapshots[p.shelf.jobs[0].n_snapshots - 1].directory;
+    snprintf(directory, sizeof directory, "%.*s/", (int)d.len, (const char *)d.data);
+    ask(&p, in(directory));
+    order.dry_run = true;
+    ask(&p, &order);
+    outcome(&p, "to 100: operation restore done\n"
+                "  from: checkpoint 3 of attempt 1\n"
+                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    ck_assert_uint_eq(p.shelf.jobs[0].base_snapshot, 3);
     play_end(&p);
 }
 END_TEST
@@ -363,8 +393,12 @@ START_TEST(nothing_there)
     ask(&p, from_latest());
     outcome(&p, "to 100: operation restore failed: job job has no snapshot yet\n");
     ask(&p, from(77));
-    outcome(&p, "to 100: operation restore failed: job job has no snapshot 77 (one of another job "
-                "or store is named by its directory)\n");
+    outcome(&p, "to 100: operation restore failed: job job has no snapshot 77\n");
+    ask(&p, in("/elsewhere"));
+    outcome(&p, "to 100: operation restore failed: none of job job's snapshots is in /elsewhere: "
+                "what another job or store has taken, or was moved, cannot be restored yet\n");
+    ask(&p, in("/no/\xff"));
+    play_expect(&p, "to 100: error 2: the directory is too long (2,048 bytes) or not UTF-8\n");
     ask(&p, restore());
     play_expect(&p, "to 100: error 2: RestoreJob does not say from what: a snapshot, a directory, "
                     "latest or nothing\n");
@@ -406,5 +440,5 @@ START_TEST(not_stored)
 }
 END_TEST
 
-SUITE_MAIN("choice", latest, older, until_a_newer_round, nothing, survives_a_crash, dry_run, owed,
-           waits_for_a_commit, reopens, nothing_there, unreadable, not_stored)
+SUITE_MAIN("choice", latest, older, by_directory, until_a_newer_round, nothing, survives_a_crash,
+           dry_run, owed, waits_for_a_commit, reopens, nothing_there, unreadable, not_stored)
