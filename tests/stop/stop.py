@@ -294,7 +294,12 @@ def sink_dies(daemon, name, how, outcome, with_daemon):
         must(any(f.startswith("pending-") for f in os.listdir(job.parts)), "%s: nothing is to be published", name)
         must(daemon.ok("operation", str(op["id"]))["operation"]["state"] == "running", "%s: told done too early", name)
     job.keep = True
-    ended_with(job, outcome, result(daemon, job, op))
+    answer = result(daemon, job, op)
+    if not met and answer["operation"]["state"] == "failed":  # it died for a round before: the stop had none
+        must(not answer["operation"]["snapshot_good"], "%s: %s", name, answer)
+        job.end_by_force()
+        return False
+    ended_with(job, outcome, answer)
     return met
 
 
