@@ -85,7 +85,8 @@ static void round_end(struct sim *s, const struct job *j, const struct tide_reco
                                   .tasks = holders,
                                   .savepoint = r->kind == TIDE_SAVEPOINT,
                                   .n = r->code == TIDE__ABORT_CODE__ABORT_SUBSUMED ||
-                                       r->code == TIDE__ABORT_CODE__ABORT_NOT_RUNNING,
+                                       r->code == TIDE__ABORT_CODE__ABORT_NOT_RUNNING ||
+                                       r->code == TIDE__ABORT_CODE__ABORT_FINISHED_PARTLY,
                                   .ordered = r->code != TIDE__ABORT_CODE__ABORT_DEADLINE});
 }
 
