@@ -123,18 +123,20 @@ def main():
             page.write(text)
         return 0
     wrong = ["neither a test that bears the number nor a reason: " + m for m in missing]
-    if text != before:
-        wrong.append("tests/SCENARIOS.md is not up to date: run tests/scenarios.py --write")
     if listed < 130:
         wrong.append("tests/SCENARIOS.md lists only %d scenarios" % listed)
+    if text != before and STRICT:
+        wrong.append("tests/SCENARIOS.md is not up to date: run tests/scenarios.py --write")
+    elif text != before:
+        print("scenarios: the column of tests is not up to date: run tests/scenarios.py --write")
     for line in wrong:
         print("scenarios: " + line)
     print("scenarios: %d listed, %d with a test, %d without test and reason" % (
         listed, sum(1 for line in lines if ROW.match(line) and int(ROW.match(line).group(1)) in found), len(missing)))
-    return 1 if wrong and STRICT else 0
+    return 1 if wrong else 0
 
 
-STRICT = False  # while the tests are being written, what is missing is only told
+STRICT = False  # True: the column of tests must be up to date as well
 
 if __name__ == "__main__":
     sys.exit(main())
