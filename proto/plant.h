@@ -33,6 +33,9 @@ enum tide_plant {
     PLANT_LOSE_START,        /* the start of a round is not told to who was away */
     PLANT_ORPHAN_FLAG,       /* an aborted round counts as under way for ever */
     PLANT_CONFIRM_AHEAD,     /* a savepoint is told complete ahead of a checkpoint before it */
+    PLANT_RESTORE_OLDER,     /* an attempt restores the newest checkpoint but one */
+    PLANT_FORGET_ORDER,      /* what an admin has ordered to restore does not outlive the daemon */
+    PLANT_UNION_PARTLY,      /* a snapshot has part of an operator with union state as finished */
     TIDE_PLANTS
 };
 /* clang-format on */

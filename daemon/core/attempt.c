@@ -154,6 +154,14 @@ static void await_delivery(struct core *c, struct job *job)
     timer_set(c, &job->restore_timer, c->now + job->graph->checkpointing.restore_deadline_ms * MS);
 }
 
+static const struct snapshot *to_restore(const struct job *job)
+{
+    const struct snapshot *point = job_recovery_point(job), *older = NULL;
+    for (const struct snapshot *s = job->snapshots; PLANTED(RESTORE_OLDER) && s; s = s->next)
+        if (point && s->commits && s->state == TIDE_RETAINED && s->round < point->round) older = s;
+    return older ? older : point;
+}
+
 static void hold_without(struct core *c, struct job *job)
 {
     char *cause = core_printf("the store knows nothing of snapshot %" PRIu64
@@ -186,7 +194,7 @@ void attempt_try(struct core *c, struct job *job)
         timer_set(c, &job->start_timer, job->not_before);
         return;
     }
-    const struct snapshot *from = job_recovery_point(job);
+    const struct snapshot *from = to_restore(job);
     if (!from && job->base.snapshot) { /* never nothing in its stead */
         hold_without(c, job);
         return;
@@ -260,7 +268,7 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
         return;
     }
     /* a worker may have gone, or a newer checkpoint may be there: then begin again */
-    const struct snapshot *from = job_recovery_point(job);
+    const struct snapshot *from = to_restore(job);
     if (job->n_holders || !all_here(job) || job->rounds || job->choice || !from ||
         from->round != job->restored_from) {
         attempt_try(c, job);

@@ -338,6 +338,7 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
     job->held_stored = job->state == TIDE_JOB_HELD;
     job->base = (struct base){from->base_since, from->base_snapshot, from->base_unmatched,
                               core_copy(from->base_adopted)};
+    if (PLANTED(FORGET_ORDER)) job->base = (struct base){0};
     if (from->cause.len) job->cause = core_text(from->cause);
     load_snapshots(job, from);
     load_owed(job, from);

@@ -408,7 +408,7 @@ static char *partly_finished(const struct round *r)
     for (uint32_t i = 0; i < g->n_operators; i++) {
         const struct tide_operator *op = &g->operators[i];
         uint32_t n = 0;
-        if (!op->union_state) continue;
+        if (!op->union_state || PLANTED(UNION_PARTLY)) continue;
         for (uint32_t t = op->first_task; t < op->first_task + op->parallelism; t++)
             n += bits_get(&r->ended, t) || bits_get(&r->ending, t) || bits_get(&r->finished, t);
         if (n && n < op->parallelism)
