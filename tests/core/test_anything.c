@@ -216,7 +216,32 @@ static void order(Tide__Request *r)
     hold.cause = play_bytes(draw(3) ? "" : "maintenance");
     release.abandon_owed = draw(2) == 0;
     dispose.snapshot = p.round > 4 ? p.round - draw(5) : draw(3);
-    switch (draw(7)) {
+    static Tide__RestoreJob restore;
+    static char where[100];
+    tide__restore_job__init(&restore);
+    restore.job = stop.job;
+    restore.key = stop.key;
+    restore.from_case = (Tide__RestoreJob__FromCase)(draw(9) ? 4 + draw(4) : 0);
+    snprintf(where, sizeof where, "/savepoints/savepoint-%u", draw(5));
+    if (restore.from_case == TIDE__RESTORE_JOB__FROM_SNAPSHOT)
+        restore.snapshot = dispose.snapshot;
+    else if (restore.from_case == TIDE__RESTORE_JOB__FROM_DIRECTORY)
+        restore.directory = play_bytes(draw(4) ? where : "relative");
+    else if (restore.from_case == TIDE__RESTORE_JOB__FROM_LATEST)
+        restore.latest = true;
+    else if (restore.from_case == TIDE__RESTORE_JOB__FROM_NOTHING)
+        restore.nothing = true;
+    restore.allow_repeat = draw(2) == 0;
+    restore.abandon_owed = draw(2) == 0;
+    restore.allow_unmatched = draw(2) == 0;
+    restore.dry_run = draw(3) == 0;
+    switch (draw(10)) {
+    case 7:
+    case 8:
+    case 9:
+        r->call_case = TIDE__REQUEST__CALL_RESTORE;
+        r->restore = &restore;
+        break;
     case 0:
         r->call_case = TIDE__REQUEST__CALL_STOP;
         r->stop = &stop;
@@ -280,7 +305,7 @@ static void admin(void)
         r.show_job = &show;
         break;
     default:
-        if (draw(6)) return;
+        if (draw(3)) return;
         order(&r);
     }
     play_request(&p, 101, &r);
