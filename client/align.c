@@ -33,7 +33,7 @@ struct step *tide_align_say(struct tide_align *a, enum tide_align_do what, uint6
                             uint32_t channel, const char *reason)
 {
     if (a->n_steps == a->cap_steps) {
-        uint32_t cap = a->cap_steps * 2;
+        uint32_t cap = a->cap_steps ? a->cap_steps * 2 : 1;
         struct step *steps = a->rc ? NULL : realloc(a->steps, cap * sizeof *steps);
         if (!steps) {
             a->rc = TIDE_ENOMEM;
@@ -105,7 +105,7 @@ static void drop_rounds(struct tide_align *a, uint32_t n)
 static bool make_room(struct tide_align *a, uint64_t round)
 {
     if (a->n_rounds < a->cap_rounds) return true;
-    uint32_t cap = a->cap_rounds * 2;
+    uint32_t cap = a->cap_rounds ? a->cap_rounds * 2 : 1;
     struct round *rounds = cap <= ROUNDS_MAX ? realloc(a->rounds, cap * sizeof *rounds) : NULL;
     if (rounds) {
         a->rounds = rounds;

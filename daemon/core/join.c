@@ -152,9 +152,9 @@ void worker_lost(struct core *c, struct worker *w, const char *why)
     bool holds = w->standing == STANDS_HOLDING && w->attempt == job->attempt && job->attempt_open;
     core_log(c, LEVEL_WARN, about_worker(w), "job %s: worker %.*s is lost: %s", job->name,
              (int)w->name.len, (const char *)w->name.data, why);
-    struct round *r = job->rounds;
     if (PLANTED(RELEASE_SURVIVORS) && holds) meeting_planted_release(c, w);
-    if (PLANTED(LEAVE_OUT) && holds && r && r->state == ROUND_COLLECTING) {
+    struct round *r = PLANTED(LEAVE_OUT) && holds ? job->rounds : NULL;
+    if (r && r->state == ROUND_COLLECTING) {
         for (uint32_t t = 0; t < job->graph->tasks; t++)
             if (worker_hosts(w, t)) bits_put(&r->acked, t);
         if (r->acked.set >= r->expected) round_all_acked(c, r);
