@@ -244,6 +244,11 @@ static void show_round(struct core *c, const struct round *r, Tide__JobDetail *m
     info->trigger_us = r->triggered_us ? r->triggered_us - r->begun_us : 0;
     info->bytes = r->bytes;
     if (r->meeting) info->style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
+    info->alignment = (Tide__Alignment)r->alignment;
+    info->unaligned = r->unaligned;
+    info->processed_bytes = r->processed;
+    info->persisted_bytes = r->persisted;
+    info->stop = (Tide__StopMode)r->stop;
     info->job = PB(VIEW(job->name));
     info->operation = r->operation ? r->operation->id : 0;
     struct tide_holder *holders;

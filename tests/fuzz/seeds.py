@@ -198,6 +198,11 @@ seed("core", "back", steps(*begin, *one_round, (6, 0, b""), wait, join(0, 0, 1, 
                                                                       told_complete=1001, unconfirmed=[1001]), later))
 seed("core", "back-open", steps(*begin, later, (6, 1, b""), join(1, 1, 2, token=mine, phase=W.PHASE_RUNNING, open=[
     W.OpenRound(round=1001, acked=[C.TaskRange(first=1, count=1)]), W.OpenRound(round=1002)]), later))
+seed("core", "backlog", steps(*begin, say(0, backlog=W.Backlog(attempt=1, task=0, behind=True)), later, *[
+    say(0, decline=W.Decline(attempt=1, round=r, task=0, reason=b"overtaken", gave_up=True)) for r in range(1001, 1005)],
+    say(0, backlog=W.Backlog(attempt=1, task=0)), later, say(1, backlog=W.Backlog(attempt=1, task=1, behind=True))))
+seed("core", "late", steps(*begin, later, say(0, decline=W.Decline(attempt=1, round=1001, task=0, reason=b"full")),
+                           *[say(1, ack=plain(1001, 1, 2)) for _ in range(2)], later))
 seed("core", "no-space", steps(*begin, (4, 0, b""), *one_round, later))
 seed("core", "refused", steps(*begin, (4, 2, b""), *one_round, later))
 seed("core", "no-directory", steps(join(0, 0, 1), (4, 3, b""), join(1, 1, 2), wait, restored(0, 0, 1), later))
