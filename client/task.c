@@ -5,6 +5,7 @@
 
 #include "client/worker_impl.h"
 
+#define LOOK_US 1000u /* between two looks at the connection, of a program that computes */
 #define LEAST (offsetof(struct tide_callbacks, fenced) + sizeof(void *)) /* in 0.1.0 */
 
 static bool has_room(struct tide_worker *w)
@@ -135,6 +136,16 @@ int tide_task_finished(struct tide_task *t)
     return rc;
 }
 
+/* A program that computes and never waits hears of rounds here, and not only when the helper thread
+ * stands in for it. */
+static void look(struct tide_worker *w)
+{
+    uint64_t now = tide_now_us();
+    if (w->dispatching || now - w->seen_us < LOOK_US) return;
+    w->seen_us = now;
+    tide_connect_io(w);
+}
+
 int tide_task_position(struct tide_task *t, uint64_t position)
 {
     struct tide_worker *w = t->worker;
@@ -144,6 +155,7 @@ int tide_task_position(struct tide_task *t, uint64_t position)
     t->asking = !within; /* in a callback: what follows comes when that has returned */
     do {
         pthread_mutex_lock(&w->lock);
+        look(w);
         rc = tide_session_position(w->session, t->number, position, tide_now_us());
         more = tide_session_waits(w->session);
         pthread_mutex_unlock(&w->lock);

@@ -366,18 +366,18 @@ TIDE_API int tide_task_backlog(struct tide_task *t, bool behind);
  *                tide_worker_wait() have the thread, and call again, with the same position.
  *   TIDE_ESTALE  the attempt in which the task was told to stand is over: leave the loop. `rewind`
  *                has been called, `restore` will be or has been.
- *   others       as tide_worker_process(); TIDE_ESTATE: before run, or the job's style is another;
- *                TIDE_EINVAL: a position below the one before, or above 2^62.
- * A round asks for the position, which changes nothing; lets each task go on at most
- * tide_checkpointing.window positions from there (2 by default); and makes all stand at one, which
- * none has passed. When all do, `snapshot` is called from in here, and the task goes on. No task
- * stands longer than the round lasts, or than the orphan limit without a daemon. So in a solver:
+ *   others       as tide_worker_process(); TIDE_ESTATE: no attempt runs, or the job's style is
+ * another; TIDE_EINVAL: a position below the one before, or above 2^62. A round asks for the
+ * position, which changes nothing; lets each task go on at most tide_checkpointing.window positions
+ * from there (2 by default); and makes all stand at one, which none has passed. When all do,
+ * `snapshot` is called from in here, and the task goes on. No task stands longer than the round
+ * lasts, or than the orphan limit without a daemon. So in a solver:
  *
  *     for (;; step++) {
  *         while ((rc = tide_task_position(task, step)) == TIDE_EAGAIN)
  *             if (tide_worker_wait(worker, 1000)) return ...;
  *         if (rc || step == steps) break;
- *         exchange(step);     polls tide_worker_fd() too, and calls tide_worker_process()
+ *         exchange(step);     while it waits, listens at tide_worker_fd(): tide_worker_process()
  *         compute(step);
  *     }
  *

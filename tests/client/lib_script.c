@@ -339,7 +339,9 @@ static void hear(const struct heard *h)
 void script_turn(int ms)
 {
     struct heard h;
-    if (!script.over) {
+    if (script.unattended) {
+        usleep((useconds_t)ms * 1000);
+    } else if (!script.over) {
         int rc = tide_worker_wait(script.w, ms);
         script.over = rc != 0;
         if (rc) script_note("over %d: %s", rc, tide_worker_error(script.w));
@@ -494,6 +496,13 @@ static void w_finished(char **arg)
     script_note("finished %s %d", arg[0], tide_task_finished(script.task[arg[0][0] == 'b']));
 }
 
+/* The program calls nothing but what the script says. */
+static void w_unattended(char **arg)
+{
+    (void)arg;
+    script.unattended = true;
+}
+
 static void w_at(char **arg) /* at TASK POSITION */
 {
     script_note("at %s %s: %d", arg[0], arg[1],
@@ -576,6 +585,7 @@ static const struct word words[] = {
     {"answers", w_answers},
     {"finished", w_finished},
     {"at", w_at},
+    {"unattended", w_unattended},
     {"token", w_token},
     {NULL, NULL},
 };

@@ -23,7 +23,7 @@ struct script {
     bool hold, defer, late, mute, slow, over, batching, was_up;
     bool said_hello; /* on this connection */
     bool greeted;    /* and was not answered yet */
-    bool once;
+    bool once, unattended;
     uint32_t window; /* not 0: the job's rounds are rendezvous rounds */
     int complete_rc, snapshot_rc, drain_rc;
     bool parts; /* a coordinator and a hook live here too */
