@@ -80,6 +80,14 @@ void check_sent_now(struct sim *s, struct job *j, struct tide_bytes content);
 void check_met(struct sim *s, const struct task *t, const struct round *r, const struct state *st);
 /* check_cut.c */
 void check_snapshot(struct sim *s, struct job *j, uint64_t number);
+/* external.c: what parts gave is there, and agrees with the tasks' states; part 0 is the
+ * coordinator, then hooks */
+void check_externals(struct sim *s, struct job *j, struct d_snapshot *row, const struct round *r,
+                     const Tide__ManifestHead *head);
+void check_hook(struct sim *s, struct job *j, uint32_t hook, uint64_t round, bool failed,
+                bool bare);
+void check_part_restored(struct sim *s, struct job *j, uint32_t part,
+                         const struct tide_delivery *d);
 /* check_effects.c */
 bool check_owed(const struct job *j, const struct d_owed *o); /* in truth: it is not published */
 bool check_effects_done(struct sim *s, struct job *j);

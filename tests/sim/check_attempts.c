@@ -176,8 +176,8 @@ static void steady(struct sim *s, struct job *j, bool attached)
     j->resume_attempt = number;
     /* with a tolerance for failures, the rounds that time out end it */
     j->resume = number && !j->ordered && !j->checkpointing.failures_max && j->store.last.running &&
-                !j->store.last.ended && !a->rewound && j->store.state == TIDE_JOB_RUNNING &&
-                s->now >= s->lag_until;
+                !j->store.last.ended && !a->rewound && !a->event_lost &&
+                j->store.state == TIDE_JOB_RUNNING && s->now >= s->lag_until;
     for (uint32_t t = 0; j->resume && t < j->flow.tasks; t++) {
         bool there = false;
         for (struct proc *p = j->procs; p; p = p->next)

@@ -65,7 +65,7 @@ static void read_acks(struct sim *s, struct cut *c)
 }
 
 /* What a restore reads is the same as what was checked. */
-static void read_manifest(struct sim *s, const struct cut *c)
+static void read_manifest(struct sim *s, struct cut *c)
 {
     struct job *j = c->job;
     struct tide_buf image;
@@ -79,6 +79,7 @@ static void read_manifest(struct sim *s, const struct cut *c)
     must(s, rc == 0, "the manifest of snapshot %" PRIu64 " cannot be read: %s", c->row->round, why);
     bool right = m.head->round == c->row->round && m.head->attempt == c->row->attempt &&
                  m.head->tasks == j->flow.tasks;
+    if (right) check_externals(s, j, c->row, c->round, m.head);
     tide_manifest_close(&m);
     must(s, right, "the head of the manifest of snapshot %" PRIu64 " is another's", c->row->round);
 }

@@ -15,6 +15,7 @@
 #define WORDS (RECORDS_MAX / 64)
 #define SLOTS_MAX 4u
 #define PENDING_MAX 128u
+#define HOOKS_MAX 2u
 #define FIRST_PID 100u
 #define BEATS 64u /* heartbeats whose time is remembered */
 
@@ -33,6 +34,7 @@ struct state {
     uint32_t ends; /* inputs (by the task's own numbers) on which the data has ended */
     uint32_t finished;
     uint64_t value;  /* solvers: what the steps, `offset` of them, have made */
+    uint32_t events; /* received from the coordinator */
     record_set seen; /* sinks: every record that this state covers */
 };
 
@@ -136,6 +138,14 @@ struct conn {
     uint32_t n_triggers;
 };
 
+struct coordinator;
+struct posted;
+struct event_line { /* from a coordinator to a subtask, in one attempt */
+    struct posted *first, *last;
+    uint64_t last_at;
+    bool broken;
+};
+
 struct proc {
     struct proc *next; /* of the same job */
     struct job *job;
@@ -152,6 +162,8 @@ struct proc {
     uint64_t timer_at;
     bool pumping, fenced, away; /* away: in a callback that takes long */
     struct task *task[TASKS_MAX];
+    struct coordinator *coordinator; /* external.c; it lives elsewhere: NULL */
+    uint32_t hook_of[HOOKS_MAX + 1]; /* by the session's number of the part: which hook, from 1 */
     uint64_t last_tick;
     uint32_t idle_ticks, pumps, connects;
     bool hasty;             /* says again, at odd moments, what it has said; the protocol lets it */
@@ -169,6 +181,8 @@ struct attempt {
     struct attempt *next;
     uint64_t number, external, incarnation;
     struct pipe pipe[CHANNELS_MAX];
+    struct event_line events[PARALLEL_MAX];
+    bool event_lost;   /* so that it will end */
     bool past;         /* of before an old copy was put back, which does not know it */
     bool row;          /* durable */
     bool rewound;      /* somebody was told so */
@@ -205,6 +219,9 @@ struct round {
         uint64_t position;
         uint32_t offset; /* where it stands */
     } meet[TASKS_MAX];
+    struct {
+        bool answered, failed, bare; /* bare: without data */
+    } hook[HOOKS_MAX];
     struct told_state *task[TASKS_MAX];
 };
 
@@ -229,6 +246,7 @@ struct d_snapshot {
     bool left_behind;             /* an attempt has begun from an older one */
     uint32_t ended_mask;          /* tasks ended once it is restored */
     struct state task[TASKS_MAX]; /* what its artifacts say, or the end of a task that had ended */
+    struct tide_bytes part[HOOKS_MAX + 1]; /* what the coordinator and the hooks gave */
 };
 struct d_owed {
     struct d_owed *next;
@@ -296,6 +314,10 @@ struct job {
     uint32_t stride;             /* meet.c: positions of a step; 0: it counts none */
     struct reference *reference; /* meet.c: what all tasks have at each step */
     uint64_t reference_last[TASKS_MAX];
+    struct externals {
+        uint32_t op, slot; /* the operator that has a coordinator, or OPS_MAX; where it lives */
+        uint32_t n_hooks, hook_slot[HOOKS_MAX];
+    } externals;
     uint32_t inline_percent, upload_max_ms;
     uint64_t most_apart_us; /* between two snapshots while nothing is wrong; 0: no promise */
     bool calm; /* nothing goes wrong with its workers and tasks: others' trouble is not its own */
@@ -347,6 +369,13 @@ void base_ordered(struct sim *s, struct job *j, const struct tide_record *r);
 void base_reopens(struct sim *s, struct job *j); /* a job that had ended begins again */
 uint64_t base_expected(const struct job *j);
 void base_restored(struct sim *s, struct job *j, uint64_t restored); /* an attempt is durable */
+
+/* external.c: coordinators and hooks */
+void external_plan(struct sim *s, struct job *j);
+void external_start(struct sim *s, struct proc *p);
+void external_deliver(struct sim *s, struct proc *p, const struct tide_delivery *d);
+void external_drop(struct proc *p); /* its process is dead */
+void external_free(struct proc *p); /* the history is over */
 
 /* order.c */
 void order_something(struct sim *s, struct job *j);

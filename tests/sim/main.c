@@ -39,7 +39,10 @@ static void clean_up(struct sim *s)
 {
     for (struct job *j = s->jobs; j; j = j->next)
         for (struct proc *p = j->procs; p; p = p->next)
-            if (p->alive) tide_session_free(p->session);
+            if (p->alive) {
+                tide_session_free(p->session);
+                external_free(p);
+            }
     if (s->daemon.core) core_free(s->daemon.core);
     s->daemon.core = NULL;
     struct tide_commit *lists[] = {s->store.flying, s->store.queue}, *next;
@@ -150,8 +153,8 @@ static void print_stats(const struct sim_stats *t)
            t->attempts, t->daemon_crashes, t->worker_crashes, t->resumed, t->fenced,
            t->refused_acks, t->deleted);
     printf("sim: %" PRIu64 " parts published, %" PRIu64 " dropped by a restore, %" PRIu64
-           " jobs finished, %" PRIu64 " held\n",
-           t->published, t->parts_dropped, t->finished, t->held);
+           " jobs finished, %" PRIu64 " held; %" PRIu64 " events of coordinators in snapshots\n",
+           t->published, t->parts_dropped, t->finished, t->held, t->events_sent);
 }
 
 static int many(uint64_t first, uint64_t seeds, unsigned jobs)

@@ -125,7 +125,7 @@ static void look_at(struct sim *s, struct proc *p, struct tide_bytes frames)
         if (field == 200) check_said_position(s, p, content);
         if (field == 201) check_said_standing(s, p, content);
         bool meets = field == 200 || field == 201, acks = field == 6,
-             other = ((field >= 4 && field <= 10) || meets) && percent(s, 15);
+             other = ((field >= 4 && field <= 10) || meets || field == 500) && percent(s, 15);
         if (p->hasty && (acks || other) && (!p->word.len || percent(s, 40))) {
             p->word = sim_bytes(s, (struct tide_bytes){frames.data, TIDE_FRAME_HEADER + body.len});
             if (percent(s, 60)) sim_at(s, s->now + below(s, 1500 * MS), say_again, p, 0);
@@ -173,11 +173,12 @@ static void to_task(struct sim *s, struct proc *p, const struct tide_delivery *d
 }
 
 static const char *const delivery_name[] = {
-    "?",        "connect", "send",     "close",        "restore",  "run",
-    "trigger",  "block",   "unblock",  "forward",      "snapshot", "overtake",
-    "promote",  "ackable", "position", "complete",     "abort",    "subsumed",
-    "drain",    "suspend", "resume",   "ended",        "rewind",   "fenced",
-    "unfenced", "stop",    "refused",  "check holder", "note"};
+    "?",        "connect",  "send",     "close",        "restore",  "run",
+    "trigger",  "block",    "unblock",  "forward",      "snapshot", "overtake",
+    "promote",  "ackable",  "position", "complete",     "abort",    "subsumed",
+    "drain",    "suspend",  "resume",   "ended",        "rewind",   "fenced",
+    "unfenced", "stop",     "refused",  "check holder", "note",     "restore",
+    "run",      "snapshot", "release",  "complete",     "abort",    "rewind"};
 
 static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery *d)
 {
@@ -185,7 +186,10 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
     check_delivery(s, p, d);
     s->stats->deliver++;
     if (s->trace && d->type >= TIDE_DO_CLOSE) {
-        if (d->type >= TIDE_DO_FENCED || d->type == TIDE_DO_CLOSE)
+        if (d->type >= TIDE_DO_EXTERNAL_RESTORE)
+            note(s, "%s: part %u: %s %" PRIu64, proc_name(p), d->external, delivery_name[d->type],
+                 d->round);
+        else if (d->type >= TIDE_DO_FENCED || d->type == TIDE_DO_CLOSE)
             note(s, "%s: %s %.*s", proc_name(p), delivery_name[d->type], (int)d->text.len,
                  d->text.len ? (const char *)d->text.data : "");
         else if (d->type == TIDE_DO_BLOCK || d->type == TIDE_DO_UNBLOCK)
@@ -218,7 +222,11 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
     case TIDE_DO_REFUSED: end_process(s, p, d); break;
     case TIDE_DO_CHECK_HOLDER: holder(s, p, d->pid, d->start_time); break;
     case TIDE_DO_NOTE: break;
-    default: to_task(s, p, d); break;
+    default:
+        if (d->type >= TIDE_DO_EXTERNAL_RESTORE)
+            external_deliver(s, p, d);
+        else
+            to_task(s, p, d);
     }
 }
 
@@ -365,6 +373,7 @@ void proc_start(struct sim *s, void *arg, uint64_t slot)
         struct task *t = p->task[i] = sim_alloc(s, sizeof *t);
         *t = (struct task){.proc = p, .number = i, .turn_at = NEVER};
     }
+    external_start(s, p);
     tide_session_tick(p->session, proc_now(s, p));
     proc_pump(s, p);
 }
@@ -380,6 +389,7 @@ void proc_kill(struct sim *s, struct proc *p, const char *why, bool vanish)
     happens(s, (struct happening){.type = H_DROPS, .worker = log_worker(p)});
     for (uint32_t i = 0; i < TASKS_MAX; i++)
         if (p->task[i]) j->program->drop(s, p->task[i]);
+    external_drop(p);
     net_proc_gone(s, p, vanish);
     tide_session_free(p->session);
     p->session = NULL;
