@@ -66,7 +66,13 @@ static int execute(struct sim *s, struct file_job *j)
         d->pending = false;
         return 0;
     case FILE_DELETE_ROUND:
-        if (!d || !d->exists) return 0;
+        if (!d || !d->exists) {
+            d = directory_make(s, j->path, strlen(j->path));
+            d->exists = false;
+            d->gone = true;
+            return 0;
+        }
+        d->gone = true;
         d->exists = d->pending = d->published = false;
         d->files = NULL;
         s->stats->deleted++;
@@ -178,6 +184,7 @@ int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_
         struct directory *above = files_find(s, path, parent - 1);
         if (!above || !above->exists) return TIDE_ENOTFOUND;
         d = directory_make(s, path, directory.len);
+        d->late = d->gone;
     }
     for (struct file *f = d->files; f; f = f->next)
         must(s, f->task != task, "%s/t%u-0 is written twice", d->path, (unsigned)task);

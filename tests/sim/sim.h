@@ -63,7 +63,8 @@ struct directory {
     const char *path;
     uint64_t hash;
     bool exists, pending, published;
-    bool late; /* made by an operation that had timed out: perhaps after its deletion */
+    bool gone; /* deleted, whether it was there or not */
+    bool late; /* made after its deletion, perhaps: an upload, or an operation that had timed out */
     struct file *files;
 };
 struct file_job {
