@@ -192,7 +192,7 @@ struct tide_session {
     uint32_t rewinding; /* tasks that have not dropped what they had */
     uint32_t restoring; /* tasks and external parts that have not answered */
     uint32_t job_check;
-    uint64_t told_complete, lowest_pending;
+    uint64_t told_complete, told_effects, lowest_pending;
     uint64_t subsumed, subsumed_by;   /* highest round out of use, and whose completion said so */
     struct round *rounds[ROUNDS_MAX]; /* ascending */
     uint32_t n_rounds;

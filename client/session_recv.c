@@ -258,7 +258,7 @@ static void begin_attempt(struct tide_session *s, uint64_t now_us)
     s->restoring = s->n_tasks + s->n_externals;
     s->job_check = tide_job_check(m->token->job_id.data);
     s->lowest_pending = m->lowest_pending;
-    s->told_complete = 0; /* of this attempt */
+    s->told_complete = s->told_effects = 0; /* of this attempt */
     s->attached = true;
     s->fenced = false;
     s->align_due_us = s->retry_due_us = UINT64_MAX;

@@ -238,6 +238,7 @@ void tide_rounds_complete(struct tide_session *s, const Tide__Complete *m, uint6
     tide_meet_resolved(s);
     tide_externals_complete(s, m->round);
     if (m->round > s->told_complete) s->told_complete = m->round;
+    if (m->commits && m->round > s->told_effects) s->told_effects = m->round;
     if (m->subsumed > s->subsumed) {
         s->subsumed = m->subsumed;
         s->subsumed_by = m->round;

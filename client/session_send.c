@@ -209,6 +209,7 @@ static bool join_build(struct tide_session *s, struct tide_arena *arena, Tide__J
     m->tasks = tasks.items;
     m->n_tasks = tasks.n;
     m->told_complete = s->told_complete;
+    m->told_effects = s->told_effects;
     if (!join_externals(s, arena, m)) return false;
     if (!s->attempt) return true;
     m->token = s->start->token;

@@ -253,6 +253,9 @@ static void hear_join(const Tide__Join *j)
     size_t len = strlen(text);
     if (j->told_complete)
         snprintf(text + len, sizeof text - len, " told %llu", ull(j->told_complete));
+    len = strlen(text);
+    if (j->told_effects != j->told_complete)
+        snprintf(text + len, sizeof text - len, " effects %llu", ull(j->told_effects));
     for (size_t i = 0; i < j->n_unconfirmed; i++) {
         len = strlen(text);
         snprintf(text + len, sizeof text - len, " unconfirmed %llu", ull(j->unconfirmed[i]));

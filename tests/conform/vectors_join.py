@@ -327,6 +327,8 @@ fenced("other random bits", "incarnation", lambda t, n: with_token(t, nonce=t.no
 fenced("an attempt that never was", "attempt", lambda t, n: with_token(t, attempt=t.attempt + 1))
 fenced("a completed round that never was", "completed round",
        lambda t, n: dict(with_token(t), told_complete=n + 1))
+fenced("a completed round with effects that never was", "completed round",
+       lambda t, n: dict(with_token(t), told_effects=n + 1))
 fenced("an open round that never was", "round",
        lambda t, n: dict(with_token(t), open=[w.OpenRound(round=n + (1 << 40))]))
 

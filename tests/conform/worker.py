@@ -208,7 +208,7 @@ class Worker:
         self.attempt = 0
         self.open = {}  # round: packed AckBatch, or None as long as it has not acked
         self.declines = {}  # round: reason; kept while the connection is cut
-        self.told_complete = self.confirmed = 0
+        self.told_complete = self.told_effects = self.confirmed = 0
         self.finished = self.is_ended = False
         self.attached = False  # this connection knows our attempt: between Start or Resumed and its end
         self.is_fenced = False
@@ -311,7 +311,7 @@ class Worker:
         if self.token:
             mine = wire.ranges([self.task])
             j.token.CopyFrom(self.token)
-            j.phase, j.told_complete = self.phase, self.told_complete
+            j.phase, j.told_complete, j.told_effects = self.phase, self.told_complete, self.told_effects
             known = set(self.open) | set(self.aligner.triggers)
             if self.aligner.aligning:
                 known.add(self.aligner.aligning)
@@ -544,6 +544,8 @@ class Worker:
             return
         self.forget(m.round)
         self.told_complete = max(self.told_complete, m.round)
+        if m.commits:
+            self.told_effects = max(self.told_effects, m.round)
         self.program.complete(m.round, None)
         if not self.is_ended and any(r.first <= self.task < r.first + r.count for r in m.ended):
             self.is_ended = True
