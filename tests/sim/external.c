@@ -39,12 +39,12 @@ struct coordinator { /* in one process */
 
 /* ---- the plan */
 
-void external_plan(struct sim *s, struct job *j)
+void external_plan(struct sim *s, struct job *j, bool any)
 {
     static const char *const names[HOOKS_MAX] = {"lock", "feed"};
     struct externals *e = &j->externals;
     e->op = OPS_MAX;
-    if (!percent(s, 30)) return;
+    if (!any) return;
     if (percent(s, 75)) e->op = (uint32_t)below(s, j->flow.n_ops);
     e->n_hooks = (uint32_t)below(s, HOOKS_MAX + 1);
     if (e->op == OPS_MAX && !e->n_hooks) e->n_hooks = 1;

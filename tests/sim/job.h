@@ -371,7 +371,7 @@ uint64_t base_expected(const struct job *j);
 void base_restored(struct sim *s, struct job *j, uint64_t restored); /* an attempt is durable */
 
 /* external.c: coordinators and hooks */
-void external_plan(struct sim *s, struct job *j);
+void external_plan(struct sim *s, struct job *j, bool any);
 void external_start(struct sim *s, struct proc *p);
 void external_deliver(struct sim *s, struct proc *p, const struct tide_delivery *d);
 void external_drop(struct proc *p); /* its process is dead */

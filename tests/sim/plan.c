@@ -79,7 +79,7 @@ static void plan_job(struct sim *s, struct job *j)
     plan_spec(s, j);
     uint64_t of = of_hundred(s, j);
     if (of >= 85) j->spec.operators[of % j->spec.n_operators]->union_state = true;
-    external_plan(s, j);
+    external_plan(s, j, of % 10 < 3);
     j->inline_percent = percent(s, 50) ? 100 : (uint32_t)below(s, 101);
     j->upload_max_ms = percent(s, 80) ? 40 : 300;
     if (j->calm) plan_calm(s, j);

@@ -308,12 +308,14 @@ void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame)
     /* Start, Rewind, Fenced, Stop: words after which an attempt may end */
     if (field == 6 || field == 12 || field == 13 || field == 15 || field == 2)
         p->told_rewind = true;
-    if (field == 10) hear_complete(p, content);
+    const struct conn *on = p->conn;
     if (field == 3) log_lease(s, p, p->join_at);
     if (field == 5) hear_beat(s, p, content);
     tide_session_frame(p->session, frame, proc_now(s, p));
     if (field == 6) heard_start(p, content);
     proc_pump(s, p);
+    /* unless the lease turned out to be over, and the connection is closed unheard */
+    if (field == 10 && p->conn == on) hear_complete(p, content);
 }
 
 /* ---- the supervisor */
