@@ -293,17 +293,6 @@ static void answer_restored(struct sim *s, void *arg, uint64_t generation)
     proc_pump(s, t->proc);
 }
 
-/* What the sink left in the outside world after that snapshot was taken will be made again. */
-static void drop_newer(struct sim *s, const struct task *t, uint64_t snapshot)
-{
-    struct job *j = t->proc->job;
-    for (struct part *p = j->parts; p; p = p->next)
-        if (p->task == t->number && p->state == PART_PENDING && p->round > snapshot) {
-            p->state = PART_DROPPED;
-            s->stats->parts_dropped++;
-        }
-}
-
 static bool is_owed(const struct tide_delivery *d, const struct part *p)
 {
     for (size_t o = 0; d->restore && o < d->restore->n_owed; o++)
@@ -312,19 +301,32 @@ static bool is_owed(const struct tide_delivery *d, const struct part *p)
     return false;
 }
 
+/* Whether the state in that snapshot names the part. */
+static bool is_named(struct job *j, const struct task *t, uint64_t snapshot, const struct part *p)
+{
+    const struct told_state *told = snapshot ? check_round(j, snapshot)->task[t->number] : NULL;
+    for (uint32_t i = 0; told && i < told->n_parts; i++)
+        if (told->parts[i] == p) return true;
+    return false;
+}
+
 /* A savepoint publishes nothing: what the sink had pre-committed until then is pending still, as
- * its state says, and goes out with its next checkpoint. */
+ * its state says, and goes out with its next checkpoint. What else it left in the outside world,
+ * for rounds that followed or for one of a process that woke too late, will be made again. */
 static void take_up(struct sim *s, struct task *t, const struct tide_delivery *d)
 {
     struct job *j = t->proc->job;
-    drop_newer(s, t, d->start->snapshot);
-    for (struct part *p = j->parts; p; p = p->next)
-        if (p->task == t->number && p->state == PART_PENDING && !is_owed(d, p)) {
-            must(s, t->n_pending < PENDING_MAX, "%s restores too many parts",
-                 task_name(j, t->number));
-            t->pending[t->n_pending].part = p;
-            t->pending[t->n_pending++].round = p->round;
+    for (struct part *p = j->parts; p; p = p->next) {
+        if (p->task != t->number || p->state != PART_PENDING || is_owed(d, p)) continue;
+        if (!is_named(j, t, d->start->snapshot, p)) {
+            p->state = PART_DROPPED;
+            s->stats->parts_dropped++;
+            continue;
         }
+        must(s, t->n_pending < PENDING_MAX, "%s restores too many parts", task_name(j, t->number));
+        t->pending[t->n_pending].part = p;
+        t->pending[t->n_pending++].round = p->round;
+    }
 }
 
 static void read_state(struct sim *s, struct task *t, const struct tide_delivery *d)
