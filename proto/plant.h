@@ -36,6 +36,14 @@ enum tide_plant {
     PLANT_RESTORE_OLDER,     /* an attempt restores the newest checkpoint but one */
     PLANT_FORGET_ORDER,      /* what an admin has ordered to restore does not outlive the daemon */
     PLANT_UNION_PARTLY,      /* a snapshot has part of an operator with union state as finished */
+    PLANT_OLD_INCARNATION, /* an incarnation is minted again */
+    PLANT_EXTERNAL_AGAIN, /* an external number is minted again */
+    PLANT_OLD_COPY_UNSEEN, /* nobody notices that an old copy of the store was put back */
+    PLANT_FENCE_EARLY, /* the witness of an old copy is told to forget before HELD is durable */
+    PLANT_NEVER_SWEPT, /* what aborted rounds have left is never deleted */
+    PLANT_GRACE_RUNS_ON, /* a daemon's standstill counts as its workers' absence */
+    PLANT_UNNAMED, /* an abort names all who held the round but one */
+    PLANT_ALL_ABORT, /* a lost worker aborts the rounds of all jobs */
     TIDE_PLANTS
 };
 /* clang-format on */

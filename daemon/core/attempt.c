@@ -108,6 +108,7 @@ static void store_attempt(struct core *c, struct job *job)
     job->attempt_incarnation = c->incarnation;
     job->attempt_nonce = c->nonce;
     c->external = (c->external > c->wall ? c->external : c->wall) + 1;
+    if (PLANTED(EXTERNAL_AGAIN) && job->external) c->external = job->external;
     job->external = c->external;
     free(job->directory);
     job->directory = core_printf("%s/%s/a%" PRIu64 "-%" PRIu64, c->config.state_root, job->name,

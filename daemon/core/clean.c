@@ -181,7 +181,7 @@ static bool eligible(const struct job *job, const struct trash *t)
 {
     if (t->busy) return false;
     if (t->snapshot) return true;
-    if (!t->recorded) return false;
+    if (!t->recorded || PLANTED(NEVER_SWEPT)) return false;
     if (tide_job_ended(job->state)) return true;
     bool started = job->attempt_open && job->starting == START_NOT;
     return job->last_complete >= t->later || (job->attempt > t->attempt && started);

@@ -109,6 +109,8 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
     c->config.software = core_printf("%s", config->software ? config->software : "");
     c->store_id = catalog->store_id;
     c->incarnation = catalog->incarnation;
+    if (PLANTED(OLD_INCARNATION) && catalog->n_incarnations > 1)
+        c->incarnation = catalog->incarnations[catalog->n_incarnations - 2].number;
     c->nonce = catalog->nonce;
     c->n_incarnations = catalog->n_incarnations;
     c->incarnations = core_alloc((catalog->n_incarnations + 1) * sizeof *c->incarnations);
@@ -289,7 +291,7 @@ static void begin_shutdown(struct core *c)
 
 static void stood_still(struct core *c, uint64_t gap)
 {
-    for (struct job *job = c->jobs; job; job = job->next) {
+    for (struct job *job = PLANTED(GRACE_RUNS_ON) ? NULL : c->jobs; job; job = job->next) {
         /* whoever came meanwhile was not heard */
         if (job->adopting)
             timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.grace_ms * MS);

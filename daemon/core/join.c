@@ -153,6 +153,9 @@ void worker_lost(struct core *c, struct worker *w, const char *why)
     core_log(c, LEVEL_WARN, about_worker(w), "job %s: worker %.*s is lost: %s", job->name,
              (int)w->name.len, (const char *)w->name.data, why);
     if (PLANTED(RELEASE_SURVIVORS) && holds) meeting_planted_release(c, w);
+    for (struct job *other = PLANTED(ALL_ABORT) && holds ? c->jobs : NULL; other;
+         other = other->next)
+        round_abort_all(c, other, TIDE__ABORT_CODE__ABORT_WORKER_LOST, why);
     struct round *r = PLANTED(LEAVE_OUT) && holds ? job->rounds : NULL;
     if (r && r->state == ROUND_COLLECTING) {
         for (uint32_t t = 0; t < job->graph->tasks; t++)
@@ -375,7 +378,7 @@ static const char *impossible(const struct core *c, const struct job *job, const
 {
     const Tide__Token *t = m->token;
     bool listed = false;
-    if (!t) return NULL;
+    if (!t || PLANTED(OLD_COPY_UNSEEN)) return NULL;
     if (memcmp(t->job_id.data, job->id.b, 16) != 0) return "a job that this store has not seen";
     for (uint32_t i = 0; i < c->n_incarnations; i++)
         listed |=
@@ -429,7 +432,7 @@ static void hold_for(struct core *c, struct session *s, struct job *job, const T
         free(job->doubt);
         job->doubt = core_printf("%s", cause);
     }
-    if (job->held_stored)
+    if (job->held_stored || PLANTED(FENCE_EARLY))
         fence(c, s, cause);
     else
         send_refused(c, s,

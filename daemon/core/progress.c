@@ -115,6 +115,7 @@ uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct t
     core_assert(*ret != NULL);
     if (r->state == ROUND_ASKING) return external_holders(r, arena, *ret, HOLDERS_MAX, ret_total);
     for (uint32_t t = 0; t < job->graph->tasks; t++) {
+        if (PLANTED(UNNAMED) && t == 1) continue;
         if (bits_get(&r->acked, t) || bits_get(&r->ended, t) || !meeting_holds(r, t)) continue;
         if ((*ret_total)++ >= HOLDERS_MAX) continue;
         struct tide_holder *h = &(*ret)[n++];

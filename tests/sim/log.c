@@ -73,6 +73,14 @@ static void attempt(struct sim *s, const struct job *j, const struct tide_record
     }
 }
 
+/* It gives way to another round, or the end of some tasks does not allow it. */
+static bool nobodys_fault(int code)
+{
+    return code == TIDE__ABORT_CODE__ABORT_SUBSUMED || code == TIDE__ABORT_CODE__ABORT_SUPERSEDED ||
+           code == TIDE__ABORT_CODE__ABORT_NOT_RUNNING ||
+           code == TIDE__ABORT_CODE__ABORT_FINISHED_PARTLY;
+}
+
 static void round_end(struct sim *s, const struct job *j, const struct tide_record_round *r)
 {
     uint64_t holders = 0;
@@ -84,9 +92,7 @@ static void round_end(struct sim *s, const struct job *j, const struct tide_reco
                                   .round = r->number,
                                   .tasks = holders,
                                   .savepoint = r->kind == TIDE_SAVEPOINT,
-                                  .n = r->code == TIDE__ABORT_CODE__ABORT_SUBSUMED ||
-                                       r->code == TIDE__ABORT_CODE__ABORT_NOT_RUNNING ||
-                                       r->code == TIDE__ABORT_CODE__ABORT_FINISHED_PARTLY,
+                                  .n = nobodys_fault(r->code),
                                   .ordered = r->code != TIDE__ABORT_CODE__ABORT_DEADLINE});
 }
 
