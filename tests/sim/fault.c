@@ -286,6 +286,8 @@ void fault_draw(struct sim *s)
         s->climate |= 1u << below(s, CL_KINDS);
     /* a job that is held since an old copy was put back is not for orders to release */
     if (s->climate & CL_OLD) s->climate &= ~(uint32_t)CL_ORDER;
+    /* nobody but the daemon has trouble: no attempt may end */
+    if (percent(s, 12)) s->climate &= CL_WEATHER & ~(uint32_t)CL_OLD;
     if (s->climate & CL_FILES && percent(s, 50))
         s->files.cursed_percent = (uint32_t)between(s, 10, 60);
 }

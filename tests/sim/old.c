@@ -172,6 +172,7 @@ void old_joins(struct sim *s, struct proc *p, struct tide_bytes content)
     if (!knows_more(s, p)) return;
     note(s, "%s: joins, and knows more than the store", proc_name(p));
     p->job->must_hold = true;
+    if (!s->calm && percent(s, 30)) s->daemon.doomed = true; /* at the worst moment */
 }
 
 void old_check_sent(struct sim *s, const struct job *j, const char *what)
