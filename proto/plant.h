@@ -6,36 +6,37 @@
 #ifndef TIDE_PLANT_H
 #define TIDE_PLANT_H
 
-/* clang-format off: one line each, in no order; a name that is not here does not compile. */
+/* One line each, in no order; a name that is not here does not compile. */
+/* clang-format off */
 enum tide_plant {
-    PLANT_ACK_COUNT,         /* acks are counted instead of kept as a set */
-    PLANT_TELL_EARLY,        /* complete is told before the row is durable */
-    PLANT_STALE_ACK,         /* the ack of a stale attempt is accepted */
-    PLANT_LEAVE_OUT,         /* a lost worker is left out of the round */
-    PLANT_EARLY_SNAPSHOT,    /* a task snapshots before its last barrier */
-    PLANT_REUSE_ID,          /* round ids are reused after a crash */
-    PLANT_NO_LEASE,          /* the lease is not enforced */
-    PLANT_DELETE_EARLY,      /* bytes are deleted before the row says deleting */
-    PLANT_DROP_PRECOMMIT,    /* a sink drops its pre-commit when the round aborts */
+    PLANT_ACK_COUNT, /* acks are counted instead of kept as a set */
+    PLANT_TELL_EARLY, /* complete is told before the row is durable */
+    PLANT_STALE_ACK, /* the ack of a stale attempt is accepted */
+    PLANT_LEAVE_OUT, /* a lost worker is left out of the round */
+    PLANT_EARLY_SNAPSHOT, /* a task snapshots before its last barrier */
+    PLANT_REUSE_ID, /* round ids are reused after a crash */
+    PLANT_NO_LEASE, /* the lease is not enforced */
+    PLANT_DELETE_EARLY, /* bytes are deleted before the row says deleting */
+    PLANT_DROP_PRECOMMIT, /* a sink drops its pre-commit when the round aborts */
     PLANT_RELEASE_SURVIVORS, /* a lost worker's tasks count as standing at the cut */
-    PLANT_CUT_BELOW,         /* the cut is below what a task has reported */
-    PLANT_STANDING_COUNT,    /* who stands at the cut is counted instead of kept as a set */
+    PLANT_CUT_BELOW, /* the cut is below what a task has reported */
+    PLANT_STANDING_COUNT, /* who stands at the cut is counted instead of kept as a set */
     PLANT_SNAPSHOT_ANYWHERE, /* who has reached the cut goes on, and snapshots when told */
-    PLANT_STAND_ON,          /* a task at the cut stands for an absent daemon as long as it takes */
-    PLANT_GATEWAY_OPEN,      /* a gateway is not closed at the coordinator's snapshot */
-    PLANT_RELEASE_EARLY,     /* events are let go before the subtask has acked */
-    PLANT_HOOK_IGNORED,      /* a hook's failure is taken for an answer */
-    PLANT_STOP_EARLY,        /* a job ends before its effects are confirmed */
-    PLANT_DISPOSE_RECOVERY,  /* the recovery point may be disposed of */
-    PLANT_LOSE_NOTICE,       /* a completion is not told again to a worker that comes back */
-    PLANT_ABORT_COMMITTING,  /* a round aborts after its commit was handed to the store */
-    PLANT_STARVE,            /* what cannot be deleted holds up rounds for ever */
-    PLANT_LOSE_START,        /* the start of a round is not told to who was away */
-    PLANT_ORPHAN_FLAG,       /* an aborted round counts as under way for ever */
-    PLANT_CONFIRM_AHEAD,     /* a savepoint is told complete ahead of a checkpoint before it */
-    PLANT_RESTORE_OLDER,     /* an attempt restores the newest checkpoint but one */
-    PLANT_FORGET_ORDER,      /* what an admin has ordered to restore does not outlive the daemon */
-    PLANT_UNION_PARTLY,      /* a snapshot has part of an operator with union state as finished */
+    PLANT_STAND_ON, /* a task at the cut stands for an absent daemon as long as it takes */
+    PLANT_GATEWAY_OPEN, /* a gateway is not closed at the coordinator's snapshot */
+    PLANT_RELEASE_EARLY, /* events are let go before the subtask has acked */
+    PLANT_HOOK_IGNORED, /* a hook's failure is taken for an answer */
+    PLANT_STOP_EARLY, /* a job ends before its effects are confirmed */
+    PLANT_DISPOSE_RECOVERY, /* the recovery point may be disposed of */
+    PLANT_LOSE_NOTICE, /* a completion is not told again to a worker that comes back */
+    PLANT_ABORT_COMMITTING, /* a round aborts after its commit was handed to the store */
+    PLANT_STARVE, /* what cannot be deleted holds up rounds for ever */
+    PLANT_LOSE_START, /* the start of a round is not told to who was away */
+    PLANT_ORPHAN_FLAG, /* an aborted round counts as under way for ever */
+    PLANT_CONFIRM_AHEAD, /* a savepoint is told complete ahead of a checkpoint before it */
+    PLANT_RESTORE_OLDER, /* an attempt restores the newest checkpoint but one */
+    PLANT_FORGET_ORDER, /* what an admin has ordered to restore does not outlive the daemon */
+    PLANT_UNION_PARTLY, /* a snapshot has part of an operator with union state as finished */
     PLANT_OLD_INCARNATION, /* an incarnation is minted again */
     PLANT_EXTERNAL_AGAIN, /* an external number is minted again */
     PLANT_OLD_COPY_UNSEEN, /* nobody notices that an old copy of the store was put back */

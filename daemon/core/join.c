@@ -552,6 +552,19 @@ static struct worker *same_before(const struct session *s, const struct job *job
     return old;
 }
 
+/* The newest process of a name is the one that waits: those before it are dead, as a rule, and each
+ * would hold the tasks for a lease of its own before anybody knew. */
+static void take_the_place_of(struct core *c, const struct worker *newest)
+{
+    for (struct worker *w = newest->job->workers, *next; w; w = next) {
+        next = w->next;
+        if (w == newest || w->standing != STANDS_PARKED || !tide_bytes_equal(w->name, newest->name))
+            continue;
+        leave_session(c, w, NULL);
+        worker_release(c, w);
+    }
+}
+
 static void join_with_nothing(struct core *c, struct session *s, struct job *job,
                               const Tide__Join *m)
 {
@@ -594,6 +607,7 @@ static void join_with_nothing(struct core *c, struct session *s, struct job *job
     }
     take_over(w, s, m);
     s->joined = true;
+    take_the_place_of(c, w);
     if (!holder) worker_place(w, STANDS_READY);
     if (job->durable) job_tell_joined(c, job);
     attempt_try(c, job);

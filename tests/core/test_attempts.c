@@ -51,6 +51,30 @@ START_TEST(away_until_the_lease_is_over)
 }
 END_TEST
 
+/* Of several processes of one name that wait the newest is let in: those before it are dead, and
+ * would hold the tasks for a lease each (sim: seed 2558). */
+START_TEST(newest_of_a_name_waits)
+{
+    static struct play p;
+    two_workers(&p);
+    play_close(&p, 2);
+    for (uint64_t s = 3; s <= 5; s++) {
+        play_open(&p, s, TIDE__PEER_KIND__PEER_WORKER);
+        play_join(&p, s, &job,
+                  &(struct join_options){.first = 2,
+                                         .count = 1,
+                                         .worker = "w2",
+                                         .pid = 20 + (uint32_t)s,
+                                         .boot = "another host"});
+    }
+    beat(&p, 1, 12);
+    ck_assert_ptr_nonnull(strstr(p.trace, "close 3\n"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "close 4\n"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 5: joined\n"));
+    play_end(&p);
+}
+END_TEST
+
 /* A loop that stood still has heard nobody, and knows that it stood still also when nothing but the
  * leases was due meanwhile (sim: seed 300746). */
 START_TEST(standing_still_ends_no_lease)
@@ -671,11 +695,12 @@ START_TEST(shutdown)
 END_TEST
 
 SUITE_MAIN("attempts", away_until_the_lease_is_over, standing_still_ends_no_lease,
-           parked_until_holder_is_gone, gone_from_another_host, present_holder_refuses_second_host,
-           other_spec_is_refused_with_the_difference, back_in_time, too_late,
-           old_database_is_noticed, old_database_without_the_round, old_database_without_the_ids,
-           old_database_without_the_job, old_database_and_a_new_job, lost_its_state,
-           a_join_that_does_not_end, joins_that_are_too_much_together, an_end_amid_a_join,
-           restore_fails_and_is_tried_again, adopted, old_database_issued_the_attempt_again,
-           open_round_is_resolved, grace_is_over, grace_is_not_used_up_standing_still,
-           grace_waits_for_who_is_welcomed, leases_outlive_a_restart, shutdown)
+           newest_of_a_name_waits, parked_until_holder_is_gone, gone_from_another_host,
+           present_holder_refuses_second_host, other_spec_is_refused_with_the_difference,
+           back_in_time, too_late, old_database_is_noticed, old_database_without_the_round,
+           old_database_without_the_ids, old_database_without_the_job, old_database_and_a_new_job,
+           lost_its_state, a_join_that_does_not_end, joins_that_are_too_much_together,
+           an_end_amid_a_join, restore_fails_and_is_tried_again, adopted,
+           old_database_issued_the_attempt_again, open_round_is_resolved, grace_is_over,
+           grace_is_not_used_up_standing_still, grace_waits_for_who_is_welcomed,
+           leases_outlive_a_restart, shutdown)
