@@ -163,7 +163,7 @@ void core_free(struct core *c)
     struct actions none;
     actions_init(&none);
     c->todo = &none; /* whatever the last rites would say, nobody hears */
-    /* first of all: it takes timers out of the heap, where those of jobs and waiters still stand */
+    timers_end(c);
     for (size_t i = 0; i < c->sessions.cap; i++) {
         struct session *s = c->sessions.slots[i].value;
         if (s) joining_end(c, s);

@@ -112,6 +112,8 @@ struct timers {
 void timer_set(struct core *c, struct timer *t, uint64_t at);
 void timer_clear(struct core *c, struct timer *t);
 void timers_run(struct core *c); /* all that are due, in order of time */
+/* None is armed any more, nor will be: what they stand in is freed piece by piece. */
+void timers_end(struct core *c);
 
 /* ---- pending.c: questions to the host and what to do with the answers */
 
@@ -447,6 +449,7 @@ struct core {
     struct job *jobs, **jobs_end;
     uint32_t n_jobs;
     struct timers timers;
+    bool ending; /* core_free() is at it */
     struct map pending;
     uint64_t next_tag;
     struct pending *commits, *commits_last; /* awaited, oldest first */

@@ -30,7 +30,7 @@ void timer_set(struct core *c, struct timer *timer, uint64_t at)
 {
     struct timers *t = &c->timers;
     timer_clear(c, timer);
-    if (at == NEVER) return;
+    if (at == NEVER || c->ending) return;
     timer->at = at < c->now
                     ? c->now
                     : at; /* a time in the past must not look like a loop that stood still */
@@ -62,4 +62,12 @@ void timers_run(struct core *c)
         timer_clear(c, due);
         due->fire(c, due->arg);
     }
+}
+
+void timers_end(struct core *c)
+{
+    for (size_t i = 1; i <= c->timers.n; i++)
+        c->timers.heap[i]->place = 0;
+    c->timers.n = 0;
+    c->ending = true;
 }

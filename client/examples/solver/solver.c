@@ -282,6 +282,7 @@ int main(int argc, char **argv)
             grid_step(&s.grid);
         int rc = result_write(&s);
         if (rc || result_publish(&s)) die(s.out);
+        grid_free(&s.grid);
         return 0;
     }
     s.peers = peers_new(s.block, s.blocks, s.size * sizeof(double));
