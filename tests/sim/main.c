@@ -207,8 +207,9 @@ static int many(uint64_t first, uint64_t seeds, unsigned jobs)
     double took = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
     print_stats(&total);
     printf("sim: %s: %" PRIu64 " seeds from %" PRIu64 ", hash %016" PRIx64 ", longest is %" PRIu64
-           " (%" PRIu64 " events), %.1f s\n",
-           failed ? "FAILED" : "OK", done, first, hash, most_seed, most, took);
+           " (%" PRIu64 " events), %.1f s, %.0f seeds/s\n",
+           failed ? "FAILED" : "OK", done, first, hash, most_seed, most, took,
+           took > 0 ? (double)done / took : 0);
     if (!failed && done >= 1000 &&
         (total.complete < done || total.aborted < done / 2 || total.finished < done / 10 ||
          total.met < done / 10)) {
