@@ -108,6 +108,13 @@ static void ask(struct sim *s)
     net_to_daemon(s, c, frames);
 }
 
+/* One draw per statement: compilers differ in the order of arguments. */
+static void cut(struct sim *s, struct conn *c, uint32_t seen_percent)
+{
+    bool daemon_sees = percent(s, seen_percent), worker_sees = percent(s, seen_percent);
+    net_cut(s, c, daemon_sees, worker_sees);
+}
+
 static void to_a_worker(struct sim *s, uint32_t kind)
 {
     struct proc *p = any_proc(s);
@@ -131,13 +138,13 @@ static void to_a_worker(struct sim *s, uint32_t kind)
     case CL_VANISH: proc_kill(s, p, "its host is gone", true); break;
     case CL_FREEZE: freeze(s, p); break;
     case CL_CUT:
-        if (c) net_cut(s, c, percent(s, 50), percent(s, 50));
+        if (c) cut(s, c, 50);
         break;
     case CL_DARK:
         p->dark_until = s->now + between(s, 20 * MS, j->checkpointing.lease_ms * 2 * (uint64_t)MS);
         note(s, "fault: %s cannot reach the daemon until %" PRIu64 " ms", proc_name(p),
              p->dark_until / MS);
-        if (p->conn) net_cut(s, p->conn, percent(s, 30), percent(s, 30));
+        if (p->conn) cut(s, p->conn, 30);
         break;
     case CL_STORM: trouble_storm(s, p); break;
     case CL_WEDGE:
@@ -297,6 +304,6 @@ void fault_plan(struct sim *s)
     bool longer = percent(s, 10);
     s->faults_end = s->now + between(s, 300 * MS, longer ? 20 * SECOND : 5 * SECOND);
     sim_at(s, s->faults_end, calm, NULL, 0);
-    if (s->climate)
-        sim_at(s, s->now + below(s, SECOND), next_fault, NULL, between(s, 30 * MS, 600 * MS));
+    uint64_t from = s->now + below(s, SECOND), apart = between(s, 30 * MS, 600 * MS);
+    if (s->climate) sim_at(s, from, next_fault, NULL, apart);
 }
