@@ -142,13 +142,14 @@ static void finish_if_done(struct sim *s, struct task *t)
     bool all = f->source ? j->flow.finite && t->state.offset == j->flow.records
                          : t->state.ends == (1u << f->n_in) - 1;
     if (!all || t->ended || t->told_finished) return;
-    if (!t->state.finished) {
+    /* The library hears it first: while it will not (fenced), the task has not come to its end. */
+    int rc = tide_session_finished(t->proc->session, t->number, proc_now(s, t->proc));
+    t->told_finished = rc == 0;
+    if (!rc && !t->state.finished) {
         t->state.finished = 1;
         put_all(s, t, &(struct item){.kind = ITEM_END_OF_DATA});
         note(s, "%s has reached its end", task_name(j, t->number));
     }
-    int rc = tide_session_finished(t->proc->session, t->number, proc_now(s, t->proc));
-    t->told_finished = rc == 0;
     if (rc) wake(s, t, s->now + 20 * MS);
 }
 
