@@ -303,6 +303,8 @@ struct round {
     uint32_t n_chunks;
     size_t chunks_cap, bytes_held;
     uint64_t bytes, artifacts;
+    uint64_t parent; /* of its snapshot, once it is asked for */
+    bool has_parent;
     uint64_t processed, persisted; /* bytes of records, while barriers were awaited */
     bool unaligned;                /* some task did not wait for all of them */
     struct owed *handles, **handles_end;

@@ -104,6 +104,7 @@ static void choose_alignment(struct round *r)
     r->alignment = (enum tide_alignment)cp->alignment;
     if (r->kind == TIDE_SAVEPOINT && r->alignment != TIDE_AT_LEAST_ONCE)
         r->alignment = TIDE_ALIGNED;
+    if (r->stop) r->alignment = TIDE_ALIGNED; /* who stands still captures nothing */
     if (r->alignment == TIDE_ALIGNED_TIMEOUT) r->aligned_timeout_ms = cp->aligned_timeout_ms;
 }
 
@@ -232,13 +233,16 @@ static void opened(struct core *c, struct round *r, const struct event *ev)
 /* ---- completing */
 
 /* The snapshot that it follows, or the snapshot that its attempt was restored from. */
-static uint64_t parent_of(const struct round *r)
+/* Asked once: others may complete between the writing of _metadata and the commit. */
+static uint64_t parent_of(struct round *r)
 {
-    uint64_t parent = r->job->restored_from;
+    if (r->has_parent) return r->parent;
+    r->has_parent = true;
+    r->parent = r->job->restored_from;
     for (const struct snapshot *s = r->job->snapshots; s && s->round < r->number; s = s->next)
         if (s->commits && s->state == TIDE_RETAINED && s->round > r->job->base.since)
-            parent = s->round;
-    return parent;
+            r->parent = s->round;
+    return r->parent;
 }
 
 static struct tide_bytes manifest_head(struct core *c, struct round *r)
@@ -254,6 +258,7 @@ static struct tide_bytes manifest_head(struct core *c, struct round *r)
     head.attempt = r->attempt;
     head.kind = (Tide__RoundKind)r->kind;
     head.begun_wall_us = r->begun_wall;
+    head.alignment = (Tide__Alignment)r->alignment;
     head.unaligned = r->unaligned;
     if (r->meeting) head.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
     head.position = meeting_position(r);
