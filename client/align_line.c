@@ -108,7 +108,7 @@ void tide_align_progress(struct tide_align *a)
                 snapshot(a, r);
             else if (!r->ready)
                 r->ready = true, r->ready_us = a->now_us;
-        } else if (r->state == CAPTURING && !r->missing) {
+        } else if (r->state == CAPTURING && r->missing <= PLANTED(CAPTURE_SHORT)) {
             tide_align_captured(a, r);
             i = UINT32_MAX; /* what waited for it may have begun: from the start */
         }

@@ -25,6 +25,7 @@
 #include "client/align_impl.h"
 #include "proto/barrier.h"
 #include "proto/err.h"
+#include "proto/plant.h"
 
 /* ---- announcements */
 
@@ -142,6 +143,7 @@ bool tide_align_park(struct tide_align *a, uint32_t channel, struct round *r, ui
     ch->parked_flags = (uint8_t)flags;
     ch->flags |= BLOCKED; /* it was not: the snapshot has unblocked all */
     a->n_parked++;
+    if (PLANTED(READ_ON)) return true;
     tide_align_say(a, TIDE_ALIGN_BLOCK, 0, channel, NULL);
     return true;
 }

@@ -12,6 +12,7 @@
  * - a task that holds its end puts no barrier ahead: when it is restored as ended it has no
  *   in-flight records to put out */
 #include "client/session_impl.h"
+#include "proto/plant.h"
 
 static void put_barrier(struct tide_session *s, const struct stask *t, enum tide_delivery_type type,
                         uint64_t round, uint32_t flags, bool ahead)
@@ -242,14 +243,16 @@ static bool cut_off(const struct tide_session *s, uint64_t now_us)
     return s->attempt && !s->attached && now_us >= s->cut_us && now_us - s->cut_us >= s->orphan_us;
 }
 
+/* All of them: what waited behind the one that is given up may have begun. */
 static void give_up_aligning(struct tide_session *s, uint32_t index, uint64_t now_us)
 {
+    struct tide_align *align = s->tasks[index].align;
     struct tide_align_view view;
-    tide_align_look(s->tasks[index].align, 0, &view);
-    if (!view.round) return;
-    (void)tide_align_abort(s->tasks[index].align, view.round, false,
-                           "cut off from the daemon for longer than the orphan limit", now_us);
-    tide_flow_steps(s, index, false);
+    for (tide_align_look(align, 0, &view); view.round; tide_align_look(align, 0, &view)) {
+        (void)tide_align_abort(align, view.round, false,
+                               "cut off from the daemon for longer than the orphan limit", now_us);
+        tide_flow_steps(s, index, false);
+    }
 }
 
 int tide_session_barrier(struct tide_session *s, uint32_t task, uint32_t channel,
@@ -314,6 +317,7 @@ uint64_t tide_session_record(struct tide_session *s, uint32_t task, uint32_t cha
 {
     const struct stask *t = tide_session_task(s, task, NULL);
     if (!t || s->dead || !tide_align_record(t->align, channel, bytes)) return 0;
+    if (PLANTED(LOSE_CAPTURED)) return 0;
     return tide_align_capturing(t->align);
 }
 

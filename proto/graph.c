@@ -406,8 +406,6 @@ static int refuse_for_now(struct making *m)
     const Tide__JobSpec *spec = m->spec;
     const Tide__Checkpointing *c = &m->o->graph.checkpointing;
     const char *what = NULL;
-    if (c->alignment == TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "at-least-once rounds";
-    if (c->alignment > TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE) what = "unaligned rounds";
     if (c->regional) what = "regional failover";
     if (spec->restore_from.len) what = "restore_from";
     return what ? refuse(m, "%s: not supported yet", what) : 0;

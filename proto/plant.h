@@ -45,6 +45,11 @@ enum tide_plant {
     PLANT_GRACE_RUNS_ON, /* a daemon's standstill counts as its workers' absence */
     PLANT_UNNAMED, /* an abort names all who held the round but one */
     PLANT_ALL_ABORT, /* a lost worker aborts the rounds of all jobs */
+    PLANT_LOSE_CAPTURED, /* a record that is processed while its channel is captured is not kept */
+    PLANT_CAPTURE_SHORT, /* a capture ends before its last barrier */
+    PLANT_OVERTAKE_BARRIER, /* a barrier that goes ahead passes barriers too */
+    PLANT_READ_ON, /* behind a barrier that waits for a capture its channel is read on */
+    PLANT_DROP_FLIGHT, /* records in flight are not handed back on restore */
     TIDE_PLANTS
 };
 /* clang-format on */

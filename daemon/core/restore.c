@@ -56,6 +56,7 @@ static void add_artifacts(const struct tide_ack_view *ack, Tide__TaskRestore *ta
         tide_arena_alloc(arena, ((size_t)ack->artifacts + 1) * sizeof *task->artifacts);
     core_assert(task->artifacts != NULL);
     for (uint32_t i = 0; tide_acks_artifact(ack, &place, &view); i++) {
+        if (PLANTED(DROP_FLIGHT) && view.flight) continue;
         Tide__Artifact *a = tide_arena_alloc(arena, sizeof *a);
         core_assert(a != NULL);
         tide__artifact__init(a);

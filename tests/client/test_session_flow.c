@@ -304,6 +304,24 @@ START_TEST(cut_off_past_the_orphan_limit_ends_a_capture)
 }
 END_TEST
 
+/* What waited behind the capture was begun by its end, and blocked its channel for good. */
+START_TEST(cut_off_past_the_orphan_limit_ends_what_waited_as_well)
+{
+    bench_run();
+    bench.lowest = 5;
+    say_trigger_as(1, 5, UNALIGNED, 0, 0);
+    say_trigger(1, 6);
+    bench_barrier(0, 5, U);
+    bench_barrier(0, 6, 0);
+    cut();
+    bench.trace[0] = '\0';
+    bench_until(bench.now + 500000);
+    ck_assert_ptr_nonnull(strstr(bench.trace, "1: forward cancel 5\n1: abort 5\n"));
+    ck_assert_ptr_nonnull(strstr(bench.trace, "1: forward cancel 6\n1: unblock 0\n"));
+    bench_close();
+}
+END_TEST
+
 START_TEST(who_captures_is_said_to_align)
 {
     bench_run();
@@ -359,6 +377,7 @@ int main(void)
         a_snapshot_whose_round_is_given_up_here_is_declined_and_told,
         a_savepoint_beside_an_unaligned_checkpoint,
         cut_off_past_the_orphan_limit_ends_a_capture,
+        cut_off_past_the_orphan_limit_ends_what_waited_as_well,
         who_captures_is_said_to_align,
         what_makes_no_sense_is_refused,
     };

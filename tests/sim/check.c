@@ -191,7 +191,8 @@ void check_durable(struct sim *s, const struct tide_commit *c)
 /* ---- what workers do and hear */
 
 void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round,
-                 const struct state *st, struct part *const *parts, uint32_t n_parts)
+                 const struct state *st, const struct flights *flights, struct part *const *parts,
+                 uint32_t n_parts)
 {
     struct job *j = t->proc->job;
     struct round *r = check_round(j, round);
@@ -206,6 +207,7 @@ void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round
     told->acked = true;
     told->by = t->proc;
     told->state = *st;
+    told->flights = flights;
     told->n_parts = n_parts;
     for (uint32_t i = 0; i < n_parts; i++)
         told->parts[i] = parts[i];

@@ -31,13 +31,14 @@ void check_handed(struct sim *s, const struct tide_commit *c);
 void check_durable(struct sim *s, const struct tide_commit *c);
 void check_file(struct sim *s, enum file_op op, const char *path, bool executing);
 void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round,
-                 const struct state *st, struct part *const *parts, uint32_t n_parts);
+                 const struct state *st, const struct flights *flights, struct part *const *parts,
+                 uint32_t n_parts);
 /* What a worker says of its tasks in a rendezvous round. */
 void check_said_position(struct sim *s, struct proc *p, struct tide_bytes content);
 void check_said_standing(struct sim *s, struct proc *p, struct tide_bytes content);
 void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d);
 void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d,
-                    const struct state *st);
+                    const struct state *st, const struct flights *flights);
 void check_publish(struct sim *s, struct task *t, struct part *p, const struct tide_delivery *d);
 void check_steady(struct sim *s, bool attached); /* the daemon is about to be away */
 void check_crashed(struct sim *s);

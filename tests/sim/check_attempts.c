@@ -130,7 +130,7 @@ void check_attempt_row(struct sim *s, struct job *j, const struct tide_record *r
 /* What a task restores is what the snapshot holds of it; what a sink has not published is owed to
  * it. */
 void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d,
-                    const struct state *st)
+                    const struct state *st, const struct flights *flights)
 {
     struct job *j = t->proc->job;
     if (t->proc->stale) return;
@@ -141,6 +141,9 @@ void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d
     bool ended = snapshot && snapshot->ended_mask >> t->number & 1;
     must(s, d->task_ended == ended, "%s is told that it had %s", task_name(j, t->number),
          d->task_ended ? "ended, and it had not" : "not ended, and it had");
+    must(s, flights_equal(flights, snapshot ? snapshot->flights[t->number] : NULL),
+         "%s restores other records in flight than snapshot %" PRIu64 " has of it",
+         task_name(j, t->number), n);
     if (ended) return;
     struct state fresh = {.task = t->number};
     const struct state *want = snapshot ? &snapshot->task[t->number] : &fresh;

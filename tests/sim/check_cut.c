@@ -20,18 +20,29 @@ static void read_ack(struct sim *s, struct cut *c, const struct tide_ack_view *a
     must(s, t < j->flow.tasks, "snapshot %" PRIu64 " has a task %u", n, t);
     must(s, !(c->acked >> t & 1), "snapshot %" PRIu64 " has %s twice", n, task_name(j, t));
     c->acked |= 1u << t;
-    must(s, ack->artifacts == 1 && tide_acks_artifact(ack, &place, &a),
-         "snapshot %" PRIu64 ": %s has %u artifacts", n, task_name(j, t), ack->artifacts);
     struct state *st = &c->row->task[t];
-    if (a.is_inline) {
-        must(s, a.inlined.len == sizeof *st, "snapshot %" PRIu64 ": %s has %zu bytes of state", n,
-             task_name(j, t), a.inlined.len);
-        memcpy(st, a.inlined.data, sizeof *st);
-    } else {
-        const struct state *file = files_read(s, c->row->directory, t);
-        must(s, file, "snapshot %" PRIu64 ": the file of %s is not there", n, task_name(j, t));
-        *st = *file;
+    uint32_t states = 0;
+    while (tide_acks_artifact(ack, &place, &a)) {
+        if (a.flight) {
+            struct flights **f = &c->row->flights[t];
+            if (!*f) *f = sim_alloc(s, sizeof **f);
+            must(s, a.is_inline && flights_unpack(s, *f, a.flight, a.channel, a.inlined),
+                 "snapshot %" PRIu64 ": records in flight of %s cannot be read", n,
+                 task_name(j, t));
+            continue;
+        }
+        states++;
+        if (a.is_inline) {
+            must(s, a.inlined.len == sizeof *st, "snapshot %" PRIu64 ": %s has %zu bytes of state",
+                 n, task_name(j, t), a.inlined.len);
+            memcpy(st, a.inlined.data, sizeof *st);
+        } else {
+            const struct state *file = files_read(s, c->row->directory, t);
+            must(s, file, "snapshot %" PRIu64 ": the file of %s is not there", n, task_name(j, t));
+            *st = *file;
+        }
     }
+    must(s, states == 1, "snapshot %" PRIu64 ": %s has %u states", n, task_name(j, t), states);
     must(s, st->task == t, "snapshot %" PRIu64 ": %s has the state of %s", n, task_name(j, t),
          task_name(j, st->task));
 }
@@ -124,6 +135,9 @@ static void check_acks(struct sim *s, const struct cut *c)
         must(s, !memcmp(&told->state, &c->row->task[t], sizeof told->state),
              "snapshot %" PRIu64 ": the state of %s is not what it acked with", c->row->round,
              task_name(j, t));
+        must(s, flights_equal(told->flights, c->row->flights[t]),
+             "snapshot %" PRIu64 ": the records in flight of %s are not what it acked with",
+             c->row->round, task_name(j, t));
         if (c->row->ended_mask >> t & 1)
             must(s, told->state.finished, "snapshot %" PRIu64 " calls %s ended, and it is not",
                  c->row->round, task_name(j, t));

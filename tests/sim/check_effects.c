@@ -21,7 +21,7 @@ void check_publish(struct sim *s, struct task *t, struct part *p, const struct t
     must(s, p->round <= round, "%s publishes part %u of round %" PRIu64 " for round %" PRIu64,
          task_name(j, t->number), p->id, p->round, round);
     if (p->state == PART_PUBLISHED) return;
-    must(s, !set_overlap(&j->published, &p->records),
+    must(s, !set_overlap(&j->published, &p->records) || flow_repeats(j),
          "%s publishes records a second time, in part %u", task_name(j, t->number), p->id);
     must(s, round >= j->last_effect[t->number],
          "%s publishes for round %" PRIu64 " after round %" PRIu64, task_name(j, t->number), round,

@@ -7,8 +7,6 @@
  * complete. */
 #include "tests/sim/sim.h"
 
-#define PIPE_FULL 12u
-
 /* ---- the plan: a small random graph, numbered as the daemon numbers it */
 
 static void plan_tasks(struct flow *f)
@@ -40,10 +38,26 @@ static void plan_tasks(struct flow *f)
                     if (f->pointwise[a][b] && i != j) continue;
                     struct flow_task *from = &f->task[first[a] + i], *to = &f->task[first[b] + j];
                     uint32_t c = f->channels++;
-                    f->channel[c] = (struct flow_channel){first[a] + i, first[b] + j, to->n_in};
+                    f->channel[c] = (struct flow_channel){.from = first[a] + i,
+                                                          .to = first[b] + j,
+                                                          .input = to->n_in,
+                                                          .output = from->n_out};
                     from->out[from->n_out++] = c;
                     to->in[to->n_in++] = c;
                 }
+}
+
+/* How tasks wait for barriers; plan_spec() draws the rest. */
+static void plan_alignment(struct sim *s, Tide__Checkpointing *c)
+{
+    uint64_t kind = below(s, 100);
+    c->alignment = kind < 35   ? TIDE__ALIGNMENT__ALIGN_ALIGNED
+                   : kind < 60 ? TIDE__ALIGNMENT__ALIGN_UNALIGNED
+                   : kind < 85 ? TIDE__ALIGNMENT__ALIGN_TIMEOUT
+                               : TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE;
+    if (c->alignment != TIDE__ALIGNMENT__ALIGN_TIMEOUT) return;
+    c->aligned_timeout_ms =
+        percent(s, 30) ? (uint32_t)between(s, 1, 5) : (uint32_t)between(s, 5, 120);
 }
 
 static void plan(struct sim *s, struct job *j)
@@ -73,48 +87,17 @@ static void plan(struct sim *s, struct job *j)
         for (uint32_t b = 0; b < f->n_ops; b++)
             f->pointwise[a][b] = f->pointwise[a][b] && f->parallelism[a] == f->parallelism[b];
     plan_tasks(f);
+    uint32_t slow = percent(s, 50) ? 0 : 40, aligned = percent(s, 70) ? 0 : 30;
+    for (uint32_t c = 0; c < f->channels; c++) {
+        f->channel[c].slow = percent(s, slow);
+        f->channel[c].aligned = percent(s, aligned);
+    }
+    plan_alignment(s, &j->checkpointing);
     f->finite = percent(s, 45);
     f->records = (uint32_t)between(s, 5, RECORDS_MAX - 1);
 }
 
-/* ---- pipes */
-
 static void wake(struct sim *s, struct task *t, uint64_t when);
-
-static void put(struct sim *s, struct task *t, uint32_t channel, const struct item *what)
-{
-    struct pipe *p = &t->in->pipe[channel];
-    if (p->broken) return;
-    struct item *i = sim_alloc(s, sizeof *i);
-    *i = *what;
-    i->next = NULL;
-    i->at = s->now + (percent(s, 5) ? below(s, 40 * MS) : between(s, 50, 2 * MS));
-    if (i->at < p->last_at) i->at = p->last_at;
-    p->last_at = i->at;
-    if (!p->first) p->last = &p->first;
-    *p->last = i;
-    p->last = &i->next;
-    p->length++;
-    if (p->reader) wake(s, p->reader, i->at);
-}
-
-static void put_all(struct sim *s, struct task *t, const struct item *what)
-{
-    struct job *j = t->proc->job;
-    const struct flow_task *f = &j->flow.task[t->number];
-    for (uint32_t o = 0; o < f->n_out; o++)
-        put(s, t, f->out[o], what);
-}
-
-static bool room(const struct task *t)
-{
-    struct job *j = t->proc->job;
-    const struct flow_task *f = &j->flow.task[t->number];
-    for (uint32_t o = 0; o < f->n_out; o++)
-        if (t->in->pipe[f->out[o]].length >= PIPE_FULL && !t->in->pipe[f->out[o]].broken)
-            return false;
-    return true;
-}
 
 /* A record leaves the task for one output, or has reached the sink. */
 static void pass(struct sim *s, struct task *t, uint32_t source, uint32_t number)
@@ -122,15 +105,17 @@ static void pass(struct sim *s, struct task *t, uint32_t source, uint32_t number
     struct job *j = t->proc->job;
     const struct flow_task *f = &j->flow.task[t->number];
     if (f->sink) {
-        must(s, !set_has(&t->state.seen, source, number), "%s sees record %u of source %u twice",
+        bool again = set_has(&t->state.seen, source, number);
+        must(s, !again || flow_repeats(j), "%s sees record %u of source %u twice",
              task_name(j, t->number), number, source);
+        if (again) return;
         set_put(&t->state.seen, source, number);
         set_put(&t->fresh, source, number);
         return;
     }
     uint32_t c = f->out[below(s, f->n_out)];
     t->state.sent[c]++;
-    put(s, t, c, &(struct item){.kind = ITEM_RECORD, .source = source, .number = number});
+    channel_put(s, t, c, &(struct item){.kind = ITEM_RECORD, .source = source, .number = number});
 }
 
 /* ---- a task's turn */
@@ -147,32 +132,38 @@ static void finish_if_done(struct sim *s, struct task *t)
     t->told_finished = rc == 0;
     if (!rc && !t->state.finished) {
         t->state.finished = 1;
-        put_all(s, t, &(struct item){.kind = ITEM_END_OF_DATA});
+        channel_put_all(s, t, &(struct item){.kind = ITEM_END_OF_DATA});
         note(s, "%s has reached its end", task_name(j, t->number));
     }
     if (rc) wake(s, t, s->now + 20 * MS);
 }
 
+static void take_barrier(struct sim *s, struct task *t, uint32_t input, const struct item *i)
+{
+    uint64_t now = proc_now(s, t->proc);
+    int rc = tide_session_barrier(t->proc->session, t->number, input, i->barrier, now);
+    must(s, rc == 0, "%s: tide_session_barrier on channel %u: %s",
+         task_name(t->proc->job, t->number), input, tide_strerror(rc));
+    proc_pump(s, t->proc);
+}
+
+/* What is processed while its channel is captured belongs to the snapshot. */
 static void take_item(struct sim *s, struct task *t, uint32_t input, const struct item *i)
 {
-    struct job *j = t->proc->job;
-    const struct flow_task *f = &j->flow.task[t->number];
-    uint64_t now = proc_now(s, t->proc);
-    switch (i->kind) {
-    case ITEM_RECORD:
-        t->state.got[f->in[input]]++;
-        pass(s, t, i->source, i->number);
-        break;
-    case ITEM_HALO: break; /* not in these channels */
-    case ITEM_END_OF_DATA: t->state.ends |= 1u << input; break;
-    case ITEM_BARRIER: {
-        int rc = tide_session_barrier(t->proc->session, t->number, input, i->barrier, now);
-        must(s, rc == 0, "%s: tide_session_barrier on channel %u: %s", task_name(j, t->number),
-             input, tide_strerror(rc));
-        proc_pump(s, t->proc);
-        break;
+    const struct flow_task *f = &t->proc->job->flow.task[t->number];
+    if (i->kind == ITEM_BARRIER) {
+        take_barrier(s, t, input, i);
+        return;
     }
+    uint64_t round = tide_session_record(t->proc->session, t->number, input, 12);
+    if (t->capture && t->capture->round == round)
+        flights_add(s, t->capture, TIDE__FLIGHT__FLIGHT_INPUT, input, i);
+    if (i->kind == ITEM_END_OF_DATA) {
+        t->state.ends |= 1u << input;
+        return;
     }
+    t->state.got[f->in[input]]++;
+    pass(s, t, i->source, i->number);
 }
 
 /* Reads one item from a random input; false: nothing is there. */
@@ -180,14 +171,12 @@ static bool read_one(struct sim *s, struct task *t)
 {
     struct job *j = t->proc->job;
     const struct flow_task *f = &j->flow.task[t->number];
-    if (!f->n_in || !room(t)) return false;
+    if (!f->n_in || !channels_room(t) || s->now < t->next_read) return false;
     uint32_t at = (uint32_t)below(s, f->n_in);
     for (uint32_t n = 0; n < f->n_in; n++, at = (at + 1) % f->n_in) {
-        struct pipe *p = &t->in->pipe[f->in[at]];
-        if (t->blocked >> at & 1 || !p->first || p->first->at > s->now) continue;
-        struct item *i = p->first;
-        p->first = i->next;
-        p->length--;
+        struct item *i = t->blocked >> at & 1 ? NULL : channel_next(s, t, at);
+        if (!i) continue;
+        if (t->slow && !s->calm && !j->calm) t->next_read = s->now + between(s, MS, 30 * MS);
         take_item(s, t, at, i);
         return true;
     }
@@ -221,7 +210,7 @@ static void emit(struct sim *s, struct task *t)
         wake(s, t, t->next_record);
         return;
     }
-    if (room(t)) pass(s, t, f->source_number, t->state.offset++);
+    if (channels_room(t)) pass(s, t, f->source_number, t->state.offset++);
     uint64_t pause = s->calm ? between(s, MS, 5 * MS) : between(s, 2 * MS, 60 * MS);
     t->next_record = s->now + pause;
     wake(s, t, t->next_record);
@@ -244,6 +233,7 @@ static void turn(struct sim *s, void *arg, uint64_t x)
         wake(s, t, t->wedged_until);
         return;
     }
+    channels_announce(s, t);
     bool more = true;
     for (int i = 0; i < 4 && more && t->running && !t->proc->away; i++)
         more = read_one(s, t);
@@ -255,14 +245,15 @@ static void turn(struct sim *s, void *arg, uint64_t x)
     emit(s, t);
     finish_if_done(s, t);
     const struct flow_task *f = &j->flow.task[t->number];
-    if (f->n_in && !room(t)) {
+    if (f->n_in && !channels_room(t)) {
         wake(s, t, s->now + 5 * MS);
         return;
     }
     for (uint32_t i = 0; i < f->n_in; i++) {
         struct pipe *p = &t->in->pipe[f->in[i]];
-        if (!(t->blocked >> i & 1) && p->first)
-            wake(s, t, p->first->at > s->now ? p->first->at : s->now + 100);
+        if (t->blocked >> i & 1 || !p->first) continue;
+        uint64_t at = p->first->at > s->now ? p->first->at : s->now + 100;
+        wake(s, t, at > t->next_read ? at : t->next_read);
     }
 }
 
@@ -330,24 +321,33 @@ static void take_up(struct sim *s, struct task *t, const struct tide_delivery *d
     }
 }
 
-static void read_state(struct sim *s, struct task *t, const struct tide_delivery *d)
+static struct flights *read_state(struct sim *s, struct task *t, const struct tide_delivery *d)
 {
     struct job *j = t->proc->job;
-    const Tide__Artifact *a = d->restore->n_artifacts ? d->restore->artifacts[0] : NULL;
-    if (!a) return;
-    must(s, d->restore->n_artifacts == 1, "%s restores %zu artifacts", task_name(j, t->number),
-         d->restore->n_artifacts);
+    struct flights *flights = NULL;
     const struct state *from = NULL;
-    if (a->place_case == TIDE__ARTIFACT__PLACE_INLINE && a->inline_.len == sizeof *from) {
-        memcpy(&t->state, a->inline_.data, sizeof t->state);
-        return;
-    }
     struct tide_bytes dir = {d->start->snapshot_directory.data, d->start->snapshot_directory.len};
-    from = files_read(s, dir, t->number);
-    if (!from && t->proc->stale) return;
-    must(s, from, "%s restores from %.*s, and its file is not there", task_name(j, t->number),
-         (int)dir.len, (const char *)dir.data);
-    t->state = *from;
+    for (size_t i = 0; i < d->restore->n_artifacts; i++) {
+        const Tide__Artifact *a = d->restore->artifacts[i];
+        struct tide_bytes bytes = {a->inline_.data, a->inline_.len};
+        bool inlined = a->place_case == TIDE__ARTIFACT__PLACE_INLINE;
+        if (a->flight) {
+            if (!flights) flights = sim_alloc(s, sizeof *flights);
+            must(s, inlined && flights_unpack(s, flights, a->flight, a->channel, bytes),
+                 "%s restores records in flight that cannot be read", task_name(j, t->number));
+            continue;
+        }
+        must(s, !from, "%s restores two states", task_name(j, t->number));
+        if (inlined && bytes.len == sizeof *from)
+            from = (const struct state *)(const void *)sim_bytes(s, bytes).data;
+        else
+            from = files_read(s, dir, t->number);
+        if (!from && t->proc->stale) return NULL;
+        must(s, from, "%s restores from %.*s, and its file is not there", task_name(j, t->number),
+             (int)dir.len, (const char *)dir.data);
+    }
+    if (from) memcpy(&t->state, from, sizeof t->state);
+    return flights;
 }
 
 static void drop(struct sim *s, struct task *t)
@@ -361,8 +361,12 @@ static void drop(struct sim *s, struct task *t)
         for (uint32_t o = 0; o < f->n_out; o++)
             t->in->pipe[f->out[o]].broken = true;
     }
-    *t = (struct task){
-        .proc = t->proc, .number = t->number, .turn_at = NEVER, .generation = t->generation + 1};
+    *t = (struct task){.proc = t->proc,
+                       .number = t->number,
+                       .turn_at = NEVER,
+                       .promotable = t->promotable,
+                       .slow = t->slow,
+                       .generation = t->generation + 1};
 }
 
 static void restore(struct sim *s, struct task *t, const struct tide_delivery *d)
@@ -377,9 +381,10 @@ static void restore(struct sim *s, struct task *t, const struct tide_delivery *d
         t->in->past = true;
     }
     t->state = (struct state){.task = t->number};
-    if (d->restore) read_state(s, t, d);
-    check_restored(s, t, d, &t->state);
+    const struct flights *flights = d->restore ? read_state(s, t, d) : NULL;
+    check_restored(s, t, d, &t->state, flights);
     t->ended = d->task_ended;
+    channels_restore(s, t, flights);
     for (uint32_t i = 0; i < f->n_in; i++)
         t->in->pipe[f->in[i]].reader = t;
     if (f->sink) take_up(s, t, d);
@@ -396,36 +401,70 @@ static void run(struct sim *s, struct task *t)
 
 /* ---- rounds */
 
-static void forward(struct sim *s, struct task *t, const uint8_t barrier[TIDE_BARRIER_BYTES])
+static void forward(struct sim *s, struct task *t, const struct tide_delivery *d)
 {
     struct item i = {.kind = ITEM_BARRIER};
-    memcpy(i.barrier, barrier, TIDE_BARRIER_BYTES);
-    put_all(s, t, &i);
+    memcpy(i.barrier, d->barrier, TIDE_BARRIER_BYTES);
+    if (d->ahead)
+        channels_put_ahead(s, t, d);
+    else
+        channel_put_all(s, t, &i);
 }
 
 struct upload {
+    struct upload *next;
     struct task *task;
     uint32_t generation;
     uint64_t attempt, round;
     struct state state;
     struct tide_bytes directory;
     bool exists, declines, inlined;
+    bool waits, written; /* for records in flight; the state is there */
     uint32_t n_parts;
     struct part *parts[];
 };
+
+static void ack(struct sim *s, struct upload *u)
+{
+    struct task *t = u->task;
+    struct proc *p = t->proc;
+    uint32_t handle[PENDING_MAX];
+    for (uint32_t i = 0; i < u->n_parts; i++)
+        handle[i] = u->parts[i]->id;
+    struct tide_artifact_view a[1 + FLIGHTS_MAX] = {
+        {.size = sizeof u->state, .digest_low = u->round, .digest_high = t->number}};
+    if (u->inlined) {
+        a[0].is_inline = true;
+        a[0].inlined = (struct tide_bytes){(const uint8_t *)&u->state, sizeof u->state};
+    }
+    const struct flights *flights = flights_of(s, t, u->round);
+    struct tide_session_ack m = {
+        .attempt = u->attempt,
+        .round = u->round,
+        .task = t->number,
+        .artifacts = a,
+        .n_artifacts = 1 + flights_pack(s, flights, &a[1]),
+        .has_handle = u->n_parts > 0,
+        .handle = {(const uint8_t *)handle, u->n_parts * sizeof handle[0]}};
+    int rc = tide_session_ack(p->session, &m, proc_now(s, p));
+    if (rc)
+        s->stats->refused_acks++;
+    else
+        check_acked(s, t, u->attempt, u->round, &u->state, flights, u->parts, u->n_parts);
+    if (!rc && flights->n) s->stats->in_flight++;
+    note(s, "%s: acks round %" PRIu64 " with %u records in flight: %d",
+         task_name(p->job, t->number), u->round, flights->n, rc);
+    proc_pump(s, p);
+}
 
 static void uploaded(struct sim *s, void *arg, uint64_t x)
 {
     struct upload *u = arg;
     struct task *t = u->task;
     struct proc *p = t->proc;
-    struct job *j = p->job;
     if (!p->alive || t->generation != u->generation || proc_busy(s, p, uploaded, arg, x)) return;
     int rc = u->declines ? TIDE_EIO : 0;
-    if (!rc && !u->inlined) {
-        rc = files_write(s, u->directory, u->exists, t->number, &u->state);
-        if (!rc) log_task(s, t, H_WRITTEN, u->round);
-    }
+    if (!rc && !u->inlined) rc = files_write(s, u->directory, u->exists, t->number, &u->state);
     if (rc) {
         const char *why = u->declines ? "a planted fault" : "the directory is not there";
         tide_session_decline(p->session, u->attempt, u->round, t->number, tide_bytes_of(why),
@@ -433,30 +472,27 @@ static void uploaded(struct sim *s, void *arg, uint64_t x)
         proc_pump(s, p);
         return;
     }
-    uint32_t handle[PENDING_MAX];
-    for (uint32_t i = 0; i < u->n_parts; i++)
-        handle[i] = u->parts[i]->id;
-    struct tide_artifact_view a = {
-        .size = sizeof u->state, .digest_low = u->round, .digest_high = t->number};
-    if (u->inlined) {
-        a.is_inline = true;
-        a.inlined = (struct tide_bytes){(const uint8_t *)&u->state, sizeof u->state};
+    u->written = true;
+    if (!u->waits) ack(s, u);
+}
+
+static void ackable(struct sim *s, struct task *t, uint64_t round)
+{
+    if (t->capture && t->capture->round == round) t->capture = NULL;
+    for (struct upload *u = t->uploads; u; u = u->next) {
+        if (u->round != round || !u->waits) continue;
+        u->waits = false;
+        if (u->written) ack(s, u);
+        return;
     }
-    struct tide_session_ack ack = {
-        .attempt = u->attempt,
-        .round = u->round,
-        .task = t->number,
-        .artifacts = &a,
-        .n_artifacts = 1,
-        .has_handle = u->n_parts > 0,
-        .handle = {(const uint8_t *)handle, u->n_parts * sizeof handle[0]}};
-    rc = tide_session_ack(p->session, &ack, proc_now(s, p));
-    if (rc)
-        s->stats->refused_acks++;
-    else
-        check_acked(s, t, u->attempt, u->round, &u->state, u->parts, u->n_parts);
-    note(s, "%s: acks round %" PRIu64 ": %d", task_name(j, t->number), u->round, rc);
-    proc_pump(s, p);
+}
+
+static void overtake(struct sim *s, struct task *t, const struct tide_delivery *d)
+{
+    must(s, t->capture && t->capture->round == d->round,
+         "%s is to put a barrier of round %" PRIu64 " ahead that it does not capture",
+         task_name(t->proc->job, t->number), d->round);
+    take_barrier(s, t, d->channel, channel_overtake(s, t, d->channel, t->capture));
 }
 
 static void pre_commit(struct sim *s, struct task *t, uint64_t round)
@@ -489,7 +525,11 @@ static void take_snapshot(struct sim *s, struct task *t, const struct tide_deliv
                          .exists = d->directory_exists,
                          .declines = s->now < j->decline_until && percent(s, 15),
                          .inlined = percent(s, j->inline_percent),
+                         .next = t->uploads,
+                         .waits = d->waits,
                          .n_parts = t->n_pending};
+    t->uploads = u;
+    if (d->captures) t->capture = flights_of(s, t, d->round);
     for (uint32_t i = 0; i < t->n_pending; i++)
         u->parts[i] = t->pending[i].part;
     uint64_t takes = percent(s, 50) ? 0 : below(s, j->upload_max_ms * MS);
@@ -559,47 +599,12 @@ static void publish(struct sim *s, struct task *t, const struct tide_delivery *d
 static void aborted(struct sim *s, struct task *t, uint64_t round)
 {
     (void)s;
+    if (t->capture && t->capture->round == round) t->capture = NULL;
     if (!PLANTED(DROP_PRECOMMIT)) return; /* the next complete covers what is pending */
     uint32_t kept = 0;
     for (uint32_t i = 0; i < t->n_pending; i++)
         if (t->pending[i].round != round) t->pending[kept++] = t->pending[i];
     t->n_pending = kept;
-}
-
-/* ---- what must hold of it */
-
-/* The cut could have happened: what was received is what was sent, nothing is under way. */
-static void check_cut(struct sim *s, struct job *j, const struct d_snapshot *d)
-{
-    const struct flow *f = &j->flow;
-    for (uint32_t i = 0; i < f->channels; i++) {
-        const struct flow_channel *ch = &f->channel[i];
-        uint32_t sent = d->task[ch->from].sent[i], got = d->task[ch->to].got[i];
-        must(s, sent == got,
-             "snapshot %" PRIu64 ": %s had sent %u to %s at its barrier, which had received %u",
-             d->round, task_name(j, ch->from), sent, task_name(j, ch->to), got);
-    }
-    record_set all = {0};
-    for (uint32_t t = 0; t < f->tasks; t++) {
-        if (!f->task[t].sink) continue;
-        must(s, !set_overlap(&all, &d->task[t].seen),
-             "snapshot %" PRIu64 ": two sinks hold one record", d->round);
-        set_add(&all, &d->task[t].seen);
-    }
-    uint32_t offsets = 0;
-    for (uint32_t t = 0; t < f->tasks; t++)
-        if (f->task[t].source) offsets += d->task[t].offset;
-    must(s, set_count(&all) == offsets,
-         "snapshot %" PRIu64 ": sources put out %u records, sinks hold %u", d->round, offsets,
-         set_count(&all));
-}
-
-static void check_finished(struct sim *s, struct job *j)
-{
-    for (uint32_t i = 0; i < j->flow.sources; i++)
-        for (uint32_t n = 0; n < j->flow.records; n++)
-            must(s, set_has(&j->published, i, n),
-                 "the job is finished, record %u of source %u was never published", n, i);
 }
 
 /* ---- the door */
@@ -609,7 +614,10 @@ static void deliver(struct sim *s, struct task *t, const struct tide_delivery *d
     switch (d->type) {
     case TIDE_DO_RESTORE: restore(s, t, d); break;
     case TIDE_DO_RUN: run(s, t); break;
-    case TIDE_DO_FORWARD: forward(s, t, d->barrier); break;
+    case TIDE_DO_FORWARD: forward(s, t, d); break;
+    case TIDE_DO_PROMOTE: channels_put_ahead(s, t, d); break;
+    case TIDE_DO_OVERTAKE: overtake(s, t, d); break;
+    case TIDE_DO_ACKABLE: ackable(s, t, d->round); break;
     case TIDE_DO_SNAPSHOT: take_snapshot(s, t, d); break;
     case TIDE_DO_COMPLETE: publish(s, t, d); break;
     case TIDE_DO_ABORT: aborted(s, t, d->round); break;
@@ -622,5 +630,5 @@ const struct program flow_program = {.name = "dataflow",
                                      .deliver = deliver,
                                      .drop = drop,
                                      .wake = wake,
-                                     .check_cut = check_cut,
-                                     .check_finished = check_finished};
+                                     .check_cut = flow_check_cut,
+                                     .check_finished = flow_check_finished};

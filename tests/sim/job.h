@@ -41,6 +41,9 @@ struct state {
 struct flow_channel {
     uint32_t from, to; /* tasks */
     uint32_t input;    /* number among the receiver's inputs */
+    uint32_t output;   /* and among the sender's outputs */
+    bool slow;         /* what is put into it waits at the sender */
+    bool aligned;      /* its receiver keeps none of its records */
 };
 
 struct flow_task {
@@ -80,17 +83,42 @@ struct part {
 enum item_kind { ITEM_RECORD, ITEM_END_OF_DATA, ITEM_BARRIER, ITEM_HALO };
 struct item {
     struct item *next;
-    uint64_t at; /* readable from then on */
+    uint64_t sent_at, at; /* leaves the sender's output; readable from then on */
     enum item_kind kind;
     uint32_t source, number;
-    uint64_t value; /* HALO: of step `number` */
+    uint64_t value;        /* HALO: of step `number` */
+    bool announced, moved; /* a barrier: told to the session; put ahead, as another item */
     uint8_t barrier[TIDE_BARRIER_BYTES];
+};
+
+/* Records, and ends of data, that were in flight when a task snapshotted: channels.c. */
+struct flying {
+    uint32_t flight, channel; /* a Flight; by the task's own numbers */
+    uint32_t kind, source, number;
+};
+struct flights {
+    struct flights *next;
+    uint64_t round;
+    struct flying *item;
+    uint32_t n, cap;
+};
+
+struct logged {
+    uint32_t source, number;
+};
+struct channel_log {
+    struct logged *item;
+    uint32_t n, cap;
 };
 
 struct pipe { /* one channel in one attempt */
     struct item *first, **last;
     uint32_t length;
-    uint64_t last_at;
+    uint64_t last_at, last_sent;
+    /* records that the receiver had got before the attempt; that it restored as in flight; that
+     * were put in */
+    uint32_t got_before;
+    struct channel_log before, log;
     struct task *reader; /* once it has restored */
     bool broken;
 };
@@ -110,6 +138,10 @@ struct task { /* one task in one process */
     uint32_t n_pending;
     uint32_t blocked; /* inputs, by the task's own numbers */
     bool told_finished, behind;
+    struct flights *flights, *capture; /* of rounds that it snapshotted; of the one it captures */
+    struct upload *uploads;            /* of rounds that are not acked */
+    bool promotable, slow;
+    uint64_t next_read; /* slow: not before */
     uint64_t wedged_until, next_record, turn_at;
     uint64_t blocked_since; /* when the first of its inputs was blocked */
     /* solvers: in this step */
@@ -198,6 +230,7 @@ struct told_state { /* what a task acked a round with */
     bool acked;
     struct proc *by;
     struct state state;
+    const struct flights *flights;
     uint32_t n_parts;
     struct part *parts[PENDING_MAX];
 };
@@ -247,6 +280,7 @@ struct d_snapshot {
     uint32_t ended_mask;          /* tasks ended once it is restored */
     struct state task[TASKS_MAX]; /* what its artifacts say, or the end of a task that had ended */
     struct tide_bytes part[HOOKS_MAX + 1]; /* what the coordinator and the hooks gave */
+    struct flights *flights[TASKS_MAX];    /* likewise; NULL: none */
 };
 struct d_owed {
     struct d_owed *next;
@@ -386,6 +420,30 @@ bool order_may_release(const struct job *j);   /* it is HELD, and by a cause tha
 extern const struct program flow_program;
 /* meet.c */
 extern const struct program meet_program;
+
+/* channels.c */
+struct flights *flights_of(struct sim *s, struct task *t, uint64_t round);
+void flights_add(struct sim *s, struct flights *f, Tide__Flight flight, uint32_t channel,
+                 const struct item *i);
+uint32_t flights_pack(struct sim *s, const struct flights *f, struct tide_artifact_view *views);
+bool flights_unpack(struct sim *s, struct flights *f, uint32_t flight, uint32_t channel,
+                    struct tide_bytes bytes);
+bool flights_equal(const struct flights *a, const struct flights *b); /* NULL: none */
+#define FLIGHTS_MAX (2 * CHANNELS_MAX)                                /* artifacts of one task */
+void channel_put(struct sim *s, struct task *t, uint32_t channel, const struct item *what);
+void channel_put_all(struct sim *s, struct task *t, const struct item *what);
+bool channels_room(const struct task *t);
+void channels_put_ahead(struct sim *s, struct task *t, const struct tide_delivery *d);
+struct item *channel_next(struct sim *s, struct task *t, uint32_t input);
+void channels_announce(struct sim *s, struct task *t);
+struct item *channel_overtake(struct sim *s, struct task *t, uint32_t input, struct flights *kept);
+void channels_restore(struct sim *s, struct task *t, const struct flights *f);
+const struct logged *channel_logged(const struct pipe *p, uint32_t n);
+
+/* flow_check.c */
+void flow_check_cut(struct sim *s, struct job *j, const struct d_snapshot *d);
+void flow_check_finished(struct sim *s, struct job *j);
+bool flow_repeats(const struct job *j); /* records may come again: at least once */
 
 /* records.c: sets of records */
 bool set_has(const record_set *r, uint32_t source, uint32_t number);

@@ -141,20 +141,22 @@ static void print_stats(const struct sim_stats *t)
            " deliveries to workers\n",
            t->events, t->steps, t->deliver);
     printf("sim: %" PRIu64 " rounds ended: %" PRIu64 " complete (%" PRIu64 " savepoints, %" PRIu64
-           " rendezvous), %" PRIu64 " aborted (deadline %" PRIu64 ", declined %" PRIu64
-           ", worker lost %" PRIu64 ", no space %" PRIu64 ", storage %" PRIu64
-           ", restarted %" PRIu64 ", shutdown %" PRIu64 ", refused %" PRIu64 ")\n",
-           t->rounds, t->complete, t->savepoints, t->met, t->aborted, t->abort_codes[1],
-           t->abort_codes[2], t->abort_codes[3], t->abort_codes[4], t->abort_codes[5],
-           t->abort_codes[6], t->abort_codes[7], t->abort_codes[8]);
+           " rendezvous, %" PRIu64 " unaligned, %" PRIu64 " at least once), %" PRIu64
+           " aborted (deadline %" PRIu64 ", declined %" PRIu64 ", worker lost %" PRIu64
+           ", no space %" PRIu64 ", storage %" PRIu64 ", restarted %" PRIu64 ", shutdown %" PRIu64
+           ", refused %" PRIu64 ")\n",
+           t->rounds, t->complete, t->savepoints, t->met, t->unaligned, t->counted, t->aborted,
+           t->abort_codes[1], t->abort_codes[2], t->abort_codes[3], t->abort_codes[4],
+           t->abort_codes[5], t->abort_codes[6], t->abort_codes[7], t->abort_codes[8]);
     printf("sim: %" PRIu64 " attempts, %" PRIu64 " daemon deaths, %" PRIu64
            " worker deaths, %" PRIu64 " resumed, %" PRIu64 " fenced, %" PRIu64
            " acks refused by the library, %" PRIu64 " directories deleted\n",
            t->attempts, t->daemon_crashes, t->worker_crashes, t->resumed, t->fenced,
            t->refused_acks, t->deleted);
     printf("sim: %" PRIu64 " parts published, %" PRIu64 " dropped by a restore, %" PRIu64
-           " jobs finished, %" PRIu64 " held; %" PRIu64 " events of coordinators in snapshots\n",
-           t->published, t->parts_dropped, t->finished, t->held, t->events_sent);
+           " jobs finished, %" PRIu64 " held, %" PRIu64 " acks with records in flight; %" PRIu64
+           " events of coordinators in snapshots\n",
+           t->published, t->parts_dropped, t->finished, t->held, t->in_flight, t->events_sent);
 }
 
 static int many(uint64_t first, uint64_t seeds, unsigned jobs)
@@ -212,7 +214,8 @@ static int many(uint64_t first, uint64_t seeds, unsigned jobs)
            took > 0 ? (double)done / took : 0);
     if (!failed && done >= 1000 &&
         (total.complete < done || total.aborted < done / 2 || total.finished < done / 10 ||
-         total.met < done / 10)) {
+         total.met < done / 10 || total.unaligned < done / 10 || total.counted < done / 10 ||
+         total.in_flight < done / 10)) {
         printf("sim: FAILED: too little happens in these histories to prove anything\n");
         failed = 1;
     }

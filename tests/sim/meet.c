@@ -17,7 +17,8 @@ static void link(struct flow *f, uint32_t from, uint32_t to)
 {
     struct flow_task *a = &f->task[from], *b = &f->task[to];
     uint32_t c = f->channels++;
-    f->channel[c] = (struct flow_channel){from, to, b->n_in};
+    f->channel[c] =
+        (struct flow_channel){.from = from, .to = to, .input = b->n_in, .output = a->n_out};
     a->out[a->n_out++] = c;
     b->in[b->n_in++] = c;
 }

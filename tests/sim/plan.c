@@ -20,7 +20,8 @@ static void plan_spec(struct sim *s, struct job *j)
     c->grace_ms = (uint32_t)between(s, 600, 1500);
     c->orphan_limit_ms = (uint32_t)between(s, 60, 400);
     c->progress_ms = (uint32_t)between(s, 50, 300);
-    if (percent(s, 40) && !j->program->meets) c->max_concurrent = (uint32_t)between(s, 2, 4);
+    bool one_by_one = j->program->meets || c->alignment >= TIDE__ALIGNMENT__ALIGN_UNALIGNED;
+    if (percent(s, 40) && !one_by_one) c->max_concurrent = (uint32_t)between(s, 2, 4);
     if (percent(s, 25)) c->failure_pause_ms = (uint32_t)between(s, 1, 200);
     if (percent(s, 20)) c->failures_max = (uint32_t)between(s, 1, 3);
     if (percent(s, 25))

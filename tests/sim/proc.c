@@ -172,13 +172,41 @@ static void to_task(struct sim *s, struct proc *p, const struct tide_delivery *d
     }
 }
 
-static const char *const delivery_name[] = {
-    "?",        "connect",  "send",     "close",        "restore",  "run",
-    "trigger",  "block",    "unblock",  "forward",      "snapshot", "overtake",
-    "promote",  "ackable",  "position", "complete",     "abort",    "subsumed",
-    "drain",    "suspend",  "resume",   "ended",        "rewind",   "fenced",
-    "unfenced", "stop",     "refused",  "check holder", "note",     "restore",
-    "run",      "snapshot", "release",  "complete",     "abort",    "rewind"};
+static const char *const delivery_name[] = {[TIDE_DO_CONNECT] = "connect",
+                                            [TIDE_DO_SEND] = "send",
+                                            [TIDE_DO_CLOSE] = "close",
+                                            [TIDE_DO_RESTORE] = "restore",
+                                            [TIDE_DO_RUN] = "run",
+                                            [TIDE_DO_TRIGGER] = "trigger",
+                                            [TIDE_DO_BLOCK] = "block",
+                                            [TIDE_DO_UNBLOCK] = "unblock",
+                                            [TIDE_DO_FORWARD] = "forward",
+                                            [TIDE_DO_SNAPSHOT] = "snapshot",
+                                            [TIDE_DO_OVERTAKE] = "overtake",
+                                            [TIDE_DO_PROMOTE] = "promote",
+                                            [TIDE_DO_ACKABLE] = "ackable",
+                                            [TIDE_DO_POSITION] = "position",
+                                            [TIDE_DO_COMPLETE] = "complete",
+                                            [TIDE_DO_ABORT] = "abort",
+                                            [TIDE_DO_SUBSUMED] = "subsumed",
+                                            [TIDE_DO_DRAIN] = "drain",
+                                            [TIDE_DO_SUSPEND] = "suspend",
+                                            [TIDE_DO_RESUME] = "resume",
+                                            [TIDE_DO_ENDED] = "ended",
+                                            [TIDE_DO_REWIND] = "rewind",
+                                            [TIDE_DO_FENCED] = "fenced",
+                                            [TIDE_DO_UNFENCED] = "unfenced",
+                                            [TIDE_DO_STOP] = "stop",
+                                            [TIDE_DO_REFUSED] = "refused",
+                                            [TIDE_DO_CHECK_HOLDER] = "check holder",
+                                            [TIDE_DO_NOTE] = "note",
+                                            [TIDE_DO_EXTERNAL_RESTORE] = "restore",
+                                            [TIDE_DO_EXTERNAL_RUN] = "run",
+                                            [TIDE_DO_EXTERNAL_SNAPSHOT] = "snapshot",
+                                            [TIDE_DO_EXTERNAL_RELEASE] = "release",
+                                            [TIDE_DO_EXTERNAL_COMPLETE] = "complete",
+                                            [TIDE_DO_EXTERNAL_ABORT] = "abort",
+                                            [TIDE_DO_EXTERNAL_REWIND] = "rewind"};
 
 static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery *d)
 {
@@ -196,8 +224,10 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
             note(s, "%s: %s %s channel %u", proc_name(p), task_name(p->job, d->task),
                  delivery_name[d->type], d->channel);
         else
-            note(s, "%s: %s %s %" PRIu64 "%s", proc_name(p), task_name(p->job, d->task),
-                 delivery_name[d->type], d->round, d->has_handle ? ", owed" : "");
+            note(s, "%s: %s %s %" PRIu64 "%s%s%s%s", proc_name(p), task_name(p->job, d->task),
+                 delivery_name[d->type], d->round, d->has_handle ? ", owed" : "",
+                 d->ahead ? ", ahead" : "", d->captures ? ", captures" : "",
+                 d->waits ? ", waits" : "");
     }
     switch (d->type) {
     case TIDE_DO_CONNECT: net_connect(s, p); break;
@@ -270,11 +300,13 @@ void proc_pump(struct sim *s, struct proc *p)
     arm(s, p);
 }
 
-/* What it would name in a Join. */
-static void hear_complete(struct proc *p, struct tide_bytes content)
+/* What it would name in a Join: what comes when its lease is over it does not hear. */
+static void hear_complete(struct sim *s, struct proc *p, struct tide_bytes content)
 {
+    uint64_t stamp;
+    bool held = tide_session_token(p->session, proc_now(s, p), &stamp) == 0;
     Tide__Complete *m = tide__complete__unpack(NULL, content.len, content.data);
-    if (m && m->attempt == tide_session_attempt(p->session) && m->round > p->told_complete)
+    if (m && held && m->attempt == tide_session_attempt(p->session) && m->round > p->told_complete)
         p->told_complete = m->round;
     tide__complete__free_unpacked(m, NULL);
 }
@@ -315,7 +347,7 @@ void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame)
     if (field == 6) heard_start(p, content);
     proc_pump(s, p);
     /* unless the lease turned out to be over, and the connection is closed unheard */
-    if (field == 10 && p->conn == on) hear_complete(p, content);
+    if (field == 10 && p->conn == on) hear_complete(s, p, content);
 }
 
 /* ---- the supervisor */
@@ -339,6 +371,20 @@ static void session_open(struct sim *s, struct proc *p)
                                     .ack_delay_us = percent(s, 50) ? 0 : between(s, 1, 5 * MS)};
     int rc = tide_session_new(&c, &p->session, why);
     must(s, rc == 0, "tide_session_new: %d, %s", rc, why);
+}
+
+/* Which of its inputs a task keeps aligned, and whether its outputs let a barrier go ahead later.
+ */
+static void set_up_channels(struct sim *s, struct task *t)
+{
+    const struct job *j = t->proc->job;
+    const struct flow_task *f = &j->flow.task[t->number];
+    for (uint32_t i = 0; i < f->n_in; i++)
+        if (j->flow.channel[f->in[i]].aligned)
+            (void)tide_session_force(t->proc->session, t->number, i, true);
+    t->promotable = f->n_out && percent(s, 70);
+    t->slow = percent(s, 25);
+    if (t->promotable) (void)tide_session_promotable(t->proc->session, t->number, f->n_out);
 }
 
 void proc_start(struct sim *s, void *arg, uint64_t slot)
@@ -374,6 +420,7 @@ void proc_start(struct sim *s, void *arg, uint64_t slot)
         must(s, n == (int64_t)i, "task %s has number %d instead of %u", task_name(j, i), (int)n, i);
         struct task *t = p->task[i] = sim_alloc(s, sizeof *t);
         *t = (struct task){.proc = p, .number = i, .turn_at = NEVER};
+        set_up_channels(s, t);
     }
     external_start(s, p);
     tide_session_tick(p->session, proc_now(s, p));

@@ -103,7 +103,7 @@ struct daemon {
 struct sim_stats {
     uint64_t histories, finished, held, rounds, complete, aborted, daemon_crashes, worker_crashes,
         attempts, resumed, fenced, deleted, savepoints, published, parts_dropped, refused_acks,
-        events, steps, deliver, met, events_sent;
+        events, steps, deliver, met, events_sent, in_flight, unaligned, counted;
     uint64_t abort_codes[16];
     uint64_t bases, refused_orders;
 };
