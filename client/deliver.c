@@ -300,7 +300,7 @@ static void forward(struct tide_task *t, const struct tide_delivery *d)
         tide_barrier_encode(&b, barrier);
     }
     if (d->ahead && !refused && t->callbacks.overtake_output)
-        tide_flight_ahead(t, d->round, barrier);
+        tide_flight_ahead(t, d->round, barrier, false);
     else if (t->callbacks.forward)
         t->callbacks.forward(t, barrier, t->user);
 }
@@ -396,7 +396,7 @@ static void of_task(struct tide_worker *w, struct tide_task *t, const struct tid
         break;
     case TIDE_DO_OVERTAKE: tide_flight_overtake(t, d); break;
     case TIDE_DO_PROMOTE:
-        if (d->round != t->refused) tide_flight_ahead(t, d->round, d->barrier);
+        if (d->round != t->refused) tide_flight_ahead(t, d->round, d->barrier, true);
         break;
     case TIDE_DO_ACKABLE: tide_snapshot_ackable(t, d->round); break;
     case TIDE_DO_POSITION:

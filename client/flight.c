@@ -177,10 +177,10 @@ int tide_task_keep_aligned(struct tide_task *t, uint32_t channel)
 /* Puts the barrier ahead in the outputs; what it passes there belongs to the snapshot of `round`.
  */
 void tide_flight_ahead(struct tide_task *t, uint64_t round,
-                       const uint8_t barrier[TIDE_BARRIER_SIZE])
+                       const uint8_t barrier[TIDE_BARRIER_SIZE], bool queued)
 {
     t->filling = tide_flight_of(t, round);
-    t->callbacks.overtake_output(t, barrier, t->user);
+    t->callbacks.overtake_output(t, barrier, queued, t->user);
     t->filling = NULL;
 }
 

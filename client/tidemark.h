@@ -288,12 +288,12 @@ struct tide_callbacks {
     void (*overtake_input)(struct tide_task *t, uint32_t channel, void *user);
     /* Instead of `forward`: put these 16 bytes into every output ahead of the records that wait
      * there, but behind any barrier that does, and give the records that they pass to
-     * tide_task_in_flight(TIDE_FLIGHT_OUTPUT), in order (they are sent nevertheless, behind). Where
-     * a barrier of the same round waits already (tide_same_round), that one moves, as these bytes;
-     * where it has left, nothing is to be done. NULL: `forward` is called, behind everything, which
-     * is right but slow. */
+     * tide_task_in_flight(TIDE_FLIGHT_OUTPUT), in order (they are sent nevertheless, behind).
+     * queued: forward was given a barrier of the same round before (tide_same_round): where it
+     * still waits it moves, as these bytes; where it has left, nothing is to be done. NULL:
+     * `forward` is called, behind everything, which is right but slow. */
     void (*overtake_output)(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_SIZE],
-                            void *user);
+                            bool queued, void *user);
 };
 
 /* Adds a task before the first process(). channels: its input channels, numbered from 0 by the

@@ -190,7 +190,7 @@ struct flight *tide_flight_take(struct tide_task *t, uint64_t round); /* NULL: t
 void tide_flight_drop(struct flight *f);                              /* NULL is fine */
 void tide_flight_forget(struct tide_task *t);
 void tide_flight_ahead(struct tide_task *t, uint64_t round,
-                       const uint8_t barrier[TIDE_BARRIER_SIZE]);
+                       const uint8_t barrier[TIDE_BARRIER_SIZE], bool queued);
 void tide_flight_overtake(struct tide_task *t, const struct tide_delivery *d);
 void tide_task_said(struct tide_task *t); /* under the lock: tells the session what is unsaid */
 

@@ -2,9 +2,11 @@
 # The demo: counts the words of real text with the wordcount example while its workers and the daemon are killed
 # with -9, and compares the result with coreutils, byte for byte. Called by `make demo`.
 #
-#   [B=build] [BYTES=200M] [SEED=n] [TIMES=1] [KEEP=1] tests/demo.sh
+#   [B=build] [BYTES=200M] [SEED=n] [TIMES=1] [UNALIGNED=1] [KEEP=1] tests/demo.sh
 #
-# TIMES: how often the plan of kills, freezes and so on is gone through.
+# TIMES: how often the plan of kills, freezes and so on is gone through. UNALIGNED=1: with counters that are too slow, so that
+# all queues are full, and checkpoints whose barriers go ahead of what is queued; UNALIGNED=timeout: only of those that take long;
+# UNALIGNED=0 ALIGNED=1: the same slow counters, and barriers that wait.
 #
 # Needs in $B: tidemarkd, tidemark, client/examples/wordcount/wordcount. Its driver, tests/demo/*.c, is compiled
 # into $B/demo here if make has not done so. Needs no Python. Everything is below $B/demo and removed after a
@@ -54,7 +56,13 @@ for ((i = 0; i < times; i++)); do cat "$work/text"; done | head -c "$bytes" >"$w
 [ "$(stat -c %s "$work/input")" = "$bytes" ] || failed "no room for $bytes bytes in $work"
 
 echo "demo: BYTES=$BYTES SEED=$SEED: $bytes bytes of licences and copyright files ($size bytes, $times times)"
-"$driver" "$build" "$work" "$work/input" "$SEED" "${TIMES:-1}" &
+barriers=
+case ${UNALIGNED:-} in
+'' | 0) [ -z "${ALIGNED:-}" ] || barriers=aligned ;;
+timeout) barriers=timeout ;;
+*) barriers=unaligned ;;
+esac
+"$driver" "$build" "$work" "$work/input" "$SEED" "${TIMES:-1}" $barriers &
 driver_pid=$!
 wait "$driver_pid"
 code=$?
@@ -62,6 +70,6 @@ driver_pid=
 if [ "$code" = 0 ]; then
     [ -n "${KEEP:-}" ] || rm -rf "$work"
 else
-    echo "demo: the same again: make demo BYTES=$BYTES SEED=$SEED"
+    echo "demo: the same again: make demo BYTES=$BYTES SEED=$SEED${UNALIGNED:+ UNALIGNED=$UNALIGNED}${ALIGNED:+ ALIGNED=$ALIGNED}"
 fi
 exit "$code"

@@ -1,7 +1,10 @@
 /* The demo: a job counts the words of a text while its processes are killed, and the count is
  * right.
  *
- *   demo BUILD WORK INPUT SEED TIMES     (tests/demo.sh makes the input and calls this)
+ *   demo BUILD WORK INPUT SEED TIMES [BARRIERS]     (tests/demo.sh makes the input and calls this)
+ *
+ * With BARRIERS (as the option of wordcount) the counters are slower than the sources, so that all
+ * queues are full and barriers have much to wait for, or to go ahead of.
  *
  * The usual way: start tidemarkd and seven workers; do everything of the plan, in the seed's order,
  * each once the job runs and a round has completed; let the sources run at full speed, with a last
@@ -27,7 +30,11 @@
 #define DEADLINE_MS 1500
 #define FREEZE_MS 2500 /* beyond the deadline, well below the lease */
 #define LEASE_MS "5000"
-#define PATIENCE_MS 30000 /* for anything that should take a second */
+#define SLOWER 16                /* with BARRIERS a counter takes in so much less than is put out */
+#define ROOMS 800                /* and channels hold so small a part of the input */
+#define SLOW_DEADLINE_MS "60000" /* then a round may take this long */
+#define TIMEOUT_MS "200"         /* and turns unaligned after this */
+#define PATIENCE_MS 30000        /* for anything that should take a second */
 #define TOTAL_MS 175000
 #define PACED_S 60 /* the whole input would take this long until the plan is done */
 #define SINK (WORKERS - 1)
@@ -53,7 +60,8 @@ static enum deed plan[] = {ONE_WORKER, ONE_WORKER, ONE_WORKER,  TWO_WORKERS, THE
 static const char *build;
 static int times; /* that the plan is gone through */
 static char address[64], bin_daemon[4096], bin_tool[4096], bin_wordcount[4096];
-static char listen_flag[64], rate_flag[32];
+static char listen_flag[64], rate_flag[32], slow_flag[32], room_flag[32];
+static const char *barriers; /* NULL: aligned, and nobody is slow */
 static uint64_t random_state, old_attempt, old_completed, old_aborted, savepoint;
 static int worker_kills, daemon_kills, freezes, declines, n_replaced;
 static uint32_t old_finished;
@@ -177,15 +185,34 @@ static void start_workers(const char *input, uint64_t bytes)
                         {"counter 0", "counter", "0"},
                         {"counter 1", "counter", "1"},
                         {"sink", "sink", "0"}};
-    snprintf(rate_flag, sizeof rate_flag, "%" PRIu64, bytes / (uint64_t)(PACED_S * times) + 1);
+    uint64_t rate = bytes / (uint64_t)(PACED_S * times) + 1;
+    uint64_t room = barriers ? bytes / ROOMS : 1 << 20;
+    snprintf(rate_flag, sizeof rate_flag, "%" PRIu64, barriers ? 0 : rate);
+    snprintf(slow_flag, sizeof slow_flag, "%" PRIu64, barriers ? rate / SLOWER + 1 : 0);
+    snprintf(room_flag, sizeof room_flag, "%" PRIu64,
+             room < 16384     ? 16384
+             : room > 1 << 20 ? 1 << 20
+                              : room);
+    const char *deadline = barriers ? SLOW_DEADLINE_MS : "1500",
+               *how = barriers ? barriers : "aligned";
     for (int i = 0; i < WORKERS; i++) {
         struct proc *p = &procs[i];
-        const char *argv[] = {bin_wordcount, kinds[i].stage, "--index",    kinds[i].index,
-                              "--connect",   address,        "--interval", "400",
-                              "--deadline",  "1500",         "--lease",    LEASE_MS,
-                              "--heartbeat", "500",          "--grace",    LEASE_MS,
-                              "--input",     input,          "--parts",    in_work("parts"),
-                              "--rate",      rate_flag,      NULL};
+        const char *argv[] = {bin_wordcount, kinds[i].stage,
+                              "--index",     kinds[i].index,
+                              "--connect",   address,
+                              "--interval",  "400",
+                              "--deadline",  deadline,
+                              "--lease",     LEASE_MS,
+                              "--heartbeat", "500",
+                              "--grace",     LEASE_MS,
+                              "--input",     input,
+                              "--parts",     in_work("parts"),
+                              "--barriers",  how,
+                              "--timeout",   TIMEOUT_MS,
+                              "--room",      room_flag,
+                              "--rate",      rate_flag,
+                              "--slow",      slow_flag,
+                              NULL};
         snprintf(p->name, sizeof p->name, "%s", kinds[i].name);
         memcpy(p->argv, argv, sizeof argv);
         p->keep = true;
@@ -360,7 +387,12 @@ static void do_last_moment(void)
     if (!pump(attempt_is_new, PATIENCE_MS))
         fail("the job does not run again after %d s", PATIENCE_MS / 1000);
     wait_steady();
-    if (watch.owed == owed) fail("nothing was owed though the sink had not published");
+    if (watch.owed == owed && !barriers) fail("nothing was owed though the sink had not published");
+    if (watch.owed == owed) { /* what was meant for the sink was passed by the barrier */
+        tell("   -> nothing had reached it; attempt %" PRIu64 " runs after %.2f s", watch.attempt,
+             (double)(watch.ran_at - at) / 1000);
+        return;
+    }
     tell("   -> attempt %" PRIu64 " was handed what was owed, and runs; %.2f s", watch.attempt,
          (double)(watch.ran_at - at) / 1000);
 }
@@ -382,7 +414,7 @@ static void do_savepoint(void)
                           "--target", in_work("savepoints"), "--json",    NULL};
     tell("$ tidemark savepoint wordcount");
     int64_t at = now_ms();
-    if (pump_child(spawn_command(argv, in_work("savepoint.out")), PATIENCE_MS) != 0)
+    if (pump_child(spawn_command(argv, in_work("savepoint.out")), 2 * PATIENCE_MS) != 0)
         fail("the savepoint failed: see savepoint.out");
     FILE *f = fopen(in_work("savepoint.out"), "re");
     if (f) {
@@ -418,7 +450,9 @@ static void do_plan(void)
         case REPLACE: do_replace(); break;
         case LAST_MOMENT: do_last_moment(); break;
         case DECLINE: do_decline(); break;
-        case FREEZE: do_freeze(); break;
+        case FREEZE:
+            if (!barriers) do_freeze(); /* its deadline would be too far away */
+            break;
         case SAVEPOINT: do_savepoint(); break;
         }
     }
@@ -430,8 +464,8 @@ static void full_speed(void)
 {
     wait_steady();
     old_finished = watch.finished;
-    tell("the sources may run as fast as they can");
-    for (int i = 0; i < SOURCES; i++) {
+    tell("all may run as fast as they can");
+    for (int i = 0; i < (barriers ? SINK : SOURCES); i++) {
         for (int k = 0; procs[i].argv[k]; k++) /* also for one that is started again */
             if (strcmp(procs[i].argv[k], "--rate") == 0) procs[i].argv[k] = NULL;
         if (procs[i].pid) kill(procs[i].pid, SIGUSR2);
@@ -483,6 +517,45 @@ static void compare(pid_t reference)
     tell("   -> the same, byte for byte");
 }
 
+static int by_size(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* How long barriers took, by kind; savepoints are aligned in any case. */
+static void show_times(void)
+{
+    char kind[32] = "", state[32] = "", line[4096];
+    int64_t took[4096], savepoints[4096];
+    size_t n = 0, n_savepoints = 0;
+    const char *argv[] = {bin_tool,    "rounds", "wordcount", "--limit", "4000",
+                          "--connect", address,  "--json",    NULL};
+    if (pump_child(spawn_command(argv, in_work("rounds.out")), PATIENCE_MS) != 0)
+        fail("tidemark rounds: see rounds.out");
+    FILE *f = fopen(in_work("rounds.out"), "re");
+    while (f && fgets(line, sizeof line, f)) {
+        long long us;
+        (void)sscanf(line, " \"kind\": \"%31[a-z]", kind);
+        (void)sscanf(line, " \"state\": \"%31[a-z]", state);
+        if (sscanf(line, " \"acks_us\": %lld", &us) != 1 || strcmp(state, "complete") != 0)
+            continue;
+        if (strcmp(kind, "savepoint") == 0 && n_savepoints < 4096)
+            savepoints[n_savepoints++] = us / 1000;
+        else if (n < 4096)
+            took[n++] = us / 1000;
+    }
+    if (f) fclose(f);
+    qsort(took, n, sizeof *took, by_size);
+    qsort(savepoints, n_savepoints, sizeof *savepoints, by_size);
+    if (!n || !n_savepoints) fail("no complete rounds are listed: see rounds.out");
+    tell("from trigger to last ack, behind slow counters: %zu checkpoints (%s) %.2f s median, %.2f "
+         "s "
+         "worst; the savepoint (aligned) %.2f s",
+         n, barriers, (double)took[n / 2] / 1000, (double)took[n - 1] / 1000,
+         (double)savepoints[n_savepoints - 1] / 1000);
+}
+
 static void stop_daemon(void)
 {
     struct proc *d = &procs[DAEMON];
@@ -495,12 +568,6 @@ static void stop_daemon(void)
         (void)pump(NULL, 20);
     if (d->pid) fail("tidemarkd does not stop");
     if (d->code != 0) fail("tidemarkd ended with code %d", d->code);
-}
-
-static int by_size(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
 }
 
 static pid_t start_reference(const char *input)
@@ -524,12 +591,13 @@ static void on_signal(int number)
 int main(int argc, char **argv)
 {
     struct stat st;
-    if (argc != 6) {
-        fprintf(stderr, "usage: demo BUILD WORK INPUT SEED TIMES\n");
+    if (argc != 6 && argc != 7) {
+        fprintf(stderr, "usage: demo BUILD WORK INPUT SEED TIMES [BARRIERS]\n");
         return 2;
     }
     build = argv[1], work_dir = argv[2];
     times = atoi(argv[5]);
+    barriers = argv[6]; /* or the NULL at the end */
     if (times < 1 || times > 1000) times = 1;
     random_state = strtoull(argv[4], NULL, 10) * 2654435761u + 1;
     for (int i = 0; i < PROCS; i++)
@@ -552,6 +620,7 @@ int main(int argc, char **argv)
     full_speed();
     wait_end();
     compare(reference);
+    if (barriers) show_times();
     stop_daemon();
 
     qsort(recoveries, (size_t)n_recoveries, sizeof *recoveries, by_size);

@@ -27,12 +27,15 @@
 #define HELLO_LEN (JOB_ID_LEN + 8 + 4 + 4) /* job, attempt, from, to */
 #define STRANGERS_MAX 32                   /* connections that have not said hello */
 #define READ_SIZE (256u << 10)
+#define BARRIER_LEN 16u
+#define LEFT_MAX 256u
 
 struct input {
-    int fd; /* -1: not connected */
-    bool blocked, ended;
+    int fd;                    /* -1: not connected */
+    bool blocked, ended, told; /* told: of the first barrier in data */
     uint8_t *data;
     size_t start, have, cap;
+    uint32_t worked; /* bytes of which the sender was not told */
 };
 
 struct output {
@@ -40,6 +43,10 @@ struct output {
     bool ended; /* END was put: nothing more */
     uint8_t *data;
     size_t start, len, cap; /* len bytes from start wait to be sent */
+    size_t rest;            /* so many of them belong to a frame that is partly sent */
+    size_t ahead;           /* bytes sent that the receiver has not worked on */
+    uint8_t told[4];        /* what it says of that, as far as it has come */
+    uint32_t n_told;
 };
 
 struct stranger {
@@ -59,6 +66,10 @@ struct channels {
     struct stranger strangers[STRANGERS_MAX];
     struct pollfd *polls; /* other, listener, strangers, inputs, outputs */
     int64_t cut_since;
+    uint32_t room;
+    bool ahead;                          /* barriers go ahead */
+    uint8_t left[LEFT_MAX][BARRIER_LEN]; /* barriers that were sent and not told of */
+    uint32_t n_left;
 };
 
 int64_t now_ms(void)
@@ -66,6 +77,11 @@ int64_t now_ms(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static uint32_t frame_len(const uint8_t *head)
+{
+    return FRAME_HEAD + get_u32(head);
 }
 
 static void close_fd(int *fd)
@@ -87,6 +103,7 @@ int channels_new(const char *host, uint32_t self, uint32_t inputs, uint32_t outp
     socklen_t len = sizeof a;
     memset(c, 0, sizeof *c);
     c->self = self, c->n_inputs = inputs, c->n_outputs = outputs;
+    c->room = OUTPUT_ROOM;
     c->inputs = must_alloc((inputs + 1) * sizeof *c->inputs);
     c->outputs = must_alloc((outputs + 1) * sizeof *c->outputs);
     c->polls = must_alloc((2 + STRANGERS_MAX + inputs + outputs) * sizeof *c->polls);
@@ -139,14 +156,15 @@ void channels_drop(struct channels *c)
     for (uint32_t i = 0; i < c->n_inputs; i++) {
         struct input *in = &c->inputs[i];
         close_fd(&in->fd);
-        in->blocked = in->ended = false;
-        in->start = in->have = 0;
+        in->blocked = in->ended = in->told = false;
+        in->start = in->have = in->worked = 0;
     }
+    c->n_left = 0;
     for (uint32_t i = 0; i < c->n_outputs; i++) {
         struct output *out = &c->outputs[i];
         close_fd(&out->fd);
         out->ended = false;
-        out->start = out->len = 0;
+        out->start = out->len = out->rest = out->ahead = out->n_told = 0;
     }
     c->attempt = 0;
     c->cut_since = 0;
@@ -176,7 +194,7 @@ int channels_connect(struct channels *c, uint32_t out, const char *endpoint)
     a.sin_port = htons((uint16_t)port);
 
     close_fd(&o->fd);
-    o->start = o->len = 0;
+    o->start = o->len = o->rest = o->ahead = o->n_told = 0;
     o->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (o->fd < 0) return -1;
     (void)setsockopt(o->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -234,7 +252,7 @@ void channels_put_all(struct channels *c, enum frame_type type, const void *body
 
 bool channels_full(const struct channels *c, uint32_t out)
 {
-    return c->outputs[out].fd < 0 || c->outputs[out].len >= OUTPUT_ROOM;
+    return c->outputs[out].fd < 0 || c->outputs[out].len >= c->room;
 }
 
 bool channels_any_full(const struct channels *c)
@@ -244,22 +262,81 @@ bool channels_any_full(const struct channels *c)
     return false;
 }
 
+static bool is_barrier(const uint8_t *head)
+{
+    return head[4] == FRAME_BARRIER;
+}
+
+/* How much may be sent: what lies ahead of the receiver is bounded, but for barriers. */
+static size_t output_allowed(const struct channels *c, const struct output *o)
+{
+    if (!c->ahead) return o->len;
+    size_t n = o->rest, ahead = o->ahead;
+    while (n < o->len) {
+        const uint8_t *head = o->data + o->start + n;
+        if (!is_barrier(head) && ahead >= c->room) break;
+        if (!is_barrier(head)) ahead += frame_len(head);
+        n += frame_len(head);
+    }
+    return n;
+}
+
+/* The kernel has taken n bytes more. */
+static void output_sent(struct channels *c, struct output *o, size_t n)
+{
+    while (n > 0) {
+        const uint8_t *head = o->data + o->start;
+        size_t whole = o->rest ? o->rest : frame_len(head), part = n < whole ? n : whole;
+        if (!o->rest && !is_barrier(head)) o->ahead += whole;
+        if (!o->rest && is_barrier(head) && c->ahead && c->n_left < LEFT_MAX)
+            memcpy(c->left[c->n_left++], head + FRAME_HEAD, BARRIER_LEN);
+        o->rest = whole - part;
+        o->start += part;
+        o->len -= part;
+        n -= part;
+    }
+}
+
+static void output_cut(struct channels *c, struct output *o)
+{
+    close_fd(&o->fd);
+    o->start = o->len = o->rest = 0;
+    if (!o->ended) note_cut(c);
+}
+
 static void output_flush(struct channels *c, struct output *o)
 {
-    while (o->fd >= 0 && o->len > 0) {
-        ssize_t n = send(o->fd, o->data + o->start, o->len, MSG_NOSIGNAL);
+    size_t allowed;
+    while (o->fd >= 0 && (allowed = output_allowed(c, o)) > 0) {
+        ssize_t n = send(o->fd, o->data + o->start, allowed, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && (errno == EAGAIN || errno == ENOTCONN)) return;
         if (n < 0) {
-            close_fd(&o->fd);
-            o->start = o->len = 0;
-            if (!o->ended) note_cut(c);
+            output_cut(c, o);
             return;
         }
-        o->start += (size_t)n;
-        o->len -= (size_t)n;
+        output_sent(c, o, (size_t)n);
     }
-    o->start = 0;
+    if (!o->len) o->start = 0;
+}
+
+/* The receiver tells how much it has worked on. */
+static void output_listen(struct channels *c, struct output *o)
+{
+    while (o->fd >= 0) {
+        ssize_t n = recv(o->fd, o->told + o->n_told, sizeof o->told - o->n_told, 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == EAGAIN || errno == ENOTCONN)) return;
+        if (n <= 0) {
+            output_cut(c, o);
+            return;
+        }
+        o->n_told += (uint32_t)n;
+        if (o->n_told < sizeof o->told) continue;
+        size_t worked = get_u32(o->told);
+        o->ahead -= worked < o->ahead ? worked : o->ahead; /* what was restored counts as well */
+        o->n_told = 0;
+    }
 }
 
 /* ---- inputs */
@@ -285,6 +362,16 @@ static bool input_has_frame(const struct input *in)
     return in->have - FRAME_HEAD >= get_u32(in->data + in->start);
 }
 
+/* Not for each frame: a quarter of what may be sent ahead. */
+static void input_worked(const struct channels *c, struct input *in, uint32_t n)
+{
+    uint8_t told[4];
+    in->worked += n;
+    if (!c->ahead || in->fd < 0 || (in->worked < c->room / 4 && input_has_frame(in))) return;
+    put_u32(told, in->worked);
+    if (send(in->fd, told, sizeof told, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof told) in->worked = 0;
+}
+
 bool channels_next(struct channels *c, struct frame *ret)
 {
     for (uint32_t k = 0; k < c->n_inputs; k++) {
@@ -296,7 +383,10 @@ bool channels_next(struct channels *c, struct frame *ret)
         in->start += FRAME_HEAD + ret->len;
         in->have -= FRAME_HEAD + ret->len;
         if (ret->type == FRAME_END) in->ended = true;
+        if (ret->type == FRAME_BARRIER) in->told = false;
+        if (ret->type == FRAME_NOTHING) return channels_next(c, ret);
         c->turn = i + 1;
+        if (ret->type != FRAME_BARRIER) input_worked(c, in, FRAME_HEAD + ret->len);
         return true;
     }
     return false;
@@ -317,7 +407,7 @@ static void input_read(struct channels *c, uint32_t i)
     if (input_refused(c, i)) return;
     if (in->start > 0) memmove(in->data, in->data + in->start, in->have);
     in->start = 0;
-    size_t want = in->have + READ_SIZE;
+    size_t want = in->have + (c->room < READ_SIZE ? c->room : READ_SIZE);
     if (in->have >= FRAME_HEAD) { /* a frame longer than a read: make room for all of it */
         size_t frame = FRAME_HEAD + (size_t)get_u32(in->data);
         if (frame > want) want = frame;
@@ -326,7 +416,7 @@ static void input_read(struct channels *c, uint32_t i)
         in->data = must_realloc(in->data, want);
         in->cap = want;
     }
-    ssize_t n = recv(in->fd, in->data + in->have, in->cap - in->have, 0);
+    ssize_t n = recv(in->fd, in->data + in->have, want - in->have, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n <= 0) { /* what has arrived stays readable */
         close_fd(&in->fd);
@@ -335,6 +425,120 @@ static void input_read(struct channels *c, uint32_t i)
     }
     in->have += (size_t)n;
     (void)input_refused(c, i);
+}
+
+/* ---- barriers that go ahead */
+
+void channels_go_ahead(struct channels *c)
+{
+    c->ahead = true;
+}
+
+void channels_room(struct channels *c, uint32_t room)
+{
+    c->room = room;
+}
+
+/* The first barrier in the buffer that is there in whole; NULL: none. */
+static uint8_t *input_barrier(const struct input *in)
+{
+    const uint8_t *end = in->data + in->start + in->have;
+    for (uint8_t *p = in->data + in->start;
+         (size_t)(end - p) >= FRAME_HEAD && (size_t)(end - p) >= frame_len(p); p += frame_len(p))
+        if (p[4] == FRAME_BARRIER && get_u32(p) == BARRIER_LEN) return p;
+    return NULL;
+}
+
+bool channels_barrier_came(struct channels *c, uint32_t *ret_channel, uint8_t ret_barrier[16])
+{
+    for (uint32_t i = 0; c->ahead && i < c->n_inputs; i++) {
+        struct input *in = &c->inputs[i];
+        const uint8_t *p = in->told || !in->have ? NULL : input_barrier(in);
+        if (!p) continue;
+        in->told = true;
+        *ret_channel = i;
+        memcpy(ret_barrier, p + FRAME_HEAD, BARRIER_LEN);
+        return true;
+    }
+    return false;
+}
+
+bool channels_overtake_input(struct channels *c, uint32_t channel, uint8_t ret_barrier[16],
+                             channels_passed *passed, void *arg)
+{
+    struct input *in = &c->inputs[channel];
+    uint8_t *barrier = input_barrier(in);
+    if (!barrier) return false;
+    for (const uint8_t *p = in->data + in->start; p < barrier; p += frame_len(p))
+        if (p[4] != FRAME_NOTHING) passed(arg, channel, p, frame_len(p));
+    memcpy(ret_barrier, barrier + FRAME_HEAD, BARRIER_LEN);
+    barrier[4] = FRAME_NOTHING;
+    in->told = false;
+    return true;
+}
+
+/* Where in the output a barrier goes that goes ahead: behind the frame that is partly sent, the
+ * hello, and every barrier before `until`. */
+static size_t place_ahead(const struct output *o, size_t until)
+{
+    size_t place = o->start + o->rest;
+    for (size_t at = place; at < until; at += frame_len(o->data + at)) {
+        uint8_t type = o->data[at + 4];
+        if (type == FRAME_BARRIER || type == FRAME_HELLO) place = at + frame_len(o->data + at);
+    }
+    return place;
+}
+
+void channels_overtake_output(struct channels *c, uint32_t out, const uint8_t barrier[16],
+                              channels_same *same, channels_passed *passed, void *arg)
+{
+    struct output *o = &c->outputs[out];
+    const uint32_t whole = FRAME_HEAD + BARRIER_LEN;
+    size_t end = o->start + o->len, old = end;
+    if (o->fd < 0 || o->ended) return;
+    for (size_t at = o->start + o->rest; same && at < end; at += frame_len(o->data + at))
+        if (o->data[at + 4] == FRAME_BARRIER && same(o->data + at + FRAME_HEAD, barrier)) old = at;
+    if (same && old == end) return; /* it has left */
+    if (!same) {                    /* a new one: first behind everything */
+        uint8_t *p = channels_put_begin(c, out, BARRIER_LEN);
+        memcpy(p, barrier, BARRIER_LEN);
+        channels_put_commit(c, out, FRAME_BARRIER, BARRIER_LEN);
+        old = o->start + o->len - whole;
+    }
+    size_t place = place_ahead(o, old);
+    for (size_t at = place; at < old; at += frame_len(o->data + at))
+        passed(arg, out, o->data + at, frame_len(o->data + at));
+    memmove(o->data + place + whole, o->data + place, old - place);
+    put_u32(o->data + place, BARRIER_LEN);
+    o->data[place + 4] = FRAME_BARRIER;
+    memcpy(o->data + place + FRAME_HEAD, barrier, BARRIER_LEN);
+}
+
+bool channels_barrier_left(struct channels *c, uint8_t ret_barrier[16])
+{
+    if (!c->n_left) return false;
+    memcpy(ret_barrier, c->left[--c->n_left], BARRIER_LEN);
+    return true;
+}
+
+void channels_restore_input(struct channels *c, uint32_t channel, const uint8_t *frames, size_t len)
+{
+    struct input *in = &c->inputs[channel];
+    if (in->have + len > in->cap) {
+        in->data = must_realloc(in->data, in->have + len);
+        in->cap = in->have + len;
+    }
+    memcpy(in->data + in->have, frames, len); /* nothing has been read yet: start is 0 */
+    in->have += len;
+}
+
+void channels_restore_output(struct channels *c, uint32_t out, const uint8_t *frames, size_t len)
+{
+    struct output *o = &c->outputs[out];
+    if (o->fd < 0) return; /* cut: the rewind is on its way */
+    (void)channels_put_begin(c, out, (uint32_t)len);
+    memcpy(o->data + o->start + o->len, frames, len);
+    o->len += len;
 }
 
 /* ---- those who have not said hello */
@@ -407,12 +611,13 @@ bool channels_wait(struct channels *c, int other_fd, bool read, int timeout_ms)
         p[2 + i] = (struct pollfd){c->strangers[i].fd, POLLIN, 0};
     for (uint32_t i = 0; i < c->n_inputs; i++) {
         const struct input *in = &c->inputs[i];
-        bool want = read && !in->blocked && !input_has_frame(in);
+        bool want = !in->blocked && (c->ahead || (read && !input_has_frame(in)));
         ins[i] = (struct pollfd){want ? in->fd : -1, POLLIN, 0};
     }
     for (uint32_t i = 0; i < c->n_outputs; i++) {
         const struct output *o = &c->outputs[i];
-        outs[i] = (struct pollfd){o->len ? o->fd : -1, POLLOUT, 0};
+        short events = (short)((output_allowed(c, o) ? POLLOUT : 0) | (c->ahead ? POLLIN : 0));
+        outs[i] = (struct pollfd){events ? o->fd : -1, events, 0};
     }
     if (read && has_ready_frame(c)) timeout_ms = 0;
     if (poll(p, n, timeout_ms) <= 0) return false;
@@ -423,7 +628,10 @@ bool channels_wait(struct channels *c, int other_fd, bool read, int timeout_ms)
     for (uint32_t i = 0; i < c->n_inputs; i++)
         if (ins[i].revents) input_read(c, i);
     for (uint32_t i = 0; i < c->n_outputs; i++)
-        if (outs[i].revents) output_flush(c, &c->outputs[i]);
+        if (outs[i].revents) {
+            if (c->ahead) output_listen(c, &c->outputs[i]);
+            output_flush(c, &c->outputs[i]);
+        }
     return p[0].revents != 0;
 }
 

@@ -180,6 +180,7 @@ void counter_stage(const struct options *o, struct stage *stage)
         .inputs = o->plan.splitters,
         .outputs = 1,
         .output_uid = "sink",
+        .slow = true,
         .self = s,
         .restore = counter_restore,
         .data = counter_data,

@@ -30,14 +30,18 @@ static const char usage[] =
     "  --job NAME         [wordcount]\n"
     "  --sources N, --splitters N, --counters N   how many [2]\n"
     "  --key-groups N     most counters that the job can ever have [128]\n"
+    "  --barriers aligned|counted|unaligned|timeout   how tasks wait for them [aligned]\n"
+    "  --timeout MS       with `--barriers timeout`: when a checkpoint turns unaligned [100]\n"
     "  --interval MS, --deadline MS, --lease MS, --heartbeat MS, --grace MS\n"
     "                     of the job's checkpoints [500, 10000, and the daemon's defaults]\n"
     "options of this process:\n"
     "  --index I          which of its stage it is, from 0 [0]\n"
     "  --host ADDRESS     IPv4 address to listen on for the other processes [127.0.0.1]\n"
     "  --rate BYTES       of all sources together, a second [0: as fast as it goes]\n"
+    "  --room BYTES       that wait at each end of a channel before it is full [1048576]\n"
+    "  --slow BYTES       of counts that each counter takes in, a second [0: as fast as it goes]\n"
     "signals: SIGUSR1 declines the next snapshot, after a moment; SIGUSR2 lets a source forget\n"
-    "--rate, and a sink kill itself when it should publish next\n";
+    "--rate and a counter --slow, and a sink kill itself when it should publish next\n";
 
 enum option_id {
     OPT_CONNECT = 1,
@@ -55,6 +59,10 @@ enum option_id {
     OPT_INDEX,
     OPT_HOST,
     OPT_RATE,
+    OPT_SLOW,
+    OPT_ROOM,
+    OPT_BARRIERS,
+    OPT_TIMEOUT,
     OPT_INPUT,
     OPT_PARTS,
     OPT_HELP
@@ -76,6 +84,10 @@ static const struct option long_options[] = {
     {"index", required_argument, NULL, OPT_INDEX},
     {"host", required_argument, NULL, OPT_HOST},
     {"rate", required_argument, NULL, OPT_RATE},
+    {"room", required_argument, NULL, OPT_ROOM},
+    {"slow", required_argument, NULL, OPT_SLOW},
+    {"barriers", required_argument, NULL, OPT_BARRIERS},
+    {"timeout", required_argument, NULL, OPT_TIMEOUT},
     {"input", required_argument, NULL, OPT_INPUT},
     {"parts", required_argument, NULL, OPT_PARTS},
     {"help", no_argument, NULL, OPT_HELP},
@@ -91,6 +103,14 @@ static uint64_t number(const char *option, const char *text, uint64_t min, uint6
         die("--%s %s: must be a number from %llu to %llu", option, text, (unsigned long long)min,
             (unsigned long long)max);
     return n;
+}
+
+static uint32_t barriers_of(const char *name)
+{
+    static const char *const names[] = {"aligned", "counted", "unaligned", "timeout"};
+    for (uint32_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return i; /* as enum tide_barriers */
+    die("--barriers %s: must be aligned, counted, unaligned or timeout", name);
 }
 
 static void take_option(struct options *o, int id, const char *name, const char *value)
@@ -114,6 +134,10 @@ static void take_option(struct options *o, int id, const char *name, const char 
     case OPT_INDEX: o->index = (uint32_t)number(name, value, 0, PARALLELISM_MAX - 1); break;
     case OPT_HOST: o->host = value; break;
     case OPT_RATE: o->rate = number(name, value, 0, (uint64_t)1 << 40); break;
+    case OPT_SLOW: o->slow = number(name, value, 0, (uint64_t)1 << 40); break;
+    case OPT_ROOM: o->room = (uint32_t)number(name, value, 4096, 1 << 20); break;
+    case OPT_BARRIERS: c->alignment = barriers_of(value); break;
+    case OPT_TIMEOUT: c->aligned_timeout_ms = (uint32_t)number(name, value, 1, ms_max); break;
     case OPT_INPUT: o->input = value; break;
     case OPT_PARTS: o->parts = value; break;
     case OPT_HELP: fputs(usage, stdout); exit(0);
@@ -160,6 +184,7 @@ int main(int argc, char **argv)
     struct options o = {
         .plan = {"wordcount", 2, 2, 2, 128, {.interval_ms = 500, .deadline_ms = 10000}},
         .host = "127.0.0.1",
+        .room = OUTPUT_ROOM,
     };
     struct stage stage;
     struct sigaction action = {.sa_handler = on_signal};
@@ -172,6 +197,10 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return 2;
     }
+    if (o.plan.checkpointing.alignment != TIDE_BARRIERS_TIMEOUT)
+        o.plan.checkpointing.aligned_timeout_ms = 0;
+    else if (!o.plan.checkpointing.aligned_timeout_ms)
+        o.plan.checkpointing.aligned_timeout_ms = 100;
     if (o.plan.max_parallelism < o.plan.counters)
         die("--key-groups %u: fewer than counters", o.plan.max_parallelism);
     sigaction(SIGUSR1, &action, NULL);

@@ -73,7 +73,7 @@ static void splitter_data(struct worker *w, void *self, const struct frame *f)
     }
     words_split(&s->words, f->body + 8, f->len - 8, get_u64(f->body) == 0);
     s->held += f->len;
-    if (s->held >= BATCH_TEXT) splitter_flush(w, s);
+    if (s->held >= BATCH_TEXT || s->held >= worker_options(w)->room) splitter_flush(w, s);
 }
 
 static void splitter_drop(struct worker *w, void *self)

@@ -40,7 +40,14 @@ struct worker {
     bool ended;                 /* and that is durable */
     struct tide_snapshot *late; /* to be declined at decline_at; NULL: none */
     int64_t decline_at;
+    int64_t busy_until;    /* --slow: no frame of data before */
+    struct frames *unsent; /* of each output: passed by a barrier once, to be sent first */
     int exit_code;
+};
+
+struct frames {
+    uint8_t *data;
+    size_t len;
 };
 
 volatile sig_atomic_t decline_next;
@@ -59,6 +66,46 @@ const struct options *worker_options(const struct worker *w)
 
 /* ---- what the library asks of us */
 
+static void forget_unsent(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->stage.outputs; i++)
+        free(w->unsent[i].data);
+    memset(w->unsent, 0, (w->stage.outputs + 1) * sizeof *w->unsent);
+}
+
+static void keep_unsent(struct frames *f, const void *data, size_t n)
+{
+    f->data = must_realloc(f->data, f->len + n + 1);
+    memcpy(f->data + f->len, data, n);
+    f->len += n;
+}
+
+/* Frames that a barrier had passed: those of inputs lie in front of all that comes, those of
+ * outputs go out when we are connected. */
+static int restore_in_flight(struct worker *w, const struct tide_restore *r)
+{
+    forget_unsent(w);
+    for (uint32_t i = 0; i < r->n_in_flight; i++) {
+        const struct tide_state *s = &r->in_flight[i];
+        struct tide_state_reader *reader;
+        const void *frame;
+        size_t n;
+        bool in = s->flight == TIDE_FLIGHT_INPUT;
+        if (s->channel >= (in ? w->stage.inputs : w->stage.outputs)) return TIDE_ECORRUPT;
+        int rc = tide_state_open(r, s, &reader);
+        if (rc) return rc;
+        while ((rc = tide_state_next(reader, &frame, &n)) == 0 && frame) {
+            if (in)
+                channels_restore_input(w->channels, s->channel, frame, n);
+            else
+                keep_unsent(&w->unsent[s->channel], frame, n);
+        }
+        tide_state_close(reader);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
 static int on_restore(struct tide_task *t, const struct tide_restore *r, void *user)
 {
     struct worker *w = user;
@@ -68,7 +115,8 @@ static int on_restore(struct tide_task *t, const struct tide_restore *r, void *u
     w->inputs_with_data = w->stage.inputs;
     w->running = w->finished = w->suspended = false;
     w->ended = r->ended;
-    int rc = w->stage.restore ? w->stage.restore(w, w->stage.self, r) : 0;
+    int rc = restore_in_flight(w, r);
+    if (!rc && w->stage.restore) rc = w->stage.restore(w, w->stage.self, r);
     if (rc) return rc;
     say("restored attempt %llu from snapshot %llu", (unsigned long long)r->attempt,
         (unsigned long long)r->snapshot);
@@ -86,7 +134,9 @@ static void on_run(struct tide_task *t, void *user)
         int rc = tide_worker_endpoint(w->tide, w->stage.output_uid, i, &endpoint);
         if (rc == 0 && channels_connect(w->channels, i, endpoint)) rc = TIDE_EINVAL;
         if (rc) die("no way to %s %u: %s", w->stage.output_uid, i, tide_strerror(rc));
+        channels_restore_output(w->channels, i, w->unsent[i].data, w->unsent[i].len);
     }
+    forget_unsent(w);
     w->running = true;
     say("running attempt %llu", (unsigned long long)tide_worker_attempt(w->tide));
     if (w->ended) channels_put_all(w->channels, FRAME_END, NULL, 0);
@@ -106,6 +156,38 @@ static void on_forward(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_S
     if (w->ended) return;
     if (w->stage.flush && !w->finished) w->stage.flush(w, w->stage.self);
     channels_put_all(w->channels, FRAME_BARRIER, barrier, TIDE_BARRIER_SIZE);
+}
+
+static void passed_input(void *arg, uint32_t channel, const uint8_t *frame, uint32_t len)
+{
+    struct worker *w = arg;
+    (void)tide_task_in_flight(w->task, TIDE_FLIGHT_INPUT, channel, frame, len);
+}
+
+static void passed_output(void *arg, uint32_t channel, const uint8_t *frame, uint32_t len)
+{
+    struct worker *w = arg;
+    (void)tide_task_in_flight(w->task, TIDE_FLIGHT_OUTPUT, channel, frame, len);
+}
+
+static void on_overtake_input(struct tide_task *t, uint32_t channel, void *user)
+{
+    struct worker *w = user;
+    uint8_t barrier[TIDE_BARRIER_SIZE];
+    if (channels_overtake_input(w->channels, channel, barrier, passed_input, w))
+        (void)tide_task_barrier(t, channel, barrier);
+}
+
+static void on_overtake_output(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_SIZE],
+                               bool queued, void *user)
+{
+    struct worker *w = user;
+    (void)t;
+    if (w->ended) return;
+    if (!queued && w->stage.flush && !w->finished) w->stage.flush(w, w->stage.self);
+    for (uint32_t i = 0; i < w->stage.outputs; i++)
+        channels_overtake_output(w->channels, i, barrier, queued ? tide_same_round : NULL,
+                                 passed_output, w);
 }
 
 /* SIGUSR1: as a task would that writes its snapshot in the background, and fails. Until it says so,
@@ -239,7 +321,10 @@ static void input_no_more(struct worker *w, uint32_t channel)
 static void take_frame(struct worker *w, const struct frame *f)
 {
     int rc = 0;
+    bool record = f->type == FRAME_DATA || f->type == FRAME_NO_MORE;
     if (w->ended) return; /* an upstream whose end is not durable yet: we need nothing from it */
+    if (record)           /* the whole frame, as it will come back */
+        (void)tide_task_record(w->task, f->channel, f->body - FRAME_HEAD, FRAME_HEAD + f->len);
     switch (f->type) {
     case FRAME_DATA:
         if (w->no_more[f->channel] || !w->stage.data)
@@ -257,6 +342,7 @@ static void take_frame(struct worker *w, const struct frame *f)
         input_no_more(w, f->channel);
         (void)tide_task_channel_end(w->task, f->channel);
         return;
+    case FRAME_NOTHING:
     case FRAME_HELLO: break;
     }
     channels_refuse(w->channels, f->channel, "unknown frame");
@@ -266,19 +352,36 @@ static void take_frame(struct worker *w, const struct frame *f)
 static int work(struct worker *w)
 {
     struct frame f;
+    bool slow = w->stage.slow && w->options->slow && !full_speed;
     if (!w->running || w->suspended) return -1;
     if (w->stage.produce && !w->finished && !w->ended) return w->stage.produce(w, w->stage.self);
     for (int i = 0; i < FRAMES_PER_TURN; i++) {
+        int64_t busy = slow ? w->busy_until - now_ms() : 0;
+        if (busy > 0) return (int)busy;
         /* Barriers pass a full output as well, but only in their place behind the data. */
         if (channels_any_full(w->channels) && !w->ended) return -1;
         if (!channels_next(w->channels, &f)) {
             if (w->stage.idle) w->stage.idle(w, w->stage.self);
             return -1;
         }
+        if (slow && f.type == FRAME_DATA)
+            w->busy_until = now_ms() + (int64_t)(f.len * 1000 / w->options->slow);
         take_frame(w, &f);
         if (!w->running || w->suspended) return -1;
     }
     return 0;
+}
+
+/* Barriers that have come, and may go ahead; that have left, and need not any more. */
+static void tell_barriers(struct worker *w)
+{
+    uint8_t barrier[TIDE_BARRIER_SIZE];
+    uint32_t channel;
+    while (w->running && !w->ended && channels_barrier_came(w->channels, &channel, barrier))
+        if (tide_task_announce(w->task, channel, barrier) == TIDE_EPROTO)
+            channels_refuse(w->channels, channel, "not a barrier of this job");
+    while (channels_barrier_left(w->channels, barrier))
+        (void)tide_task_sent(w->task, barrier);
 }
 
 /* ---- the loop */
@@ -296,7 +399,9 @@ static int worker_loop(struct worker *w)
             if (sleep_ms < 0 || sleep_ms > 1000) sleep_ms = 1000;
         }
         bool read = w->running && !w->suspended && (w->ended || !channels_any_full(w->channels));
-        if (!channels_wait(w->channels, fd, read, sleep_ms)) continue;
+        bool process = channels_wait(w->channels, fd, read, sleep_ms);
+        tell_barriers(w);
+        if (!process) continue;
         int rc = tide_worker_process(w->tide);
         if (rc == TIDE_EENDED) return w->exit_code;
         if (rc) die("%s: %s", tide_strerror(rc), tide_worker_error(w->tide));
@@ -335,12 +440,20 @@ int worker_run(const struct options *o, const struct stage *stage)
         .stop = on_stop,
         .drain = on_drain,
         .suspend = on_suspend,
+        .overtake_input = on_overtake_input,
+        .overtake_output = on_overtake_output,
     };
+    const uint32_t barriers = o->plan.checkpointing.alignment;
     struct worker w = {.options = o, .stage = *stage};
     char name[64], why[256] = "";
     snprintf(name, sizeof name, "%s-%u", stage->uid, o->index);
     if (channels_new(o->host, o->index, stage->inputs, stage->outputs, &w.channels))
         die("cannot listen on %s: %s", o->host, strerror(errno));
+    channels_room(w.channels, o->room);
+    w.unsent = must_alloc((stage->outputs + 1) * sizeof *w.unsent);
+    memset(w.unsent, 0, (stage->outputs + 1) * sizeof *w.unsent);
+    if (barriers == TIDE_BARRIERS_UNALIGNED || barriers == TIDE_BARRIERS_TIMEOUT)
+        channels_go_ahead(w.channels);
 
     struct tide_spec *spec = describe(&o->plan);
     struct tide_worker_config config = {
@@ -356,10 +469,13 @@ int worker_run(const struct options *o, const struct stage *stage)
     if (rc) die("%s", why[0] ? why : tide_strerror(rc));
     rc = tide_worker_add_task(w.tide, stage->uid, o->index, stage->inputs, &callbacks, &w, &w.task);
     if (rc) die("cannot host %s %u: %s", stage->uid, o->index, tide_strerror(rc));
+    if (barriers == TIDE_BARRIERS_TIMEOUT) (void)tide_task_promotable(w.task, stage->outputs);
 
     int code = worker_loop(&w);
     decline_late(&w, true);
     tide_worker_free(w.tide);
     channels_free(w.channels);
+    forget_unsent(&w);
+    free(w.unsent);
     return code;
 }

@@ -24,6 +24,8 @@ struct options {
     const char *input; /* sources */
     const char *parts; /* sink: directory */
     uint64_t rate;     /* sources: bytes a second, all together; 0: as fast as it goes */
+    uint32_t room;     /* bytes that wait in a channel, at either end */
+    uint64_t slow;     /* counters: bytes of counts a second, each; 0: as fast as it goes */
     uint32_t index;
 };
 
@@ -36,6 +38,7 @@ struct stage {
     const char *uid;
     uint32_t inputs, outputs; /* channels; both from or to every task of the next stage */
     const char *output_uid;
+    bool slow; /* --slow is meant for it */
     void *self;
     /* Take this state; snapshot 0 means begin at the beginning. 0 or a negative TIDE_ code. */
     int (*restore)(struct worker *w, void *self, const struct tide_restore *r);
