@@ -148,6 +148,7 @@ void tide_externals_begin(struct tide_session *s)
     for (uint32_t i = 0; i < s->n_externals && !s->deliver_only; i++) {
         struct sexternal *e = &s->externals[i];
         e->told = e->wanted = s->start->snapshot;
+        e->latest = 0; /* an old copy of the store may have lower numbers than the attempt before */
         for (size_t k = 0; k < s->start->n_externals; k++)
             if (tide_graph_external(s->graph, s->start->externals[k]->external) == e->number)
                 e->state = s->start->externals[k];
