@@ -127,6 +127,7 @@ void tide_gateway_reset(struct tide_gateway *g)
     g->bytes = g->held_bytes = 0;
     g->n_held = 0;
     g->done = g->last;
+    g->latest = 0; /* where an old copy of a store was put back, rounds may have lower numbers */
     g->failed = false;
 }
 

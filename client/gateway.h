@@ -28,7 +28,8 @@ struct tide_gateway;
 /* bytes_max: of events that are held back or have not been taken. 0 or TIDE_ENOMEM. */
 int tide_gateway_new(uint32_t subtasks, size_t bytes_max, struct tide_gateway **ret);
 void tide_gateway_free(struct tide_gateway *g);
-/* Open, nothing held, nothing under way, no failure: the attempt is over. Ids go on rising. */
+/* Open, nothing held, nothing under way, no failure: the attempt is over. Ids of events go on
+ * rising, rounds begin anew. */
 void tide_gateway_reset(struct tide_gateway *g);
 /* These subtasks alone have begun anew: what was on its way to them is nothing to anybody. */
 void tide_gateway_reset_subtasks(struct tide_gateway *g, uint32_t first, uint32_t count);
