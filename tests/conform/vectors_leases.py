@@ -343,7 +343,7 @@ not_gone("said from another host", lambda h: None, boot_id=b"conform/2", pid=1, 
 not_gone("said from nowhere", lambda h: None, pid=1)
 
 
-@vector("parked: until the lease is over", "Otherwise the holder's lease decides, at most wait_ms. Joined follows",
+@vector("parked: until the lease is over", "Otherwise the holder's lease decides, at most wait_ms",
         hasty=True)
 def parked_lease(ctx):
     x = ctx.worker(lease_ms=1000, heartbeat_ms=250).run()
