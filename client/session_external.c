@@ -97,7 +97,7 @@ static void clear(struct sexternal *e)
     while (e->n_asks)
         ask_remove(e, &e->asks[e->n_asks - 1]);
     tide_shared_unref(e->failed);
-    *e = (struct sexternal){.number = e->number}; /* an attempt has rounds of its own */
+    *e = (struct sexternal){.number = e->number, .latest = e->latest};
 }
 
 void tide_externals_free(struct tide_session *s)
