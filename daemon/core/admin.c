@@ -349,6 +349,12 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
     case TIDE__REQUEST__CALL_SHOW_JOB: show_job(c, s->id, m->id, UNPB(m->show_job->job)); break;
     case TIDE__REQUEST__CALL_WAIT: operation_wait(c, s->id, m->id, m->wait); break;
     case TIDE__REQUEST__CALL_SAVEPOINT:
+        if (m->savepoint->how_case == TIDE__TRIGGER_SAVEPOINT__HOW_ALIGNMENT &&
+            m->savepoint->alignment != TIDE__ALIGNMENT__ALIGN_ALIGNED) {
+            admin_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED,
+                        "a savepoint with an alignment of its own is not supported yet");
+            break;
+        }
         admin_trigger(c, &(struct wish){.session = s->id,
                                         .id = m->id,
                                         .job = UNPB(m->savepoint->job),
