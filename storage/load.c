@@ -166,17 +166,22 @@ static void load_attempt(struct loader *l, int64_t nr, struct tide_catalog_job *
     a->members = members;
 }
 
+/* A worker of the last attempt may still ask what has become of a savepoint's round. */
+#define KNOWN                                                                                      \
+    "(state <> 'deleted' OR (kind = 'savepoint' AND"                                               \
+    " attempt = (SELECT max(number) FROM attempt WHERE job = ?1)))"
+
 static void load_snapshots(struct loader *l, int64_t nr, struct tide_catalog_job *j)
 {
-    j->snapshots = room(l, "SELECT count(*) FROM snapshot WHERE job = ?1 AND state <> 'deleted'",
-                        nr, sizeof *j->snapshots, &j->n_snapshots);
+    j->snapshots = room(l, "SELECT count(*) FROM snapshot WHERE job = ?1 AND " KNOWN, nr,
+                        sizeof *j->snapshots, &j->n_snapshots);
     sqlite3_stmt *st = query(
         l,
         "SELECT round, incarnation, attempt, (SELECT parent FROM lineage WHERE snapshot = round),"
         " completed_wall, begun_wall, bytes, kind, state, directory, ended,"
         " (SELECT count(*) FROM owed o WHERE o.round = s.round), style = 'rendezvous', unaligned,"
         " commits, imported"
-        " FROM snapshot s WHERE job = ?1 AND state <> 'deleted' ORDER BY round",
+        " FROM snapshot s WHERE job = ?1 AND " KNOWN " ORDER BY round",
         nr, 0);
     EACH(l, st, i, j->n_snapshots)
     {
@@ -204,6 +209,9 @@ static void load_snapshots(struct loader *l, int64_t nr, struct tide_catalog_job
                " AND state <> 'retained' ORDER BY round DESC LIMIT 1",
                nr, 0);
     if (next(l, st)) j->subsumed = tide_db_num(st, 0);
+    sqlite3_finalize(st);
+    st = query(l, "SELECT round FROM snapshot WHERE job = ?1 ORDER BY round DESC LIMIT 1", nr, 0);
+    if (next(l, st)) j->completed = tide_db_num(st, 0);
     sqlite3_finalize(st);
     j->owed = room(l, "SELECT count(*) FROM owed WHERE job = ?1", nr, sizeof *j->owed, &j->n_owed);
     st = query(

@@ -72,11 +72,13 @@ struct tide_catalog_job {
     uint64_t base_since, base_snapshot; /* as in the record */
     bool base_unmatched;
     struct tide_bytes base_adopted;
-    uint64_t attempts;                       /* highest attempt number ever */
-    struct tide_catalog_attempt last;        /* attempts 0: zeroed */
-    struct tide_catalog_snapshot *snapshots; /* retained and deleting, ascending by round */
+    uint64_t attempts;                /* highest attempt number ever */
+    struct tide_catalog_attempt last; /* attempts 0: zeroed */
+    /* retained and deleting, and savepoints of the last attempt that are deleted; ascending */
+    struct tide_catalog_snapshot *snapshots;
     uint32_t n_snapshots;
     uint64_t subsumed;              /* highest checkpoint that is deleting or deleted; 0: none */
+    uint64_t completed;             /* highest snapshot ever, deleted or not; 0: none */
     struct tide_catalog_owed *owed; /* ascending by round */
     uint32_t n_owed;
     struct tide_catalog_round *rounds; /* ascending */

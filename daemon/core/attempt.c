@@ -102,6 +102,7 @@ static void store_attempt(struct core *c, struct job *job)
 {
     job->starting = START_STORING;
     job->attempt++;
+    notify_forget(job);
     job->attempt_open = true;
     job->attempt_stored = job->attempt_dir_made = job->run_asked = job->attempt_refused = false;
     job->deliver_only = job->state == TIDE_JOB_STOPPING;

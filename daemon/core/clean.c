@@ -223,6 +223,8 @@ static void forget_snapshot(struct job *job, uint64_t round)
         if (job->gauges.last_checkpoint_external_path.data == (uint8_t *)s->directory)
             job->gauges.last_checkpoint_external_path = (ProtobufCBinaryData){0};
         *at = s->next;
+        if (s->kind == TIDE_SAVEPOINT && s->attempt == job->attempt)
+            notify_remember(job, s->round, s->commits);
         free(s->directory);
         free((void *)(uintptr_t)s->ended.data);
         free(s);

@@ -125,6 +125,7 @@ enum asked {
     ASKED_MANIFEST,
     ASKED_RUNNING,
     ASKED_OPERATION,
+    ASKED_SAVED,
     ASKED_ROUND_BEGIN,
     ASKED_SAVEPOINT_DIR,
     ASKED_METADATA,
@@ -231,6 +232,7 @@ struct operation {
     struct tide_bytes report;  /* lines, each ended by \n */
     bool snapshot_good;        /* of a stop: its snapshot is complete */
     bool durable;
+    bool unsaved;        /* has failed, and that is not durable: nobody is told yet */
     uint64_t expires_us; /* queued: fails if its round has not begun by then */
     char *directory;     /* of a savepoint whose round has not begun: made, or being made */
     bool preparing;
@@ -240,6 +242,13 @@ struct operation {
     bool full;              /* it refers to no artifact of an earlier snapshot */
     bool supersede;         /* a stop: rounds under way are aborted */
     struct operation *next; /* oldest first */
+};
+
+/* A savepoint that is deleted: whoever was away when its round completed is still to be told. */
+struct gone {
+    uint64_t round;
+    bool commits;
+    struct gone *next;
 };
 
 struct waiter {
@@ -417,10 +426,11 @@ struct job {
     struct tide_record_round
         *begun; /* rounds without an end, from the store, until the start event */
     uint32_t n_begun;
-    bool deleting; /* one deletion is with the lanes */
+    bool deleting;     /* one deletion is with the lanes */
+    struct gone *gone; /* of the present attempt */
 
     struct timer end_timer, start_timer, grace_timer, restore_timer, trigger_timer, lease_timer,
-        clean_timer, release_timer;
+        clean_timer, release_timer, save_timer;
     Tide__Gauges gauges; /* path is owned by a snapshot or static */
 };
 
@@ -638,6 +648,8 @@ void round_free(struct core *c, struct round *r); /* takes it out of its job */
 uint32_t round_in_progress(const struct job *job);
 /* Ends the attempt when more rounds in a row have failed than the job tolerates. */
 bool round_failures_end(struct core *c, struct job *job);
+void notify_remember(struct job *job, uint64_t round, bool commits); /* it is deleted */
+void notify_forget(struct job *job);
 void round_resolve(struct core *c, struct worker *w); /* tell it how its open rounds ended */
 void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m);
 void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange **ranges);
@@ -762,6 +774,8 @@ bool operation_again(struct core *c, struct job *job, const struct wish *wish);
 /* A queued one, its row and the audit on their way, answered when they are durable; NULL: there are
  * too many, or there is no id at the moment, and the asker knows. */
 struct operation *operation_new(struct core *c, struct job *job, const struct wish *wish);
+void operation_saved(struct core *c, struct job *job, uint64_t operation,
+                     enum tide_outcome outcome);
 void operation_stored(struct core *c, struct job *job, uint64_t operation,
                       enum tide_outcome outcome, const char *text);
 struct operation *operation_find(struct job *job, uint64_t id);

@@ -130,6 +130,7 @@ void job_free(struct job *job)
         operation_free(op);
     }
     choice_free(job);
+    notify_forget(job);
     free((void *)(uintptr_t)job->base.adopted.data);
     clean_free(job);
     while (job->strikes) {
@@ -179,8 +180,13 @@ static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
 {
     struct snapshot **end = &job->snapshots;
     job->subsumed = from->subsumed;
+    job->last_complete = job->known_upto = from->completed; /* one that is disposed of, perhaps */
     for (uint32_t i = 0; i < from->n_snapshots; i++) {
         const struct tide_catalog_snapshot *f = &from->snapshots[i];
+        if (f->state == TIDE_DELETED) {
+            notify_remember(job, f->round, f->commits);
+            continue;
+        }
         struct snapshot *s = core_alloc(sizeof *s);
         *s = (struct snapshot){.round = f->round,
                                .incarnation = f->incarnation,
@@ -433,6 +439,7 @@ void job_ended_stored(struct core *c, struct job *job)
     core_log(c, LEVEL_INFO, about_job(job), "job %s is %s, last snapshot %" PRIu64, job->name,
              tide_job_state_name(job->state), job->ended_snapshot);
     job->attempt_open = job->adopting = false;
+    job->starting = START_NOT; /* the answer about an attempt's row may come later */
     timer_clear(c, &job->trigger_timer);
     for (struct worker *w = job->workers, *next; w; w = next) {
         next = w->next;

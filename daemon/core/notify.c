@@ -174,6 +174,30 @@ static void record_unknown(struct core *c, struct job *job, uint64_t round)
     free(directory);
 }
 
+void notify_remember(struct job *job, uint64_t round, bool commits)
+{
+    struct gone *g = core_alloc(sizeof *g);
+    *g = (struct gone){round, commits, job->gone};
+    job->gone = g;
+}
+
+void notify_forget(struct job *job)
+{
+    while (job->gone) {
+        struct gone *g = job->gone;
+        job->gone = g->next;
+        free(g);
+    }
+}
+
+static const struct gone *gone(const struct job *job, uint64_t round)
+{
+    const struct gone *g = job->gone;
+    while (g && g->round != round)
+        g = g->next;
+    return g;
+}
+
 void round_resolve(struct core *c, struct worker *w)
 {
     struct job *job = w->job;
@@ -181,6 +205,11 @@ void round_resolve(struct core *c, struct worker *w)
     bool hold = job->unsent_complete || owed_from_before(job);
     for (uint32_t i = 0; i < w->n_open; i++) {
         const struct snapshot *s = job_snapshot(job, w->open_rounds[i]);
+        const struct gone *g = gone(job, w->open_rounds[i]);
+        if (g) { /* its effects are had, or those of a later round stand for them */
+            send_complete_to(c, w, g->round, g->commits && !hold);
+            continue;
+        }
         if (job_round(job, w->open_rounds[i]) || (s && PLANTED(LOSE_NOTICE))) continue;
         if (s && s->attempt == job->attempt) {
             if (hold)

@@ -10,6 +10,7 @@
 
 #define WAIT_MAX_MS 60000u
 #define WAITERS_MAX 4096u
+#define SAVE_AGAIN_US (1000 * MS)
 
 static void served(struct core *c, const struct operation *op);
 
@@ -91,6 +92,43 @@ void operation_record_done(struct core *c, struct tide_commit *commit, struct jo
     operation_record(commit, job, &done);
 }
 
+/* ---- an end of it that must not be forgotten */
+
+static void save(struct core *c, struct job *job, struct operation *op)
+{
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    operation_record(commit, job, op);
+    ask_commit(c, commit, ASKED_SAVED, job, op->id);
+}
+
+static void save_again(struct core *c, void *arg)
+{
+    struct job *job = arg;
+    for (struct operation *op = job->operations; op; op = op->next)
+        if (op->unsaved) save(c, job, op);
+}
+
+void operation_saved(struct core *c, struct job *job, uint64_t operation, enum tide_outcome outcome)
+{
+    struct operation *op = operation_find(job, operation);
+    if (!op || !op->unsaved) return;
+    if (outcome == TIDE_STORED) {
+        op->unsaved = false;
+        operation_changed(c, op);
+    } else if (!job->save_timer.place) {
+        job->save_timer.fire = save_again;
+        job->save_timer.arg = job;
+        timer_set(c, &job->save_timer, c->now + SAVE_AGAIN_US);
+    }
+}
+
+/* That a stop has failed is told when it is durable: a restart would carry it out, otherwise. */
+static bool comes_back(const struct operation *op)
+{
+    return op->durable && (op->kind == TIDE_OP_STOP || op->kind == TIDE_OP_CANCEL);
+}
+
 void operation_fail(struct core *c, struct job *job, struct operation *op,
                     struct tide_commit *commit, const char *error)
 {
@@ -99,7 +137,10 @@ void operation_fail(struct core *c, struct job *job, struct operation *op,
     op->ended_wall = c->wall;
     free((void *)(uintptr_t)op->error.data);
     op->error = core_copy(VIEW(error));
-    if (commit) {
+    if (comes_back(op)) {
+        op->unsaved = true;
+        save(c, job, op);
+    } else if (commit) {
         operation_record(commit, job, op);
     } else {
         commit = tide_commit_new(false);
@@ -107,6 +148,9 @@ void operation_fail(struct core *c, struct job *job, struct operation *op,
         operation_record(commit, job, op);
         ride_commit(c, commit);
     }
+    /* while it was open there was no period */
+    if (op->kind == TIDE_OP_STOP || op->kind == TIDE_OP_CANCEL)
+        timer_set(c, &job->trigger_timer, c->now);
     operation_changed(c, op);
 }
 
@@ -169,10 +213,10 @@ static void operation_answer(struct core *c, uint64_t session, uint64_t request,
     m.id = op->id;
     m.kind = PB(VIEW(tide_operation_kind_name(op->kind)));
     m.job = PB(VIEW(job->name));
-    m.state = PB(VIEW(tide_operation_state_name(op->state)));
+    m.state = PB(VIEW(tide_operation_state_name(op->unsaved ? TIDE_OP_RUNNING : op->state)));
     m.snapshot = op->snapshot;
     m.location = PB(op->location);
-    m.error = PB(op->error);
+    if (!op->unsaved) m.error = PB(op->error);
     m.tasks = op->takes ? job->graph->tasks : 0;
     m.acked = r ? job->graph->tasks - r->expected + r->acked.set
               : op->state == TIDE_OP_DONE || (op->state == TIDE_OP_RUNNING && !r) ? m.tasks
@@ -230,7 +274,7 @@ static void operations_forget(struct job *job)
     for (struct operation **at = &job->operations; *at;) {
         struct operation *op = *at;
         uint32_t *n = op->key.len ? &keyed : &plain;
-        if (op->state < TIDE_OP_DONE || op->preparing ||
+        if (op->state < TIDE_OP_DONE || op->preparing || op->unsaved ||
             *n <= (op->key.len ? KEYS_REMEMBERED : OPERATIONS_REMEMBERED)) {
             at = &op->next;
             continue;
@@ -322,6 +366,7 @@ static void drop_waiter(struct core *c, struct waiter **at)
 
 static bool waiter_served(const struct waiter *w, const struct operation *op)
 {
+    if (op->unsaved) return false;
     if (!op->durable && op->state != TIDE_OP_FAILED) return false;
     return op->state >= TIDE_OP_DONE || (w->seen_progress && op->progress + 1 != w->seen_progress);
 }
@@ -395,7 +440,7 @@ void operation_wait(struct core *c, uint64_t session, uint64_t request,
                     "there is no operation %" PRIu64, m->operation);
         return;
     }
-    if (op->state >= TIDE_OP_DONE || !timeout ||
+    if ((op->state >= TIDE_OP_DONE && !op->unsaved) || !timeout ||
         (m->seen_progress && op->durable && op->progress + 1 != m->seen_progress))
         operation_answer(c, session, request, job, op);
     else

@@ -107,6 +107,7 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_MANIFEST: attempt_manifest(c, job, ev); break;
     case ASKED_RUNNING: attempt_running(c, job, p->number, ev->outcome); break;
     case ASKED_OPERATION: operation_stored(c, job, p->number, ev->outcome, ev->text); break;
+    case ASKED_SAVED: operation_saved(c, job, p->number, ev->outcome); break;
     case ASKED_ROUND_BEGIN:
     case ASKED_METADATA:
     case ASKED_ROUND_COMMIT:

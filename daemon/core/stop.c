@@ -274,7 +274,9 @@ static void refuse(struct core *c, const struct wish *wish, const struct job *jo
 
 bool stop_refuses(struct core *c, const struct job *job, const struct wish *wish)
 {
-    const struct operation *other = stop_open(job);
+    const struct operation *other = job->operations;
+    while (other && !(is_stop(other) && (other->state < TIDE_OP_DONE || other->unsaved)))
+        other = other->next;
     if (other && wish->takes) refuse(c, wish, job, other);
     return other && wish->takes;
 }
@@ -290,7 +292,7 @@ static void ask_cancel(struct core *c, const struct wish *wish)
         return;
     }
     for (const struct operation *op = job->operations; op; op = op->next)
-        if (op->kind == TIDE_OP_CANCEL && !op->takes && op->state < TIDE_OP_DONE) {
+        if (op->kind == TIDE_OP_CANCEL && !op->takes && (op->state < TIDE_OP_DONE || op->unsaved)) {
             refuse(c, wish, job, op);
             return;
         }

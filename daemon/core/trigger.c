@@ -110,8 +110,10 @@ static void arm(struct core *c, struct job *job, uint64_t at)
 void trigger_pump(struct core *c, struct job *job)
 {
     struct decision d = {.again = NEVER};
+    if (c->shutting_down) return;
+    job_finish(c, job); /* when it waited for a round that has aborted */
+    if (stop_pump(c, job)) return;
     bool runs = job->attempt_open && !job->adopting && job->state == TIDE_JOB_RUNNING;
-    if (c->shutting_down || stop_pump(c, job)) return;
     expire(c, job);
     if (runs) prepare_pump(c, job);
     while (runs && (d = decide_for(c, job)).what != BEGIN_NOTHING) {

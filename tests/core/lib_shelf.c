@@ -99,8 +99,11 @@ static void apply_snapshot_state(struct shelf_job *j, const struct tide_record *
         struct tide_catalog_snapshot *s = &j->snapshots[i];
         bool it = s->round == r->snapshot_state.round;
         if (it) s->state = r->snapshot_state.state;
+        if (s->round > j->completed) j->completed = s->round;
         if (it && s->kind == TIDE_CHECKPOINT && s->round > j->subsumed) j->subsumed = s->round;
-        if (s->state == TIDE_DELETED) continue;
+        if (s->state == TIDE_DELETED &&
+            (s->kind != TIDE_SAVEPOINT || s->attempt != j->last.attempt))
+            continue;
         j->images[kept] = j->images[i];
         j->snapshots[kept++] = *s;
     }
@@ -247,6 +250,7 @@ struct tide_catalog shelf_catalog(struct shelf *s, uint64_t incarnation, uint64_
                                                        .snapshots = j->snapshots,
                                                        .n_snapshots = j->n_snapshots,
                                                        .subsumed = j->subsumed,
+                                                       .completed = j->completed,
                                                        .owed = j->owed,
                                                        .n_owed = j->n_owed,
                                                        .rounds = j->rounds,

@@ -22,7 +22,7 @@ struct shelf_job {
     struct tide_catalog_operation operations[SHELF_MAX];
     struct tide_catalog_round rounds[SHELF_MAX];
     uint32_t n_snapshots, n_owed, n_operations, n_rounds;
-    uint64_t subsumed;
+    uint64_t subsumed, completed;
 };
 
 struct shelf {

@@ -45,6 +45,7 @@ void base_ordered(struct sim *s, struct job *j, const struct tide_record *r)
 
 void base_reopens(struct sim *s, struct job *j)
 {
+    j->reopened = true;
     if (!j->over) return;
     note(s, "%sjob: begins again", j->prefix);
     j->over = j->done = false;

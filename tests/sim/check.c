@@ -64,10 +64,22 @@ struct round *check_learn_round(struct sim *s, struct job *j, uint64_t number, u
 
 /* ---- what the daemon says */
 
+static struct tide_bytes after(struct tide_bytes frames)
+{
+    size_t n = TIDE_FRAME_HEADER + tide_get_u32(frames.data);
+    return (struct tide_bytes){frames.data + n, frames.len - n};
+}
+
 void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *sessions, uint32_t n)
 {
     struct conn *c = n ? net_find(s, sessions[0]) : NULL;
-    if (!c || !c->proc) return; /* an admin */
+    if (!c) return;
+    if (!c->proc) { /* an admin */
+        for (; frames.len > TIDE_FRAME_HEADER; frames = after(frames))
+            check_answer(
+                s, (struct tide_bytes){frames.data + TIDE_FRAME_HEADER, tide_get_u32(frames.data)});
+        return;
+    }
     struct job *j = c->proc->job;
     for (uint32_t i = 1; i < n; i++) {
         const struct conn *other = net_find(s, sessions[i]);
@@ -106,8 +118,7 @@ void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *session
             break;
         default: break;
         }
-        frames.data += TIDE_FRAME_HEADER + body.len;
-        frames.len -= TIDE_FRAME_HEADER + body.len;
+        frames = after(frames);
     }
 }
 
@@ -179,6 +190,11 @@ void check_durable(struct sim *s, const struct tide_commit *c)
             if (r->snapshot.kind == TIDE_CHECKPOINT) newest = j;
             break;
         case TIDE_REC_ROUND_END: round_ended(s, store_job(s, r), &r->round); break;
+        case TIDE_REC_SNAPSHOT_STATE: check_disposed(s, store_job(s, r), r); break;
+        case TIDE_REC_OPERATION: check_operation(s, store_job(s, r), r); break;
+        case TIDE_REC_JOB_STATE:
+            if (tide_job_ended(r->job_state.state)) check_job_ended(s, store_job(s, r));
+            break;
         default: break;
         }
     }
@@ -254,8 +270,8 @@ void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d
              d->round);
         break;
     case TIDE_DO_STOP:
-        must(s, tide_job_ended(j->store.state), "%s is stopped, and the job has not ended",
-             proc_name(p));
+        must(s, tide_job_ended(j->store.state) || j->reopened,
+             "%s is stopped, and the job has not ended", proc_name(p));
         break;
     default: break;
     }

@@ -79,6 +79,11 @@ void check_sent_prepare(struct sim *s, struct job *j, struct tide_bytes content,
 void check_sent_cut(struct sim *s, struct job *j, struct tide_bytes content);
 void check_sent_now(struct sim *s, struct job *j, struct tide_bytes content);
 void check_met(struct sim *s, const struct task *t, const struct round *r, const struct state *st);
+/* check_stop.c */
+void check_job_ended(struct sim *s, struct job *j); /* it is durable */
+bool check_drained(const struct job *j);            /* its sources were told to end their input */
+void check_operation(struct sim *s, const struct job *j, const struct tide_record *r);
+void check_answer(struct sim *s, struct tide_bytes body);
 /* check_cut.c */
 void check_snapshot(struct sim *s, struct job *j, uint64_t number);
 /* external.c: what parts gave is there, and agrees with the tasks' states; part 0 is the
@@ -93,8 +98,11 @@ void check_part_restored(struct sim *s, struct job *j, uint32_t part,
 bool check_owed(const struct job *j, const struct d_owed *o); /* in truth: it is not published */
 bool check_effects_done(struct sim *s, struct job *j);
 /* check_kept.c */
+/* A savepoint goes, and may. */
+void check_disposed(struct sim *s, struct job *j, const struct tide_record *r);
 void check_retention(struct sim *s, const struct job *j);
-bool check_clean(struct sim *s, const struct job *j); /* what is out of use is gone */
+bool check_stuck(struct sim *s, const struct d_snapshot *d); /* it can never be deleted */
+bool check_clean(struct sim *s, const struct job *j);        /* what is out of use is gone */
 void check_kept(struct sim *s, const struct job *j);
 /* check_lively.c: false; why the history may not end yet, for people */
 bool check_not_yet(struct job *j, const char *why);

@@ -159,8 +159,8 @@ void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d
             for (size_t i = 0; i + 4 <= d->restore->owed[o]->handle.len; i += 4)
                 owed = owed || tide_get_u32(d->restore->owed[o]->handle.data + i) == p->id;
         /* what it had pre-committed for a savepoint stands in its state, to be published later */
-        bool kept = snapshot && snapshot->kind == TIDE_SAVEPOINT && p->state == PART_PENDING &&
-                    p->round <= n;
+        bool kept = snapshot && snapshot->kind == TIDE_SAVEPOINT && !snapshot->commits &&
+                    p->state == PART_PENDING && p->round <= n;
         if (p->state == PART_PUBLISHED || owed || kept) set_add(&covered, &p->records);
     }
     must(s, !memcmp(&covered, &st->seen, sizeof covered),

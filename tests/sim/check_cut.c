@@ -95,14 +95,19 @@ static void read_manifest(struct sim *s, struct cut *c)
     must(s, right, "the head of the manifest of snapshot %" PRIu64 " is another's", c->row->round);
 }
 
+static bool publishes(const struct d_snapshot *d)
+{
+    return d->kind == TIDE_CHECKPOINT || d->commits;
+}
+
 /* Tasks without an ack had ended before: their last state is that of the snapshot before. */
 static void take_over_ended(struct sim *s, struct cut *c)
 {
     struct job *j = c->job;
     struct d_snapshot *before = c->row->next;
-    /* a checkpoint ended them; a savepoint may stand between */
+    /* a round with effects ended them; a savepoint without may stand between */
     while (before && before->round != c->attempt->restored_from &&
-           (before->kind == TIDE_SAVEPOINT || before->attempt != c->row->attempt))
+           (!publishes(before) || before->attempt != c->row->attempt))
         before = before->next;
     for (uint32_t t = 0; t < j->flow.tasks; t++) {
         if (c->acked >> t & 1) continue;
@@ -166,7 +171,7 @@ static void check_union(struct sim *s, const struct cut *c)
 static bool later_checkpoint(const struct job *j, uint64_t round)
 {
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
-        if (d->kind == TIDE_CHECKPOINT && d->round > round) return true;
+        if (publishes(d) && d->round > round) return true;
     return false;
 }
 
@@ -181,7 +186,7 @@ static void check_effects(struct sim *s, const struct cut *c)
         for (struct part *p = j->parts; p; p = p->next)
             if (p->task == t && p->state == PART_PUBLISHED) set_add(&covered, &p->records);
         const struct told_state *told = c->round->task[t];
-        for (uint32_t i = 0; c->row->kind == TIDE_SAVEPOINT && told && i < told->n_parts; i++)
+        for (uint32_t i = 0; !publishes(c->row) && told && i < told->n_parts; i++)
             set_add(&covered,
                     &told->parts[i]->records); /* pending: the next checkpoint owes them */
         for (struct d_owed *o = j->store.owed; o; o = o->next) {
@@ -196,7 +201,7 @@ static void check_effects(struct sim *s, const struct cut *c)
                     }
         }
         /* a savepoint may complete after a later checkpoint, which covers more */
-        if (c->row->kind == TIDE_SAVEPOINT && later_checkpoint(j, c->row->round))
+        if (!publishes(c->row) && later_checkpoint(j, c->row->round))
             set_meet(&covered, &c->row->task[t].seen);
         must(s, !memcmp(&covered, &c->row->task[t].seen, sizeof covered),
              "snapshot %" PRIu64 ": of %u records that %s holds %u are published or owed",

@@ -21,6 +21,9 @@ void check_publish(struct sim *s, struct task *t, struct part *p, const struct t
     must(s, p->round <= round, "%s publishes part %u of round %" PRIu64 " for round %" PRIu64,
          task_name(j, t->number), p->id, p->round, round);
     if (p->state == PART_PUBLISHED) return;
+    must(s, j->store.state != TIDE_JOB_SUSPENDED && j->store.state != TIDE_JOB_FINISHED,
+         "%s publishes part %u, and the job is %s", task_name(j, t->number), p->id,
+         tide_job_state_name(j->store.state));
     must(s, !set_overlap(&j->published, &p->records) || flow_repeats(j),
          "%s publishes records a second time, in part %u", task_name(j, t->number), p->id);
     must(s, round >= j->last_effect[t->number],
@@ -32,6 +35,8 @@ void check_publish(struct sim *s, struct task *t, struct part *p, const struct t
                                   .task = t->number,
                                   .attempt = d->attempt,
                                   .round = round});
+    note(s, "%s publishes part %u of round %" PRIu64 " for round %" PRIu64 ": %u records",
+         task_name(j, t->number), p->id, p->round, round, set_count(&p->records));
     j->last_effect[t->number] = round;
     p->state = PART_PUBLISHED;
     set_add(&j->published, &p->records);
@@ -53,7 +58,7 @@ bool check_owed(const struct job *j, const struct d_owed *o)
 bool check_effects_done(struct sim *s, struct job *j)
 {
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
-        if (d->kind != TIDE_SAVEPOINT || s->files.unpublished)
+        if (d->kind != TIDE_SAVEPOINT || d->state != TIDE_RETAINED || s->files.unpublished)
             continue; /* that waits for a restart */
         struct directory *dir = files_find(s, (const char *)d->directory.data, d->directory.len);
         must(s, dir && dir->exists, "savepoint %" PRIu64 " is retained, its directory is gone",
@@ -62,7 +67,8 @@ bool check_effects_done(struct sim *s, struct job *j)
     }
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
         const struct round *r = check_round(j, d->round);
-        if (d->kind == TIDE_SAVEPOINT) continue;
+        if ((d->kind == TIDE_SAVEPOINT && !d->commits) || j->store.state == TIDE_JOB_CANCELLED)
+            continue; /* what a cancel leaves unpublished stays so */
         for (uint32_t t = 0; t < j->flow.tasks; t++) {
             const struct told_state *told = r->task[t];
             for (uint32_t i = 0; told && i < told->n_parts; i++)

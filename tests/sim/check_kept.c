@@ -1,23 +1,40 @@
 /* Promises about what is kept: nothing goes before its row says so, and only what may. */
 #include "tests/sim/sim.h"
 
+void check_disposed(struct sim *s, struct job *j, const struct tide_record *r)
+{
+    struct d_snapshot *d = store_snapshot(j, r->snapshot_state.round);
+    enum tide_job_state state = j->store.state;
+    if (d->kind != TIDE_SAVEPOINT || r->snapshot_state.state != TIDE_DELETING) return;
+    must(s, r->snapshot_state.disposed, "savepoint %" PRIu64 " goes, and nobody asked for it",
+         d->round);
+    d->disposed = true;
+    s->stats->disposed++;
+    if (tide_job_ended(state) && state != TIDE_JOB_SUSPENDED) return;
+    d->state = TIDE_RETAINED;
+    must(s, base_expected(j) != d->round,
+         "savepoint %" PRIu64 " is disposed of, and its job goes on from it", d->round);
+    d->state = TIDE_DELETING;
+}
+
 void check_retention(struct sim *s, const struct job *j)
 {
     const struct d_snapshot *newest = NULL;
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
         if (d->kind == TIDE_SAVEPOINT)
-            must(s, d->state == TIDE_RETAINED, "savepoint %" PRIu64 " is %s", d->round,
-                 tide_snapshot_state_name(d->state));
-        else if (!newest || d->round > newest->round)
-            newest = d;
+            must(s, d->state == TIDE_RETAINED || d->disposed, "savepoint %" PRIu64 " is %s",
+                 d->round, tide_snapshot_state_name(d->state));
+        bool effects = (d->kind == TIDE_CHECKPOINT || d->commits) && d->round > j->store.base_since;
+        if (effects && (!newest || d->round > newest->round)) newest = d;
         if (d->state == TIDE_RETAINED) continue;
         for (const struct d_owed *o = j->store.owed; o; o = o->next)
             must(s, o->round != d->round || !check_owed(j, o),
                  "snapshot %" PRIu64 " is %s and commits are owed from it", d->round,
                  tide_snapshot_state_name(d->state));
     }
-    if (newest)
-        must(s, newest->state == TIDE_RETAINED, "the newest checkpoint, %" PRIu64 ", is %s",
+    bool over = tide_job_ended(j->store.state) && j->store.state != TIDE_JOB_SUSPENDED;
+    if (newest && !over)
+        must(s, newest->state == TIDE_RETAINED, "the newest with effects, %" PRIu64 ", is %s",
              newest->round, tide_snapshot_state_name(newest->state));
 }
 
@@ -44,13 +61,31 @@ static bool is_there(struct sim *s, struct tide_bytes path)
     return d && d->exists && !d->late && !files_cursed(s, d->path);
 }
 
+bool check_stuck(struct sim *s, const struct d_snapshot *of)
+{
+    const struct directory *d = files_find(s, (const char *)of->directory.data, of->directory.len);
+    return d && files_cursed(s, d->path);
+}
+
+/* It was swept, and that waits for somebody else's flush: what a worker writes later is an orphan.
+ */
+static bool sweep_rides(const struct sim *s, uint64_t round)
+{
+    for (const struct tide_commit *c = s->store.queue; c; c = c->next)
+        for (const struct tide_record *r = c->first; r; r = r->next)
+            if (r->type == TIDE_REC_ROUND_SWEPT && r->swept.number == round) return true;
+    return false;
+}
+
 /* What is out of use has been deleted, what aborted rounds had left has been swept. */
 bool check_clean(struct sim *s, const struct job *j)
 {
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
         if (d->state == TIDE_DELETING && is_there(s, d->directory)) return false;
     for (const struct d_round *r = j->store.rounds; r; r = r->next)
-        if (r->ended && !r->r.complete && !r->swept && is_there(s, r->r.directory)) return false;
+        if (r->ended && !r->r.complete && !r->swept && is_there(s, r->r.directory) &&
+            !sweep_rides(s, r->r.number))
+            return false;
     return true;
 }
 

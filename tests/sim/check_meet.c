@@ -16,7 +16,7 @@ static struct round *round_of(struct sim *s, struct job *j, uint64_t number, con
 static bool has_ended(const struct job *j, uint32_t task)
 {
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
-        if (d->kind == TIDE_CHECKPOINT) return d->ended_mask >> task & 1;
+        if (d->kind == TIDE_CHECKPOINT || d->commits) return d->ended_mask >> task & 1;
     return false;
 }
 

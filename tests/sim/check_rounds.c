@@ -62,6 +62,17 @@ static bool owed_before(struct sim *s, struct job *j)
     return false;
 }
 
+/* Whether an earlier round is under way, a savepoint with effects perhaps: a later savepoint is
+ * told behind it, and with it all that is later still. */
+static bool earlier_round(const struct sim *s, const struct job *j, uint64_t round)
+{
+    for (const struct round *r = j->rounds; r; r = r->next)
+        if (r->number < round && r->triggered && !r->past && !r->over &&
+            r->life == s->daemon.life && !store_snapshot(j, r->number))
+            return true;
+    return false;
+}
+
 /* Who comes back is told the newest completion that it has not heard of, without being asked. */
 void check_sent_resumed(struct sim *s, struct job *j, const uint64_t *sessions, uint32_t n)
 {
@@ -72,7 +83,7 @@ void check_sent_resumed(struct sim *s, struct job *j, const uint64_t *sessions, 
     for (uint32_t i = 0; i < n; i++) {
         struct conn *c = net_find(s, sessions[i]);
         if (!c || !c->proc || c->proc->stale || newest <= c->proc->told_complete) continue;
-        c->owes = owed_before(s, j) ? 0 : newest;
+        c->owes = owed_before(s, j) || earlier_round(s, j, newest) ? 0 : newest;
         c->owes_since = s->now;
         c->owes_in = j->store.attempts;
     }
@@ -84,14 +95,14 @@ void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content
     Tide__Complete *m = tide__complete__unpack(NULL, content.len, content.data);
     must(s, m, "a Complete that cannot be parsed");
     uint64_t number = m->round;
+    bool commits = m->commits;
     tide__complete__free_unpacked(m, NULL);
     struct round *r = check_round(j, number);
     must(s, r && store_snapshot(j, number),
          "Complete of round %" PRIu64 " is sent, and its row is not durable", number);
     must(s, !r->told_abort, "round %" PRIu64 " is told complete after it was told aborted", number);
     /* what is owed from before the attempt has its effects before those of the attempt */
-    for (const struct d_owed *o = j->store.owed;
-         store_snapshot(j, number)->kind == TIDE_CHECKPOINT && o; o = o->next)
+    for (const struct d_owed *o = j->store.owed; commits && o; o = o->next)
         must(s,
              o->round > check_attempt(s, j, j->store.attempts)->restored_from ||
                  o->round == number || !check_owed(j, o),
@@ -157,6 +168,9 @@ static void check_standing(struct sim *s, const struct proc *p, const struct tas
 {
     const struct job *j = p->job;
     const Tide__Checkpointing *cp = &j->checkpointing;
+    /* behind the last round of a job that is suspended it stands until it is told to stop */
+    if (t->suspended && (j->store.state == TIDE_JOB_STOPPING || tide_job_ended(j->store.state)))
+        return;
     uint64_t from = t->blocked_since, orphan = cp->orphan_limit_ms * (uint64_t)MS;
     if (from < p->thaw_at) from = p->thaw_at;
     if (from < t->wedged_until) from = t->wedged_until;

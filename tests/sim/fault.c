@@ -92,6 +92,7 @@ static void ask(struct sim *s)
         savepoint.job = job;
         savepoint.who = who;
         savepoint.key = k;
+        savepoint.commits = percent(s, 30);
     } else {
         r.call_case = TIDE__REQUEST__CALL_CHECKPOINT;
         r.checkpoint = &checkpoint;
@@ -104,7 +105,8 @@ static void ask(struct sim *s)
     tide_frame_put(&b, &r.base);
     struct tide_bytes frames = sim_bytes(s, (struct tide_bytes){b.data, b.len});
     tide_buf_release(&b);
-    note(s, "admin: asks for a %s", r.savepoint ? "savepoint" : "checkpoint");
+    note(s, "admin: asks for a %s%s", r.savepoint ? "savepoint" : "checkpoint",
+         savepoint.commits ? ", with its effects" : "");
     net_to_daemon(s, c, frames);
 }
 
@@ -113,6 +115,12 @@ static void cut(struct sim *s, struct conn *c, uint32_t seen_percent)
 {
     bool daemon_sees = percent(s, seen_percent), worker_sees = percent(s, seen_percent);
     net_cut(s, c, daemon_sees, worker_sees);
+}
+
+/* Never for a shorter time than it is stuck already: it looks again when that is over. */
+static void wedge(struct task *t, uint64_t until)
+{
+    if (t && until > t->wedged_until) t->wedged_until = until;
 }
 
 static void to_a_worker(struct sim *s, uint32_t kind)
@@ -149,7 +157,7 @@ static void to_a_worker(struct sim *s, uint32_t kind)
     case CL_STORM: trouble_storm(s, p); break;
     case CL_WEDGE:
         task = (uint32_t)below(s, j->flow.tasks);
-        if (p->task[task]) p->task[task]->wedged_until = s->now + between(s, 50 * MS, SECOND);
+        wedge(p->task[task], s->now + between(s, 50 * MS, SECOND));
         break;
     default: break;
     }
@@ -195,6 +203,7 @@ static void strike(struct sim *s, uint32_t kind)
         break;
     case CL_ADMIN: ask(s); break;
     case CL_ORDER: order_something(s, j); break;
+    case CL_STOP: stop_something(s, j); break;
     case CL_LAG:
         s->lag_until = s->now + between(s, 50 * MS, 500 * MS);
         check_trouble(s, NULL);

@@ -124,7 +124,7 @@ static void finish_if_done(struct sim *s, struct task *t)
 {
     struct job *j = t->proc->job;
     const struct flow_task *f = &j->flow.task[t->number];
-    bool all = f->source ? j->flow.finite && t->state.offset == j->flow.records
+    bool all = f->source ? t->draining || (j->flow.finite && t->state.offset == j->flow.records)
                          : t->state.ends == (1u << f->n_in) - 1;
     if (!all || t->ended || t->told_finished) return;
     /* The library hears it first: while it will not (fenced), the task has not come to its end. */
@@ -201,7 +201,7 @@ static void emit(struct sim *s, struct task *t)
 {
     struct job *j = t->proc->job;
     const struct flow_task *f = &j->flow.task[t->number];
-    if (!f->source || t->ended) return;
+    if (!f->source || t->ended || t->draining) return;
     if (!t->told_finished) report_backlog(s, t);
     if (!t->running || t->proc->away) return;
     if (t->behind) wake(s, t, s->now + 20 * MS);
@@ -222,7 +222,7 @@ static void turn(struct sim *s, void *arg, uint64_t x)
     struct job *j = t->proc->job;
     if (!t->proc->alive || x != t->turn_at) return;
     t->turn_at = NEVER;
-    if (!t->running) return;
+    if (!t->running || t->suspended) return;
     if (t->proc->away || s->now < t->proc->thaw_at) {
         uint64_t until = t->proc->away ? t->proc->busy_until : s->now;
         if (until < t->proc->thaw_at) until = t->proc->thaw_at;
@@ -235,9 +235,9 @@ static void turn(struct sim *s, void *arg, uint64_t x)
     }
     channels_announce(s, t);
     bool more = true;
-    for (int i = 0; i < 4 && more && t->running && !t->proc->away; i++)
+    for (int i = 0; i < 4 && more && t->running && !t->suspended && !t->proc->away; i++)
         more = read_one(s, t);
-    if (!t->running) return;
+    if (!t->running || t->suspended) return;
     if (t->proc->away) { /* a callback came of it that has not returned yet */
         wake(s, t, t->proc->busy_until + 1);
         return;
@@ -611,6 +611,7 @@ static void aborted(struct sim *s, struct task *t, uint64_t round)
 
 static void deliver(struct sim *s, struct task *t, const struct tide_delivery *d)
 {
+    const struct job *j = t->proc->job;
     switch (d->type) {
     case TIDE_DO_RESTORE: restore(s, t, d); break;
     case TIDE_DO_RUN: run(s, t); break;
@@ -621,6 +622,18 @@ static void deliver(struct sim *s, struct task *t, const struct tide_delivery *d
     case TIDE_DO_SNAPSHOT: take_snapshot(s, t, d); break;
     case TIDE_DO_COMPLETE: publish(s, t, d); break;
     case TIDE_DO_ABORT: aborted(s, t, d->round); break;
+    case TIDE_DO_DRAIN:
+        must(s, j->flow.task[t->number].source, "%s is to drain, and has inputs",
+             task_name(j, t->number));
+        t->draining = true;
+        j->program->wake(s, t, s->now);
+        break;
+    case TIDE_DO_SUSPEND: t->suspended = true; break;
+    case TIDE_DO_RESUME:
+        t->suspended = false;
+        t->called = true; /* one that meets asks again whether it may go on */
+        j->program->wake(s, t, s->now);
+        break;
     default: break;
     }
 }

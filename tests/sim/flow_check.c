@@ -115,10 +115,21 @@ void flow_check_cut(struct sim *s, struct job *j, const struct d_snapshot *d)
     s->stats->counted += flow_repeats(j);
 }
 
+static uint32_t put_out(const struct job *j, const struct d_snapshot *last, uint32_t source)
+{
+    for (uint32_t t = 0; t < j->flow.tasks; t++)
+        if (j->flow.task[t].source && j->flow.task[t].source_number == source)
+            return last->task[t].offset;
+    return 0;
+}
+
 void flow_check_finished(struct sim *s, struct job *j)
 {
-    for (uint32_t i = 0; i < j->flow.sources; i++)
-        for (uint32_t n = 0; n < j->flow.records; n++)
+    const struct d_snapshot *last = store_snapshot(j, j->store.ended_snapshot);
+    for (uint32_t i = 0; i < j->flow.sources; i++) {
+        uint32_t all = check_drained(j) ? put_out(j, last, i) : j->flow.records;
+        for (uint32_t n = 0; n < all; n++)
             must(s, set_has(&j->published, i, n),
                  "the job is finished, record %u of source %u was never published", n, i);
+    }
 }

@@ -141,7 +141,8 @@ struct task { /* one task in one process */
     struct flights *flights, *capture; /* of rounds that it snapshotted; of the one it captures */
     struct upload *uploads;            /* of rounds that are not acked */
     bool promotable, slow;
-    uint64_t next_read; /* slow: not before */
+    uint64_t next_read;       /* slow: not before */
+    bool draining, suspended; /* it is to end its input; to stand still behind its snapshot */
     uint64_t wedged_until, next_record, turn_at;
     uint64_t blocked_since; /* when the first of its inputs was blocked */
     /* solvers: in this step */
@@ -276,6 +277,7 @@ struct d_snapshot {
     bool unaligned, commits, imported;
     uint64_t durable_at;
     uint32_t acked_mask;          /* tasks of which it has acks */
+    bool disposed;                /* its user does not want it any more */
     bool left_behind;             /* an attempt has begun from an older one */
     uint32_t ended_mask;          /* tasks ended once it is restored */
     struct state task[TASKS_MAX]; /* what its artifacts say, or the end of a task that had ended */
@@ -370,8 +372,9 @@ struct job {
     record_set published;
     uint64_t last_effect[TASKS_MAX]; /* round for which each task last published something new */
     uint64_t newest_published;
-    bool ordered; /* an admin's order may be under way */
-    bool resume;  /* the attempt of before the daemon was away must go on */
+    bool ordered;  /* an admin's order may be under way */
+    bool reopened; /* it had ended, and goes on by an order */
+    bool resume;   /* the attempt of before the daemon was away must go on */
     uint64_t resume_attempt;
     bool may_hold;  /* one has joined whose open rounds the copy cannot know */
     bool old;       /* an old copy of its rows was put back */
@@ -415,6 +418,9 @@ void external_free(struct proc *p); /* the history is over */
 void order_something(struct sim *s, struct job *j);
 void order_calm(struct sim *s, struct job *j); /* from now on nothing stays held */
 bool order_may_release(const struct job *j);   /* it is HELD, and by a cause that a release ends */
+
+/* stop.c */
+void stop_something(struct sim *s, struct job *j);
 
 /* flow.c */
 extern const struct program flow_program;

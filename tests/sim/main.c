@@ -157,6 +157,9 @@ static void print_stats(const struct sim_stats *t)
            " jobs finished, %" PRIu64 " held, %" PRIu64 " acks with records in flight; %" PRIu64
            " events of coordinators in snapshots\n",
            t->published, t->parts_dropped, t->finished, t->held, t->in_flight, t->events_sent);
+    printf("sim: %" PRIu64 " times suspended, %" PRIu64 " drained, %" PRIu64 " cancelled, %" PRIu64
+           " of it told to who waited; %" PRIu64 " savepoints disposed of\n",
+           t->suspended, t->drained, t->cancelled, t->told_ended, t->disposed);
 }
 
 static int many(uint64_t first, uint64_t seeds, unsigned jobs)

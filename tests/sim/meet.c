@@ -196,7 +196,7 @@ static void turn(struct sim *s, void *arg, uint64_t x)
     struct task *t = arg;
     if (!t->proc->alive || x != t->turn_at) return;
     t->turn_at = NEVER;
-    if (!t->running || t->ended) return;
+    if (!t->running || t->ended || t->suspended) return;
     uint64_t until = t->proc->away ? t->proc->busy_until + 1 : s->now;
     if (until < t->proc->thaw_at) until = t->proc->thaw_at;
     if (until < t->wedged_until) until = t->wedged_until;
@@ -303,9 +303,7 @@ static void check_cut(struct sim *s, struct job *j, const struct d_snapshot *d)
 
 static void check_finished(struct sim *s, struct job *j)
 {
-    const struct d_snapshot *d = j->store.snapshots;
-    while (d && d->kind != TIDE_CHECKPOINT)
-        d = d->next;
+    const struct d_snapshot *d = store_snapshot(j, j->store.ended_snapshot);
     for (uint32_t t = 0; t < j->flow.tasks; t++)
         must(s, d && d->task[t].offset == j->flow.records,
              "the job is finished, and %s has not come to its last step", task_name(j, t));

@@ -10,7 +10,7 @@
 struct kept_directory {
     struct kept_directory *next;
     struct directory *directory;
-    bool published;
+    bool published, pending;
     struct file *files;
 };
 
@@ -51,7 +51,7 @@ void old_copy(struct sim *s)
     for (struct directory *d = s->files.directories; d; d = d->next) {
         if (!d->exists) continue;
         struct kept_directory *k = sim_alloc(s, sizeof *k);
-        *k = (struct kept_directory){c->directories, d, d->published, d->files};
+        *k = (struct kept_directory){c->directories, d, d->published, d->pending, d->files};
         c->directories = k;
     }
     s->old.copy = c;
@@ -60,11 +60,11 @@ void old_copy(struct sim *s)
 
 /* ---- putting it back */
 
-static uint64_t newest_of(const struct job_store *st, bool checkpoints_only)
+static uint64_t newest_of(const struct job_store *st, bool with_effects)
 {
     uint64_t newest = 0;
     for (const struct d_snapshot *d = st->snapshots; d; d = d->next)
-        if (d->round > newest && (d->kind == TIDE_CHECKPOINT || !checkpoints_only))
+        if (d->round > newest && (d->kind == TIDE_CHECKPOINT || d->commits || !with_effects))
             newest = d->round;
     return newest;
 }
@@ -152,6 +152,7 @@ void old_put_back(struct sim *s)
     for (struct kept_directory *k = c->directories; k; k = k->next) {
         k->directory->exists = true;
         k->directory->published = k->published;
+        k->directory->pending = k->pending;
         k->directory->files = k->files;
     }
 }

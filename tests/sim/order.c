@@ -106,9 +106,8 @@ void order_something(struct sim *s, struct job *j)
 static void patience(struct sim *s, void *arg, uint64_t x)
 {
     struct job *j = arg;
-    if (j->done) return;
-    if (order_may_release(j)) {
-        s->admin = NULL; /* the connection of before may lead nowhere */
+    if (!j->done && order_may_release(j)) { /* done, it may be undone by an old copy */
+        s->admin = NULL;                    /* the connection of before may lead nowhere */
         release(s, j, "");
     }
     sim_at(s, s->now + 400 * MS, patience, arg, x);

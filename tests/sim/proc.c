@@ -146,7 +146,8 @@ static void end_process(struct sim *s, struct proc *p, const struct tide_deliver
 {
     p->over = true;
     bool ended = d->type == TIDE_DO_STOP || d->rc == TIDE_EENDED;
-    if (ended && !p->stale) p->job->over = true;
+    /* who hears late of an end that was undone meanwhile is started again */
+    if (ended && !p->stale && tide_job_ended(p->job->store.state)) p->job->over = true;
     sim_at(s, s->now + below(s, 20 * MS), leave, p, 0);
 }
 

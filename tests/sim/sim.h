@@ -48,7 +48,8 @@ struct store {
     /* faults */
     uint64_t slow_until, full_until, stuck_until;
     bool unknown_next;
-    bool dropped; /* records that rode unawaited were lost since the store was full */
+    bool dropped;           /* records that rode unawaited were lost since the store was full */
+    bool dropped_operation; /* what has become of an operation was among the lost */
 };
 
 /* ---- files */
@@ -106,6 +107,7 @@ struct sim_stats {
         events, steps, deliver, met, events_sent, in_flight, unaligned, counted;
     uint64_t abort_codes[16];
     uint64_t bases, refused_orders;
+    uint64_t suspended, drained, cancelled, told_ended, disposed;
 };
 
 struct event_entry {
@@ -166,7 +168,8 @@ enum climate {
     CL_WEATHER = CL_CRASH | CL_DOWN | CL_PAUSE | CL_STORE | CL_UNKNOWN | CL_FILES | CL_OLD,
     CL_STORM = 1 << 18,    /* a worker reconnects without end */
     CL_STRANGER = 1 << 19, /* somebody speaks nonsense */
-    CL_KINDS = 20
+    CL_STOP = 1 << 20,     /* jobs are stopped and cancelled, savepoints disposed of */
+    CL_KINDS = 21
 };
 
 /* host.c */

@@ -216,12 +216,16 @@ static void apply_job(struct sim *s, struct job *j, const struct tide_record *r)
         if (tide_job_ended(st->state) && r->job_state.state == TIDE_JOB_WAITING && st->base_new)
             base_reopens(s, j);
         else
-            must(s, !tide_job_ended(st->state) || r->job_state.state == st->state,
+            must(s,
+                 !tide_job_ended(st->state) || r->job_state.state == st->state ||
+                     (st->state == TIDE_JOB_SUSPENDED && r->job_state.state == TIDE_JOB_CANCELLED),
                  "job %s has ended as %s and becomes %s", j->name, tide_job_state_name(st->state),
                  tide_job_state_name(r->job_state.state));
         must(s,
              st->state != TIDE_JOB_HELD || r->job_state.state == TIDE_JOB_HELD ||
-                 r->job_state.state == TIDE_JOB_WAITING || r->job_state.state == TIDE_JOB_STOPPING,
+                 r->job_state.state == TIDE_JOB_WAITING ||
+                 r->job_state.state == TIDE_JOB_STOPPING ||
+                 r->job_state.state == TIDE_JOB_CANCELLED,
              "job %s is HELD and becomes %s", j->name, tide_job_state_name(r->job_state.state));
         s->stats->held += st->state != TIDE_JOB_HELD && r->job_state.state == TIDE_JOB_HELD;
         st->state = r->job_state.state;
@@ -382,6 +386,8 @@ static void land(struct sim *s, void *arg, uint64_t life)
         enum tide_outcome outcome = refused ? TIDE_REFUSED : unknown ? TIDE_UNKNOWN : fate(s);
         if (outcome == TIDE_STORED || (outcome == TIDE_UNKNOWN && durable)) apply(s, c);
         if (!c->awaited && outcome != TIDE_STORED) st->dropped = true;
+        for (const struct tide_record *r = c->first; r && outcome != TIDE_STORED; r = r->next)
+            st->dropped_operation = st->dropped_operation || r->type == TIDE_REC_OPERATION;
         if (refused) note(s, "store: refuses a commit");
         if (c->awaited) {
             struct outcome *o = sim_alloc(s, sizeof *o);
@@ -468,6 +474,13 @@ void store_load(struct sim *s, uint64_t round, uint64_t tag)
 
 /* ---- the catalog for a start: what storage/load gives */
 
+/* Not deleted, or a savepoint of which a worker may still ask. */
+static bool is_known(const struct job_store *st, const struct d_snapshot *d)
+{
+    return d->state != TIDE_DELETED ||
+           (d->kind == TIDE_SAVEPOINT && d->attempt == st->last.attempt);
+}
+
 static void catalog_job(struct sim *s, const struct job_store *st, struct tide_catalog_job *j)
 {
     *j = (struct tide_catalog_job){.id = st->id,
@@ -484,13 +497,14 @@ static void catalog_job(struct sim *s, const struct job_store *st, struct tide_c
                                    .last = st->last};
     uint32_t n = 0;
     for (struct d_snapshot *d = st->snapshots; d; d = d->next)
-        n += d->state != TIDE_DELETED;
+        n += is_known(st, d);
     j->snapshots = sim_alloc(s, (n + 1) * sizeof *j->snapshots);
     j->n_snapshots = n;
     for (struct d_snapshot *d = st->snapshots; d; d = d->next) {
+        if (d->round > j->completed) j->completed = d->round;
         if (d->kind == TIDE_CHECKPOINT && d->state != TIDE_RETAINED && d->round > j->subsumed)
             j->subsumed = d->round;
-        if (d->state == TIDE_DELETED) continue;
+        if (!is_known(st, d)) continue;
         struct tide_catalog_snapshot *c = &j->snapshots[--n];
         *c = (struct tide_catalog_snapshot){.round = d->round,
                                             .incarnation = d->incarnation,

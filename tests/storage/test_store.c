@@ -307,6 +307,7 @@ START_TEST(snapshot_and_its_end)
     cat = load();
     ck_assert_uint_eq(cat->jobs[0].n_snapshots, 1);
     ck_assert_uint_eq(cat->jobs[0].subsumed, 30);
+    ck_assert_uint_ge(cat->jobs[0].completed, 30);
     tide_catalog_free(cat);
 }
 END_TEST

@@ -1,0 +1,113 @@
+/* What admins ask for that ends a job, or deletes what it has left: stop, cancel, dispose. Who asks
+ * waits for the answer on the same connection, as long as that lasts. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tests/sim/sim.h"
+
+static ProtobufCBinaryData text(const char *t)
+{
+    return (ProtobufCBinaryData){strlen(t), (uint8_t *)(uintptr_t)t};
+}
+
+static void send(struct sim *s, const struct job *j, Tide__Request *r, const char *what)
+{
+    struct conn *c = net_admin(s);
+    struct tide_buf b;
+    if (!c) return;
+    r->id = s->order + 1;
+    tide_buf_init(&b, 4096);
+    tide_frame_put(&b, &r->base);
+    struct tide_bytes frames = sim_bytes(s, (struct tide_bytes){b.data, b.len});
+    tide_buf_release(&b);
+    note(s, "%sadmin: %s", j->prefix, what);
+    net_to_daemon(s, c, frames);
+}
+
+static void stop(struct sim *s, struct job *j, const char *key)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__StopJob m = TIDE__STOP_JOB__INIT;
+    char what[60];
+    m.job = text(j->name);
+    m.key = text(key);
+    m.who = text("sim");
+    m.kind =
+        percent(s, 50) ? TIDE__ROUND_KIND__ROUND_SAVEPOINT : TIDE__ROUND_KIND__ROUND_CHECKPOINT;
+    m.drain = percent(s, 45);
+    m.supersede = percent(s, 40);
+    r.call_case = TIDE__REQUEST__CALL_STOP;
+    r.stop = &m;
+    snprintf(what, sizeof what, "asks to %s it with a %s%s", m.drain ? "drain" : "suspend",
+             m.kind == TIDE__ROUND_KIND__ROUND_CHECKPOINT ? "checkpoint" : "savepoint",
+             m.supersede ? ", at once" : "");
+    send(s, j, &r, what);
+}
+
+static void cancel(struct sim *s, struct job *j, const char *key)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__CancelJob m = TIDE__CANCEL_JOB__INIT;
+    m.job = text(j->name);
+    m.key = text(key);
+    m.who = text("sim");
+    m.savepoint = percent(s, 50);
+    r.call_case = TIDE__REQUEST__CALL_CANCEL;
+    r.cancel = &m;
+    send(s, j, &r, m.savepoint ? "asks to cancel it after a savepoint" : "asks to cancel it");
+}
+
+/* A savepoint, at times any snapshot: many must be refused. */
+static void dispose(struct sim *s, struct job *j, const char *key)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__DisposeSnapshot m = TIDE__DISPOSE_SNAPSHOT__INIT;
+    char what[60];
+    uint64_t n = 0;
+    bool any = percent(s, 20);
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
+        if ((d->kind == TIDE_SAVEPOINT || any) && below(s, ++n) == 0) m.snapshot = d->round;
+    if (!m.snapshot) return;
+    m.key = text(key);
+    m.who = text("sim");
+    r.call_case = TIDE__REQUEST__CALL_DISPOSE;
+    r.dispose = &m;
+    snprintf(what, sizeof what, "asks to dispose of snapshot %" PRIu64, m.snapshot);
+    send(s, j, &r, what);
+}
+
+/* Waits for the newest operation of the job that has to do with its end. */
+static void wait_for_end(struct sim *s, struct job *j)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__WaitOperation m = TIDE__WAIT_OPERATION__INIT;
+    for (const struct d_operation *d = j->store.operations; d; d = d->next)
+        if ((d->o.kind == TIDE_OP_STOP || d->o.kind == TIDE_OP_CANCEL) && d->o.id > m.operation)
+            m.operation = d->o.id;
+    m.timeout_ms = 60000;
+    r.call_case = TIDE__REQUEST__CALL_WAIT;
+    r.wait = &m;
+    if (m.operation) send(s, j, &r, "waits for the end");
+}
+
+void stop_something(struct sim *s, struct job *j)
+{
+    char key[32];
+    uint64_t kind = below(s, 100);
+    if (kind < 40) { /* so that a job lives for a while */
+        dispose(s, j, percent(s, 50) ? "" : "dispose");
+        return;
+    }
+    if (kind < 60) {
+        wait_for_end(s, j);
+        return;
+    }
+    snprintf(key, sizeof key, "stop%u", (unsigned)below(s, 20));
+    check_trouble(s, j);
+    j->ordered = true;
+    if (kind < 90)
+        stop(s, j, key);
+    else
+        cancel(s, j, key);
+    wait_for_end(s, j);
+}
