@@ -2,7 +2,10 @@
 # gate.sh: `make check-all`. Every variant in an empty build folder of its own, each step in turn;
 # all steps run, also after one has failed, and the summary comes last. STEPS="lint clang" picks.
 set -uo pipefail
+steps=${STEPS:-lint clang asan tsan valgrind plants install dist demo}
 unset MAKEFLAGS MFLAGS MAKELEVEL B CC CFLAGS LDFLAGS SAN
+[ -n "${STEPS:-}" ] || rm -rf build/gate
+unset STEPS # it has a meaning in tests
 root=build/gate
 jobs=$(nproc)
 summary=() failed=0
@@ -51,8 +54,8 @@ step_dist() { # the archive builds where autoconf is not
     rm -rf $to && mkdir -p $to && make_ dist >/dev/null && tar -xzf tidemark-*.tar.gz -C $to && rm -f tidemark-*.tar.gz &&
         make -C $to/tidemark-* --no-print-directory -j"$jobs" DEPS=no AUTOCONF=false all
 }
-step_plants() { # the simulator sees what it claims to see
-    bash tests/sim/plants.sh $root/plants
+step_plants() { # the simulator sees what it claims to see; from five first seeds: make check-long
+    STARTS=1 bash tests/sim/plants.sh $root/plants
 }
 step_demo() {
     local seed
@@ -60,9 +63,8 @@ step_demo() {
     make_ demo-solver KILLS=12 STEPS=2000
 }
 
-[ -n "${STEPS:-}" ] || rm -rf $root
 mkdir -p $root
-for step in ${STEPS:-lint clang asan tsan valgrind plants install dist demo}; do
+for step in $steps; do
     began=$SECONDS
     printf 'gate: %-9s' "$step"
     if (step_"$step") >$root/"$step".log 2>&1; then result=ok; else result=FAILED failed=1; fi

@@ -23,6 +23,7 @@ step_kill() { # the daemon, a thousand times, under a job on real disks; then wi
     KILLS=$kills SEED="${SEED:-$RANDOM}" sh tests/kill/run.sh build &&
         KILLS=$((kills / 5)) SEED="${SEED:-$RANDOM}" STATE=300000 sh tests/kill/run.sh build
 }
+step_plants() { bash tests/sim/plants.sh build/plants; }
 step_fuzz() { bash tests/fuzz/fuzz.sh 300; }
 step_repeat() { # tests with real time in them, again and again beside each other
     local n
@@ -33,7 +34,7 @@ step_repeat() { # tests with real time in them, again and again beside each othe
 }
 step_bench() { make --no-print-directory bench; }
 
-for step in ${STEPS:-sim repeat kill fuzz demo bench}; do
+for step in ${STEPS:-sim plants repeat kill fuzz demo bench}; do
     began=$SECONDS
     echo "long: $step"
     if (step_"$step"); then result=ok; else result=FAILED failed=1; fi

@@ -361,6 +361,7 @@ START_TEST(a_trigger_that_comes_late_switches_at_once)
     barrier(0, 1);
     timed(1, 700);
     expect(trace, "0:1 -> block 0\ntrigger 1 -> ahead 1 snapshot 1 waits unblock 0\n");
+    tide_align_free(a);
     make(0);
     now = 1000;
     timed(1, 700);

@@ -528,7 +528,7 @@ void channels_restore_input(struct channels *c, uint32_t channel, const uint8_t 
         in->data = must_realloc(in->data, in->have + len);
         in->cap = in->have + len;
     }
-    memcpy(in->data + in->have, frames, len); /* nothing has been read yet: start is 0 */
+    if (len) memcpy(in->data + in->have, frames, len); /* nothing has been read yet: start is 0 */
     in->have += len;
 }
 
@@ -537,7 +537,7 @@ void channels_restore_output(struct channels *c, uint32_t out, const uint8_t *fr
     struct output *o = &c->outputs[out];
     if (o->fd < 0) return; /* cut: the rewind is on its way */
     (void)channels_put_begin(c, out, (uint32_t)len);
-    memcpy(o->data + o->start + o->len, frames, len);
+    if (len) memcpy(o->data + o->start + o->len, frames, len);
     o->len += len;
 }
 
