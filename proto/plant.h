@@ -40,7 +40,6 @@ enum tide_plant {
     PLANT_OLD_INCARNATION, /* an incarnation is minted again */
     PLANT_EXTERNAL_AGAIN, /* an external number is minted again */
     PLANT_OLD_COPY_UNSEEN, /* nobody notices that an old copy of the store was put back */
-    PLANT_FENCE_EARLY, /* the witness of an old copy is told to forget before HELD is durable */
     PLANT_NEVER_SWEPT, /* what aborted rounds have left is never deleted */
     PLANT_GRACE_RUNS_ON, /* a daemon's standstill counts as its workers' absence */
     PLANT_UNNAMED, /* an abort names all who held the round but one */
