@@ -159,7 +159,7 @@ static void await_delivery(struct core *c, struct job *job)
 static const struct snapshot *to_restore(const struct job *job)
 {
     const struct snapshot *point = job_recovery_point(job), *older = NULL;
-    for (const struct snapshot *s = job->snapshots; PLANTED(RESTORE_OLDER) && s; s = s->next)
+    for (const struct snapshot *s = PLANTED(RESTORE_OLDER) ? job->snapshots : NULL; s; s = s->next)
         if (point && s->commits && s->state == TIDE_RETAINED && s->round < point->round) older = s;
     return older ? older : point;
 }
