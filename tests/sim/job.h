@@ -35,6 +35,7 @@ struct state {
     uint32_t finished;
     uint64_t value;  /* solvers: what the steps, `offset` of them, have made */
     uint32_t events; /* received from the coordinator */
+    uint32_t none;   /* 0: states are compared as bytes, so there is no hole */
     record_set seen; /* sinks: every record that this state covers */
 };
 
