@@ -81,6 +81,7 @@ static void ask(struct sim *s)
     Tide__TriggerSavepoint savepoint = TIDE__TRIGGER_SAVEPOINT__INIT;
     Tide__TriggerCheckpoint checkpoint = TIDE__TRIGGER_CHECKPOINT__INIT;
     const struct job *j = any_job(s);
+    if (!j) return; /* there is always one */
     r.id = s->order + 1;
     char key[32];
     snprintf(key, sizeof key, "key%u", (unsigned)below(s, 100));
