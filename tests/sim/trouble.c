@@ -32,7 +32,7 @@ static void check_gone(struct sim *s, void *arg, uint64_t life)
  */
 void trouble_stranger(struct sim *s)
 {
-    uint8_t nonsense[64];
+    uint8_t nonsense[64] = {0};
     size_t n = between(s, 1, sizeof nonsense);
     if (!s->daemon.up || s->now < s->daemon.thaw_at || s->daemon.asked_down) return;
     struct conn *c = net_stranger(s, percent(s, 70));
