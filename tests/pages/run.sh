@@ -45,8 +45,19 @@ install_by_hand() { # prefix
 }
 install_by_hand "$home/tidemark"
 
+# Below the range that the kernel takes ports of outgoing connections from: it stays free while a daemon restarts.
 free_port() {
-    "${PYTHON:-/usr/bin/python3}" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    "${PYTHON:-/usr/bin/python3}" - <<'END'
+import random, socket
+while True:
+    port = random.randrange(10000, 32000)
+    try:
+        socket.socket().bind(("127.0.0.1", port))
+    except OSError:
+        continue
+    print(port)
+    break
+END
 }
 
 # Runs a page's blocks; what they say goes to $home/NAME.said. Whatever is left over is killed with
@@ -61,7 +72,7 @@ follow() { # name [port]
         blocks "docs/$1.md" | sed "s/\\b7460\\b/$port/g; s/\\b7461\\b/$(free_port)/g"
     } >"$home/$1.sh"
     env -i HOME="$home" PATH="$PATH" LC_ALL=C TIDEMARK_CONNECT="127.0.0.1:$port" ${ASAN_OPTIONS:+ASAN_OPTIONS="$ASAN_OPTIONS"} \
-        setsid bash -e -u -x "$home/$1.sh" >"$home/$1.said" 2>&1 </dev/null &
+        setsid timeout -k 5 300 bash -e -u -x "$home/$1.sh" >"$home/$1.said" 2>&1 </dev/null &
     local session=$! rc
     wait $session
     rc=$?
