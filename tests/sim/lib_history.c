@@ -54,6 +54,7 @@ struct h_job {
     uint64_t tasks, ended, most_apart, newest_effect, newest_attempt, started;
     uint64_t last_snapshot; /* when; 0: none since it last ran */
     uint64_t fine_at, fine_by;
+    uint64_t known_from; /* what the newest attempt of an old copy has restored */
     bool trouble, held, over, lived;
     bool ordered;          /* the next attempt has to restore ... */
     uint64_t ordered_from; /* ... this one, whatever was published since */
@@ -547,9 +548,13 @@ static void known(struct history *h, const struct happening *e)
         h->attempts = grow(h->attempts, h->n_attempts, &h->cap_attempts, sizeof *h->attempts);
         h->attempts[h->n_attempts++] = (struct h_attempt){
             .number = e->attempt, .incarnation = e->incarnation, .tasks = e->tasks, .job = e->job};
-        if (e->attempt > j->newest_attempt) j->newest_attempt = j->started = e->attempt;
+        if (e->attempt > j->newest_attempt) {
+            j->newest_attempt = j->started = e->attempt;
+            j->known_from = e->n;
+        }
         return;
     }
+    if (e->attempt == j->newest_attempt || e->round == j->known_from) j->ended |= e->n;
     struct h_round *r = round_add(h, e);
     r->life = 0;
     r->complete = r->over = true;

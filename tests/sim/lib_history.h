@@ -65,7 +65,8 @@ enum happening_type {
     H_TICK,     /* now and then: what should have happened by now? */
     H_PUT_BACK, /* an old copy of what is durable is put back: numbers issued since stay issued, all
                    else is as H_KNOWN says */
-    H_KNOWN,    /* after that, as H_SNAPSHOT: a snapshot of the copy; or an attempt (round 0) */
+    H_KNOWN,    /* after that, first the copy's attempts (round 0; n: restored this snapshot), then
+                   its snapshots, as H_SNAPSHOT */
     H_FINE,     /* job: no trouble any more; n: it must have a new snapshot by then, or be over */
     H_END /* the log ends, at rest; n: what happened in the last n us may be under way still */
 };

@@ -151,6 +151,7 @@ void log_known(struct sim *s, struct job *j)
                                       .job = j->number,
                                       .attempt = a->number,
                                       .incarnation = a->incarnation,
+                                      .n = a->restored_from,
                                       .tasks = all_tasks(j)});
         for (uint32_t t = 0; t < j->flow.tasks; t++)
             if (a->member[t])

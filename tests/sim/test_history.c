@@ -347,6 +347,27 @@ START_TEST(names_not_all_who_held_it)
 }
 END_TEST
 
+/* Who had ended before an old copy was made holds nothing in the attempt that goes on from it. */
+START_TEST(an_old_copy_knows_who_had_ended)
+{
+    for (uint64_t by = 1; by <= 2; by++) { /* by a snapshot of the attempt, by what it restored */
+        begin();
+        LOG(100, .type = H_DOWN);
+        LOG(101, .type = H_PUT_BACK);
+        LOG(102, .type = H_KNOWN, .attempt = 2, .n = 7, .tasks = 3);
+        LOG(102, .type = H_KNOWN, .attempt = by, .round = by == 1 ? 7 : 9, .tasks = 3, .n = 1);
+        LOG(102, .type = H_KNOWN, .attempt = 1, .round = 5, .tasks = 3, .n = 2);
+        LOG(103, .type = H_UP, .incarnation = 101);
+        LOG(104, .type = H_ROUND, .attempt = 2, .round = 20, .incarnation = 101, .n = 500 * MS);
+        LOG(600, .type = H_ABORTED, .round = 20, .tasks = 2);
+        finds("");
+        LOG(601, .type = H_ROUND, .attempt = 2, .round = 21, .incarnation = 101, .n = 500 * MS);
+        LOG(1200, .type = H_ABORTED, .round = 21, .tasks = 1);
+        finds("3: round 21 missed its deadline, and not all who held it are named: 1 of 2");
+    }
+}
+END_TEST
+
 /* ---- 4 */
 
 START_TEST(issues_an_id_twice)
@@ -542,6 +563,7 @@ int main(void)
                                   outlives_its_deadline,
                                   aborts_what_the_store_has,
                                   names_not_all_who_held_it,
+                                  an_old_copy_knows_who_had_ended,
                                   issues_an_id_twice,
                                   issues_an_id_twice_after_an_old_copy,
                                   speaks_without_a_lease,
