@@ -123,8 +123,7 @@ static void store_attempt(struct core *c, struct job *job)
     core_assert(commit != NULL);
     record_attempt(c, job, commit);
     /* what its Start does not name as owed must not be owed when it is adopted later */
-    for (const struct owed *o = job->strikes; o; o = o->next)
-        record_strike(job, commit, o);
+    record_strikes(job, commit);
     if (!job->deliver_only) job_record_state(c, commit, job, TIDE_JOB_RESTORING);
     core_assert(commit->rc == 0);
     for (struct worker *w = job->workers; w; w = w->next) {

@@ -212,6 +212,7 @@ static void carry_out(struct core *c, struct job *job)
     if (!ch->dry_run) {
         attempt_end_ordered(c, job, "an admin has ordered what to restore");
         record_base(commit, job, ch);
+        record_strikes(job, commit); /* what is not owed must not be again, behind the base */
         record_repeat(c, commit, job, ch, who);
         if (ch->abandon) order_record_abandon(c, commit, job, job->order, who);
         job_record_state(c, commit, job, TIDE_JOB_WAITING);

@@ -193,6 +193,8 @@ void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m);
 void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange **ranges);
 /* That what is owed there was confirmed. */
 void record_strike(struct job *job, struct tide_commit *commit, const struct owed *o);
+/* ... and that of all that was confirmed, once more, since a ride may be lost. */
+void record_strikes(struct job *job, struct tide_commit *commit);
 void round_send_abort(struct core *c, struct job *job, uint64_t round, Tide__AbortCode code,
                       const char *reason, uint64_t session);
 void round_send_complete(struct core *c, struct job *job, uint64_t round);

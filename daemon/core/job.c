@@ -370,6 +370,7 @@ static void store_end(struct core *c, struct job *job)
         r->attempt_end.wall = c->wall;
         r->attempt_end.reason = tide_commit_bytes(commit, VIEW("the job has ended"));
     }
+    record_strikes(job, commit); /* it would keep its snapshot for ever */
     job_record_state(c, commit, job, job->end_asked);
     stop_record_end(job, commit);
     ask_commit(c, commit, ASKED_ENDED, job, 0);

@@ -261,6 +261,12 @@ void record_strike(struct job *job, struct tide_commit *commit, const struct owe
     core_assert(commit->rc == 0);
 }
 
+void record_strikes(struct job *job, struct tide_commit *commit)
+{
+    for (const struct owed *o = job->strikes; o; o = o->next)
+        record_strike(job, commit, o);
+}
+
 void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m)
 {
     struct job *job = w->job;

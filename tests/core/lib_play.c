@@ -16,7 +16,7 @@ static void shelve(struct play *p, enum tide_outcome outcome)
         p->held = c->next;
         if (!p->held) p->held_end = &p->held;
         last = c->awaited;
-        if (outcome == TIDE_STORED || !last) shelf_apply(&p->shelf, c);
+        if (last ? outcome == TIDE_STORED : !p->rides_lost) shelf_apply(&p->shelf, c);
         tide_commit_free(c);
     }
 }

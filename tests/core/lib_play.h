@@ -25,6 +25,7 @@ struct play {
     size_t n_commits, n_files, n_loads, n_sents;
     struct tide_commit *held, **held_end; /* commits not stored yet, oldest first */
     struct shelf shelf;                   /* what is stored */
+    bool rides_lost;                      /* what nobody waits for is not, the store being full */
     uint64_t load_rounds[64];
     struct tide_catalog catalog;
     struct tide_catalog_incarnation incarnations[2];

@@ -326,6 +326,38 @@ START_TEST(owed)
 }
 END_TEST
 
+/* What was confirmed is not owed again behind the base, though the strike was lost and the daemon
+ * dies before the next attempt: it would be carried out by an attempt of an older state. */
+START_TEST(confirmed_is_not_owed_again)
+{
+    static struct play p;
+    running(&p);
+    p.rides_lost = true;
+    while (p.round == 3)
+        play_wait(&p, 10);
+    play_ack(&p, 1, 1, p.round, 0);
+    play_ack(&p, 1, 1, p.round, 1);
+    play_ack_handle(&p, 1, 2, "part");
+    play_settle(&p);
+    play_confirm(&p, 1, p.round, 0, 3);
+    play_settle(&p);
+    ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 1);
+    Tide__RestoreJob *m = from(2);
+    m->allow_repeat = true;
+    ask(&p, m);
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_loaded(&p);
+    play_expect(&p, "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\n"
+                    "commit: base=2 strike audit job-state=WAITING operation=done\n");
+    play_stored(&p, TIDE_STORED);
+    ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 0);
+    play_crash(&p);
+    ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 0);
+    play_end(&p);
+}
+END_TEST
+
 /* While a commit of the job is with the store nothing is chosen. */
 START_TEST(waits_for_a_commit)
 {
@@ -441,4 +473,5 @@ START_TEST(not_stored)
 END_TEST
 
 SUITE_MAIN("choice", latest, older, by_directory, until_a_newer_round, nothing, survives_a_crash,
-           dry_run, owed, waits_for_a_commit, reopens, nothing_there, unreadable, not_stored)
+           dry_run, owed, confirmed_is_not_owed_again, waits_for_a_commit, reopens, nothing_there,
+           unreadable, not_stored)

@@ -446,7 +446,7 @@ START_TEST(final_round)
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: complete 1, some ended\n");
     play_confirm(&p, 1, 1, 0, 3);
-    play_expect(&p, "ride: strike\ncommit: attempt-end job-state=FINISHED\n");
+    play_expect(&p, "ride: strike\ncommit: attempt-end strike job-state=FINISHED\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: stop FINISHED\n");
     play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);

@@ -91,7 +91,8 @@ START_TEST(stop_suspends_S166)
     play_filed(&p, 0);
     play_expect(&p, ""); /* its effects first */
     play_confirm(&p, 1, 2, 0, 3);
-    play_expect(&p, "ride: strike\ncommit: attempt-end job-state=SUSPENDED operation=done\n");
+    play_expect(&p,
+                "ride: strike\ncommit: attempt-end strike job-state=SUSPENDED operation=done\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: stop SUSPENDED\n");
     play_ask_operation(&p, ADMIN, p.operation);
@@ -356,7 +357,7 @@ START_TEST(either_order_S170_S172)
     play_confirm(&p, 1, 2, 0, 3);
     play_expect(&p, "ride: strike\n");
     play_filed(&p, 0);
-    play_expect(&p, "commit: attempt-end job-state=SUSPENDED operation=done\n");
+    play_expect(&p, "commit: attempt-end strike job-state=SUSPENDED operation=done\n");
     play_end(&p);
 }
 END_TEST
@@ -409,7 +410,8 @@ START_TEST(worker_lost_after_the_snapshot_S175)
     play_ask_operation(&p, ADMIN, p.operation);
     play_expect(&p, "to 100: operation stop running, snapshot 2 good\n");
     play_confirm(&p, 2, 2, 0, 3);
-    play_expect(&p, "ride: strike\ncommit: attempt-end job-state=SUSPENDED operation=done\n");
+    play_expect(&p,
+                "ride: strike\ncommit: attempt-end strike job-state=SUSPENDED operation=done\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 2: stop SUSPENDED\n");
     play_end(&p);
@@ -464,7 +466,8 @@ START_TEST(daemon_restarts_after_the_snapshot)
     play_expect(&p, "to 1: joined\nto 1: resumed attempt 1\nto 1: run\nto 1: complete 2\n"
                     "to 1: complete 2\n");
     play_confirm(&p, 1, 2, 0, 3);
-    play_expect(&p, "ride: strike\ncommit: attempt-end job-state=SUSPENDED operation=done\n");
+    play_expect(&p,
+                "ride: strike\ncommit: attempt-end strike job-state=SUSPENDED operation=done\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: stop SUSPENDED\n");
     play_end(&p);
@@ -688,7 +691,8 @@ START_TEST(cancel_with_savepoint)
     play_settle(&p);
     play_forget(&p);
     play_confirm(&p, 1, p.round, 0, 3);
-    play_expect(&p, "ride: strike\ncommit: attempt-end job-state=CANCELLED operation=done\n");
+    play_expect(&p,
+                "ride: strike\ncommit: attempt-end strike job-state=CANCELLED operation=done\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: stop CANCELLED\n");
     play_end(&p);
