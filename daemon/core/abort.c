@@ -50,7 +50,7 @@ void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const ch
     if (!reason) reason = tide_abort_of(code)->text;
     core_log(c, level, about_round(job, r->number),
              "job %s: %s %" PRIu64 " aborted, %u of %u tasks had acked: %s", job->name,
-             tide_kind_name(r->kind), r->number, r->acked.set, r->expected, reason);
+             tide_kind_name(r->kind), r->number, r->acked.set, r->plan.expected, reason);
     record_abort(c, r, code, reason);
     c->rounds_aborted++;
     job->gauges.number_of_failed_checkpoints++;
@@ -60,7 +60,7 @@ void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const ch
         job->last_failed_us = c->now;
     if (PLANTED(ORPHAN_FLAG) && code == TIDE__ABORT_CODE__ABORT_DEADLINE) job->planted_orphans++;
     uint64_t number = r->number;
-    bool final = r->final;
+    bool final = r->plan.final;
     enum tide_stop stop = r->stop;
     round_free(c, r);
     round_send_abort(c, job, number, code, reason, 0);

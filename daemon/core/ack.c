@@ -68,7 +68,7 @@ static void keep_some(struct round *r, struct tide_acks *acks)
     tide_ack_builder_init(&again, TIDE_FRAME_MAX);
     tide_buf_init(&message, TIDE_FRAME_MAX);
     while (tide_acks_next(acks, &ack)) {
-        if (bits_get(&r->ended, ack.task)) continue;
+        if (bits_get(&r->plan.ended, ack.task)) continue;
         if (PLANTED(ACK_COUNT)) {
             r->planted_count++;
             if (bits_get(&r->acked, ack.task)) continue;
@@ -77,7 +77,7 @@ static void keep_some(struct round *r, struct tide_acks *acks)
         r->bytes += ack.bytes;
         r->artifacts += ack.artifacts;
         if (ack.has_handle) owe(r, ack.task, ack.handle);
-        if (ack.finished_operator) bits_put(&r->finished, ack.task);
+        if (ack.finished_operator) bits_put(&r->plan.finished, ack.task);
         add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes);
         add_again(&again, &ack);
     }
@@ -118,7 +118,7 @@ static enum tally tally_each(struct round *r, const struct worker *w, const stru
             break;
         }
         if (tally == SOME_COUNT) continue; /* only strangers matter now */
-        if (!bits_get(&r->ended, ack.task) && bits_put(&r->acked, ack.task))
+        if (!bits_get(&r->plan.ended, ack.task) && bits_put(&r->acked, ack.task))
             n++;
         else
             tally = SOME_COUNT;
@@ -133,7 +133,7 @@ static enum tally tally_run(struct round *r, const struct worker *w, const struc
 {
     uint32_t first = acks->first, n = acks->entries;
     if (worker_hosts_until(w, first) - first < n) return tally_each(r, w, acks, ret_stranger);
-    if (bits_any(&r->acked, first, n) || bits_any(&r->ended, first, n)) return SOME_COUNT;
+    if (bits_any(&r->acked, first, n) || bits_any(&r->plan.ended, first, n)) return SOME_COUNT;
     bits_put_run(&r->acked, first, n);
     return ALL_COUNT;
 }
@@ -148,7 +148,7 @@ static void keep_all(struct round *r, const struct tide_acks *acks)
     keep(r, acks->body);
     while (!acks->run && acks->entries > acks->columns && tide_acks_next_task(&walk, &ack)) {
         if (ack.has_handle) owe(r, ack.task, ack.handle);
-        if (ack.finished_operator) bits_put(&r->finished, ack.task);
+        if (ack.finished_operator) bits_put(&r->plan.finished, ack.task);
         add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes);
     }
 }
@@ -241,6 +241,6 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
             c, r, TIDE__ABORT_CODE__ABORT_NO_SPACE,
             "its acks are more than 1 GiB: let tasks write files instead of inline artifacts");
     else if (r->state == ROUND_COLLECTING &&
-             (PLANTED(ACK_COUNT) ? r->planted_count : r->acked.set) >= r->expected)
+             (PLANTED(ACK_COUNT) ? r->planted_count : r->acked.set) >= r->plan.expected)
         round_all_acked(c, r);
 }

@@ -240,7 +240,7 @@ static void show_round(struct core *c, const struct round *r, Tide__JobDetail *m
     info->state = PB(VIEW(names[r->state]));
     info->begun_wall_us = r->begun_wall;
     info->tasks = job->graph->tasks;
-    info->acked = job->graph->tasks - r->expected + r->acked.set;
+    info->acked = round_acked(r);
     info->trigger_us = r->triggered_us ? r->triggered_us - r->begun_us : 0;
     info->bytes = r->bytes;
     if (r->meeting) info->style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;

@@ -54,9 +54,9 @@ static const char *check_round(const struct job *job, const struct round *r)
     if (!job->attempt_open && r->state != ROUND_COMMITTING)
         return "an open round without an attempt";
     if (!r->timer.place && r->state != ROUND_COMMITTING) return "a round without a deadline";
-    if (r->state > ROUND_COLLECTING && r->acked.set != r->expected)
+    if (r->state > ROUND_COLLECTING && r->acked.set != r->plan.expected)
         return "a round commits without every ack";
-    if (r->acked.set > r->expected) return "more acks than tasks";
+    if (r->acked.set > r->plan.expected) return "more acks than tasks";
     const char *broken = check_meeting(r);
     if (broken) return broken;
     if (r->number >= job->core->next_id) return "a round with a number that was not issued";

@@ -378,7 +378,8 @@ static void tell_acked(struct core *c, struct round *r, uint32_t index)
     Tide__TaskRange **ranges;
     bits_init(&now, r->job->graph->tasks);
     for (uint32_t t = e->first_task; t < e->first_task + e->tasks; t++) {
-        bool acked = bits_get(&r->acked, t) || bits_get(&r->ended, t) || PLANTED(RELEASE_EARLY);
+        bool acked =
+            bits_get(&r->acked, t) || bits_get(&r->plan.ended, t) || PLANTED(RELEASE_EARLY);
         if (acked && bits_put(&r->asking->released, t)) bits_put(&now, t);
     }
     size_t n = bits_ranges(&now, &c->out, &ranges);

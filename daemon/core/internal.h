@@ -3,8 +3,8 @@
  *
  * Reading order: core.c (the door and the start), job.c (a job's states), join.c (workers come and
  * go), hear.c (what they say), attempt.c and restore.c (an execution of the job), trigger.c (when
- * rounds begin), round.c, ack.c, progress.c, abort.c and notify.c (one round), rendezvous.c (its
- * other style), clean.c (what may be deleted), admin.c (what people ask). util.c, timer.c and
+ * rounds begin), plan.c, round.c, ack.c, progress.c, abort.c and notify.c (one round), rendezvous.c
+ * (its other style), clean.c (what may be deleted), admin.c (what people ask). util.c, timer.c and
  * pending.c are plumbing. */
 #ifndef CORE_INTERNAL_H
 #define CORE_INTERNAL_H
@@ -162,7 +162,29 @@ void trigger_pump(struct core *c, struct job *job); /* begin whatever may begin 
 void trigger_backlog(struct core *c, struct job *job, uint32_t task, bool behind);
 void trigger_running(struct core *c, struct job *job); /* the job has come to RUNNING */
 void trigger_init(struct job *job);
+
+/* ---- plan.c: who takes part in a round, and how */
+enum plan_role {
+    PLAN_ENDED = 1, /* its end is its ack */
+    PLAN_BEGINS,    /* nothing live comes before it: it acts on the trigger */
+    PLAN_FOLLOWS    /* waits for barriers */
+};
+/* Of a round that begins now: from the tasks that have ended, and those that hold their end. */
+void plan_make(struct plan *p, const struct tide_graph *g, const struct bits *ended,
+               const struct bits *ending);
+void plan_release(struct plan *p);
+enum plan_role plan_role(const struct plan *p, uint32_t task);
+/* A round before this one is complete, and with it these tasks have ended. Of those that this round
+ * knew to hold their end, and that have not acked, the end is the ack. The others have taken their
+ * snapshot before that round's, and will ack. */
+void plan_ended_since(struct plan *p, const struct bits *ended, const struct bits *acked);
+void plan_drained(struct plan *p); /* every task has reached its end before its snapshot */
+/* What keeps its snapshot from being, once all have acked; malloc'ed; NULL: nothing. */
+char *plan_partly_finished(const struct plan *p);
+
 /* ---- round.c, abort.c, progress.c and notify.c */
+/* Tasks that have acked, those by their end among them. */
+uint32_t round_acked(const struct round *r);
 struct tide_record_round *round_record(struct core *c, struct tide_commit *commit,
                                        const struct round *r, enum tide_record_type type);
 void round_deadline(struct core *c, void *round);

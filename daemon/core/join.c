@@ -160,7 +160,7 @@ void worker_lost(struct core *c, struct worker *w, const char *why)
     if (r && r->state == ROUND_COLLECTING) {
         for (uint32_t t = 0; t < job->graph->tasks; t++)
             if (worker_hosts(w, t)) bits_put(&r->acked, t);
-        if (r->acked.set >= r->expected) round_all_acked(c, r);
+        if (r->acked.set >= r->plan.expected) round_all_acked(c, r);
     }
     if (w->session) {
         struct session *s = map_get(&c->sessions, w->session);

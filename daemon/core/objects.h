@@ -69,8 +69,9 @@ static inline bool bits_get(const struct bits *b, uint32_t i)
 }
 bool bits_put(struct bits *b, uint32_t i);  /* false: was set already */
 void bits_drop(struct bits *b, uint32_t i); /* it is set */
-/* Of a run of n, at least 1: whether one is set; to set all, none of which is. */
+/* Of a run of n, at least 1: whether one is set, or all are; to set all, none of which is. */
 bool bits_any(const struct bits *b, uint32_t first, uint32_t n);
+bool bits_all(const struct bits *b, uint32_t first, uint32_t n);
 void bits_put_run(struct bits *b, uint32_t first, uint32_t n);
 void bits_or(struct bits *b, const struct bits *other);
 void bits_minus(struct bits *b, const struct bits *other);
@@ -269,6 +270,15 @@ struct progress {
     uint64_t bytes, position;
 };
 
+struct plan { /* of a round: see plan.c */
+    const struct tide_graph *graph;
+    struct bits ended;    /* not expected to ack: their end is their ack */
+    struct bits ending;   /* held their end when it began */
+    struct bits finished; /* of operators with union list state: held their end when they acked */
+    uint32_t expected;    /* acks */
+    bool final;           /* every task has ended or holds its end */
+};
+
 struct meeting { /* of a rendezvous round */
     struct bits reported, standing;
     uint32_t planted_count; /* see proto/plant.h */
@@ -287,7 +297,6 @@ struct round {
     bool commits;                /* its completion publishes effects */
     struct operation *operation; /* NULL: periodic */
     char *directory;
-    bool final; /* every task has ended or holds its end */
     uint64_t begun_us, begun_wall, deadline_us;
     uint64_t progress_us, cap_us; /* the deadline moves along with progress, up to the cap */
     enum tide_alignment alignment;
@@ -295,11 +304,8 @@ struct round {
     bool turned;                                /* tasks were told to turn unaligned */
     bool spared;                                /* the task that declined it has not failed */
     uint64_t triggered_us, acked_us, stored_us; /* 0: not yet */
+    struct plan plan;
     struct bits acked;
-    struct bits ending;   /* held their end when it began */
-    struct bits ended;    /* not expected to ack: their end is their ack */
-    struct bits finished; /* of operators with union list state: held their end when they acked */
-    uint32_t expected;
     struct meeting *meeting;   /* NULL: a round of a flow */
     struct asking *asking;     /* external.c; NULL: the job has no external parts */
     struct tide_buf chunk;     /* being filled */

@@ -218,9 +218,8 @@ static void operation_answer(struct core *c, uint64_t session, uint64_t request,
     m.location = PB(op->location);
     if (!op->unsaved) m.error = PB(op->error);
     m.tasks = op->takes ? job->graph->tasks : 0;
-    m.acked = r ? job->graph->tasks - r->expected + r->acked.set
-              : op->state == TIDE_OP_DONE || (op->state == TIDE_OP_RUNNING && !r) ? m.tasks
-                                                                                  : 0;
+    bool acked = op->state == TIDE_OP_DONE || (op->state == TIDE_OP_RUNNING && !r);
+    m.acked = r ? round_acked(r) : acked ? m.tasks : 0;
     m.phase = PB(VIEW(operation_phase(job, op)));
     m.progress = op->progress + 1;
     m.begun_wall_us = op->begun_wall;

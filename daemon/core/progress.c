@@ -100,7 +100,9 @@ static struct tide_bytes phase_words(const struct round *r, const struct worker 
         break;
     default:
         text = r->meeting ? meeting_words(r, p, away, arena)
-                          : tide_arena_printf(arena, "waiting for the first barrier%s", away);
+               : !p && plan_role(&r->plan, task) == PLAN_BEGINS
+                   ? tide_arena_printf(arena, "has not acted on its trigger%s", away)
+                   : tide_arena_printf(arena, "waiting for the first barrier%s", away);
     }
     return text ? VIEW(text) : VIEW("unknown");
 }
@@ -116,7 +118,7 @@ uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct t
     if (r->state == ROUND_ASKING) return external_holders(r, arena, *ret, HOLDERS_MAX, ret_total);
     for (uint32_t t = 0; t < job->graph->tasks; t++) {
         if (PLANTED(UNNAMED) && t == 1) continue;
-        if (bits_get(&r->acked, t) || bits_get(&r->ended, t) || !meeting_holds(r, t)) continue;
+        if (bits_get(&r->acked, t) || bits_get(&r->plan.ended, t) || !meeting_holds(r, t)) continue;
         if ((*ret_total)++ >= HOLDERS_MAX) continue;
         struct tide_holder *h = &(*ret)[n++];
         const struct tide_operator *op = tide_graph_operator(job->graph, t, &h->subtask);

@@ -108,7 +108,7 @@ bool meeting_everybody(const struct round *r, const struct bits *in)
 {
     uint32_t at = 0, first, count, n = in->set;
     if (n >= r->job->graph->tasks) return true;
-    while (bits_run(&r->ended, &at, &first, &count))
+    while (bits_run(&r->plan.ended, &at, &first, &count))
         for (uint32_t t = first; t < first + count; t++)
             n += !bits_get(in, t);
     return n == r->job->graph->tasks;
@@ -152,7 +152,7 @@ void meeting_reported(struct core *c, struct session *s, const Tide__Position *p
     if (!r || r->meeting->cut_fixed) return;
     struct meeting *m = r->meeting;
     for (size_t i = 0; i < p->n_task; i++) {
-        if (bits_get(&r->ended, p->task[i]) || !bits_put(&m->reported, p->task[i])) continue;
+        if (bits_get(&r->plan.ended, p->task[i]) || !bits_put(&m->reported, p->task[i])) continue;
         r->progress_us = c->now;
         if (p->position[i] > m->highest) m->highest = p->position[i];
     }
@@ -172,12 +172,12 @@ void meeting_stand(struct core *c, struct session *s, const Tide__Standing *p)
     for (size_t i = 0; i < p->n_tasks; i++)
         for (uint32_t t = 0; t < p->tasks[i]->count; t++) {
             m->planted_count++;
-            if (!bits_get(&r->ended, p->tasks[i]->first + t) &&
+            if (!bits_get(&r->plan.ended, p->tasks[i]->first + t) &&
                 bits_put(&m->standing, p->tasks[i]->first + t))
                 r->progress_us = c->now;
         }
     if (meeting_everybody(r, &m->standing) ||
-        (PLANTED(STANDING_COUNT) && m->planted_count >= r->expected))
+        (PLANTED(STANDING_COUNT) && m->planted_count >= r->plan.expected))
         all_stand(c, r);
 }
 
@@ -186,7 +186,7 @@ void meeting_planted_release(struct core *c, struct worker *w)
     struct round *r = w->job->rounds;
     if (!r || !r->meeting || !r->meeting->cut_fixed || r->meeting->snapshot_now) return;
     for (uint32_t t = 0; t < w->job->graph->tasks; t++)
-        if (worker_hosts(w, t) && !bits_get(&r->ended, t)) bits_put(&r->meeting->standing, t);
+        if (worker_hosts(w, t) && !bits_get(&r->plan.ended, t)) bits_put(&r->meeting->standing, t);
     if (meeting_everybody(r, &r->meeting->standing)) all_stand(c, r);
 }
 

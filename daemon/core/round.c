@@ -24,7 +24,7 @@ static void round_move(struct round *r, enum round_state to)
 {
     core_assert(may_move[r->state] & 1u << to);
     if (to >= ROUND_FINALIZING && !PLANTED(ACK_COUNT) && !PLANTED(LEAVE_OUT))
-        core_assert(r->acked.set == r->expected);
+        core_assert(r->acked.set == r->plan.expected);
     r->state = to;
 }
 
@@ -39,6 +39,11 @@ uint32_t round_in_progress(const struct job *job)
     for (const struct round *r = job->rounds; r; r = r->next)
         n++;
     return n;
+}
+
+uint32_t round_acked(const struct round *r)
+{
+    return r->job->graph->tasks - r->plan.expected + r->acked.set;
 }
 
 void round_free(struct core *c, struct round *r)
@@ -61,9 +66,7 @@ void round_free(struct core *c, struct round *r)
     free(r->chunks);
     tide_buf_release(&r->chunk);
     bits_release(&r->acked);
-    bits_release(&r->ending);
-    bits_release(&r->finished);
-    bits_release(&r->ended);
+    plan_release(&r->plan);
     meeting_free(r);
     external_free_round(r);
     free(r->progress);
@@ -87,7 +90,7 @@ struct tide_record_round *round_record(struct core *c, struct tide_commit *commi
     rec->round.directory = tide_commit_bytes(commit, VIEW(r->directory));
     rec->round.begun_wall = r->begun_wall;
     rec->round.tasks = job->graph->tasks;
-    rec->round.acked = r->acked.set;
+    rec->round.acked = round_acked(r);
     rec->round.alignment = r->alignment;
     rec->round.style = r->meeting ? TIDE_RENDEZVOUS : TIDE_FLOW;
     rec->round.stop = r->stop;
@@ -133,13 +136,7 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     choose_alignment(r);
     r->handles_end = &r->handles;
     bits_init(&r->acked, job->graph->tasks);
-    bits_init(&r->ending, job->graph->tasks);
-    bits_or(&r->ending, &job->ending);
-    bits_init(&r->finished, job->graph->tasks);
-    bits_init(&r->ended, job->graph->tasks);
-    bits_or(&r->ended, &job->ended);
-    r->expected = job->graph->tasks - job->ended.set;
-    r->final = job->ended.set + r->ending.set == job->graph->tasks;
+    plan_make(&r->plan, job->graph, &job->ended, &job->ending);
     meeting_begin(r);
     external_begin_round(r);
     tide_buf_init(&r->chunk, ROUND_BYTES_MAX + TIDE_FRAME_MAX + 4);
@@ -168,7 +165,7 @@ void round_asked(struct core *c, struct round *r)
         round_move(r, ROUND_COLLECTING);
         if (!PLANTED(LOSE_START) || r->number % 4) round_trigger(c, r, 0);
         external_acked(c, r);
-        if (r->acked.set >= r->expected) round_all_acked(c, r);
+        if (r->acked.set >= r->plan.expected) round_all_acked(c, r);
     }
     if (r->operation) operation_changed(c, r->operation);
 }
@@ -263,8 +260,8 @@ static struct tide_bytes manifest_head(struct core *c, struct round *r)
     if (r->meeting) head.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
     head.position = meeting_position(r);
     head.tasks = job->graph->tasks;
-    head.n_ended = bits_ranges(&r->ended, &c->out, &head.ended);
-    head.n_ending = bits_ranges(&r->ending, &c->out, &head.ending);
+    head.n_ended = bits_ranges(&r->plan.ended, &c->out, &head.ended);
+    head.n_ending = bits_ranges(&r->plan.ending, &c->out, &head.ending);
     head.directory = PB(VIEW(r->directory));
     head.parent = parent_of(r);
     if (r->operation) head.label = PB(r->operation->label);
@@ -282,10 +279,10 @@ static struct tide_bytes ended_after(struct core *c, const struct round *r)
     struct bits both;
     struct tide_buf out;
     uint32_t at = 0, first, count;
-    bits_init(&both, r->ended.size);
-    bits_or(&both, &r->ended);
-    bits_or(&both, &r->ending);
-    tide_buf_init(&out, (size_t)r->ended.size * 8 + 8);
+    bits_init(&both, r->plan.ended.size);
+    bits_or(&both, &r->plan.ended);
+    bits_or(&both, &r->plan.ending);
+    tide_buf_init(&out, (size_t)r->plan.ended.size * 8 + 8);
     while (bits_run(&both, &at, &first, &count)) {
         tide_buf_put_u32(&out, first);
         tide_buf_put_u32(&out, count);
@@ -343,7 +340,7 @@ static void record_owed(const struct round *r, struct tide_commit *commit)
 
 bool round_stops(const struct round *r)
 {
-    return r->commits && (r->final || r->stop);
+    return r->commits && (r->plan.final || r->stop);
 }
 
 /* A round that began later has published what this savepoint would. */
@@ -405,35 +402,13 @@ static void hand_over_next(struct core *c, struct job *job)
     if (r && !job_committing(job)) hand_over(c, r);
 }
 
-/* Union list state goes to every task on restore: without the pieces of those that have finished
- * it would not be whole, and with them they would not have finished. */
-static char *partly_finished(const struct round *r)
-{
-    const struct tide_graph *g = r->job->graph;
-    for (uint32_t i = 0; i < g->n_operators; i++) {
-        const struct tide_operator *op = &g->operators[i];
-        uint32_t n = 0;
-        if (!op->union_state || PLANTED(UNION_PARTLY)) continue;
-        for (uint32_t t = op->first_task; t < op->first_task + op->parallelism; t++)
-            n += bits_get(&r->ended, t) || bits_get(&r->ending, t) || bits_get(&r->finished, t);
-        if (n && n < op->parallelism)
-            return core_printf("operator %.*s keeps union list state, and %u of its %u tasks have "
-                               "finished",
-                               (int)op->uid.len, (const char *)op->uid.data, n, op->parallelism);
-    }
-    return NULL;
-}
-
 void round_all_acked(struct core *c, struct round *r)
 {
     r->acked_us = r->progress_us = c->now;
     ack_flush(r);
-    if (r->stop == TIDE_STOP_DRAIN) { /* their barrier came behind the end of their input */
-        for (uint32_t t = 0; t < r->ending.size; t++)
-            if (!bits_get(&r->ended, t)) bits_put(&r->ending, t);
-        r->final = true;
-    }
-    char *why = partly_finished(r);
+    /* their barrier came behind the end of their input */
+    if (r->stop == TIDE_STOP_DRAIN) plan_drained(&r->plan);
+    char *why = plan_partly_finished(&r->plan);
     if (why) {
         round_abort(c, r, TIDE__ABORT_CODE__ABORT_FINISHED_PARTLY, why);
         free(why);
@@ -495,7 +470,7 @@ static void keep_snapshot(struct core *c, struct round *r)
         last = &(*last)->next;
     *last = r->handles;
     r->handles = NULL;
-    bits_or(&job->ended, &r->ending);
+    bits_or(&job->ended, &r->plan.ending);
     bits_minus(&job->ending, &job->ended);
 }
 
@@ -512,19 +487,6 @@ static void forget_strikes(struct job *job, const struct owed *upto)
     }
 }
 
-/* Tasks that held their end when a round began that is now complete have ended. In later rounds
- * under way, which knew that they held it, the end is their ack; in earlier ones they have taken
- * their snapshot before that round's, and will ack. */
-static void ends_ack(struct round *r, const struct bits *ended)
-{
-    uint32_t at = 0, first, count;
-    if (!ended->set) return;
-    while (bits_run(ended, &at, &first, &count))
-        for (uint32_t t = first; t < first + count; t++)
-            if (bits_get(&r->ending, t) && !bits_get(&r->acked, t) && bits_put(&r->ended, t))
-                r->expected--;
-}
-
 /* A round with effects is complete: checkpoints before it are of no more use, what began after it
  * goes on. */
 static void others_go_on(struct core *c, struct job *job, uint64_t number, const struct bits *ended)
@@ -538,8 +500,8 @@ static void others_go_on(struct core *c, struct job *job, uint64_t number, const
             free(why);
             continue;
         }
-        if (r->number > number) ends_ack(r, ended);
-        if (r->state == ROUND_COLLECTING && r->acked.set >= r->expected) round_all_acked(c, r);
+        if (r->number > number) plan_ended_since(&r->plan, ended, &r->acked);
+        if (r->state == ROUND_COLLECTING && r->acked.set >= r->plan.expected) round_all_acked(c, r);
     }
 }
 
@@ -588,8 +550,8 @@ static void complete(struct core *c, struct round *r)
     core_log(c, LEVEL_DEBUG, about_round(job, number),
              "job %s: %s %" PRIu64 " is complete, %" PRIu64 " bytes", job->name,
              tide_kind_name(r->kind), number, r->bytes);
-    struct bits ended = r->ending;
-    r->ending = (struct bits){0};
+    struct bits ended = r->plan.ending;
+    r->plan.ending = (struct bits){0};
     round_free(c, r);
     if (commits) clean_subsumed(job);
     /* before anything else can release the completions of later rounds that have waited for it */

@@ -32,7 +32,7 @@ static void count_rounds(const struct job *job, struct decide *d)
         else
             d->checkpoints++;
         d->setting_up += r->state < ROUND_COLLECTING || r->meeting; /* a rendezvous is alone */
-        d->last_under_way = d->last_under_way || (r->final && r->kind == TIDE_CHECKPOINT);
+        d->last_under_way = d->last_under_way || (r->plan.final && r->kind == TIDE_CHECKPOINT);
     }
 }
 

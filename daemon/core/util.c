@@ -122,6 +122,15 @@ bool bits_any(const struct bits *b, uint32_t first, uint32_t n)
     return false;
 }
 
+bool bits_all(const struct bits *b, uint32_t first, uint32_t n)
+{
+    uint32_t last = first + n - 1;
+    core_assert(n && last >= first && last < b->size);
+    for (uint32_t i = first >> 6; i <= last >> 6; i++)
+        if (~b->words[i] & run_mask(i, first, last)) return false;
+    return true;
+}
+
 void bits_put_run(struct bits *b, uint32_t first, uint32_t n)
 {
     uint32_t last = first + n - 1;

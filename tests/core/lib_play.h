@@ -37,7 +37,9 @@ struct play {
     uint64_t operation; /* of the last Operation */
     uint64_t subsumed;  /* of the last Complete */
     uint64_t requests;
-    char reason[300]; /* of the last round that aborted, or attempt that ended */
+    uint32_t shown_acked; /* of the newest round under way, when an admin was last shown the job */
+    uint32_t row_acked;   /* in the row of the last round that began or ended */
+    char reason[300];     /* of the last round that aborted, or attempt that ended */
     bool stopped;
 };
 

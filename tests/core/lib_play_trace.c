@@ -149,6 +149,7 @@ static void say_response(struct play *p, const Tide__Response *m)
         break;
     case TIDE__RESPONSE__RESULT_JOBS: say(p, "%zu jobs", m->jobs->n_jobs); break;
     case TIDE__RESPONSE__RESULT_JOB:
+        if (m->job->n_open) p->shown_acked = m->job->open[m->job->n_open - 1]->acked;
         for (size_t i = 0; i < m->job->n_open; i++)
             for (size_t k = 0; k < m->job->open[i]->n_held_by; k++)
                 say(p, "[held by %u, %.*s]", m->job->open[i]->held_by[k]->task,
@@ -222,6 +223,8 @@ static void say_commit(struct play *p, struct tide_commit *c)
     for (const struct tide_record *r = c->first; r; r = r->next) {
         say(p, " %s", names[r->type]);
         keep_reason(p, r);
+        if (r->type == TIDE_REC_ROUND_BEGIN || r->type == TIDE_REC_ROUND_END)
+            p->row_acked = r->round.acked;
         if (r->type == TIDE_REC_JOB_STATE) say(p, "=%s", tide_job_state_name(r->job_state.state));
         if (r->type == TIDE_REC_ROUND_END)
             say(p, "=%s", r->round.complete ? "complete" : "aborted");

@@ -72,11 +72,11 @@ static uint32_t owed(const struct play *p)
 }
 
 static const char *const all_missing =
-    "commit: round-end=aborted[a.0 waiting for the first barrier, its worker is away]"
-    "[a.1 waiting for the first barrier, its worker is away]"
-    "[a.2 waiting for the first barrier, its worker is away]"
-    "[a.3 waiting for the first barrier, its worker is away]"
-    "[a.4 waiting for the first barrier][a.5 waiting for the first barrier]\n";
+    "commit: round-end=aborted[a.0 has not acted on its trigger, its worker is away]"
+    "[a.1 has not acted on its trigger, its worker is away]"
+    "[a.2 has not acted on its trigger, its worker is away]"
+    "[a.3 has not acted on its trigger, its worker is away]"
+    "[a.4 has not acted on its trigger][a.5 has not acted on its trigger]\n";
 
 START_TEST(a_stranger_anywhere_and_nothing_counts)
 {

@@ -43,8 +43,8 @@ START_TEST(away_until_the_lease_is_over)
     play_expect(&p, "to 1: alive\nto 1: alive\nto 1: alive\nto 1: alive\nto 1: alive\nto 1: "
                     "alive\nto 1: alive\nto 1: alive\nto 1: alive\nto 1: alive\n");
     play_wait(&p, 1300); /* L + L/8 since it was last heard */
-    play_expect(&p, "commit: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
-                    "the first barrier]"
+    play_expect(&p, "commit: round-end=aborted[a.0 has not acted on its trigger][a.1 has not acted "
+                    "on its trigger]"
                     "[b.0 waiting for the first barrier, its worker is away]\n"
                     "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\n");
     play_end(&p);
@@ -682,8 +682,8 @@ START_TEST(shutdown)
     play_wait(&p, 100);
     play_forget(&p);
     play_shutdown(&p);
-    play_expect(&p, "commit: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
-                    "the first barrier][b.0 waiting for the first barrier]\n"
+    play_expect(&p, "commit: round-end=aborted[a.0 has not acted on its trigger][a.1 has not acted "
+                    "on its trigger][b.0 waiting for the first barrier]\n"
                     "to 2,1: abort 1 code 7\ncommit:\n");
     play_stored(&p, TIDE_STORED);
     play_stored(&p, TIDE_STORED);

@@ -99,7 +99,7 @@ START_TEST(the_younger_completes_S34)
     play_expect(&p, "commit: round-end=complete snapshot\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: complete 2\n"
-                    "commit: round-end=aborted[a.1 waiting for the first barrier]"
+                    "commit: round-end=aborted[a.1 has not acted on its trigger]"
                     "[b.0 waiting for the first barrier]\n"
                     "to 1: abort 1 code 9\n"
                     "ride: round-begin\nto 1: trigger checkpoint 3\n");

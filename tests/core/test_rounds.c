@@ -130,7 +130,7 @@ START_TEST(decline_aborts_S71)
     play_ack(&p, 1, 1, p.round, 0);
     play_forget(&p);
     play_decline(&p, 1, 1, "no disk");
-    play_expect(&p, "commit: round-end=aborted[a.1 waiting for the first barrier][b.0 waiting for "
+    play_expect(&p, "commit: round-end=aborted[a.1 has not acted on its trigger][b.0 waiting for "
                     "the first barrier]\nto 1: abort 1 code 2\n");
     play_decline(&p, 1, 2, "no disk");
     play_expect(&p, "");
@@ -152,7 +152,7 @@ START_TEST(abort_is_recorded_again_with_its_holders)
     play_stored(&p, TIDE_NO_SPACE);
     play_wait(&p, 1001);
     ck_assert_ptr_nonnull(strstr(p.trace,
-                                 "commit: round-end=aborted[a.1 waiting for the first barrier]"
+                                 "commit: round-end=aborted[a.1 has not acted on its trigger]"
                                  "[b.0 waiting for the first barrier]\n"));
     play_end(&p);
 }
@@ -171,7 +171,7 @@ START_TEST(deadline_names_S74)
     play_ack(&p, 1, 1, p.round, 2);
     play_forget(&p);
     play_wait(&p, 999);
-    play_expect(&p, "commit: round-end=aborted[a.1 waiting for the first barrier]\nto 1: abort 1 "
+    play_expect(&p, "commit: round-end=aborted[a.1 has not acted on its trigger]\nto 1: abort 1 "
                     "code 1\nride: round-begin\nto 1: trigger checkpoint 2\n");
     play_end(&p);
 }
@@ -456,7 +456,8 @@ START_TEST(final_round)
 }
 END_TEST
 
-/* A task that ended counts as acked from then on (S28 in Tidemark's words). */
+/* S28: a task that has ended counts as acked from the beginning of the next round on, also in
+ * what people are shown and in the rounds' rows. */
 START_TEST(ended_counts_as_acked_S28)
 {
     static struct play p;
@@ -468,11 +469,19 @@ START_TEST(ended_counts_as_acked_S28)
     take_checkpoint(&p);
     play_stored(&p, TIDE_STORED);
     ck_assert_ptr_nonnull(strstr(p.trace, "to 1: complete 1, some ended\n"));
+    ck_assert_uint_eq(p.row_acked, 3);
     play_wait(&p, 100);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    play_ask_job(&p, 100);
+    ck_assert_uint_eq(p.row_acked, 1);
+    ck_assert_uint_eq(p.shown_acked, 1);
     play_forget(&p);
     play_ack(&p, 1, 1, 2, 1);
+    play_ask_job(&p, 100);
+    ck_assert_uint_eq(p.shown_acked, 2);
     play_ack(&p, 1, 1, 2, 2);
     ck_assert_ptr_nonnull(strstr(p.trace, "commit: round-end=complete snapshot"));
+    ck_assert_uint_eq(p.row_acked, 3);
     play_end(&p);
 }
 END_TEST

@@ -178,8 +178,8 @@ START_TEST(stop_fails_before_the_snapshot_S167)
     play_wait(&p, 500);
     play_decline(&p, 1, 1, "no disk");
     play_expect(&p, "commit: operation=failed\n"
-                    "commit: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
-                    "the first barrier][b.0 waiting for the first barrier]\n"
+                    "commit: round-end=aborted[a.0 has not acted on its trigger][a.1 has not acted "
+                    "on its trigger][b.0 waiting for the first barrier]\n"
                     "to 1: abort 2 code 2\n");
     play_ask_operation(&p, ADMIN, p.operation); /* not yet: a restart would carry it out */
     play_expect(&p, "to 100: operation stop running\n");
@@ -191,8 +191,8 @@ START_TEST(stop_fails_before_the_snapshot_S167)
     play_forget(&p);
     play_wait(&p, 1000);
     play_expect(&p, "ride: round-begin\nto 1: trigger checkpoint 3\n"
-                    "commit: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
-                    "the first barrier][b.0 waiting for the first barrier]\n"
+                    "commit: round-end=aborted[a.0 has not acted on its trigger][a.1 has not acted "
+                    "on its trigger][b.0 waiting for the first barrier]\n"
                     "to 1: abort 3 code 1\nride: round-begin\nto 1: trigger checkpoint 4\n"
                     "commit: operation=failed\n");
     play_settle(&p);
@@ -214,8 +214,8 @@ START_TEST(drain_that_aborts_rewinds_S175)
     stop_up_to_trigger(&p, &(struct stop_options){.drain = true});
     play_decline(&p, 1, 1, "no disk");
     play_expect(&p, "commit: operation=failed\n"
-                    "commit: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
-                    "the first barrier][b.0 waiting for the first barrier]\n"
+                    "commit: round-end=aborted[a.0 has not acted on its trigger][a.1 has not acted "
+                    "on its trigger][b.0 waiting for the first barrier]\n"
                     "to 1: abort 2 code 2\n"
                     "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\n");
     play_end(&p);
@@ -235,8 +235,8 @@ START_TEST(worker_lost_before_the_snapshot_S175_S169)
     m.msg_case = TIDE__FROM_WORKER__MSG_LEAVE;
     m.leave = &leave;
     play_frame(&p, 1, &m);
-    play_expect(&p, "close 1\ncommit: operation=failed\ncommit: round-end=aborted[a.1 waiting for "
-                    "the first barrier, its worker is "
+    play_expect(&p, "close 1\ncommit: operation=failed\ncommit: round-end=aborted[a.1 has not "
+                    "acted on its trigger, its worker is "
                     "away][b.0 waiting for the first barrier, its worker is away]\n"
                     "ride: attempt-end job-state=WAITING\n");
     play_end(&p);
@@ -275,15 +275,14 @@ START_TEST(stop_supersedes)
     play_forget(&p);
     ask_stop(&p, &(struct stop_options){.supersede = true, .checkpoint = true});
     play_stored(&p, TIDE_STORED);
-    play_expect(&p,
-                "commit: operation=queued audit\n"
-                "commit: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for the "
-                "first barrier][b.0 waiting for the first barrier] operation=failed\n"
-                "to 1: abort 2 code 10\n"
-                "commit: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for the "
-                "first barrier][b.0 waiting for the first barrier]\n"
-                "to 1: abort 3 code 10\n"
-                "commit: round-begin operation=running\nto 100: operation stop running\n");
+    play_expect(&p, "commit: operation=queued audit\n"
+                    "commit: round-end=aborted[a.0 has not acted on its trigger][a.1 has not acted "
+                    "on its trigger][b.0 waiting for the first barrier] operation=failed\n"
+                    "to 1: abort 2 code 10\n"
+                    "commit: round-end=aborted[a.0 has not acted on its trigger][a.1 has not acted "
+                    "on its trigger][b.0 waiting for the first barrier]\n"
+                    "to 1: abort 3 code 10\n"
+                    "commit: round-begin operation=running\nto 100: operation stop running\n");
     play_end(&p);
 }
 END_TEST
@@ -525,8 +524,8 @@ START_TEST(cancel_while_it_runs_S173)
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: operation=failed\n"
-                    "commit: round-end=aborted[a.0 waiting for the first barrier][a.1 waiting for "
-                    "the first barrier][b.0 waiting for the first barrier]\n"
+                    "commit: round-end=aborted[a.0 has not acted on its trigger][a.1 has not acted "
+                    "on its trigger][b.0 waiting for the first barrier]\n"
                     "to 1: abort 2 code 14\n"
                     "commit: attempt-end job-state=CANCELLED operation=done\n"
                     "to 100: operation cancel queued\n");
