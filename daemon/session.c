@@ -30,6 +30,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/stream.h"
 #include "daemon/util.h"
 #include "proto/frame.h"
 #include "proto/worker.pb-c.h"
@@ -44,26 +45,25 @@
 #define BACKLOG 4096
 #define SLOT_BITS 20
 #define SLOTS_MAX (1u << SLOT_BITS)
-#define KEEPALIVE_S 60
 #define LINGERERS_MAX 1000  /* connections over the limit that still get to hear why */
 #define COMPLAINTS_PER_S 10 /* lines about refused peers */
 
 enum session_state { HELLO, OPEN, FINISHING, CLOSED };
 enum list_name { LIST_HELLO, LIST_IDLE, LIST_LINGER, LISTS, LIST_NONE = LISTS };
 
-/* There may be many, and most say nothing for long: 248 bytes of this are libuv's. */
+/* There may be many, and most say nothing for long. */
 struct session {
-    uv_tcp_t tcp; /* first, its data is the server: a handle of libuv's is a session */
+    struct stream stream; /* first: a stream is a session */
+    struct server *server;
     uint64_t id;
     struct tide_decoder decoder;
     struct session *older, *younger; /* in a list */
-    struct session *next_doomed;
-    const char *why;   /* it ends */
-    size_t large;      /* queued bytes of blobs over half the limit */
-    uint32_t since_ms; /* in its list; the low half of the loop's clock */
-    uint32_t held;     /* what it is charged for its partial frame */
-    uint16_t turn;     /* of the loop, in which it was last read */
-    uint16_t share;    /* used up in that turn */
+    struct session *next;            /* among the doomed, then among the dead */
+    const char *why;                 /* it ends */
+    uint32_t since_ms;               /* in its list; the low half of the loop's clock */
+    uint32_t held;                   /* what it is charged for its partial frame */
+    uint16_t turn;                   /* of the loop, in which it was last read */
+    uint16_t share;                  /* used up in that turn */
     uint8_t state, kind;
     uint8_t list : 2;
     bool small : 1; /* what it said last */
@@ -85,21 +85,13 @@ struct slot {
     struct session *session;
 };
 
-struct write {
-    uv_write_t request;
-    struct session *session;
-    struct blob *blob;
-    struct tell *tell;
-    size_t large;
-};
-
 struct server {
     struct server_options o;
     struct server_events on;
     struct hello_config hello;
-    uv_tcp_t listener;
+    struct streams streams;
     uv_timer_t sweep;
-    uv_idle_t soon; /* active while somebody is doomed */
+    uv_idle_t soon; /* active while somebody is doomed or dead */
     uv_prepare_t turns;
     uv_timer_t drain;
     uint16_t turn;
@@ -111,19 +103,16 @@ struct server {
     uint64_t sequence, refused;
     struct list lists[LISTS];
     struct session *doomed, *doomed_last;
-    uint64_t held; /* bytes of partial frames */
+    struct session *dead; /* closed, perhaps still in use by whoever did it */
+    uint64_t held;        /* bytes of partial frames */
     uint64_t complaints_second, complaints;
     uint64_t sweep_at_ms; /* on the loop's clock; UINT64_MAX: the timer is off */
     uint8_t buffer[READ_BYTES];
 };
 
-static struct server *server_of(const struct session *s)
-{
-    return s->tcp.data;
-}
-
 static void doom(struct session *s, const char *why, bool hard);
 static void on_sweep(uv_timer_t *timer);
+static void on_soon(uv_idle_t *idle);
 
 /* ---- slots: an id is (sequence, slot), so that finding a session needs no search */
 
@@ -163,7 +152,7 @@ static void slot_drop(struct server *v, const struct session *s)
 static void list_leave(struct session *s)
 {
     if (s->list == LIST_NONE) return;
-    struct list *l = &server_of(s)->lists[s->list];
+    struct list *l = &s->server->lists[s->list];
     *(s->older ? &s->older->younger : &l->oldest) = s->younger;
     *(s->younger ? &s->younger->older : &l->youngest) = s->older;
     s->older = s->younger = NULL;
@@ -180,7 +169,7 @@ static void sweep_in(struct server *v, uint64_t wait_us)
 
 static void list_join(struct session *s, enum list_name name)
 {
-    struct server *v = server_of(s);
+    struct server *v = s->server;
     struct list *l = &v->lists[name];
     list_leave(s);
     s->list = name & 3;
@@ -194,10 +183,10 @@ static void list_join(struct session *s, enum list_name name)
 static void list_expired(struct session *s, enum list_name name)
 {
     if (name == LIST_HELLO)
-        server_refuse(server_of(s), s->id, TIDE__REFUSED_CODE__REFUSED_STATE,
+        server_refuse(s->server, s->id, TIDE__REFUSED_CODE__REFUSED_STATE,
                       "no Hello came in time ([limits] hello-timeout)");
     else if (name == LIST_IDLE)
-        server_refuse(server_of(s), s->id, TIDE__REFUSED_CODE__REFUSED_STATE,
+        server_refuse(s->server, s->id, TIDE__REFUSED_CODE__REFUSED_STATE,
                       "nothing was said for too long ([limits] idle-timeout)");
     else
         doom(s, s->why, true);
@@ -229,43 +218,36 @@ static void drained_perhaps(struct server *v)
     v->on.drained(v->on.user);
 }
 
-/* Handles of one turn are closed in no order that we could rely on: the last of all frees. */
-static void free_if_last(struct server *v)
+static void bury(struct server *v)
 {
-    if (v->handles || v->connections) return;
-    free(v->slots);
-    free(v->free_slots);
-    free(v);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct session *s = (struct session *)handle;
-    struct server *v = server_of(s);
-    tide_decoder_release(&s->decoder);
-    slot_drop(v, s);
-    v->connections--;
-    free(s);
-    drained_perhaps(v);
-    free_if_last(v);
+    while (v->dead) {
+        struct session *s = v->dead;
+        v->dead = s->next;
+        stream_release(&v->streams, &s->stream);
+        tide_decoder_release(&s->decoder);
+        slot_drop(v, s);
+        v->connections--;
+        free(s);
+        drained_perhaps(v);
+    }
 }
 
 static void tell_closed(struct session *s)
 {
     if (s->told) return;
     s->told = true;
-    struct server *v = server_of(s);
+    struct server *v = s->server;
     if (!v->closed) v->on.closed(v->on.user, s->id, s->kind, s->why);
 }
 
 static void doomed_leave(struct session *s)
 {
-    struct server *v = server_of(s);
+    struct server *v = s->server;
     struct session *before = NULL, **at = &v->doomed;
     if (!s->doomed) return;
     while (*at != s)
-        before = *at, at = &(*at)->next_doomed;
-    *at = s->next_doomed;
+        before = *at, at = &(*at)->next;
+    *at = s->next;
     if (v->doomed_last == s) v->doomed_last = before;
     s->doomed = false;
 }
@@ -273,24 +255,30 @@ static void doomed_leave(struct session *s)
 /* Not from within server_send() or server_finish(): it tells. */
 static void session_close(struct session *s, const char *why)
 {
+    struct server *v = s->server;
     if (s->state == CLOSED) return;
     if (!s->why) s->why = why;
     s->state = CLOSED;
     list_leave(s);
     doomed_leave(s);
-    server_of(s)->held -= s->held;
+    v->held -= s->held;
     s->held = 0;
+    stream_close(&v->streams, &s->stream);
+    s->next = v->dead;
+    v->dead = s;
+    if (!v->closed) (void)uv_idle_start(&v->soon, on_soon);
     tell_closed(s);
-    uv_close((uv_handle_t *)&s->tcp, on_closed);
 }
 
 static void on_soon(uv_idle_t *idle)
 {
     struct server *v = idle->data;
-    while (v->doomed) {
+    while (v->doomed || v->dead) {
         struct session *s = v->doomed;
-        doomed_leave(s);
-        if (s->hard)
+        if (s) doomed_leave(s);
+        if (!s)
+            bury(v);
+        else if (s->hard)
             session_close(s, s->why);
         else
             tell_closed(s);
@@ -302,36 +290,25 @@ static void on_soon(uv_idle_t *idle)
  * it only is told to be closed, and lingers. */
 static void doom(struct session *s, const char *why, bool hard)
 {
-    struct server *v = server_of(s);
+    struct server *v = s->server;
     if (s->state == CLOSED) return;
     if (!s->why) s->why = why;
     s->hard = s->hard || hard;
     s->state = FINISHING;
     if (s->doomed) return;
     s->doomed = true;
-    s->next_doomed = NULL;
-    *(v->doomed_last ? &v->doomed_last->next_doomed : &v->doomed) = s;
+    s->next = NULL;
+    *(v->doomed_last ? &v->doomed_last->next : &v->doomed) = s;
     v->doomed_last = s;
     (void)uv_idle_start(&v->soon, on_soon);
-}
-
-static void on_shut(uv_shutdown_t *request, int status)
-{
-    (void)status;
-    free(request);
 }
 
 /* Once all is written our side is shut down; the peer then closes its own. */
 static void shut_if_written(struct session *s)
 {
-    if (s->state != FINISHING || s->shut || s->hard) return;
-    if (uv_stream_get_write_queue_size((uv_stream_t *)&s->tcp)) return;
+    if (s->state != FINISHING || s->shut || s->hard || stream_busy(&s->stream)) return;
     s->shut = true;
-    uv_shutdown_t *request = must_alloc(sizeof *request);
-    if (uv_shutdown(request, (uv_stream_t *)&s->tcp, on_shut)) {
-        free(request);
-        doom(s, s->why, true);
-    }
+    if (stream_shutdown(&s->stream)) doom(s, s->why, true);
 }
 
 static void session_finish(struct session *s, const char *why)
@@ -358,51 +335,37 @@ static void tell_one(struct server *v, struct tell *t)
     if (!v->closed) v->on.sent(v->on.user, tag);
 }
 
-static void on_written(uv_write_t *request, int status)
+static void on_sent(void *user, void *tag)
 {
-    struct write *w = request->data;
-    struct session *s = w->session;
-    s->large -= w->large;
-    blob_unref(w->blob);
-    tell_one(server_of(s), w->tell);
-    free(w);
-    if (status < 0)
-        session_close(s, uv_strerror(status));
+    tell_one(user, tag);
+}
+
+static void on_flushed(void *user, struct stream *stream, int code)
+{
+    struct session *s = (struct session *)stream;
+    (void)user;
+    if (code)
+        session_close(s, uv_strerror(code));
     else
         shut_if_written(s);
 }
 
 /* A blob that is large by itself (a Start of many tasks) does not count against the limit, or it
  * could never be sent; what comes on top of it does. */
-static bool fits(const struct session *s, size_t more, size_t large)
-{
-    size_t queued = uv_stream_get_write_queue_size((const uv_stream_t *)&s->tcp);
-    size_t counted = queued > s->large ? queued - s->large : 0;
-    return counted + (large ? 0 : more) <= server_of(s)->o.output_queue;
-}
-
 static void write_queued(struct session *s, struct blob *blob, size_t from, struct tell *tell)
 {
-    struct server *v = server_of(s);
+    struct server *v = s->server;
     size_t rest = blob->len - from;
-    size_t large = rest > v->o.output_queue / 2 ? rest : 0;
-    if (!fits(s, rest, large)) {
+    bool large = rest > v->o.output_queue / 2;
+    if (stream_queued(&s->stream) + (large ? 0 : rest) > v->o.output_queue) {
         doom(s, "does not read what is sent to it ([limits] output-queue)", true);
         return;
     }
-    struct write *w = must_alloc(sizeof *w);
-    *w = (struct write){.session = s, .blob = blob_ref(blob), .tell = tell, .large = large};
-    w->request.data = w;
-    uv_buf_t buf = {.base = (char *)blob->data + from, .len = rest};
-    int rc = uv_write(&w->request, (uv_stream_t *)&s->tcp, &buf, 1, on_written);
-    if (rc == 0) {
-        s->large += large;
-        if (tell) tell->left++;
-        return;
-    }
-    blob_unref(blob);
-    free(w);
-    doom(s, uv_strerror(rc), true);
+    int code = stream_queue(&v->streams, &s->stream, blob, from, large, tell);
+    if (code)
+        doom(s, uv_strerror(code), true);
+    else if (tell)
+        tell->left++;
 }
 
 static void use_share(struct session *s, size_t units)
@@ -413,19 +376,13 @@ static void use_share(struct session *s, size_t units)
 
 static void write_blob(struct session *s, struct blob *blob, struct tell *tell)
 {
-    size_t done = 0;
     if (blob->len == 0) return;
     use_share(s, blob->len / 1024);
-    if (uv_stream_get_write_queue_size((uv_stream_t *)&s->tcp) == 0) {
-        uv_buf_t buf = {.base = (char *)blob->data, .len = blob->len};
-        int n = uv_try_write((uv_stream_t *)&s->tcp, &buf, 1);
-        if (n < 0 && n != UV_EAGAIN) {
-            doom(s, uv_strerror(n), true);
-            return;
-        }
-        if (n > 0) done = (size_t)n;
-    }
-    if (done < blob->len) write_queued(s, blob, done, tell);
+    ssize_t n = stream_try(&s->stream, blob->data, blob->len);
+    if (n < 0)
+        doom(s, uv_strerror((int)n), true);
+    else if ((size_t)n < blob->len)
+        write_queued(s, blob, (size_t)n, tell);
 }
 
 void server_send(struct server *v, const uint64_t *ids, size_t n, struct blob *blob, bool tell,
@@ -470,32 +427,12 @@ static bool may_complain(struct server *v)
     return ++v->complaints <= COMPLAINTS_PER_S;
 }
 
-static void peer_name(const struct session *s, char out[static 80])
-{
-    struct sockaddr_storage a;
-    char ip[INET6_ADDRSTRLEN] = "?";
-    int len = sizeof a, port = 0;
-    memset(&a, 0, sizeof a);
-    if (uv_tcp_getpeername(&s->tcp, (struct sockaddr *)&a, &len) == 0) {
-        if (a.ss_family == AF_INET6) {
-            const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&a;
-            (void)uv_ip6_name(v6, ip, sizeof ip);
-            port = ntohs(v6->sin6_port);
-        } else {
-            const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&a;
-            (void)uv_ip4_name(v4, ip, sizeof ip);
-            port = ntohs(v4->sin_port);
-        }
-    }
-    (void)snprintf(out, 80, "%s port %d", ip, port);
-}
-
 static void complain(struct session *s, const char *reason)
 {
     char name[80];
-    server_of(s)->refused++;
-    if (!may_complain(server_of(s))) return;
-    peer_name(s, name);
+    s->server->refused++;
+    if (!may_complain(s->server)) return;
+    stream_peer(&s->stream, name);
     log_about(LEVEL_WARN, &(struct log_fields){.peer = name}, "%s refused: %s", name, reason);
 }
 
@@ -528,7 +465,7 @@ void server_refuse(struct server *v, uint64_t id, Tide__RefusedCode code, const 
 
 static void session_hello(struct session *s, struct tide_bytes frame)
 {
-    struct server *v = server_of(s);
+    struct server *v = s->server;
     struct peer peer = {TIDE__PEER_KIND__PEER_UNSPECIFIED, 0};
     struct tide_buf reply;
     char why[160] = "";
@@ -552,7 +489,7 @@ static void session_hello(struct session *s, struct tide_bytes frame)
 
 static void session_frame(struct session *s, struct tide_bytes frame)
 {
-    struct server *v = server_of(s);
+    struct server *v = s->server;
     if (s->kind == TIDE__PEER_KIND__PEER_ADMIN)
         list_join(s, LIST_IDLE); /* to its young end */
     else if (!s->heard)
@@ -564,7 +501,7 @@ static void session_frame(struct session *s, struct tide_bytes frame)
 /* A partial frame owns its whole length: it counts from the moment its header is there. */
 static void charge(struct session *s)
 {
-    struct server *v = server_of(s);
+    struct server *v = s->server;
     uint32_t held = (uint32_t)tide_decoder_held(&s->decoder);
     v->held = v->held - s->held + held;
     s->held = held;
@@ -607,62 +544,67 @@ static void on_turn(uv_prepare_t *prepare)
     v->turn++;
 }
 
-/* No buffer: libuv does not read and says UV_ENOBUFS; what is there makes it ask again. */
-static void on_buffer(uv_handle_t *handle, size_t hint, uv_buf_t *ret)
+/* How much may be read now; 0: its share is used up, what is there makes the loop ask again. */
+static size_t may_read(struct session *s)
 {
-    struct session *s = (struct session *)handle;
-    struct server *v = server_of(s);
+    struct server *v = s->server;
     bool worker = s->state == OPEN && s->kind == TIDE__PEER_KIND__PEER_WORKER;
-    uint32_t n = !worker ? READ_ADMIN : s->small ? READ_SMALL : READ_BYTES;
-    (void)hint;
     if (s->turn != v->turn) s->share = 0;
     s->turn = v->turn;
-    *ret = uv_buf_init((char *)v->buffer, s->share < TURN_SHARE ? n : 0);
+    if (s->share >= TURN_SHARE) return 0;
+    return !worker ? READ_ADMIN : s->small ? READ_SMALL : READ_BYTES;
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void on_readable(void *user, struct stream *stream)
 {
+    struct server *v = user;
     struct session *s = (struct session *)stream;
-    struct server *v = server_of(s);
-    if (n == 0 || n == UV_ENOBUFS) return; /* nothing to read after all, or later: not the end */
-    if (n < 0) {
-        session_close(s, n == UV_EOF ? "the peer closed the connection" : uv_strerror((int)n));
-        return;
+    size_t max, short_by = 0;
+    while (s->state != CLOSED && (max = may_read(s)) > 0 && short_by == 0) {
+        ssize_t rc = stream_read(stream, v->buffer, max);
+        if (rc < 0)
+            session_close(s,
+                          rc == UV_EOF ? "the peer closed the connection" : uv_strerror((int)rc));
+        if (rc <= 0) return; /* nothing to read after all: not the end */
+        if (s->state == HELLO || s->state == OPEN) {
+            v->on.input(v->on.user);
+            session_feed(s, (struct tide_bytes){v->buffer, (size_t)rc});
+        } else {
+            use_share(s, 1 + (size_t)rc / 1024); /* it lingers: unheard on purpose */
+        }
+        short_by = max - (size_t)rc;
     }
-    if (s->state == FINISHING || s->state == CLOSED) return; /* lingers: unread on purpose */
-    v->on.input(v->on.user);
-    session_feed(s, (struct tide_bytes){(const uint8_t *)buf->base, (size_t)n});
 }
 
 /* ---- accepting */
 
-static void on_connection(uv_stream_t *listener, int status)
+static void not_accepted(struct server *v, int code)
 {
-    struct server *v = listener->data;
-    if (status < 0) {
-        log_line(LEVEL_WARN, "a connection could not be accepted: %s", uv_strerror(status));
+    v->refused++;
+    if (may_complain(v))
+        log_line(LEVEL_WARN, "a connection could not be accepted: %s", uv_strerror(code));
+}
+
+static void on_connection(void *user, int fd_or_code)
+{
+    struct server *v = user;
+    if (fd_or_code < 0) {
+        not_accepted(v, fd_or_code);
         return;
     }
     struct session *s = must_alloc(sizeof *s);
-    s->tcp.data = v;
+    s->server = v;
     s->list = LIST_NONE;
     s->told = true; /* nobody has heard of it yet */
-    tide_decoder_init(&s->decoder, TIDE_FRAME_MAX_HELLO);
-    if (uv_tcp_init(v->o.loop, &s->tcp)) {
+    int rc = stream_open(&v->streams, &s->stream, fd_or_code);
+    if (rc) {
+        not_accepted(v, rc);
         free(s);
         return;
     }
+    tide_decoder_init(&s->decoder, TIDE_FRAME_MAX_HELLO);
     slot_take(v, s);
     v->connections++;
-    int rc = uv_accept(listener, (uv_stream_t *)&s->tcp);
-    if (rc == 0) rc = uv_read_start((uv_stream_t *)&s->tcp, on_buffer, on_read);
-    if (rc) {
-        log_line(LEVEL_WARN, "a connection could not be accepted: %s", uv_strerror(rc));
-        session_close(s, "not accepted");
-        return;
-    }
-    (void)uv_tcp_nodelay(&s->tcp, 1);
-    (void)uv_tcp_keepalive(&s->tcp, 1, KEEPALIVE_S);
     list_join(s, LIST_HELLO);
     if (v->connections > v->o.connections + LINGERERS_MAX)
         session_close(s, "far too many connections");
@@ -672,6 +614,17 @@ static void on_connection(uv_stream_t *listener, int status)
 }
 
 /* ---- the server */
+
+/* What closes in one turn does so in no order that we could rely on: the last of all frees. */
+static void on_part_closed(void *user)
+{
+    struct server *v = user;
+    if (--v->handles) return;
+    bury(v);
+    free(v->slots);
+    free(v->free_slots);
+    free(v);
+}
 
 void server_limits(struct server *v, const struct server_options *o)
 {
@@ -688,27 +641,30 @@ int server_open(const struct server_options *o, const struct server_events *even
                 const struct sockaddr *address, struct server **ret)
 {
     struct server *v = must_alloc(sizeof *v);
-    struct sockaddr_storage bound;
-    int len = sizeof bound, rc;
+    struct streams_events on = {.user = v,
+                                .connection = on_connection,
+                                .readable = on_readable,
+                                .flushed = on_flushed,
+                                .sent = on_sent,
+                                .closed = on_part_closed};
+    int rc = streams_open(&v->streams, o->loop, address, &on);
+    if (rc) {
+        free(v);
+        return rc;
+    }
     v->o.loop = o->loop;
     v->on = *events;
     v->lists[LIST_LINGER].limit_us = LINGER_US;
-    v->listener.data = v->sweep.data = v->soon.data = v->turns.data = v->drain.data = v;
-    if (uv_tcp_init(o->loop, &v->listener) || uv_timer_init(o->loop, &v->sweep) ||
-        uv_idle_init(o->loop, &v->soon) || uv_timer_init(o->loop, &v->drain) ||
-        uv_prepare_init(o->loop, &v->turns) || uv_prepare_start(&v->turns, on_turn))
+    v->sweep.data = v->soon.data = v->turns.data = v->drain.data = v;
+    if (uv_timer_init(o->loop, &v->sweep) || uv_idle_init(o->loop, &v->soon) ||
+        uv_timer_init(o->loop, &v->drain) || uv_prepare_init(o->loop, &v->turns) ||
+        uv_prepare_start(&v->turns, on_turn))
         abort(); /* these only fill in fields */
     v->handles = 5;
     v->sweep_at_ms = UINT64_MAX;
     server_limits(v, o);
-    rc = uv_tcp_bind(&v->listener, address, 0);
-    /* libuv keeps "address in use" for later; asking for the name brings it up */
-    if (rc == 0) rc = uv_tcp_getsockname(&v->listener, (struct sockaddr *)&bound, &len);
-    if (rc)
-        server_close(v);
-    else
-        *ret = v;
-    return rc;
+    *ret = v;
+    return 0;
 }
 
 void server_welcome_with(struct server *v, const struct hello_config *hello)
@@ -718,18 +674,12 @@ void server_welcome_with(struct server *v, const struct hello_config *hello)
 
 int server_listen(struct server *v)
 {
-    return uv_listen((uv_stream_t *)&v->listener, BACKLOG, on_connection);
+    return streams_listen(&v->streams, BACKLOG);
 }
 
 uint16_t server_port(const struct server *v)
 {
-    struct sockaddr_storage a;
-    int len = sizeof a;
-    memset(&a, 0, sizeof a);
-    if (uv_tcp_getsockname(&v->listener, (struct sockaddr *)&a, &len)) return 0;
-    return ntohs(a.ss_family == AF_INET6
-                     ? ((const struct sockaddr_in6 *)(const void *)&a)->sin6_port
-                     : ((const struct sockaddr_in *)(const void *)&a)->sin_port);
+    return streams_port(&v->streams);
 }
 
 uint32_t server_connections(const struct server *v)
@@ -742,17 +692,14 @@ uint64_t server_refused(const struct server *v)
     return v->refused;
 }
 
-static void on_server_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
-    struct server *v = handle->data;
-    v->handles--;
-    free_if_last(v);
+    on_part_closed(handle->data);
 }
 
 void server_stop_listening(struct server *v)
 {
-    if (uv_is_closing((uv_handle_t *)&v->listener)) return;
-    uv_close((uv_handle_t *)&v->listener, on_server_closed);
+    streams_stop_listening(&v->streams);
 }
 
 static void on_drain_limit(uv_timer_t *timer)
@@ -778,9 +725,9 @@ void server_close(struct server *v)
     v->closed = true;
     for (uint32_t i = 0; i < v->n_slots; i++)
         if (v->slots[i].session) session_close(v->slots[i].session, "the daemon stops");
-    server_stop_listening(v);
-    uv_close((uv_handle_t *)&v->sweep, on_server_closed);
-    uv_close((uv_handle_t *)&v->soon, on_server_closed);
-    uv_close((uv_handle_t *)&v->turns, on_server_closed);
-    uv_close((uv_handle_t *)&v->drain, on_server_closed);
+    streams_close(&v->streams);
+    uv_close((uv_handle_t *)&v->sweep, on_handle_closed);
+    uv_close((uv_handle_t *)&v->soon, on_handle_closed);
+    uv_close((uv_handle_t *)&v->turns, on_handle_closed);
+    uv_close((uv_handle_t *)&v->drain, on_handle_closed);
 }

@@ -46,6 +46,11 @@ start_daemon() { # always on the port of the first time: workers know no other
     until_ 20 tidemark status || cannot "tidemarkd does not start"
     [ -e "$work/port" ] || cp "$work/data/port" "$work/port"
 }
+kill_daemon() { # until it is gone it has the port and the data, which the next one needs
+    kill -9 "$daemon"
+    until_ 20 gone "$daemon" || cannot "tidemarkd outlives kill -9"
+}
+gone() { ! kill -0 "$1"; }
 supervise() { # BLOCK: whoever dies is started again
     until "$solver" "$1" --blocks "$BLOCKS" --size "$SIZE" --steps "$STEPS" --out "$work/plate" --interval 50 \
         --pause "$PAUSE" --connect "127.0.0.1:$(cat "$work/port")" 2>>"$work/solver.$1.log" & echo $! >"$work/pid.$1"; wait $!; do
@@ -85,7 +90,7 @@ for ((i = 0; i < KILLS; i++)); do
     until_ 60 completed "$n" || cannot "no round completes"
     ! job_is FINISHED || cannot "it was over before it could be killed $KILLS times: more STEPS"
     case $((i % 3)) in
-    2) kill -9 "$daemon"; start_daemon ;;
+    2) kill_daemon; start_daemon ;;
     *) for ((k = 0; k <= i % 2; k++)); do kill -9 "$(cat "$work/pid.$((RANDOM % BLOCKS))")" 2>/dev/null; done ;;
     esac
 done
