@@ -17,15 +17,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 #include <uv.h>
@@ -33,6 +30,7 @@
 #include "daemon/filework.h"
 #include "daemon/lag.h"
 #include "daemon/log.h"
+#include "daemon/means.h"
 #include "daemon/query.h"
 #include "daemon/session.h"
 #include "daemon/store_thread.h"
@@ -49,8 +47,6 @@
 #define LANES_WAIT_US 2000000u
 #define LANE_ROOTS 16
 #define QUIET_TURNS_MAX 16      /* turns with input that EV_TIMER waits at most */
-#define DESCRIPTORS_SPARE 128   /* beside the connections */
-#define DESCRIPTORS_LEAST 40    /* with fewer libraries end the process without a word */
 #define CHURN ((size_t)1 << 20) /* bytes that came and went: time to give memory back ... */
 #define TRIM_MS 500u            /* ... once nothing large has come for so long */
 
@@ -109,25 +105,13 @@ static _Noreturn void die(const char *why)
     _exit(1);
 }
 
-/* ---- memory
- *
- * What a round collects is freed when it is stored, and wanted again by the next one: memory that
- * goes back to the system in between costs a page fault for every 4 KiB, more than the acks in it.
- * So the allocator keeps it, and gives it back when no round has come for a while. */
-
-static void memory_keep(void)
-{
-    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
-    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
-    (void)mallopt(M_TOP_PAD, 1 << 20);
-    (void)mallopt(M_ARENA_MAX, 2); /* the loop's, and one for all threads */
-}
+/* ---- memory */
 
 static void on_trim(uv_timer_t *timer)
 {
     struct host *h = timer->data;
     h->churned = 0;
-    (void)malloc_trim(0);
+    means_give_memory_back();
 }
 
 static void memory_churn(struct host *h, size_t bytes)
@@ -231,14 +215,9 @@ static void host_feed(struct host *h, struct event *ev)
 /* Looked up at most once in a while: who asks for the status all the time gets it cheaply. */
 static uint64_t resident_bytes(struct host *h)
 {
-    unsigned long long total = 0, resident = 0;
     uint64_t now = uv_now(&h->loop);
     if (h->resident && now - h->resident_at_ms < 100) return h->resident;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (!f) return 0;
-    int n = fscanf(f, "%llu %llu", &total, &resident);
-    (void)fclose(f);
-    h->resident = n == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    h->resident = means_resident_bytes();
     h->resident_at_ms = now;
     return h->resident;
 }
@@ -545,41 +524,6 @@ fail(int rc, char why[static CONFIG_WHY], const char *format, ...)
     return rc;
 }
 
-static int make_directory(const char *path, const char *key, char why[static CONFIG_WHY])
-{
-    struct stat st;
-    if (mkdir(path, 0777) < 0 && errno != EEXIST)
-        return fail(TIDE_EIO, why, "[daemon] %s: %s cannot be made: %s", key, path,
-                    strerror(errno));
-    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-        return fail(TIDE_EIO, why, "[daemon] %s: %s is not a directory", key, path);
-    if (access(path, W_OK | X_OK) < 0)
-        return fail(TIDE_EIO, why, "[daemon] %s: %s: %s", key, path, strerror(errno));
-    return 0;
-}
-
-static void raise_descriptors(const struct config *c)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max < c->connections + DESCRIPTORS_SPARE)
-        log_line(LEVEL_WARN,
-                 "[limits] connections is %" PRIu64 ", but the system allows %llu open files only",
-                 c->connections, (unsigned long long)limit.rlim_max);
-}
-
-static int enough_descriptors(char why[static CONFIG_WHY])
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS_LEAST) return 0;
-    return fail(TIDE_EIO, why,
-                "the system allows %llu open files only, at least %d are needed: raise the limit "
-                "(ulimit -n, or LimitNOFILE= of the service)",
-                (unsigned long long)limit.rlim_cur, DESCRIPTORS_LEAST);
-}
-
 static int open_store(struct host *h, struct tide_catalog **ret, char why[static CONFIG_WHY])
 {
     struct tide_store_options o = {
@@ -740,7 +684,7 @@ static void welcome_with_secret(struct host *h)
 void host_apply(struct host *h)
 {
     struct server_options o = server_options(h);
-    raise_descriptors(h->config);
+    means_raise_descriptors(h->config);
     server_limits(h->server, &o);
     welcome_with_secret(h);
     core_limits(h->core, (uint32_t)h->config->jobs, (uint32_t)h->config->workers,
@@ -771,14 +715,14 @@ static int begin(struct host *h, char why[static CONFIG_WHY])
 {
     const struct config *c = h->config;
     struct tide_catalog *catalog = NULL;
-    int rc = make_directory(c->data, "data", why);
+    int rc = means_directory(c->data, "data", why);
     if (rc == 0) rc = open_server(h, why); /* a port in use is told before anything is changed */
     if (rc == 0) rc = open_store(h, &catalog, why);
     if (rc == 0) {
         where_untell(c); /* of a daemon that was killed */
-        rc = make_directory(c->state, "state", why);
+        rc = means_directory(c->state, "state", why);
     }
-    if (rc == 0) rc = make_directory(c->savepoints, "savepoints", why);
+    if (rc == 0) rc = means_directory(c->savepoints, "savepoints", why);
     if (rc == 0) rc = open_handles(h, why);
     if (rc == 0) rc = open_parts(h, why);
     if (rc == 0 && catalog) rc = start_core(h, catalog, why);
@@ -789,10 +733,10 @@ static int begin(struct host *h, char why[static CONFIG_WHY])
 int host_open(const struct config *config, bool signals, struct host **ret,
               char why[static CONFIG_WHY])
 {
-    raise_descriptors(config);
-    int rc = enough_descriptors(why);
+    means_raise_descriptors(config);
+    int rc = means_enough_descriptors(why);
     if (rc) return rc;
-    memory_keep();
+    means_keep_memory();
     struct host *h = must_alloc(sizeof *h);
     h->config = config;
     h->with_signals = signals;
