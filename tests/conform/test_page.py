@@ -1,5 +1,5 @@
 """The examples of docs/protocol.md are what protobuf and XXH3 make of them; the page's numbers are
-those of the code.
+those of the code, its messages and fields those of the .proto files.
 
 A block of an example is one line that names a message in protobuf's text form, and the frame in
 hexadecimal; the block of values is one line each, told apart by how it begins.
@@ -16,6 +16,9 @@ from google.protobuf import text_format
 import wire
 from wire import c, w
 from proto import admin_pb2 as a
+from proto import manifest_pb2 as m
+
+import reference
 
 TREE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 TYPES = {"FromWorker": w.FromWorker, "ToWorker": w.ToWorker, "Request": a.Request, "Response": a.Response,
@@ -96,6 +99,39 @@ class Page(unittest.TestCase):
             self.assertEqual([g for first, n in cut for g in range(first, first + n)], list(range(128)))
             for i, (first, n) in enumerate(cut):
                 self.assertTrue(all(g * p // 128 == i for g in range(first, first + n)))
+
+    def test_every_message_and_field_is_listed(self):
+        """As protoc reads the files, which says that reference.py reads them right."""
+        before, have = reference.page()
+        listed = {name: re.findall(r"^\| (\d+) \| `(\w+)` \|(?: ([^|,]*)(?:, one of `(\w+)`)? \|)? [^|]*\|$", body, re.M)
+                  for name, body in re.findall(r"^\*\*(\w+)\*\*(.*?)(?=^\*\*|^### |\Z)", have, re.M | re.S)}
+        for file in (c, w, a, m):
+            for name, message in file.DESCRIPTOR.message_types_by_name.items():
+                self.assertEqual(sorted((n, f, t, of) for n, f, t, of in listed.pop(name, ())),
+                                 sorted(self.row(f) for f in message.fields), name)
+            for name, enum in file.DESCRIPTOR.enum_types_by_name.items():
+                self.assertEqual([(n, v) for n, v, *_ in listed.pop(name, ())],
+                                 [(str(v.number), v.name) for v in enum.values], name)
+        self.assertEqual(listed, {}, "no file has these")
+        self.assertEqual(have, reference.section(), "out of date: tests/conform/reference.py --write")
+        self.told(before)
+
+    def row(self, f):
+        kind = {f.TYPE_MESSAGE: f.message_type, f.TYPE_ENUM: f.enum_type}.get(f.type)
+        name = kind.name if kind else [k for k in dir(f) if k.startswith("TYPE_") and getattr(f, k) == f.type][0][5:].lower()
+        return (str(f.number), f.name, ("list of " if f.label == f.LABEL_REPEATED else "") + name,
+                f.containing_oneof.name if f.containing_oneof else "")
+
+    def told(self, text):
+        """The text in front of the list tells of each message that is sent, and of each code of a refusal."""
+        words = set(re.findall(r"\w+", text))
+        for message in (w.FromWorker, w.ToWorker, a.Request):
+            for field in message.DESCRIPTOR.fields:
+                if field.message_type:
+                    self.assertTrue(field.message_type.name in words, field.message_type.name)
+        for enum in (c.RefusedCode, a.ErrorCode):
+            for code in enum.keys()[1:]:
+                self.assertTrue(code in words or code.partition("_")[2] in words, code)
 
     def test_limits_are_those_of_the_code(self):
         """(a folder, what is defined there, what the page says of it)"""
