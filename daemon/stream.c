@@ -89,12 +89,14 @@ uint16_t streams_port(const struct streams *v)
                      : ((const struct sockaddr_in *)(const void *)&a)->sin_port);
 }
 
-static void turn_away(struct streams *v)
+/* With no descriptor left the system does not say whether there is anybody: false if not. */
+static bool turn_away(struct streams *v)
 {
     (void)close(v->spare);
     int fd = accept4(v->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0) (void)close(fd);
     v->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return fd >= 0;
 }
 
 static void accept_some(struct streams *v)
@@ -104,7 +106,7 @@ static void accept_some(struct streams *v)
         int code = fd < 0 ? -errno : 0;
         if (code == UV_EINTR || code == UV_ECONNABORTED) continue;
         if (code == UV_EAGAIN) return;
-        if (code == UV_EMFILE || code == UV_ENFILE) turn_away(v);
+        if ((code == UV_EMFILE || code == UV_ENFILE) && !turn_away(v)) return;
         v->on.connection(v->on.user, code ? code : fd);
     }
 }
