@@ -350,7 +350,9 @@ TIDE_API bool tide_same_round(const uint8_t a[TIDE_BARRIER_SIZE],
                               const uint8_t b[TIDE_BARRIER_SIZE]);
 
 /* The task has reached the end of its input. It goes on taking part in rounds until `ended`. While
- * the lease is over it is kept and told later. TIDE_ESTATE: before run. */
+ * the lease is over it is kept and told later. Unaligned rounds: call it when all that the task has
+ * put out has left its outputs, since from then on its barriers go behind what waits there: of a
+ * task that has ended nothing in flight is kept. TIDE_ESTATE: before run. */
 TIDE_API int tide_task_finished(struct tide_task *t);
 /* A source (a task without input channels) has, or has no longer, more input than it can process at
  * the moment. While one has, backlog_interval_ms holds in place of interval_ms. Ends with the

@@ -60,6 +60,7 @@ step_plants() { # the simulator sees what it claims to see; from five first seed
 step_demo() {
     local seed
     for seed in 1 2; do make_ demo BYTES=10M SEED=$seed || return; done
+    make_ demo BYTES=10M SEED=3 UNALIGNED=1 || return
     make_ demo-solver KILLS=12 STEPS=2000
 }
 

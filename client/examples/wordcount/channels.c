@@ -45,6 +45,7 @@ struct output {
     size_t start, len, cap; /* len bytes from start wait to be sent */
     size_t rest;            /* so many of them belong to a frame that is partly sent */
     size_t ahead;           /* bytes sent that the receiver has not worked on */
+    bool greeted;           /* it has said what it was restored with */
     uint8_t told[4];        /* what it says of that, as far as it has come */
     uint32_t n_told;
 };
@@ -194,7 +195,9 @@ int channels_connect(struct channels *c, uint32_t out, const char *endpoint)
     a.sin_port = htons((uint16_t)port);
 
     close_fd(&o->fd);
-    o->start = o->len = o->rest = o->ahead = o->n_told = 0;
+    o->start = o->len = o->rest = o->n_told = 0;
+    o->ahead = c->room; /* nothing goes out until the receiver has said what it has */
+    o->greeted = false;
     o->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (o->fd < 0) return -1;
     (void)setsockopt(o->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -262,9 +265,22 @@ bool channels_any_full(const struct channels *c)
     return false;
 }
 
+bool channels_empty(const struct channels *c)
+{
+    for (uint32_t i = 0; i < c->n_outputs; i++)
+        if (c->outputs[i].len) return false;
+    return true;
+}
+
 static bool is_barrier(const uint8_t *head)
 {
     return head[4] == FRAME_BARRIER;
+}
+
+/* Whether it takes room in the receiver's queue. */
+static bool is_counted(const uint8_t *head)
+{
+    return head[4] != FRAME_BARRIER && head[4] != FRAME_HELLO;
 }
 
 /* How much may be sent: what lies ahead of the receiver is bounded, but for barriers. */
@@ -274,8 +290,8 @@ static size_t output_allowed(const struct channels *c, const struct output *o)
     size_t n = o->rest, ahead = o->ahead;
     while (n < o->len) {
         const uint8_t *head = o->data + o->start + n;
-        if (!is_barrier(head) && ahead >= c->room) break;
-        if (!is_barrier(head)) ahead += frame_len(head);
+        if (is_counted(head) && ahead >= c->room) break;
+        if (is_counted(head)) ahead += frame_len(head);
         n += frame_len(head);
     }
     return n;
@@ -287,7 +303,7 @@ static void output_sent(struct channels *c, struct output *o, size_t n)
     while (n > 0) {
         const uint8_t *head = o->data + o->start;
         size_t whole = o->rest ? o->rest : frame_len(head), part = n < whole ? n : whole;
-        if (!o->rest && !is_barrier(head)) o->ahead += whole;
+        if (!o->rest && is_counted(head)) o->ahead += whole;
         if (!o->rest && is_barrier(head) && c->ahead && c->n_left < LEFT_MAX)
             memcpy(c->left[c->n_left++], head + FRAME_HEAD, BARRIER_LEN);
         o->rest = whole - part;
@@ -320,7 +336,7 @@ static void output_flush(struct channels *c, struct output *o)
     if (!o->len) o->start = 0;
 }
 
-/* The receiver tells how much it has worked on. */
+/* The receiver tells how much it was restored with, then how much it has worked on. */
 static void output_listen(struct channels *c, struct output *o)
 {
     while (o->fd >= 0) {
@@ -333,8 +349,12 @@ static void output_listen(struct channels *c, struct output *o)
         }
         o->n_told += (uint32_t)n;
         if (o->n_told < sizeof o->told) continue;
-        size_t worked = get_u32(o->told);
-        o->ahead -= worked < o->ahead ? worked : o->ahead; /* what was restored counts as well */
+        size_t said = get_u32(o->told);
+        if (o->greeted)
+            o->ahead -= said < o->ahead ? said : o->ahead;
+        else
+            o->ahead = said;
+        o->greeted = true;
         o->n_told = 0;
     }
 }
@@ -360,6 +380,16 @@ static bool input_has_frame(const struct input *in)
 {
     if (in->have < FRAME_HEAD) return false;
     return in->have - FRAME_HEAD >= get_u32(in->data + in->start);
+}
+
+/* What was restored takes up room like what is sent, or each restore would lengthen the queue.
+ * False: it cannot be said. */
+static bool input_greet(const struct channels *c, struct input *in)
+{
+    uint8_t told[4];
+    put_u32(told, (uint32_t)in->have); /* what is left of it */
+    in->worked = 0;
+    return !c->ahead || send(in->fd, told, sizeof told, MSG_NOSIGNAL | MSG_DONTWAIT) == 4;
 }
 
 /* Not for each frame: a quarter of what may be sent ahead. */
@@ -586,6 +616,9 @@ static void stranger_read(struct channels *c, struct stranger *s)
     }
     c->inputs[from].fd = s->fd;
     s->fd = -1;
+    if (input_greet(c, &c->inputs[from])) return;
+    close_fd(&c->inputs[from].fd);
+    note_cut(c);
 }
 
 /* ---- the loop's one wait */

@@ -71,6 +71,7 @@ void channels_put_commit(struct channels *c, uint32_t out, enum frame_type type,
 void channels_put_all(struct channels *c, enum frame_type type, const void *body, uint32_t len);
 bool channels_full(const struct channels *c, uint32_t out);
 bool channels_any_full(const struct channels *c);
+bool channels_empty(const struct channels *c); /* nothing waits in any output */
 
 /* ---- barriers that go ahead. A frame that is passed is handed over whole, with its head. */
 typedef void channels_passed(void *arg, uint32_t channel, const uint8_t *frame, uint32_t len);

@@ -65,7 +65,7 @@ static int source_produce(struct worker *w, void *self)
     struct channels *c = worker_channels(w);
     const struct options *o = worker_options(w);
     uint64_t rate = full_speed ? 0 : o->rate / o->plan.sources;
-    uint32_t max = BLOCK_MAX, out = s->next, len;
+    uint32_t max = o->room < BLOCK_MAX ? o->room : BLOCK_MAX, out = s->next, len;
     if (s->at == s->end) {
         worker_no_more(w);
         return 0;

@@ -37,6 +37,7 @@ struct worker {
     bool running;               /* between run and rewind */
     bool suspended;             /* the last snapshot is taken: no input until we hear more */
     bool finished;              /* no more data comes from us */
+    bool told;                  /* all of it has left, and the library knows */
     bool ended;                 /* and that is durable */
     struct tide_snapshot *late; /* to be declined at decline_at; NULL: none */
     int64_t decline_at;
@@ -113,7 +114,7 @@ static int on_restore(struct tide_task *t, const struct tide_restore *r, void *u
     channels_begin(w->channels, tide_worker_job_id(w->tide), r->attempt);
     memset(w->no_more, 0, sizeof w->no_more);
     w->inputs_with_data = w->stage.inputs;
-    w->running = w->finished = w->suspended = false;
+    w->running = w->finished = w->told = w->suspended = false;
     w->ended = r->ended;
     int rc = restore_in_flight(w, r);
     if (!rc && w->stage.restore) rc = w->stage.restore(w, w->stage.self, r);
@@ -306,9 +307,18 @@ void worker_no_more(struct worker *w)
     if (w->stage.flush) w->stage.flush(w, w->stage.self);
     channels_put_all(w->channels, FRAME_NO_MORE, NULL, 0);
     w->finished = true;
+}
+
+/* The library is told once everything has left our outputs: a task that has finished puts no
+ * barrier ahead there, since nothing in flight is kept of it. False: not yet. */
+static bool tell_finished(struct worker *w)
+{
+    if (!channels_empty(w->channels)) return false;
+    w->told = true;
     int rc = tide_task_finished(w->task);
     if (rc) say("cannot tell the end: %s", tide_strerror(rc));
     say("finished");
+    return true;
 }
 
 static void input_no_more(struct worker *w, uint32_t channel)
@@ -356,6 +366,7 @@ static int work(struct worker *w)
     if (!w->running || w->suspended) return -1;
     if (w->stage.produce && !w->finished && !w->ended) return w->stage.produce(w, w->stage.self);
     for (int i = 0; i < FRAMES_PER_TURN; i++) {
+        if (w->finished && !w->told && !tell_finished(w)) return -1;
         int64_t busy = slow ? w->busy_until - now_ms() : 0;
         if (busy > 0) return (int)busy;
         /* Barriers pass a full output as well, but only in their place behind the data. */
@@ -398,7 +409,8 @@ static int worker_loop(struct worker *w)
             if (now_ms() - cut > CUT_MAX_MS) die("a data connection was cut and no rewind came");
             if (sleep_ms < 0 || sleep_ms > 1000) sleep_ms = 1000;
         }
-        bool read = w->running && !w->suspended && (w->ended || !channels_any_full(w->channels));
+        bool read = w->running && !w->suspended && w->finished == w->told &&
+                    (w->ended || !channels_any_full(w->channels));
         bool process = channels_wait(w->channels, fd, read, sleep_ms);
         tell_barriers(w);
         if (!process) continue;
