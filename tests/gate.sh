@@ -2,7 +2,7 @@
 # gate.sh: `make check-all`. Every variant in an empty build folder of its own, each step in turn;
 # all steps run, also after one has failed, and the summary comes last. STEPS="lint clang" picks.
 set -uo pipefail
-steps=${STEPS:-lint clang asan tsan valgrind plants install dist demo}
+steps=${STEPS:-lint clang asan tsan valgrind plants same install dist demo}
 unset MAKEFLAGS MFLAGS MAKELEVEL B CC CFLAGS LDFLAGS SAN
 [ -n "${STEPS:-}" ] || rm -rf build/gate
 unset STEPS # it has a meaning in tests
@@ -57,6 +57,11 @@ step_dist() { # the archive builds where autoconf is not
 step_plants() { # the simulator sees what it claims to see; from five first seeds: make check-long
     STARTS=1 bash tests/sim/plants.sh $root/plants
 }
+step_same() { # histories do not depend on the compiler: what the steps before have built, compared
+    make_ B=$root/clang CC=clang WERROR=-Werror $root/clang/tests/sim/sim &&
+        make_ B=$root/plants/none $root/plants/none/tests/sim/sim &&
+        bash tests/sim/same.sh 300 $root/clang/tests/sim/sim $root/plants/none/tests/sim/sim
+}
 step_demo() {
     local seed
     for seed in 1 2; do make_ demo BYTES=10M SEED=$seed || return; done
@@ -72,7 +77,7 @@ for step in $steps; do
     printf '%s, %d s\n' "$result" $((SECONDS - began))
     [ $result = ok ] || grep -vE '^  (CC|LINK|PROTOC|TEST|AR) ' $root/"$step".log | tail -n 60
     summary+=("$(printf '  %-9s %-7s %4d s  %s' "$step" $result $((SECONDS - began)) \
-        "$(grep -hE ': all passed$|^lint: clean|demo: OK' $root/"$step".log | tail -n 1)")")
+        "$(grep -hE ': all passed$|^lint: clean|demo: OK|^same: OK' $root/"$step".log | tail -n 1)")")
 done
 echo "gate: the logs are in $root; summary:"
 printf '%s\n' "${summary[@]}"

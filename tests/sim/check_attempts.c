@@ -54,7 +54,7 @@ void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
                      proc_name(c->proc), a->member_pid[t]);
     }
     log_attempt(s, j, H_START, number);
-    note(s, "daemon: Start of attempt %" PRIu64 " from %" PRIu64, number, snapshot);
+    note(s, "daemon: Start of attempt %" PRIu64 " from snapshot %" PRIu64, number, snapshot);
 }
 
 void check_sent_rewind(struct sim *s, struct job *j, struct tide_bytes content)

@@ -152,7 +152,7 @@ static void to_a_worker(struct sim *s, uint32_t kind)
     case CL_DARK:
         p->dark_until = s->now + between(s, 20 * MS, j->checkpointing.lease_ms * 2 * (uint64_t)MS);
         note(s, "fault: %s cannot reach the daemon until %" PRIu64 " ms", proc_name(p),
-             p->dark_until / MS);
+             in_trace(p->dark_until));
         if (p->conn) cut(s, p->conn, 30);
         break;
     case CL_STORM: trouble_storm(s, p); break;
@@ -189,7 +189,7 @@ static void strike(struct sim *s, uint32_t kind)
             d->thaw_at = s->now + between(s, 20 * MS, 2500 * MS);
             happens(s, (struct happening){.type = H_AWAY, .n = d->thaw_at});
             check_steady(s, true);
-            note(s, "fault: the daemon stands still until %" PRIu64 " ms", d->thaw_at / MS);
+            note(s, "fault: the daemon stands still until %" PRIu64 " ms", in_trace(d->thaw_at));
         }
         break;
     case CL_STORE: slow_store(s); break;
@@ -294,6 +294,23 @@ void fault_calm(struct sim *s)
         happens(s, (struct happening){.type = H_FINE, .job = j->number, .n = by});
         if (by + CLEANING > s->give_up_at) s->give_up_at = by + CLEANING;
     }
+}
+
+const char *fault_words(const struct sim *s)
+{
+    static const char *const of[CL_KINDS] = {
+        "kills",       "vanishing hosts", "frozen workers", "cuts",        "dark workers",
+        "crashes",     "shutdowns",       "standstills",    "a bad store", "unknown outcomes",
+        "bad files",   "wedged tasks",    "declines",       "savepoints",  "a slow network",
+        "wall clocks", "old copies",      "orders",         "storms",      "strangers",
+        "stops"};
+    static char words[400];
+    size_t n = 0;
+    words[0] = '\0';
+    for (uint32_t i = 0; i < CL_KINDS; i++)
+        if (s->climate >> i & 1 && n < sizeof words)
+            n += (size_t)snprintf(words + n, sizeof words - n, "%s%s", n ? ", " : "", of[i]);
+    return n ? words : "none";
 }
 
 void fault_draw(struct sim *s)

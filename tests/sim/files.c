@@ -89,7 +89,8 @@ static const char *const op_name[] = {
 
 static void answer(struct sim *s, struct file_job *j, int rc)
 {
-    note(s, "files: %s %s: %d", op_name[j->op], j->path, rc);
+    note(s, "files: %s %s%s%s", op_name[j->op], j->path, rc ? ": " : "",
+         rc ? tide_strerror(rc) : "");
     if (rc && j->op == FILE_META_PUBLISH) s->files.unpublished = true;
     daemon_feed(
         s, (struct event){

@@ -281,7 +281,8 @@ static void answer_restored(struct sim *s, void *arg, uint64_t generation)
     int rc =
         tide_session_restored(t->proc->session, t->number, fails ? TIDE_EIO : 0,
                               tide_bytes_of(fails ? "a planted fault" : ""), proc_now(s, t->proc));
-    note(s, "%s: restored, %d%s", task_name(j, t->number), rc, fails ? " (it failed)" : "");
+    note(s, "%s: %s%s%s", task_name(j, t->number), fails ? "could not restore" : "has restored",
+         rc ? ": " : "", rc ? tide_strerror(rc) : "");
     proc_pump(s, t->proc);
 }
 
@@ -452,8 +453,8 @@ static void ack(struct sim *s, struct upload *u)
     else
         check_acked(s, t, u->attempt, u->round, &u->state, flights, u->parts, u->n_parts);
     if (!rc && flights->n) s->stats->in_flight++;
-    note(s, "%s: acks round %" PRIu64 " with %u records in flight: %d",
-         task_name(p->job, t->number), u->round, flights->n, rc);
+    note(s, "%s: acks round %" PRIu64 ", %u records in flight%s%s", task_name(p->job, t->number),
+         u->round, flights->n, rc ? ": " : "", rc ? tide_strerror(rc) : "");
     proc_pump(s, p);
 }
 

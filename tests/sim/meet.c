@@ -148,7 +148,8 @@ static void finish_if_done(struct sim *s, struct task *t)
     int rc = tide_session_finished(t->proc->session, t->number, proc_now(s, t->proc));
     t->told_finished = rc == 0;
     if (!rc) t->state.finished = 1;
-    note(s, "%s has reached its end: %d", task_name(j, t->number), rc);
+    note(s, "%s has reached its end%s%s", task_name(j, t->number), rc ? ": " : "",
+         rc ? tide_strerror(rc) : "");
     if (rc) wake(s, t, s->now + 20 * MS);
     proc_pump(s, t->proc);
 }

@@ -28,34 +28,18 @@ static bool daemon_side(const struct sim *s, const struct conn *c)
     return c->open_d && s->daemon.up && c->life == s->daemon.life;
 }
 
-static const char *const from_worker[] = {
-    "?",       "Hello",   "Join",         "Heartbeat", "Restored",   "RestoreFailed", "AckBatch",
-    "Decline", "Barrier", "TaskFinished", "Confirm",   "HolderGone", "Leave"};
-static const char *const to_worker[] = {
-    "?",       "Welcome", "Refused",  "Joined", "Parked", "HeartbeatAck", "Start", "Run",
-    "Resumed", "Trigger", "Complete", "Abort",  "Rewind", "Fenced",       "Bye",   "Stop"};
-
-static const char *const of_meetings[] = {"Prepare", "Cut", "SnapshotNow"};
-
 /* What arrives, in the trace; heartbeats would drown the rest. */
 static void note_frame(struct sim *s, const struct conn *c, struct tide_bytes frame, bool to_daemon)
 {
     struct tide_bytes content;
-    if (!s->trace) return;
+    if (!s->trace || !c->proc) return;
     uint32_t field = tide_frame_peek(frame, &content);
-    if (!c->proc || field == (to_daemon ? 3 : 5)) return;
-    if (to_daemon && field < 13)
-        note(s, "net: %s -> daemon: %s", proc_name(c->proc), from_worker[field]);
-    if (to_daemon && (field == 200 || field == 201))
-        note(s, "net: %s -> daemon: %s", proc_name(c->proc),
-             field == 200 ? "Position" : "Standing");
-    if (!to_daemon && field >= 200 && field < 203)
-        note(s, "net: daemon -> %s: %s", proc_name(c->proc), of_meetings[field - 200]);
-    if (to_daemon || field > 15) return;
-    Tide__Refused *m = field == 2 ? tide__refused__unpack(NULL, content.len, content.data) : NULL;
-    note(s, "net: daemon -> %s: %s %.*s", proc_name(c->proc), to_worker[field],
-         m ? (int)m->reason.len : 0, m ? (const char *)m->reason.data : "");
-    if (m) tide__refused__free_unpacked(m, NULL);
+    if (field == (to_daemon ? 3 : 5)) return;
+    const char *text = wire_text(c->proc->job, frame, to_daemon);
+    if (to_daemon)
+        note(s, "net: %s -> daemon: %s", proc_name(c->proc), text);
+    else
+        note(s, "net: daemon -> %s: %s", proc_name(c->proc), text);
 }
 
 /* ---- towards the daemon */

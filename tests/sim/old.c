@@ -130,7 +130,7 @@ void old_put_back(struct sim *s)
     if (!s->old.wanted) return;
     s->old.wanted = false;
     s->old.done = true;
-    note(s, "fault: the copy of %" PRIu64 " ms is put back", c->taken_at / MS);
+    note(s, "fault: the copy of %" PRIu64 " ms is put back", in_trace(c->taken_at));
     uint32_t mercy = (uint32_t)below(s, 101); /* of a hundred workers so many are stopped first */
     for (struct job *j = s->jobs; j; j = j->next)
         put_job_back(s, j, c, mercy);

@@ -97,7 +97,7 @@ void plan_jobs(struct sim *s)
 {
     static const char *const names[JOBS_MAX] = {"red", "blue", "green"};
     uint64_t kind = below(s, 100);
-    s->now = SECOND;
+    s->now = BEGIN;
     s->next_pid = FIRST_PID;
     store_init(s);
     s->daemon.clock = between(s, SECOND, 1000 * (uint64_t)SECOND);
@@ -107,7 +107,7 @@ void plan_jobs(struct sim *s)
     /* one job's trouble does not move another's rounds */
     bool calm = s->n_jobs > 1 && percent(s, 50);
     if (calm && percent(s, 60)) s->climate &= ~(uint32_t)(CL_WEATHER | CL_LAG);
-    note(s, "seed %" PRIu64 ": jobs: %u, faults %06x", s->seed, s->n_jobs, s->climate);
+    note(s, "seed %" PRIu64 ": jobs: %u, faults: %s", s->seed, s->n_jobs, fault_words(s));
     struct job **end = &s->jobs;
     for (uint32_t i = 0; i < s->n_jobs; i++) {
         struct job *j = *end = sim_alloc(s, sizeof *j);

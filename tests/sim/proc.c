@@ -209,27 +209,40 @@ static const char *const delivery_name[] = {[TIDE_DO_CONNECT] = "connect",
                                             [TIDE_DO_EXTERNAL_ABORT] = "abort",
                                             [TIDE_DO_EXTERNAL_REWIND] = "rewind"};
 
+/* What the library tells its program: "w0/101 tells sink/2: complete round 7". */
+static void note_delivery(struct sim *s, const struct proc *p, const struct tide_delivery *d)
+{
+    const char *what = delivery_name[d->type];
+    char who[48], more[100] = "";
+    if (!s->trace || d->type < TIDE_DO_CLOSE) return;
+    if (d->type >= TIDE_DO_EXTERNAL_RESTORE)
+        snprintf(who, sizeof who, "part %u", (unsigned)d->external);
+    else
+        snprintf(who, sizeof who, "%s", task_name(p->job, d->task));
+    if ((d->type >= TIDE_DO_FENCED && d->type < TIDE_DO_EXTERNAL_RESTORE) ||
+        d->type == TIDE_DO_CLOSE) {
+        note(s, "%s: %s%s%.*s", proc_name(p), d->type == TIDE_DO_NOTE ? "" : what,
+             d->text.len && d->type != TIDE_DO_NOTE ? ": " : "", (int)d->text.len,
+             d->text.len ? (const char *)d->text.data : "");
+        return;
+    }
+    if (d->type == TIDE_DO_BLOCK || d->type == TIDE_DO_UNBLOCK)
+        snprintf(more, sizeof more, " channel %u", (unsigned)d->channel);
+    else if (d->type == TIDE_DO_RESTORE || d->type == TIDE_DO_EXTERNAL_RESTORE)
+        snprintf(more, sizeof more, " attempt %" PRIu64, d->attempt);
+    else if (d->round)
+        snprintf(more, sizeof more, " round %" PRIu64, d->round);
+    note(s, "%s tells %s: %s%s%s%s%s%s", proc_name(p), who, what, more,
+         d->has_handle ? ", owed" : "", d->ahead ? ", ahead" : "", d->captures ? ", captures" : "",
+         d->waits ? ", waits" : "");
+}
+
 static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery *d)
 {
     uint64_t now = proc_now(s, p);
     check_delivery(s, p, d);
     s->stats->deliver++;
-    if (s->trace && d->type >= TIDE_DO_CLOSE) {
-        if (d->type >= TIDE_DO_EXTERNAL_RESTORE)
-            note(s, "%s: part %u: %s %" PRIu64, proc_name(p), d->external, delivery_name[d->type],
-                 d->round);
-        else if (d->type >= TIDE_DO_FENCED || d->type == TIDE_DO_CLOSE)
-            note(s, "%s: %s %.*s", proc_name(p), delivery_name[d->type], (int)d->text.len,
-                 d->text.len ? (const char *)d->text.data : "");
-        else if (d->type == TIDE_DO_BLOCK || d->type == TIDE_DO_UNBLOCK)
-            note(s, "%s: %s %s channel %u", proc_name(p), task_name(p->job, d->task),
-                 delivery_name[d->type], d->channel);
-        else
-            note(s, "%s: %s %s %" PRIu64 "%s%s%s%s", proc_name(p), task_name(p->job, d->task),
-                 delivery_name[d->type], d->round, d->has_handle ? ", owed" : "",
-                 d->ahead ? ", ahead" : "", d->captures ? ", captures" : "",
-                 d->waits ? ", waits" : "");
-    }
+    note_delivery(s, p, d);
     switch (d->type) {
     case TIDE_DO_CONNECT: net_connect(s, p); break;
     case TIDE_DO_SEND:
@@ -275,7 +288,7 @@ static void stay_away(struct sim *s, struct proc *p)
 {
     p->away = true;
     p->busy_until = s->now + between(s, MS, p->job->checkpointing.lease_ms * 3 * (uint64_t)MS / 2);
-    note(s, "%s: in a callback until %" PRIu64 " ms", proc_name(p), p->busy_until / MS);
+    note(s, "%s: in a callback until %" PRIu64 " ms", proc_name(p), in_trace(p->busy_until));
     check_trouble(s, p->job); /* it may miss deadlines */
     sim_at(s, p->busy_until, back, p, p->busy_until);
 }
@@ -461,6 +474,6 @@ void proc_leave(struct sim *s, struct proc *p)
 
 void proc_freeze(struct sim *s, struct proc *p, uint64_t until)
 {
-    note(s, "%s: stands still until %" PRIu64 " ms", proc_name(p), until / MS);
+    note(s, "%s: stands still until %" PRIu64 " ms", proc_name(p), in_trace(until));
     p->thaw_at = until;
 }

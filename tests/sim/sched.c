@@ -157,7 +157,7 @@ void note(struct sim *s, const char *format, ...)
         return;
     }
     char line[600];
-    int n = snprintf(line, sizeof line, "[%9.3f] ", (double)s->now / MS);
+    int n = snprintf(line, sizeof line, "[%9.3f] ", (double)(s->now - BEGIN) / MS);
     va_list ap;
     va_start(ap, format);
     n += vsnprintf(line + n, sizeof line - (size_t)n, format, ap);
@@ -165,16 +165,24 @@ void note(struct sim *s, const char *format, ...)
     if ((size_t)n > sizeof line - 2) n = sizeof line - 2;
     line[n++] = '\n';
     mix(s, line, (size_t)n);
-    if (!s->quiet) fwrite(line, 1, (size_t)n, stdout);
+    if (s->quiet) return;
+    fwrite(line, 1, (size_t)n, stdout);
+    story_keep(s, line, (size_t)n);
 }
 
-void broken(struct sim *s, const char *format, ...)
+uint64_t in_trace(uint64_t at)
+{
+    return at > BEGIN ? (at - BEGIN) / MS : 0;
+}
+
+void broken(struct sim *s, const struct place *at, const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
     vsnprintf(s->broken, sizeof s->broken, format, ap);
     va_end(ap);
     note(s, "BROKEN: %s", s->broken);
+    if (s->trace && !s->quiet) story_end(s, at);
     longjmp(s->out, 1);
 }
 
@@ -214,6 +222,7 @@ void sim_release(struct sim *s)
     }
     history_free(s->history);
     s->history = NULL;
+    story_free(s);
     free(s->heap);
     s->heap = NULL;
 }

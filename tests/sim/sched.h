@@ -22,6 +22,7 @@
 #define MS 1000u
 #define SECOND 1000000u
 #define NEVER UINT64_MAX
+#define BEGIN ((uint64_t)SECOND) /* of a history; the trace counts from here */
 
 struct sim;
 typedef void sim_fn(struct sim *s, void *arg, uint64_t x);
@@ -38,10 +39,17 @@ void *sim_alloc(struct sim *s, size_t size); /* zeroed, lives as long as the his
 char *sim_text(struct sim *s, const char *text);
 struct tide_bytes sim_bytes(struct sim *s, struct tide_bytes from);
 void note(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-_Noreturn void broken(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+uint64_t in_trace(uint64_t at); /* ms, as the trace counts them */
+struct place {                  /* where a fact stands that must hold */
+    const char *file, *function, *fact;
+    int line;
+};
+_Noreturn void broken(struct sim *s, const struct place *at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 #define must(s, fact, ...)                                                                         \
     do {                                                                                           \
-        if (!(fact)) broken((s), __VA_ARGS__);                                                     \
+        if (!(fact))                                                                               \
+            broken((s), &(const struct place){__FILE__, __func__, #fact, __LINE__}, __VA_ARGS__);  \
     } while (0)
 void sim_reset(struct sim *s, uint64_t seed); /* a new history; keeps heap and pool */
 void sim_release(struct sim *s);

@@ -16,6 +16,8 @@
  *   trouble.c  trouble of one job that the others must not feel, and strangers
  *   fault.c  what goes wrong, and when
  *   check.c  the door of the checks; check_*.c: the promises, one family each
+ *   wire.c   frames as text, for the trace
+ *   story.c  what a person is told of a broken promise
  *   main.c   options, seeds, statistics
  *
  * job.h has what belongs to one job; this header has the world around the jobs.
@@ -127,6 +129,7 @@ struct sim {
     char broken[320];
     struct sim_stats *stats;
     struct history *history; /* what the history checker has read so far */
+    struct story *story;     /* the trace's lines so far */
 
     uint64_t faults_end, give_up_at, calm_since;
     bool calm, done;
@@ -219,12 +222,21 @@ void old_put_back(struct sim *s); /* does so when it is wanted; the daemon is do
 void old_joins(struct sim *s, struct proc *p, struct tide_bytes content); /* a Join has come */
 void old_check_sent(struct sim *s, const struct job *j, const char *what);
 
+/* wire.c: a frame without its header; for people; good until the next call */
+const char *wire_text(const struct job *j, struct tide_bytes frame, bool to_daemon);
+
+/* story.c */
+void story_keep(struct sim *s, const char *line, size_t len);
+void story_end(struct sim *s, const struct place *at);
+void story_free(struct sim *s);
+
 /* trouble.c */
 void trouble_storm(struct sim *s, struct proc *p);
 void trouble_stranger(struct sim *s);
 
 /* fault.c */
-void fault_draw(struct sim *s); /* which kinds this history knows */
+void fault_draw(struct sim *s);               /* which kinds this history knows */
+const char *fault_words(const struct sim *s); /* ... in words; good until the next call */
 void fault_plan(struct sim *s);
 void fault_calm(struct sim *s);
 

@@ -21,12 +21,13 @@ void store_init(struct sim *s)
 
 struct job *store_job(struct sim *s, const struct tide_record *r)
 {
-    for (struct job *j = s->jobs; j; j = j->next)
-        if (r->type == TIDE_REC_JOB
-                ? tide_bytes_equal(r->job_new.name, tide_bytes_of(j->name))
-                : j->store.made && !memcmp(&r->job, &j->store.id, sizeof r->job))
-            return j;
-    broken(s, "a record of a job that does not exist");
+    struct job *j = s->jobs;
+    while (j && !(r->type == TIDE_REC_JOB
+                      ? tide_bytes_equal(r->job_new.name, tide_bytes_of(j->name))
+                      : j->store.made && !memcmp(&r->job, &j->store.id, sizeof r->job)))
+        j = j->next;
+    must(s, j, "a record of a job that does not exist");
+    return j;
 }
 
 struct d_snapshot *store_snapshot(const struct job *j, uint64_t round)
@@ -453,7 +454,8 @@ static void loaded(struct sim *s, void *arg, uint64_t x)
     struct tide_buf image;
     tide_buf_init(&image, 1u << 20);
     if (!l->rc) tide_manifest_put(&image, d->head, d->chunks, d->n_chunks);
-    note(s, "store: manifest of %" PRIu64 ": %d", l->round, l->rc);
+    note(s, "store: the manifest of snapshot %" PRIu64 "%s%s", l->round, l->rc ? ": " : " is read",
+         l->rc ? tide_strerror(l->rc) : "");
     struct event ev = {
         .type = EV_MANIFEST, .tag = l->tag, .rc = l->rc, .bytes = {image.data, image.len}};
     if (l->rc) ev.text = "a planted fault";

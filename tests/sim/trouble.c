@@ -15,7 +15,7 @@ static void cut_again(struct sim *s, void *arg, uint64_t until)
 void trouble_storm(struct sim *s, struct proc *p)
 {
     uint64_t until = s->now + between(s, 100 * MS, SECOND);
-    note(s, "fault: %s reconnects without end until %" PRIu64 " ms", proc_name(p), until / MS);
+    note(s, "fault: %s reconnects without end until %" PRIu64 " ms", proc_name(p), in_trace(until));
     cut_again(s, p, until);
 }
 
