@@ -5,6 +5,7 @@
 #   daemon/core/     P, R and nothing else: tests/pure.sh      (CORE)
 #   daemon/          all of the above, libuv                   (HOST)
 #   client/          libtidemark: P and nothing else           (LIB)
+#   state/           libtidemark-state: tidemark.h, P, SQLite  (STATE)
 #   client/cli/      P, storage                                (CLI)
 #   client/examples/ the installed header and libtidemark.a
 #   tests/<area>/    test_*.c: one program each, linked with what the area may use and with the
@@ -83,12 +84,13 @@ CORE  := $(call obj,daemon/core/*.c)
 HOST  := $(filter-out $B/daemon/main.o,$(call obj,daemon/*.c))
 CLI   := $(call obj,client/cli/*.c)
 LIB   := $(call obj,client/*.c)
+STATE := $(call obj,state/*.c)
 # The part of LIB that does no I/O, and the part of P that libtidemark carries.
 PURE  := $(call obj,client/align*.c client/gateway.c client/session*.c)
 LIB_P := $(filter-out $B/proto/admin.pb-c.o $B/proto/manifest.pb-c.o,$P)
 
 PROGRAMS := $B/tidemarkd $B/tidemark
-LIBRARY  := $B/libtidemark.a $B/libtidemark.so $B/libtidemark.so.0 $B/include/tidemark.h $B/tidemark.pc
+LIBRARY  := $(foreach l,tidemark tidemark-state,$B/lib$l.a $B/lib$l.so $B/lib$l.so.0 $B/include/$l.h $B/$l.pc)
 EXAMPLES := $(foreach e,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard client/examples/*/*.c))))),$B/client/examples/$e/$e)
 TESTS    := $(patsubst %.c,$B/%,$(wildcard tests/*/test_*.c))
 SCRIPTS  := $(patsubst %.sh,$B/%,$(filter-out tests/demo/%,$(wildcard tests/*/run.sh)))
@@ -123,16 +125,31 @@ $B/libtidemark.a: $(LIB) $(LIB_P)
 $B/libtidemark.so.$(VERSION): $(LIB) $(LIB_P) $B/libtidemark.map
 	$(call Q,LINK  )$(LINK) -shared -Wl,-soname,libtidemark.so.0 -Wl,--version-script=$B/libtidemark.map \
 	  $(if $(SAN),,-Wl,--no-undefined) -o $@ $(filter %.o,$^) $(PROTO_LIBS) -pthread
+# The state library calls the other one, and carries what it uses of P, unseen from outside.
+$B/libtidemark-state.a: $(STATE)
+	$(call Q,AR    )rm -f $@ && $(AR) rcs $@ $^
+$B/libtidemark-state.so.$(VERSION): $(STATE) $(LIB_P) $B/libtidemark-state.map | $B/libtidemark.so $B/libtidemark.so.0
+	$(call Q,LINK  )$(LINK) -shared -Wl,-soname,libtidemark-state.so.0 -Wl,--version-script=$B/libtidemark-state.map \
+	  $(if $(SAN),,-Wl,--no-undefined) -o $@ $(filter %.o,$^) -L$B -ltidemark $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/libtidemark.so $B/libtidemark.so.0: $B/libtidemark.so.$$(VERSION)
+$B/libtidemark-state.so $B/libtidemark-state.so.0: $B/libtidemark-state.so.$$(VERSION)
+$(foreach l,$B/libtidemark $B/libtidemark-state,$l.so $l.so.0):
 	@ln -sf $(<F) $@
 # The header that is installed is one file: err.h in the place of its #include. What it declares
 # is what the shared library exports.
 $B/include/tidemark.h: client/tidemark.h proto/err.h
 	@mkdir -p $(@D)
 	$(call Q,HEADER)sed -e '/^#include "proto\/err.h"$$/{r proto/err.h' -e 'd' -e '}' $< >$@
+$B/include/tidemark-state.h: state/tidemark-state.h
+	@mkdir -p $(@D)
+	$(call Q,HEADER)sed -e 's/^#include "client.tidemark.h"$$/#include <tidemark.h>/' $< >$@
+# $(call map,header,version)
+map = $(call Q,MAP   )sed 's/^\#include <tidemark.h>//' $1 | $(CC) -E -P -x c - | grep -o '\<tide_[a-z0-9_]*(' | sort -u | \
+	  { echo '$2 {'; echo '  global:'; sed 's/.$$/;/; s/^/    /'; echo '  local: *;'; echo '};'; } >$@
 $B/libtidemark.map: $B/include/tidemark.h
-	$(call Q,MAP   )$(CC) -E -P -x c $< | grep -o '\<tide_[a-z0-9_]*(' | sort -u | \
-	  { echo 'TIDEMARK_0 {'; echo '  global:'; sed 's/.$$/;/; s/^/    /'; echo '  local: *;'; echo '};'; } >$@
+	$(call map,$<,TIDEMARK_0)
+$B/libtidemark-state.map: $B/include/tidemark-state.h
+	$(call map,$<,TIDEMARK_STATE_0)
 # Where things go may be given as late as `make install prefix=...`: what names those places is
 # made anew when they have changed.
 $B/paths: FORCE
@@ -141,9 +158,11 @@ $B/paths: FORCE
 FORCE:
 $B/daemon/main.o: FLAGS += -DTIDE_SYSCONFDIR='"$(sysconfdir)"'
 $B/daemon/main.o: $B/paths
-$B/tidemark.pc: client/tidemark.pc.in config.mk $B/paths
+$B/tidemark.pc: client/tidemark.pc.in
+$B/tidemark-state.pc: state/tidemark-state.pc.in
+$B/tidemark.pc $B/tidemark-state.pc: config.mk $B/paths
 	$(call Q,PC    )sed -e 's|@prefix@|$(prefix)|; s|@exec_prefix@|$(exec_prefix)|; s|@libdir@|$(libdir)|' \
-	  -e 's|@includedir@|$(includedir)|; s|@VERSION@|$(VERSION)|' $< >$@
+	  -e 's|@includedir@|$(includedir)|; s|@VERSION@|$(VERSION)|' $(filter %.in,$^) >$@
 
 # client/examples/<name>/*.c make the program <name>, with no more than what is installed.
 $B/client/examples/%.o: client/examples/%.c $B/include/tidemark.h config.mk
@@ -161,10 +180,11 @@ $(TESTS): %: %.o $$(call libs,$$(@D)) $P
 $(filter $B/tests/storage/%,$(TESTS)): $S $R
 $(filter $B/tests/core/%,$(TESTS)): $(CORE) $R
 $(filter $B/tests/client/%,$(TESTS)): $(LIB)
+$(filter $B/tests/state/%,$(TESTS)): $(STATE) $(LIB) $S $R
 $(filter $B/tests/cli/%,$(TESTS)): $(filter-out $B/client/cli/main.o,$(CLI)) $S $R
 $(filter $B/tests/daemon/%,$(TESTS)): $(HOST) $(CORE) $S $R
 $(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE) $R
-$B/tests/storage/% $B/tests/cli/%: LIBS = $(SQLITE_LIBS)
+$B/tests/storage/% $B/tests/cli/% $B/tests/state/%: LIBS = $(SQLITE_LIBS)
 $B/tests/storage/test_memory: LIBS = $(SQLITE_LIBS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
 # The calls that these tests let fail.
@@ -218,7 +238,8 @@ $(SIM_OK): $B/tests/sim/seeds-%.ok: $(SIM)
 # What sanitizers and coverage add is not ours to judge.
 PURE_OK := $B/tests/pure.ok
 $(PURE_OK): tests/pure.sh $(CORE) $(PURE) $R $P $B/libtidemark.a $B/libtidemark.so $B/include/tidemark.h \
-            tests/client/abi.py tests/client/abi.txt docs/man/libtidemark.3 | .deps-check
+            $B/libtidemark-state.a $B/libtidemark-state.so $B/include/tidemark-state.h tests/client/abi.py \
+            tests/client/abi.txt tests/state/abi.txt docs/man/libtidemark.3 docs/man/libtidemark-state.3 | .deps-check
 	@mkdir -p $(@D)
 	$(call run,env CC='$(CC)' bash tests/pure.sh $B '$(CORE) $(PURE) $R $P')
 
@@ -319,8 +340,8 @@ $(PLACED): $B/%: % config.mk $B/paths
 	  -e 's|/usr/share/doc/tidemark|$(docdir)|; s|/usr/share/tidemark|$(datarootdir)/tidemark|' $< >$@
 # source|mode|target of everything that is installed
 INSTALLED = $B/tidemarkd|755|$(sbindir)/tidemarkd $B/tidemark|755|$(bindir)/tidemark \
-  $B/libtidemark.a|644|$(libdir)/libtidemark.a $B/libtidemark.so.$(VERSION)|755|$(libdir)/libtidemark.so.$(VERSION) \
-  $B/include/tidemark.h|644|$(includedir)/tidemark.h $B/tidemark.pc|644|$(libdir)/pkgconfig/tidemark.pc \
+  $(foreach l,tidemark tidemark-state,$B/lib$l.a|644|$(libdir)/lib$l.a $B/lib$l.so.$(VERSION)|755|$(libdir)/lib$l.so.$(VERSION) \
+    $B/include/$l.h|644|$(includedir)/$l.h $B/$l.pc|644|$(libdir)/pkgconfig/$l.pc) \
   $(foreach m,$(MAN),$B/$m|644|$(mandir)/man$(subst .,,$(suffix $m))/$(notdir $m)) \
   $B/daemon/tidemarkd.service|644|$(prefix)/lib/systemd/system/tidemarkd.service \
   daemon/tidemark.sysusers|644|$(prefix)/lib/sysusers.d/tidemark.conf \
@@ -328,7 +349,7 @@ INSTALLED = $B/tidemarkd|755|$(sbindir)/tidemarkd $B/tidemark|755|$(bindir)/tide
   daemon/tidemarkd.conf|644|$(docdir)/tidemarkd.conf docs/protocol.md|644|$(docdir)/protocol.md \
   $(foreach p,$(wildcard proto/*.proto),$p|644|$(datarootdir)/tidemark/$p) \
   $(addsuffix |644|$(datarootdir)/bash-completion/completions/tidemark,$(COMPLETION))
-LINKS = $(libdir)/libtidemark.so $(libdir)/libtidemark.so.0
+LINKS = $(foreach l,libtidemark libtidemark-state,$(libdir)/$l.so $(libdir)/$l.so.0)
 parts = $(subst |, ,$(1))
 # The configuration is the admin's: it is replaced, or removed, only while it is still the sample
 # of the last installation.
@@ -338,7 +359,7 @@ install: all $(PLACED)
 	if test ! -e $(conf) || $(untouched); then install -D -m 644 daemon/tidemarkd.conf $(conf); fi
 	$(foreach f,$(INSTALLED),install -D -m $(word 2,$(call parts,$f)) $(word 1,$(call parts,$f)) \
 	  "$(DESTDIR)$(word 3,$(call parts,$f))" &&) \
-	$(foreach l,$(LINKS),ln -sf libtidemark.so.$(VERSION) "$(DESTDIR)$l" &&) true
+	$(foreach l,$(LINKS),ln -sf $(firstword $(subst .so, ,$(notdir $l))).so.$(VERSION) "$(DESTDIR)$l" &&) true
 uninstall:
 	if $(untouched); then rm -f $(conf); fi
 	rm -f $(foreach f,$(INSTALLED),"$(DESTDIR)$(word 3,$(call parts,$f))") $(LINKS:%="$(DESTDIR)%")
@@ -360,5 +381,5 @@ distclean: clean
 help:
 	@sed -n 's/^# > //p' Makefile
 .PHONY: FORCE all check check-all check-long demo demo-solver sim bench cover fuzz fuzzers lint format install uninstall deb dist clean distclean help
--include $(wildcard $(addprefix $B/,$(addsuffix *.d,$(wildcard proto/ storage/ daemon/ daemon/core/ client/ client/cli/ \
+-include $(wildcard $(addprefix $B/,$(addsuffix *.d,$(wildcard proto/ storage/ daemon/ daemon/core/ client/ state/ client/cli/ \
   client/examples/*/ tests/*/))))

@@ -513,7 +513,8 @@ TIDE_API int tide_snapshot_handle(struct tide_snapshot *s, const void *data, siz
 TIDE_API int tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason,
                                 uint32_t retry_after_ms);
 
-/* ---- key groups (rules as Flink 2.0's, on XXH3-64) */
+/* ---- key groups (rules as Flink 2.0's, on XXH3-64; libtidemark-state has a key group function of
+ * its own) */
 TIDE_API uint32_t tide_key_group(const void *key, size_t len, uint32_t max_parallelism);
 TIDE_API uint32_t tide_key_group_owner(uint32_t key_group, uint32_t parallelism,
                                        uint32_t max_parallelism);

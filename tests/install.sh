@@ -28,10 +28,10 @@ for prefix in /usr /usr/local "$to/home/x"; do
     rm -rf "$to/home" "${root:-/nowhere/at/all}"
     make_ "$to" install prefix="$prefix" DESTDIR="$root"
     has "$root" "$conf/tidemark/tidemarkd.conf" "$prefix"/sbin/tidemarkd "$prefix"/bin/tidemark \
-        "$prefix"/lib/libtidemark.{a,so,so.0} "$prefix"/include/tidemark.h "$prefix"/lib/pkgconfig/tidemark.pc \
+        "$prefix"/lib/libtidemark{,-state}.{a,so,so.0} "$prefix"/include/tidemark{,-state}.h "$prefix"/lib/pkgconfig/tidemark{,-state}.pc \
         "$prefix"/lib/systemd/system/tidemarkd.service "$prefix"/lib/sysusers.d/tidemark.conf \
         "$prefix"/lib/tmpfiles.d/tidemark.conf "$prefix"/share/bash-completion/completions/tidemark \
-        "$prefix"/share/man/man{1/tidemark.1,3/libtidemark.3,5/tidemarkd.conf.5,7/tidemark-protocol.7,8/tidemarkd.8} \
+        "$prefix"/share/man/man{1/tidemark.1,3/libtidemark.3,3/libtidemark-state.3,5/tidemarkd.conf.5,7/tidemark-protocol.7,8/tidemarkd.8} \
         "$prefix"/share/doc/tidemark/protocol.md "$prefix"/share/tidemark/proto/worker.proto
 
     # Each file names the places that it was installed with.

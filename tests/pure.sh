@@ -11,6 +11,7 @@
 #    nothing outside tide_. libtidemark(3) names each function.
 # 5. What programs were compiled against has not changed: symbols, declarations, the layout of
 #    structs, the values of enums are those of tests/client/abi.txt.
+# 6. The same of libtidemark-state, which may use libtidemark and SQLite beside.
 set -euo pipefail
 build=$1
 objects=$2
@@ -55,10 +56,10 @@ done
 never='abort exit _exit _Exit quick_exit __assert_fail __assert_perror_fail __assert raise kill err errx
 stdout stderr printf vprintf puts putchar fputs fputc fwrite fprintf vfprintf __printf_chk
 __fprintf_chk __vfprintf_chk perror psignal syslog __syslog_chk'
-for library in "$build/libtidemark.a" "$build/libtidemark.so"; do
+for library in "$build"/libtidemark{,-state}.{a,so}; do
     undefined=$(case $library in *.so) nm -D -u "$library" ;; *) nm -u "$library" ;; esac |
         awk 'NF == 2 {print $2}' | sed 's/@.*//' | sort -u)
-    grep -qx malloc <<<"$undefined" || fail "${library#"$build"/} imports nothing: nm does not see it"
+    nm "$library" | grep ' tide_' >/dev/null || fail "${library#"$build"/} has nothing: nm does not see it"
     for symbol in $never; do
         ! grep -qxF -- "$symbol" <<<"$undefined" || fail "${library#"$build"/} imports $symbol"
     done
@@ -70,37 +71,48 @@ ${CC:-cc} -shared -nostdlib -o "$build/pure.so" -Wl,--no-undefined -Wl,--whole-a
     -Wl,--no-whole-archive -lprotobuf-c -lc || fail "libtidemark.a needs more than libc and protobuf-c"
 rm -f "$build/pure.so"
 
-declared=$(sed -n 's/^    \(tide_[a-z0-9_]*\);$/\1/p' "$build/libtidemark.map" | sort -u)
-exported=$(nm -D --defined-only "$build/libtidemark.so" | awk '$2 ~ /^[TDBRVW]$/ {print $3}' | sed 's/@.*//' | sort -u)
-[ "$(wc -l <<<"$declared")" -gt 10 ] || fail "tidemark.h seems to declare hardly anything"
-difference=$(diff <(echo "$declared") <(echo "$exported")) || {
-    fail "tidemark.h (<) and the symbols of libtidemark.so (>) differ:"
-    echo "$difference" >&2
-}
-foreign=$(nm --defined-only -g "$build/libtidemark.a" | awk 'NF == 3 {print $3}' | grep -v '^tide_' | sort -u || true)
-[ -z "$foreign" ] || fail "libtidemark.a defines" $foreign
+needed=$(readelf -d "$build/libtidemark-state.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p')
+foreign=$(grep -vxE 'lib(c|protobuf-c|sqlite3|tidemark)\.so\.[0-9]+' <<<"$needed" || true)
+[ -z "$foreign" ] || fail "libtidemark-state.so needs" $foreign
 
-for symbol in $exported; do # of a macro that hands over a size, the page has the macro
-    grep -q "^\.Fn ${symbol%_sized}\>" docs/man/libtidemark.3 ||
-        fail "docs/man/libtidemark.3 does not tell about $symbol"
-done
+library() { # NAME ABI-FILE LEAST: what it exports, and that its page and the list of old know it
+    local name=$1 abi_file=$2 least=$3 declared exported difference foreign symbol abi
+    declared=$(sed -n 's/^    \(tide_[a-z0-9_]*\);$/\1/p' "$build/$name.map" | sort -u)
+    exported=$(nm -D --defined-only "$build/$name.so" | awk '$2 ~ /^[TDBRVW]$/ {print $3}' | sed 's/@.*//' | sort -u)
+    [ "$(wc -l <<<"$declared")" -gt $least ] || fail "$name.map seems to declare hardly anything"
+    difference=$(diff <(echo "$declared") <(echo "$exported")) || {
+        fail "the header of $name (<) and its symbols (>) differ:"
+        echo "$difference" >&2
+    }
+    foreign=$(nm --defined-only -g "$build/$name.a" | awk 'NF == 3 {print $3}' | grep -v '^tide_' | sort -u || true)
+    [ -z "$foreign" ] || fail "$name.a defines" $foreign
 
-abi=$("${PYTHON:-python3}" tests/client/abi.py "$build") || {
-    fail "tests/client/abi.py failed"
-    exit 1
-}
-difference=$(diff tests/client/abi.txt - <<<"$abi") || {
-    fail "what programs rely on has changed, tests/client/abi.txt (<) against this tree (>):"
-    cat >&2 <<END
+    for symbol in $exported; do # of a macro that hands over a size, the page has the macro
+        grep -q "^\.Fn ${symbol%_sized}\>" docs/man/$name.3 ||
+            fail "docs/man/$name.3 does not tell about $symbol"
+    done
+
+    symbols=$((symbols + $(wc -l <<<"$exported")))
+    abi=$("${PYTHON:-python3}" tests/client/abi.py "$build" "${name#lib}") || {
+        fail "tests/client/abi.py failed"
+        exit 1
+    }
+    difference=$(diff $abi_file - <<<"$abi") || {
+        fail "what programs rely on has changed, $abi_file (<) against this tree (>):"
+        cat >&2 <<END
 $difference
 If that is not meant, undo it: programs that run today would break.
 If it only adds (a function, a code, an enum's value, a struct's member at the end of one that is
 handed over with its size, where no padding was), write it down:
-    ${PYTHON:-python3} tests/client/abi.py $build >tests/client/abi.txt
-If it takes away or changes anything, it also needs a new soname: libtidemark.so.1 and TIDEMARK_1 in
-the Makefile in the place of libtidemark.so.0 and TIDEMARK_0, and a line in CHANGELOG.md.
+    ${PYTHON:-python3} tests/client/abi.py $build ${name#lib} >$abi_file
+If it takes away or changes anything, it also needs a new soname: $name.so.1 and TIDEMARK_1 in
+the Makefile in the place of $name.so.0 and TIDEMARK_0, and a line in CHANGELOG.md.
 END
+    }
 }
+symbols=0
+library libtidemark tests/client/abi.txt 10
+library libtidemark-state tests/state/abi.txt 2
 
 [ $failed = 0 ] || exit 1
-echo "pure: $(wc -w <<<"$objects") objects, $(wc -l <<<"$exported") exported symbols"
+echo "pure: $(wc -w <<<"$objects") objects, $symbols exported symbols"

@@ -1,11 +1,12 @@
-"""abi.py BUILD: what programs that were compiled against tidemark.h rely on, as text.
+"""abi.py BUILD [LIBRARY]: what programs that were compiled against tidemark.h (or the header of that
+library, tidemark-state) rely on, as text.
 
     symbol  every name that libtidemark.so exports, with its version
     call    every function's declaration
     struct  size, and offset, size and declaration of each member, as the compiler lays them out
     enum, define   names and values
 
-tests/pure.sh compares it with tests/client/abi.txt. The declarations are read from the installed
+tests/pure.sh compares it with tests/client/abi.txt and tests/state/abi.txt. The declarations are read from the installed
 header; a program that is made of them asks the compiler for the numbers."""
 import os
 import re
@@ -14,20 +15,22 @@ import sys
 import tempfile
 
 build = sys.argv[1]
+library = (sys.argv[2:] or ["tidemark"])[0]
 compiler = os.environ.get("CC", "cc").split()
-header = os.path.join(build, "include/tidemark.h")
+header = os.path.join(build, f"include/{library}.h")
 text = open(header).read()
 defines = re.findall(r"^#define (TIDE_[A-Z_]+) +(?=[\d(])", text, re.M)
 
 # Without what it includes only our own declarations are left.
 own = re.sub(r"^#include <.*>$", "", text, flags=re.M)
-own = subprocess.run([*compiler, "-E", "-P", "-x", "c", "-"], input=own, text=True, check=True,
+without = ["-DTIDE_API="] if "define TIDE_API" not in own else []
+own = subprocess.run([*compiler, *without, "-E", "-P", "-x", "c", "-"], input=own, text=True, check=True,
                      capture_output=True).stdout
 own = re.sub(r"__attribute__ ?\(\(.*?\)\)+ ?", "", own)
 own = re.sub(r"\s+", " ", own)
 
 lines, probe = [], []
-for line in subprocess.run(["nm", "-D", "--defined-only", os.path.join(build, "libtidemark.so")],
+for line in subprocess.run(["nm", "-D", "--defined-only", os.path.join(build, f"lib{library}.so")],
                            text=True, check=True, capture_output=True).stdout.splitlines():
     lines.append("symbol " + line.split()[2])
 
@@ -64,7 +67,8 @@ lines += sorted("call " + c.replace(" )", ")").strip() for c in rest.split(";") 
 with tempfile.TemporaryDirectory() as where:
     source = os.path.join(where, "probe.c")
     with open(source, "w") as out:
-        out.write('#include <stdio.h>\n#include "tidemark.h"\nint main(void)\n{\n')
+        out.write(f'#include <stdio.h>\n#include "{library}.h"\n')
+        out.write("int main(void)\n{\n")
         out.write("\n".join(probe) + "\nreturn 0;\n}\n")
     subprocess.run([*compiler, "-std=c11", "-I" + os.path.dirname(header), source,
                     "-o", source[:-2]], check=True)
