@@ -3,44 +3,10 @@
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
-#include "tests/core/lib_play.h"
+#include "tests/core/lib_spec.h"
 
-/* Operators by a letter each and their parallelism; edges as "a>b" (all to all) and "a=b" (task i
- * to task i). Tasks are numbered as the operators are written, a letter each: '.' runs, 'h' holds
- * its end, 'x' has ended. */
-enum { OPERATORS = 8, EDGES = 8 };
-static struct tide_graph *graph_of(const char *operators, const char *edges, const char *unions)
-{
-    static const char *const letters = "a\0b\0c\0d\0e\0f\0g\0h";
-    Tide__Operator items[OPERATORS], *pointers[OPERATORS];
-    Tide__Edge lines[EDGES], *line_pointers[EDGES];
-    Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
-    struct tide_graph *g;
-    char why[256] = "";
-    spec.name = play_bytes("job");
-    for (; *operators; operators += 2 + (operators[2] == ' ')) {
-        Tide__Operator *op = pointers[spec.n_operators] = &items[spec.n_operators];
-        tide__operator__init(op);
-        op->uid = play_bytes(letters + 2 * (*operators - 'a'));
-        op->parallelism = (uint32_t)(operators[1] - '0');
-        op->union_state = strchr(unions, *operators) != NULL;
-        spec.n_operators++;
-    }
-    for (; *edges; edges += 3 + (edges[3] == ' ')) {
-        Tide__Edge *e = line_pointers[spec.n_edges] = &lines[spec.n_edges];
-        tide__edge__init(e);
-        e->from = play_bytes(letters + 2 * (edges[0] - 'a'));
-        e->to = play_bytes(letters + 2 * (edges[2] - 'a'));
-        e->pattern = edges[1] == '=' ? TIDE__EDGE_PATTERN__EDGE_POINTWISE
-                                     : TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
-        spec.n_edges++;
-    }
-    spec.operators = pointers;
-    spec.edges = line_pointers;
-    ck_assert_msg(tide_graph_new(&spec, &g, why) == 0, "%s", why);
-    return g;
-}
-
+/* Tasks are numbered as the operators are written, a letter each: '.' runs, 'h' holds its end, 'x'
+ * has ended. */
 static struct bits those(const struct tide_graph *g, const char *tasks, char letter)
 {
     struct bits b;
@@ -76,32 +42,30 @@ static void expect_bits(const struct bits *b, const char *tasks, char letter)
 }
 
 static const struct row {
-    const char *what, *operators, *edges, *tasks, *roles; /* B begins, f follows, - has ended */
+    const char *what, *graph, *tasks, *roles; /* B begins, f follows, - has ended */
     bool final;
 } rows[] = {
-    {"S43: all run: the sources begin, all are waited for", "a3 b4", "a>b", "... ....", "BBB ffff",
+    {"S43: all run: the sources begin, all are waited for", "a3 b4; a>b", "... ....", "BBB ffff",
      false},
-    {"S44: two of three sources have ended, all to all: the third alone begins", "a3 b4", "a>b",
+    {"S44: two of three sources have ended, all to all: the third alone begins", "a3 b4; a>b",
      "xx. ....", "--B ffff", false},
-    {"S44: all three have: whom they fed begins", "a3 b4", "a>b", "xxx ....", "--- BBBB", false},
-    {"S46: pointwise: two sources and a target have ended", "a4 b4", "a=b", "xx.. x...",
-     "--BB -Bff", false},
-    {"S47: two inputs, one of them has ended", "a2 b2 c2", "a>c b>c", "xx .. ..", "-- BB ff",
+    {"S44: all three have: whom they fed begins", "a3 b4; a>b", "xxx ....", "--- BBBB", false},
+    {"S46: pointwise: two sources and a target have ended", "a4 b4; a=b", "xx.. x...", "--BB -Bff",
      false},
-    {"S47: two inputs that are fed in different ways", "a2 b2 c2", "a=c b>c", ".x xx ..",
-     "B- -- fB", false},
-    {"S47: the same, and the other input runs", "a2 b2 c2", "a=c b>c", ".x x. ..", "B- -B ff",
+    {"S47: two inputs, one of them has ended", "a2 b2 c2; a>c b>c", "xx .. ..", "-- BB ff", false},
+    {"S47: two inputs that are fed in different ways", "a2 b2 c2; a=c b>c", ".x xx ..", "B- -- fB",
      false},
-    {"S47: levels: who is fed by the third begins only when the second has ended", "a2 b2 c2 d2",
-     "a>b b=c c>d", "xx x. .. ..", "-- -B Bf ff", false},
-    {"S47: an edge that leaves a level out", "a2 b2 c2", "a>b b>c a=c", "x. .. ..", "-B ff ff",
+    {"S47: the same, and the other input runs", "a2 b2 c2; a=c b>c", ".x x. ..", "B- -B ff", false},
+    {"S47: levels: who is fed by the third begins only when the second has ended",
+     "a2 b2 c2 d2; a>b b=c c>d", "xx x. .. ..", "-- -B Bf ff", false},
+    {"S47: an edge that leaves a level out", "a2 b2 c2; a>b b>c a=c", "x. .. ..", "-B ff ff",
      false},
-    {"a task that holds its end still acts on triggers, and has not closed its channels", "a2 b2",
-     "a=b", "h. ..", "BB ff", false},
-    {"all but one hold their end", "a2 b1", "a>b", "hx .", "B- f", false},
-    {"every task holds its end or has ended: there is a last round", "a2 b1", "a>b", "hx h", "B- f",
+    {"a task that holds its end still acts on triggers, and has not closed its channels",
+     "a2 b2; a=b", "h. ..", "BB ff", false},
+    {"all but one hold their end", "a2 b1; a>b", "hx .", "B- f", false},
+    {"every task holds its end or has ended: there is a last round", "a2 b1; a>b", "hx h", "B- f",
      true},
-    {"nobody is left: nothing is waited for", "a2 b2", "a=b", "xx xx", "-- --", true},
+    {"nobody is left: nothing is waited for", "a2 b2; a=b", "xx xx", "-- --", true},
 };
 
 /* S43, S44, S46, S47: a row each, or more. The plan tells whom a round is begun by; triggers go to
@@ -109,7 +73,7 @@ static const struct row {
 START_TEST(each_row)
 {
     const struct row *row = &rows[_i];
-    struct tide_graph *g = graph_of(row->operators, row->edges, "");
+    struct tide_graph *g = spec_graph(row->graph);
     struct plan p = plan_of(g, row->tasks);
     uint32_t t = 0, waits = 0;
     for (const char *at = row->roles; *at; at++) {
@@ -131,23 +95,8 @@ END_TEST
 /* S47: more tasks than stand in one word, of which one at either end of an operator runs. */
 START_TEST(one_of_many_S47)
 {
-    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
-    Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
-    Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
-    struct tide_graph *g;
+    struct tide_graph *g = spec_graph("a300 b1; a>b");
     struct bits ended, none;
-    char why[256];
-    spec.name = play_bytes("job");
-    a.uid = edge.from = play_bytes("a");
-    b.uid = edge.to = play_bytes("b");
-    a.parallelism = 300;
-    b.parallelism = 1;
-    edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
-    spec.n_operators = 2;
-    spec.operators = operators;
-    spec.n_edges = 1;
-    spec.edges = edges;
-    ck_assert_int_eq(tide_graph_new(&spec, &g, why), 0);
     bits_init(&none, 301);
     for (uint32_t runs = 0; runs <= 300; runs++) {
         struct plan p;
@@ -177,7 +126,7 @@ START_TEST(ends_after_the_plan_S29)
         {"h.. .", "a.. .", "x.. .", "... .", 4}, {".h. .", "... .", "xx. .", ".x. .", 3},
         {"xh. .", "... .", "xx. .", "xx. .", 2}, {"hhh h", "a.a .", "xxx x", ".x. x", 2},
     };
-    struct tide_graph *g = graph_of("a3 b1", "a>b", "");
+    struct tide_graph *g = spec_graph("a3 b1; a>b");
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
         struct plan p = plan_of(g, each[i].plan);
         struct bits ended = those(g, each[i].ends, 'x'), acked = those(g, each[i].acked, 'a');
@@ -197,7 +146,7 @@ END_TEST
 /* Whoever has not ended holds its end once a round has drained the job. */
 START_TEST(a_drained_round_is_the_last)
 {
-    struct tide_graph *g = graph_of("a3 b1", "a>b", "");
+    struct tide_graph *g = spec_graph("a3 b1; a>b");
     struct plan p = plan_of(g, "xh. .");
     ck_assert(!p.final);
     plan_drained(&p);
@@ -225,7 +174,7 @@ START_TEST(union_state_is_all_or_nothing_S181)
         {"f.. ...", "operator a keeps union list state, and 1 of its 3 tasks have finished"},
         {"xf. xxx", "operator a keeps union list state, and 2 of its 3 tasks have finished"},
     };
-    struct tide_graph *g = graph_of("a3 b3", "a>b", "a");
+    struct tide_graph *g = spec_graph("a3u b3; a>b");
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
         struct plan p = plan_of(g, each[i].tasks);
         bits_release(&p.finished);

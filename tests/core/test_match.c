@@ -1,0 +1,357 @@
+/* Whether a job can be restored from a snapshot, operator by operator, as a table: what is told,
+ * and whose state goes where. */
+#include <stdio.h>
+
+#include "daemon/core/internal.h"
+#include "tests/core/lib_spec.h"
+
+struct row {
+    const char *what;
+    /* The snapshot: its spec; of each task 's' that it has state, '.' that it has none, 'h' and 'H'
+     * the same of one that held its end, 'x' that it had ended; who has state besides. */
+    const char *snapshot, *tasks, *externals;
+    const char *job;
+    const char *report; /* the first reason against it stands as the answer, too */
+    const char *moves;  /* the job's number of each task, '-' for none; NULL: it is refused */
+    bool unmatched, again, unaligned;
+    uint32_t adopted_operator, adopted_max; /* the latter 0: nothing is adopted */
+};
+
+/* ---- the snapshot */
+
+static void put_acks(struct tide_buf *chunk, const char *tasks)
+{
+    struct tide_ack_builder b;
+    struct tide_ack_file file = {10, 1, 2};
+    struct tide_buf message;
+    uint32_t t = 0;
+    tide_ack_builder_init(&b, 4096);
+    for (; *tasks; tasks++) {
+        if (*tasks == ' ') continue;
+        if (*tasks != 'x')
+            tide_ack_builder_add(&b, t, 1, 2, 3, &file, *tasks == 's' || *tasks == 'H');
+        t++;
+    }
+    tide_buf_init(&message, 4096);
+    tide_ack_builder_put(&b, 1, 7, &message);
+    tide_buf_put_u32(chunk, (uint32_t)message.len);
+    tide_buf_put(chunk, message.data, message.len);
+    tide_buf_release(&message);
+    tide_ack_builder_release(&b);
+}
+
+enum { MANY = 16 };
+struct ranges {
+    Tide__TaskRange items[MANY], *list[MANY];
+    size_t n;
+};
+
+static void read_ranges(struct ranges *to, const char *tasks, const char *letters)
+{
+    uint32_t t = 0;
+    to->n = 0;
+    for (; *tasks; tasks++) {
+        if (*tasks == ' ') continue;
+        if (strchr(letters, *tasks)) {
+            Tide__TaskRange *r = to->list[to->n] = &to->items[to->n];
+            tide__task_range__init(r);
+            r->first = t;
+            r->count = 1;
+            to->n++;
+        }
+        t++;
+    }
+}
+
+struct parts {
+    Tide__ExternalState items[4], *list[4];
+    Tide__External names[4];
+    size_t n;
+};
+
+static void read_parts(struct parts *to, const char *list)
+{
+    to->n = 0;
+    while (list && *list) {
+        size_t len = strcspn(list, " "), at = *list == '@';
+        Tide__External *e = &to->names[to->n];
+        tide__external__init(e);
+        e->kind =
+            at ? TIDE__EXTERNAL_KIND__EXTERNAL_COORDINATOR : TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
+        e->name = (ProtobufCBinaryData){len - at, (uint8_t *)(uintptr_t)list + at};
+        to->list[to->n] = &to->items[to->n];
+        tide__external_state__init(to->list[to->n]);
+        to->list[to->n++]->external = e;
+        list += len + strspn(list + len, " ");
+    }
+}
+
+static struct tide_buf image_of(const struct row *row)
+{
+    static uint8_t store[16] = {1};
+    struct spec s;
+    struct ranges ended, ending;
+    struct parts parts;
+    struct tide_buf chunk, image;
+    Tide__ManifestHead head = TIDE__MANIFEST_HEAD__INIT;
+    spec_read(&s, row->snapshot);
+    read_ranges(&ended, row->tasks, "x");
+    read_ranges(&ending, row->tasks, "hH");
+    read_parts(&parts, row->externals);
+    head.store_id = head.job_id = (ProtobufCBinaryData){16, store};
+    head.spec = &s.spec;
+    head.round = 7;
+    head.incarnation = head.attempt = 1;
+    head.kind = TIDE__ROUND_KIND__ROUND_CHECKPOINT;
+    for (const char *at = row->tasks; *at; at++)
+        head.tasks += *at != ' ';
+    head.n_ended = ended.n;
+    head.ended = ended.list;
+    head.n_ending = ending.n;
+    head.ending = ending.list;
+    head.n_externals = parts.n;
+    head.externals = parts.list;
+    head.unaligned = row->unaligned;
+    uint8_t packed[4096];
+    ck_assert(tide__manifest_head__get_packed_size(&head) <= sizeof packed);
+    size_t len = tide__manifest_head__pack(&head, packed);
+    tide_buf_init(&chunk, 8192);
+    put_acks(&chunk, row->tasks);
+    tide_buf_init(&image, 16384);
+    tide_manifest_put(&image, (struct tide_bytes){packed, len},
+                      &(struct tide_bytes){chunk.data, chunk.len}, 1);
+    ck_assert_int_eq(image.rc, 0);
+    tide_buf_release(&chunk);
+    return image;
+}
+
+/* ---- each row */
+
+#define LOST " would be lost unless unmatched state is allowed"
+static const struct row rows[] = {
+    {"S130: the same graph: all is restored", "a2 b1; a>b", "ss .", NULL, "a2 b1; a>b",
+     "a: restored: 2 tasks, 2 artifacts, 20 bytes\nb: restored: it had no state\n",
+     .moves = "0 1 2"},
+    {"S142: operators are found by their uids, whatever the others are called", "b2 c1; b>c",
+     "ss s", NULL, "a1 b2 c1; a>b b>c",
+     "a: new: it starts without state\nb: restored: 2 tasks, 2 artifacts, 20 bytes\n"
+     "c: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "1 2 3"},
+    {"S140: an operator that is gone, whose state would be", "a1 b2", "s s.", NULL, "a1",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n"
+     "b: refused: the job has no such operator, and the state of 1 tasks" LOST "\n",
+     .moves = NULL},
+    {"S140: the same, allowed: it is left out", "a1 b2", "s s.", NULL, "a1",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: dropped: 1 tasks had 10 bytes of state\n",
+     .moves = "0 - -", .unmatched = true},
+    {"S140: it had none: nothing is lost", "a1 b2", "s ..", NULL, "a1",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n"
+     "b: skipped: the job has no such operator, and it had no state\n",
+     .moves = "0 - -"},
+    {"S140: state of its coordinator is state", "a1 b2@", "s ..", "@b", "a1",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n"
+     "b: refused: the job has no such operator, and the state of 0 tasks" LOST "\n",
+     .moves = NULL},
+    {"S140: and is dropped with the operator", "a1 b2@", "s ..", "@b", "a1",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n"
+     "b: dropped: 0 tasks had 0 bytes of state, and its coordinator had some\n",
+     .moves = "0 - -", .unmatched = true},
+    {"an operator whose coordinator is gone", "a1@", "s", "@a", "a1",
+     "a: refused: it has no coordinator any more, whose state" LOST "\n", .moves = NULL},
+    {"the same, allowed", "a1@", "s", "@a", "a1", "a: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "0", .unmatched = true},
+    {"a coordinator alone has state, and is still there", "a1@", ".", "@a", "a1@",
+     "a: restored: 1 tasks, 0 artifacts, 0 bytes\n", .moves = "0"},
+    {"a coordinator that has come", "a1", "s", NULL, "a1@",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n", .moves = "0"},
+    {"a hook that is gone, and its state", "a1; ; lock", "s", "lock", "a1",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n"
+     "lock: refused: the job has no such hook, and its state" LOST "\n",
+     .moves = NULL},
+    {"the same, allowed", "a1; ; lock", "s", "lock", "a1",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nlock: dropped: the job has no such hook\n",
+     .moves = "0", .unmatched = true},
+    {"a hook that is still there", "a1; ; lock", "s", "lock", "a1; ; feed lock",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n", .moves = "0"},
+    {"S134: another max parallelism was chosen", "a2/16", "ss", NULL, "a2/32",
+     "a: refused: the snapshot has max parallelism 16, the job 32\n", .moves = NULL},
+    {"S134: nobody chose: the snapshot's holds", "a1 b2/16", "s ss", NULL, "a1 b2",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n"
+     "b: restored: 2 tasks, 2 artifacts, 20 bytes, max parallelism 16 as there\n",
+     .moves = "0 1 2", .adopted_operator = 1, .adopted_max = 16},
+    {"S134: less than the tasks that there are", "a2/2", "ss", NULL, "a3",
+     "a: refused: the snapshot has max parallelism 2, less than the parallelism 3\n",
+     .moves = NULL},
+    {"another parallelism", "a2 b1", "ss s", NULL, "a3 b1",
+     "a: refused: the snapshot has parallelism 2, the job 3: not supported yet\n"
+     "b: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = NULL},
+    {"another parallelism of what has no state", "a2/2 b1", ".. s", NULL, "a3 b1",
+     "a: restored: it had no state\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "- - 3"},
+    {"S164: what had ended stays so, and what held its end has ended", "a3 b1; a>b", "xhH s", NULL,
+     "a3 b1; a>b",
+     "a: restored: 3 tasks, 1 artifacts, 10 bytes, 3 tasks had ended\n"
+     "b: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "0 1 2 3"},
+    {"S152: work is put before an operator that has ended in part", "a1 b2; a>b", "x x.", NULL,
+     "a1 b2 c1; a>b c>b",
+     "a: restored: 1 tasks, 0 artifacts, 0 bytes, 1 tasks had ended\n"
+     "b: restored: 2 tasks, 0 artifacts, 0 bytes, 1 tasks had ended\n"
+     "c: new: it starts without state\n"
+     "b: refused: it had ended in the snapshot, and 'c', which feeds it, had not\n",
+     .moves = NULL},
+    {"S152: task by task: those before it have ended in part", "a2 b2", "x. xx", NULL, "a2 b2; a=b",
+     "a: restored: 2 tasks, 0 artifacts, 0 bytes, 1 tasks had ended\n"
+     "b: restored: 2 tasks, 0 artifacts, 0 bytes, 2 tasks had ended\n"
+     "b: refused: it had ended in the snapshot, and 'a', which feeds it, had not\n",
+     .moves = NULL},
+    {"S152: task by task: whoever has ended comes behind one that has", "a2 b2", "xx x.", NULL,
+     "a2 b2; a=b",
+     "a: restored: 2 tasks, 0 artifacts, 0 bytes, 2 tasks had ended\n"
+     "b: restored: 2 tasks, 0 artifacts, 0 bytes, 1 tasks had ended\n",
+     .moves = "0 1 2 3"},
+    {"S152: not when it was decided before: an attempt restores what the order let", "a1 b2; a>b",
+     "x x.", NULL, "a1 b2 c1; a>b c>b",
+     "a: restored: 1 tasks, 0 artifacts, 0 bytes, 1 tasks had ended\n"
+     "b: restored: 2 tasks, 0 artifacts, 0 bytes, 1 tasks had ended\n"
+     "c: new: it starts without state\n",
+     .moves = "0 1 2", .again = true},
+    {"nobody is left", "a1 b1; a>b", "h x", NULL, "a1 b1; a>b",
+     "a: restored: 1 tasks, 0 artifacts, 0 bytes, 1 tasks had ended\n"
+     "b: restored: 1 tasks, 0 artifacts, 0 bytes, 1 tasks had ended\n"
+     "a: refused: every task of the job had ended in the snapshot: there is nothing to go on "
+     "with\n",
+     .moves = NULL},
+    {"records in flight, the same graph", "a2 b1; a>b", "ss s", NULL, "a2 b1; a>b",
+     "a: restored: 2 tasks, 2 artifacts, 20 bytes\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "0 1 2", .unaligned = true},
+    {"records in flight, another channel", "a2 b2; a>b", "ss ss", NULL, "a2 b2; a=b",
+     "a: restored: 2 tasks, 2 artifacts, 20 bytes\nb: restored: 2 tasks, 2 artifacts, 20 bytes\n"
+     "a: refused: the snapshot has records that were under way, and the job's graph is another: "
+     "not supported yet\n",
+     .moves = NULL, .unaligned = true},
+    {"records in flight, another operator", "a1 b1; a>b", "s s", NULL, "a1 b1 c1; a>b",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n"
+     "c: new: it starts without state\n"
+     "a: refused: the snapshot has records that were under way, and the job's graph is another: "
+     "not supported yet\n",
+     .moves = NULL, .unaligned = true},
+};
+
+static void expect_why(const struct row *row, const char *why)
+{
+    char first[300];
+    const char *at = strstr(row->report, ": refused: "), *line = at;
+    while (line > row->report && line[-1] != '\n')
+        line--;
+    const char *text = at + strlen(": refused: ");
+    snprintf(first, sizeof first, "operator '%.*s': %.*s", (int)(at - line), line,
+             (int)strcspn(text, "\n"), text);
+    ck_assert_msg(strcmp(first, why) == 0, "%s: %s", row->what, why);
+}
+
+static void expect_moves(const struct row *row, struct match *m)
+{
+    for (int backwards = 0; backwards < 2; backwards++) {
+        const char *at = row->moves;
+        uint32_t n = 0, want[MANY];
+        for (char *end; *at; at = end + (*end == ' ')) {
+            end = (char *)(uintptr_t)at + 1;
+            want[n++] = *at == '-' ? TIDE_NONE : (uint32_t)strtoul(at, &end, 10);
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t t = backwards ? n - 1 - i : i;
+            ck_assert_msg(match_task(m, t) == want[t], "%s: task %u", row->what, t);
+        }
+    }
+}
+
+/* S130, S134, S140, S142, S152, S164: a row each, or more. */
+START_TEST(each_row)
+{
+    const struct row *row = &rows[_i];
+    struct tide_buf image = image_of(row), report;
+    struct tide_manifest m;
+    struct match match;
+    struct match_wish wish = {.unmatched = row->unmatched, .again = row->again, .report = &report};
+    char why[256] = "";
+    struct tide_graph *job = spec_graph(row->job);
+    ck_assert_msg(!tide_manifest_open(&m, (struct tide_bytes){image.data, image.len}, why), "%s",
+                  why);
+    tide_buf_init(&report, 8192);
+    int rc = match_new(&match, job, &m, &wish, why);
+    tide_buf_put_u8(&report, '\0');
+    ck_assert_msg(strcmp((char *)report.data, row->report) == 0, "%s:\n%s", row->what,
+                  (char *)report.data);
+    if (!row->moves) {
+        ck_assert_msg(rc == TIDE_EINVAL, "%s: %d", row->what, rc);
+        expect_why(row, why);
+    } else {
+        ck_assert_msg(rc == 0, "%s: %s", row->what, why);
+        expect_moves(row, &match);
+        ck_assert_msg(match.adopted.len == (row->adopted_max ? 8 : 0), "%s", row->what);
+        if (row->adopted_max) {
+            ck_assert_uint_eq(tide_get_u32(match.adopted.data), row->adopted_operator);
+            ck_assert_uint_eq(tide_get_u32(match.adopted.data + 4), row->adopted_max);
+        }
+        match_release(&match);
+        wish.report = NULL; /* a restore wants none, and decides the same */
+        ck_assert_int_eq(match_new(&match, job, &m, &wish, why), 0);
+        expect_moves(row, &match);
+        match_release(&match);
+    }
+    tide_manifest_close(&m);
+    tide_graph_free(job);
+    tide_buf_release(&image);
+    tide_buf_release(&report);
+}
+END_TEST
+
+/* What the manifest says of its own graph is no graph, or not that of its tasks. */
+START_TEST(its_own_graph_is_none)
+{
+    static const struct {
+        const char *snapshot, *tasks, *why;
+    } each[] = {
+        {"a2 b1; a>c", "ss s",
+         "the snapshot's own spec is refused: the edge from 'a' to 'c': there is no operator 'c'"},
+        {"a2 b1; a>b", "ss", "the snapshot's manifest speaks of 2 tasks, its spec of 3"},
+    };
+    struct tide_graph *job = spec_graph("a2 b1; a>b");
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        struct row row = {.snapshot = each[i].snapshot, .tasks = each[i].tasks};
+        struct tide_buf image = image_of(&row);
+        struct tide_manifest m;
+        struct match match;
+        struct match_wish wish = {0};
+        char why[256] = "";
+        ck_assert_int_eq(tide_manifest_open(&m, (struct tide_bytes){image.data, image.len}, why),
+                         0);
+        ck_assert_int_eq(match_new(&match, job, &m, &wish, why), TIDE_ECORRUPT);
+        ck_assert_str_eq(why, each[i].why);
+        Tide__JobSpec *spec = m.head->spec;
+        m.head->spec = NULL;
+        ck_assert_int_eq(match_new(&match, job, &m, &wish, why), TIDE_ECORRUPT);
+        ck_assert_str_eq(why, "the snapshot's own spec is refused: there is none");
+        m.head->spec = spec;
+        tide_manifest_close(&m);
+        tide_buf_release(&image);
+    }
+    tide_graph_free(job);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("match");
+    TCase *all = tcase_create("match");
+    tcase_add_loop_test(all, each_row, 0, (int)(sizeof rows / sizeof *rows));
+    tcase_add_test(all, its_own_graph_is_none);
+    suite_add_tcase(suite, all);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
