@@ -103,6 +103,17 @@ void play_expect(struct play *p, const char *lines)
     play_forget(p);
 }
 
+void play_expect_among(struct play *p, const char *const *lines, size_t n)
+{
+    const char *at = p->trace;
+    for (size_t i = 0; i < n; i++) {
+        at = strstr(at, lines[i]);
+        ck_assert_msg(at, "\"%s\" is not in its place in:\n%s", lines[i], p->trace);
+        at += strlen(lines[i]);
+    }
+    play_forget(p);
+}
+
 void play_forget(struct play *p)
 {
     p->traced = 0;

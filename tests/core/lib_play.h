@@ -37,6 +37,7 @@ struct play {
     uint64_t operation; /* of the last Operation */
     uint64_t subsumed;  /* of the last Complete */
     uint64_t requests;
+    uint32_t tasks;       /* of the job that was joined last */
     uint32_t shown_acked; /* of the newest round under way, when an admin was last shown the job */
     uint32_t row_acked;   /* in the row of the last round that began or ended */
     char reason[300];     /* of the last round that aborted, or attempt that ended */
@@ -61,6 +62,11 @@ void play_end(struct play *p);
 
 /* Asserts that exactly these lines came out since the last call, each ended by \n. */
 void play_expect(struct play *p, const char *lines);
+/* These lines came out in this order, among others; forgets all. */
+void play_expect_among(struct play *p, const char *const *lines, size_t n);
+#define PLAY_AMONG(p, ...)                                                                         \
+    play_expect_among(p, (const char *const[]){__VA_ARGS__},                                       \
+                      sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 void play_forget(struct play *p); /* drops what came out */
 
 void play_open(struct play *p, uint64_t session, Tide__PeerKind kind);
@@ -82,6 +88,9 @@ void play_join_spec(struct play *p, uint64_t session, Tide__JobSpec *spec,
 void play_frame(struct play *p, uint64_t session, const Tide__FromWorker *m);
 void play_restored(struct play *p, uint64_t session, uint32_t first, uint32_t count);
 void play_ack(struct play *p, uint64_t session, uint64_t attempt, uint64_t round, uint32_t task);
+/* All tasks of the job, on one worker; handle: of the last task, that it asks to be committed;
+ * NULL: none. */
+void play_ack_all(struct play *p, uint64_t session, uint64_t round, const char *handle);
 void play_ack_frame(struct play *p, uint64_t session,
                     struct tide_ack_builder *b); /* of the round */
 void play_ack_handle(struct play *p, uint64_t session, uint32_t task, const char *handle);
@@ -91,14 +100,35 @@ void play_finished(struct play *p, uint64_t session, uint32_t first, uint32_t co
 void play_position(struct play *p, uint64_t session, uint32_t task, uint64_t position);
 void play_standing(struct play *p, uint64_t session, uint32_t first, uint32_t count);
 void play_heartbeat(struct play *p, uint64_t session);
+void play_backlog(struct play *p, uint64_t session, uint32_t task, bool behind);
 /* An external part ("@a", "lock") answers for that round: with data, or with why it could not. */
 void play_external(struct play *p, uint64_t session, const char *part, uint64_t round,
                    const char *data, const char *failed);
+
+enum { ADMIN = 100 }; /* the admin's session; what has a smaller number is a worker's */
+struct ask {
+    const char *key, *target, *cause;
+    const char *job; /* NULL: "job" */
+    uint64_t snapshot;
+    bool commits, full, checkpoint, drain, supersede, savepoint, abandon;
+};
+void play_ask_savepoint(struct play *p, const struct ask *o);  /* key, target, commits */
+void play_ask_checkpoint(struct play *p, const struct ask *o); /* key, full */
+void play_ask_stop(struct play *p,
+                   const struct ask *o); /* key, target, checkpoint, drain, supersede */
+void play_ask_cancel(struct play *p, const struct ask *o);  /* key, savepoint */
+void play_ask_dispose(struct play *p, const struct ask *o); /* snapshot, key */
+void play_ask_hold(struct play *p, const struct ask *o);    /* key, cause */
+void play_ask_release(struct play *p, const struct ask *o); /* abandon */
+void play_ask_restore(struct play *p, Tide__RestoreJob *m); /* job and who are filled in */
 void play_savepoint(struct play *p, uint64_t session, const char *key);
 void play_ask_job(struct play *p, uint64_t session);
+void play_ask_operation(struct play *p, uint64_t session, uint64_t operation);
 void play_request(struct play *p, uint64_t session, Tide__Request *m); /* with an id of its own */
 ProtobufCBinaryData play_bytes(const char *text);
-void play_ask_operation(struct play *p, uint64_t session, uint64_t operation);
+
+/* ---- the host's answers */
+
 void play_stored(struct play *p, enum tide_outcome outcome); /* answers the oldest commit */
 void play_filed(struct play *p, int rc);                     /* answers the oldest file operation */
 void play_loaded(struct play *p);             /* answers the oldest load from the last snapshot */

@@ -1,7 +1,7 @@
-/* What workers and admins say to the core. */
+/* What workers say to the core. */
 #include "tests/core/lib_play_impl.h"
 
-static void feed(struct play *p, uint64_t session, const struct tide_buf *frames)
+void play_feed(struct play *p, uint64_t session, const struct tide_buf *frames)
 {
     struct tide_decoder d;
     struct tide_bytes in = {frames->data, frames->len}, body;
@@ -17,7 +17,7 @@ void play_frame(struct play *p, uint64_t session, const Tide__FromWorker *m)
     struct tide_buf out;
     tide_buf_init(&out, TIDE_FRAME_MAX);
     tide_frame_put(&out, &m->base);
-    feed(p, session, &out);
+    play_feed(p, session, &out);
     tide_buf_release(&out);
 }
 
@@ -121,7 +121,7 @@ void play_join_spec(struct play *p, uint64_t session, Tide__JobSpec *spec,
     struct tide_buf out;
     tide_buf_init(&out, TIDE_FRAME_MAX);
     tide_parts_put(&out, TIDE_PART_JOIN, (struct tide_bytes){packed, len});
-    feed(p, session, &out);
+    play_feed(p, session, &out);
     tide_buf_release(&out);
 }
 
@@ -132,6 +132,7 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
     Tide__Checkpointing cp = TIDE__CHECKPOINTING__INIT;
     Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
+    p->tasks = job->sources + job->sinks;
     a.uid = play_bytes("a");
     a.parallelism = job->sources;
     b.uid = play_bytes("b");
@@ -195,7 +196,7 @@ static void put_builder(struct play *p, uint64_t session, struct tide_ack_builde
     struct tide_buf out;
     tide_buf_init(&out, TIDE_FRAME_MAX);
     tide_ack_builder_put_frame(b, attempt, round, &out);
-    feed(p, session, &out);
+    play_feed(p, session, &out);
     tide_buf_release(&out);
     tide_ack_builder_release(b);
 }
@@ -207,6 +208,30 @@ void play_ack(struct play *p, uint64_t session, uint64_t attempt, uint64_t round
     tide_ack_builder_init(&b, 4096);
     tide_ack_builder_add(&b, task, 1, 2, 3, &file, 1);
     put_builder(p, session, &b, attempt, round);
+}
+
+void play_ack_all(struct play *p, uint64_t session, uint64_t round, const char *handle)
+{
+    uint64_t shown = p->round;
+    p->round = round;
+    for (uint32_t t = 0; t < p->tasks; t++)
+        if (handle && t == p->tasks - 1)
+            play_ack_handle(p, session, t, handle);
+        else
+            play_ack(p, session, p->attempt, round, t);
+    p->round = shown;
+}
+
+void play_backlog(struct play *p, uint64_t session, uint32_t task, bool behind)
+{
+    Tide__Backlog m = TIDE__BACKLOG__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = p->attempt;
+    m.task = task;
+    m.behind = behind;
+    message.msg_case = TIDE__FROM_WORKER__MSG_BACKLOG;
+    message.backlog = &m;
+    play_frame(p, session, &message);
 }
 
 void play_ack_frame(struct play *p, uint64_t session, struct tide_ack_builder *b)
@@ -305,45 +330,4 @@ void play_heartbeat(struct play *p, uint64_t session)
     message.msg_case = TIDE__FROM_WORKER__MSG_HEARTBEAT;
     message.heartbeat = &m;
     play_frame(p, session, &message);
-}
-
-void play_request(struct play *p, uint64_t session, Tide__Request *m)
-{
-    struct tide_buf out;
-    m->id = ++p->requests;
-    tide_buf_init(&out, TIDE_FRAME_MAX);
-    tide_frame_put(&out, &m->base);
-    feed(p, session, &out);
-    tide_buf_release(&out);
-}
-
-void play_savepoint(struct play *p, uint64_t session, const char *key)
-{
-    Tide__TriggerSavepoint m = TIDE__TRIGGER_SAVEPOINT__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    m.key = play_bytes(key);
-    r.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
-    r.savepoint = &m;
-    play_request(p, session, &r);
-}
-
-void play_ask_job(struct play *p, uint64_t session)
-{
-    Tide__ShowJob m = TIDE__SHOW_JOB__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    r.call_case = TIDE__REQUEST__CALL_SHOW_JOB;
-    r.show_job = &m;
-    play_request(p, session, &r);
-}
-
-void play_ask_operation(struct play *p, uint64_t session, uint64_t operation)
-{
-    Tide__WaitOperation m = TIDE__WAIT_OPERATION__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.operation = operation;
-    r.call_case = TIDE__REQUEST__CALL_WAIT;
-    r.wait = &m;
-    play_request(p, session, &r);
 }

@@ -6,55 +6,13 @@
 static const struct job_options plain = {.sources = 2, .sinks = 1, .deadline_ms = 1000};
 static struct play p;
 
-static void ack_all(uint64_t round)
-{
-    for (uint32_t t = 0; t < 3; t++)
-        play_ack(&p, 1, p.attempt, round, t);
-}
-
 static void complete(uint64_t round)
 {
-    ack_all(round);
+    play_ack_all(&p, 1, round, NULL);
     play_settle(&p);
 }
 
-/* The trace has these lines, in order, among others. */
-static void expect_among(const char *const *lines, size_t n)
-{
-    const char *at = p.trace;
-    for (size_t i = 0; i < n; i++) {
-        at = strstr(at, lines[i]);
-        ck_assert_msg(at, "\"%s\" is not in its place in:\n%s", lines[i], p.trace);
-        at += strlen(lines[i]);
-    }
-    play_forget(&p);
-}
-#define AMONG(...)                                                                                 \
-    expect_among((const char *const[]){__VA_ARGS__},                                               \
-                 sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
-
-static void ask_checkpoint(const char *key)
-{
-    Tide__TriggerCheckpoint m = TIDE__TRIGGER_CHECKPOINT__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    m.key = play_bytes(key);
-    r.call_case = TIDE__REQUEST__CALL_CHECKPOINT;
-    r.checkpoint = &m;
-    play_request(&p, 100, &r);
-}
-
-static void say_backlog(uint32_t task, bool behind)
-{
-    Tide__Backlog m = TIDE__BACKLOG__INIT;
-    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
-    m.attempt = p.attempt;
-    m.task = task;
-    m.behind = behind;
-    message.msg_case = TIDE__FROM_WORKER__MSG_BACKLOG;
-    message.backlog = &m;
-    play_frame(&p, 1, &message);
-}
+#define AMONG(...) PLAY_AMONG(&p, __VA_ARGS__)
 
 static void say_progress(uint32_t task, Tide__TaskPhase phase, uint64_t bytes)
 {
@@ -95,7 +53,7 @@ START_TEST(the_younger_completes_S34)
     play_wait(&p, 200);
     play_expect(&p, "");
     play_ack(&p, 1, 1, 1, 0);
-    ack_all(2);
+    play_ack_all(&p, 1, 2, NULL);
     play_expect(&p, "commit: round-end=complete snapshot\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: complete 2\n"
@@ -152,7 +110,7 @@ START_TEST(one_is_set_up_at_a_time_S20)
     play_stored(&p, TIDE_STORED);
     play_filed(&p, 0);
     play_forget(&p);
-    ask_checkpoint("l");
+    play_ask_checkpoint(&p, &(struct ask){.key = "l"});
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED); /* the savepoint's begin */
     play_expect(&p, "to 1: trigger savepoint 2\n");
@@ -174,10 +132,10 @@ START_TEST(one_commit_at_a_time)
     play_running(&p, &job);
     play_wait(&p, 300);
     play_forget(&p);
-    ack_all(1);
+    play_ack_all(&p, 1, 1, NULL);
     play_expect(&p, "commit: round-end=complete snapshot\n");
-    ack_all(3);
-    ack_all(2);
+    play_ack_all(&p, 1, 3, NULL);
+    play_ack_all(&p, 1, 2, NULL);
     play_expect(&p, "");
     play_stored(&p, TIDE_REFUSED);
     AMONG("commit: round-end=aborted\n", "to 1: abort 1 code 8\n",
@@ -200,8 +158,8 @@ START_TEST(the_turn_does_not_come)
     job.deadline_ms = 400;
     play_running(&p, &job);
     play_wait(&p, 200);
-    ack_all(1);
-    ack_all(2);
+    play_ack_all(&p, 1, 1, NULL);
+    play_ack_all(&p, 1, 2, NULL);
     play_forget(&p);
     play_wait(&p, 500);
     AMONG("to 1: abort 2 code 1\n");
@@ -228,7 +186,7 @@ START_TEST(effects_come_first)
     ck_assert_ptr_null(strstr(p.trace, "complete 3, commits"));
     play_ask_operation(&p, 100, p.operation);
     AMONG("to 100: operation savepoint done\n");
-    ack_all(1);
+    play_ack_all(&p, 1, 1, NULL);
     play_settle(&p);
     AMONG("to 1: complete 1\n", "to 1: complete 3, commits nothing\n");
     play_end(&p);
@@ -267,7 +225,7 @@ START_TEST(an_end_is_an_ack)
     play_ack(&p, 1, 1, 2, 1);
     play_ack(&p, 1, 1, 2, 2);
     play_forget(&p);
-    ack_all(1);
+    play_ack_all(&p, 1, 1, NULL);
     play_stored(&p, TIDE_STORED);
     AMONG("to 1: complete 1, some ended\n", "commit: round-end=complete snapshot");
     play_settle(&p);
@@ -291,7 +249,7 @@ START_TEST(a_target_hangs)
     for (uint64_t round = 2; round < 8; round++) {
         play_wait(&p, 100);
         ck_assert_uint_eq(p.round, round);
-        ack_all(round);
+        play_ack_all(&p, 1, round, NULL);
         play_stored(&p, TIDE_STORED);
         play_heartbeat(&p, 1);
     }
@@ -320,7 +278,7 @@ START_TEST(a_request_waits_for_the_job_S26)
     play_stored(&p, TIDE_STORED);
     uint64_t first = p.operation;
     play_wait(&p, 500);
-    ask_checkpoint("l");
+    play_ask_checkpoint(&p, &(struct ask){.key = "l"});
     play_stored(&p, TIDE_STORED);
     play_wait(&p, 600);
     play_ask_operation(&p, 100, first);
@@ -387,7 +345,7 @@ START_TEST(a_pause_after_a_failure)
     AMONG("to 1: trigger checkpoint 2\n");
     play_decline(&p, 1, 0, "no");
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    ask_checkpoint("k");
+    play_ask_checkpoint(&p, &(struct ask){.key = "k"});
     play_settle(&p);
     AMONG("to 1: trigger checkpoint 4\n");
     play_end(&p);
@@ -402,21 +360,21 @@ START_TEST(backlogs)
     job.interval_ms = 100;
     job.backlog_interval_ms = 1000;
     play_running(&p, &job);
-    say_backlog(0, true);
-    say_backlog(1, true);
+    play_backlog(&p, 1, 0, true);
+    play_backlog(&p, 1, 1, true);
     play_wait(&p, 100);
     ck_assert_uint_eq(p.round, 1);
     complete(1);
     play_wait(&p, 850);
     ck_assert_uint_eq(p.round, 1);
     play_heartbeat(&p, 1);
-    say_backlog(0, false);
+    play_backlog(&p, 1, 0, false);
     play_wait(&p, 50);
     ck_assert_uint_eq(p.round, 1); /* one still has */
-    say_backlog(1, false);
+    play_backlog(&p, 1, 1, false);
     play_wait(&p, 100);
     ck_assert_uint_eq(p.round, 2);
-    say_backlog(2, true);
+    play_backlog(&p, 1, 2, true);
     AMONG("refused: Backlog names a task that is no source\n");
     play_end(&p);
 }
@@ -428,18 +386,18 @@ START_TEST(no_rounds_in_a_backlog)
     job.interval_ms = 100;
     job.backlog_interval_ms = UINT32_MAX;
     play_running(&p, &job);
-    say_backlog(0, true);
+    play_backlog(&p, 1, 0, true);
     wait_ms(2000);
     ck_assert_uint_eq(p.round, 0);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    ask_checkpoint("k");
+    play_ask_checkpoint(&p, &(struct ask){.key = "k"});
     play_settle(&p);
     ck_assert_uint_ne(p.round, 0);
     complete(p.round);
     uint64_t last = p.round;
     wait_ms(1000);
     ck_assert_uint_eq(p.round, last);
-    say_backlog(0, false);
+    play_backlog(&p, 1, 0, false);
     play_wait(&p, 99);
     ck_assert_uint_eq(p.round, last);
     play_wait(&p, 1);
@@ -458,7 +416,7 @@ START_TEST(deletion_does_not_starve_rounds_S4)
     for (uint64_t round = 1; round <= 3; round++) {
         play_wait(&p, 100);
         ck_assert_uint_eq(p.round, round);
-        ack_all(round);
+        play_ack_all(&p, 1, round, NULL);
         while (p.n_commits)
             play_stored(&p, TIDE_STORED);
     }

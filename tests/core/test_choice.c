@@ -49,14 +49,6 @@ static Tide__RestoreJob *from_nothing(void)
     return m;
 }
 
-static void ask(struct play *p, Tide__RestoreJob *m)
-{
-    Tide__Request r = TIDE__REQUEST__INIT;
-    r.call_case = TIDE__REQUEST__CALL_RESTORE;
-    r.restore = m;
-    play_request(p, 100, &r);
-}
-
 /* What became of the last order. */
 static void outcome(struct play *p, const char *lines)
 {
@@ -104,7 +96,7 @@ START_TEST(latest)
 {
     static struct play p;
     running(&p);
-    ask(&p, from_latest());
+    play_ask_restore(&p, from_latest());
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 100: operation restore queued\nload 3\n");
@@ -133,7 +125,7 @@ START_TEST(older)
 {
     static struct play p;
     running(&p);
-    ask(&p, from(1));
+    play_ask_restore(&p, from(1));
     outcome(&p, "to 100: operation restore failed: rounds up to 3 have had their effects, and "
                 "those after 1 would be repeated: only if that is allowed\n"
                 "  from: checkpoint 1 of attempt 1\n"
@@ -141,9 +133,9 @@ START_TEST(older)
                 "repeated: only if that is allowed\n"
                 "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
                 "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
-    ask(&p, from(1));
+    play_ask_restore(&p, from(1));
     order.allow_repeat = true;
-    ask(&p, &order);
+    play_ask_restore(&p, &order);
     play_stored(&p, TIDE_STORED);
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
@@ -172,9 +164,9 @@ START_TEST(by_directory)
     running(&p);
     struct tide_bytes d = p.shelf.jobs[0].snapshots[p.shelf.jobs[0].n_snapshots - 1].directory;
     snprintf(directory, sizeof directory, "%.*s/", (int)d.len, (const char *)d.data);
-    ask(&p, in(directory));
+    play_ask_restore(&p, in(directory));
     order.dry_run = true;
-    ask(&p, &order);
+    play_ask_restore(&p, &order);
     outcome(&p, "to 100: operation restore done\n"
                 "  from: checkpoint 3 of attempt 1\n"
                 "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
@@ -190,11 +182,11 @@ START_TEST(until_a_newer_round)
 {
     static struct play p;
     running(&p);
-    ask(&p, from(1));
+    play_ask_restore(&p, from(1));
     order.allow_repeat = true;
-    ask(&p, &order);
+    play_ask_restore(&p, &order);
     play_settle(&p);
-    ask(&p, &order);
+    play_ask_restore(&p, &order);
     play_settle(&p);
     back(&p, 1);
     play_forget(&p);
@@ -202,7 +194,7 @@ START_TEST(until_a_newer_round)
     const struct shelf_job *j = &p.shelf.jobs[0];
     ck_assert_uint_eq(j->snapshots[j->n_snapshots - 1].round, n);
     ck_assert_uint_eq(j->snapshots[j->n_snapshots - 1].parent, 1);
-    ask(&p, from_latest());
+    play_ask_restore(&p, from_latest());
     play_settle(&p);
     back(&p, 1);
     ck_assert_uint_eq(j->last.restored_from, n);
@@ -214,7 +206,7 @@ START_TEST(nothing)
 {
     static struct play p;
     running(&p);
-    ask(&p, from_nothing());
+    play_ask_restore(&p, from_nothing());
     outcome(&p, "to 100: operation restore failed: rounds up to 3 have had their effects, and "
                 "those after 0 would be repeated: only if that is allowed\n"
                 "  from: nothing, the job starts afresh\n"
@@ -222,7 +214,7 @@ START_TEST(nothing)
                 "repeated: only if that is allowed\n");
     Tide__RestoreJob *m = from_nothing();
     m->allow_repeat = true;
-    ask(&p, m);
+    play_ask_restore(&p, m);
     play_settle(&p);
     play_forget(&p);
     play_join(&p, 1, &job, &whole);
@@ -242,7 +234,7 @@ START_TEST(survives_a_crash)
         running(&p);
         Tide__RestoreJob *m = from(2);
         m->allow_repeat = true;
-        ask(&p, m);
+        play_ask_restore(&p, m);
         play_stored(&p, TIDE_STORED);
         if (step > 0) play_loaded(&p);
         if (step > 1) play_stored(&p, TIDE_STORED);
@@ -267,7 +259,7 @@ START_TEST(dry_run)
     running(&p);
     Tide__RestoreJob *m = from(2);
     m->dry_run = m->allow_repeat = true;
-    ask(&p, m);
+    play_ask_restore(&p, m);
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_loaded(&p);
@@ -297,7 +289,7 @@ START_TEST(owed)
     uint64_t newest = p.round;
     Tide__RestoreJob *m = from(2);
     m->allow_repeat = true;
-    ask(&p, m);
+    play_ask_restore(&p, m);
     outcome(&p, "to 100: operation restore failed: 1 commits of rounds after 2 are owed and would "
                 "be lost: let them be confirmed, or abandon them\n"
                 "  from: checkpoint 2 of attempt 1\n"
@@ -307,13 +299,13 @@ START_TEST(owed)
                 "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
                 "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
     ck_assert_uint_eq(newest, 4);
-    ask(&p, from_latest());
+    play_ask_restore(&p, from_latest());
     play_settle(&p);
     back(&p, 1);
     ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 1);
     m = from(2);
     m->allow_repeat = m->abandon_owed = true;
-    ask(&p, m);
+    play_ask_restore(&p, m);
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_loaded(&p);
@@ -344,7 +336,7 @@ START_TEST(confirmed_is_not_owed_again)
     ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 1);
     Tide__RestoreJob *m = from(2);
     m->allow_repeat = true;
-    ask(&p, m);
+    play_ask_restore(&p, m);
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_loaded(&p);
@@ -365,7 +357,7 @@ START_TEST(waits_for_a_commit)
     running(&p);
     while (p.round == 3)
         play_wait(&p, 10);
-    ask(&p, from(3));
+    play_ask_restore(&p, from(3));
     play_stored(&p, TIDE_STORED);
     for (uint32_t t = 0; t < 3; t++)
         play_ack(&p, 1, 1, p.round, t);
@@ -389,7 +381,7 @@ START_TEST(reopens)
     play_ack(&p, 1, 1, p.round, 0);
     play_settle(&p);
     ck_assert_int_eq(p.shelf.jobs[0].state, TIDE_JOB_FINISHED);
-    ask(&p, from_latest());
+    play_ask_restore(&p, from_latest());
     outcome(&p,
             "to 100: operation restore failed: operator 'a': every task of the job had ended in "
             "the snapshot: there is nothing to go on with\n"
@@ -399,7 +391,7 @@ START_TEST(reopens)
             "to go on with\n");
     Tide__RestoreJob *m = from_nothing();
     m->allow_repeat = true;
-    ask(&p, m);
+    play_ask_restore(&p, m);
     play_settle(&p);
     ck_assert_int_eq(p.shelf.jobs[0].state, TIDE_JOB_WAITING);
     play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
@@ -422,16 +414,16 @@ START_TEST(nothing_there)
     static struct play p;
     play_running(&p, &job);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    ask(&p, from_latest());
+    play_ask_restore(&p, from_latest());
     outcome(&p, "to 100: operation restore failed: job job has no snapshot yet\n");
-    ask(&p, from(77));
+    play_ask_restore(&p, from(77));
     outcome(&p, "to 100: operation restore failed: job job has no snapshot 77\n");
-    ask(&p, in("/elsewhere"));
+    play_ask_restore(&p, in("/elsewhere"));
     outcome(&p, "to 100: operation restore failed: none of job job's snapshots is in /elsewhere: "
                 "what another job or store has taken, or was moved, cannot be restored yet\n");
-    ask(&p, in("/no/\xff"));
+    play_ask_restore(&p, in("/no/\xff"));
     play_expect(&p, "to 100: error 2: the directory is too long (2,048 bytes) or not UTF-8\n");
-    ask(&p, restore());
+    play_ask_restore(&p, restore());
     play_expect(&p, "to 100: error 2: RestoreJob does not say from what: a snapshot, a directory, "
                     "latest or nothing\n");
     play_end(&p);
@@ -443,7 +435,7 @@ START_TEST(unreadable)
 {
     static struct play p;
     running(&p);
-    ask(&p, from(3));
+    play_ask_restore(&p, from(3));
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_not_loaded(&p, TIDE_EIO);
@@ -461,7 +453,7 @@ START_TEST(not_stored)
     running(&p);
     Tide__RestoreJob *m = from(1);
     m->allow_repeat = true;
-    ask(&p, m);
+    play_ask_restore(&p, m);
     play_stored(&p, TIDE_STORED);
     play_loaded(&p);
     play_stored(&p, TIDE_NO_SPACE);

@@ -17,16 +17,10 @@ static void begin_round(void)
     play_heartbeat(&p, 1);
 }
 
-static void ack_all(uint64_t round)
-{
-    for (uint32_t t = 0; t < 3; t++)
-        play_ack(&p, 1, p.attempt, round, t);
-}
-
 static void complete_round(void)
 {
     begin_round();
-    ack_all(p.round);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
 }
 
@@ -79,7 +73,7 @@ START_TEST(older_than_the_last_success_S83)
     begin_round();
     ck_assert_uint_eq(p.round, old + 1);
     play_wait(&p, 0);
-    ack_all(p.round);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p); /* the older is subsumed, which is no failure */
     ck_assert_uint_eq(play_gauges(&p)->failures_in_a_row, 0);
     decline(old, 0, false);
@@ -147,7 +141,7 @@ START_TEST(a_commit_is_refused_S67_S91)
 {
     run(1);
     begin_round();
-    ack_all(p.round);
+    play_ack_all(&p, 1, p.round, NULL);
     play_stored(&p, TIDE_REFUSED);
     play_settle(&p);
     ck_assert(rewound());
@@ -260,7 +254,7 @@ START_TEST(gauges_S218_S227)
     ck_assert_uint_eq(play_gauges(&p)->number_of_in_progress_checkpoints, 1);
     ck_assert_uint_eq(play_gauges(&p)->total_number_of_checkpoints, 1);
     play_wait(&p, 7);
-    ack_all(p.round);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     g = play_gauges(&p);
     ck_assert_int_eq(g->last_checkpoint_duration, 7);

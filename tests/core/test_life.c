@@ -7,19 +7,13 @@
 static const struct job_options two_and_one = {
     .sources = 2, .sinks = 1, .interval_ms = 100, .deadline_ms = 1000};
 
-static void all_ack(struct play *p, uint64_t session)
-{
-    for (uint32_t t = 0; t < 3; t++)
-        play_ack(p, session, p->attempt, p->round, t);
-}
-
 /* A round of the schedule, to its end; its number. */
 static uint64_t checkpoint(struct play *p, uint64_t session)
 {
     play_forget(p);
     play_wait(p, 100);
     ck_assert_ptr_nonnull(strstr(p->trace, "trigger checkpoint"));
-    all_ack(p, session);
+    play_ack_all(p, session, p->round, NULL);
     play_settle(p);
     return p->round;
 }
@@ -96,7 +90,7 @@ START_TEST(the_oldest_goes_first_S101)
         play_forget(&p);
         play_wait(&p, 100);
         play_forget(&p);
-        all_ack(&p, 1);
+        play_ack_all(&p, 1, p.round, NULL);
         snprintf(want, sizeof want,
                  "commit: round-end=complete snapshot snapshot-state=deleting %u\n", gone);
         play_expect(&p, want);
@@ -188,7 +182,7 @@ START_TEST(ended_tasks_stay_ended_S137)
     play_running(&p, &two_and_one);
     play_finished(&p, 1, 0, 1);
     play_wait(&p, 100);
-    all_ack(&p, 1);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     ck_assert_ptr_nonnull(strstr(p.trace, "to 1: complete 1, some ended\n"));
     play_forget(&p);
@@ -323,7 +317,7 @@ START_TEST(known_in_their_order_S106)
     play_settle(&p);
     play_wait(&p, 100);
     play_forget(&p);
-    all_ack(&p, 1);
+    play_ack_all(&p, 1, p.round, NULL);
     play_expect(&p, "commit: round-end=complete snapshot snapshot-state=deleting 1\n");
     play_end(&p);
 }
@@ -343,7 +337,7 @@ START_TEST(numbers_go_on_S118)
         char want[100];
         play_forget(&p);
         play_wait(&p, 100);
-        all_ack(&p, 1);
+        play_ack_all(&p, 1, p.round, NULL);
         play_settle(&p);
         ck_assert_uint_gt(p.round, last);
         last = p.round;
@@ -375,7 +369,7 @@ START_TEST(no_numbers_S22)
     play_settle(&p); /* there is room now */
     play_wait(&p, 100);
     ck_assert_ptr_nonnull(strstr(p.trace, "trigger checkpoint"));
-    all_ack(&p, 1);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     ck_assert_ptr_nonnull(strstr(p.trace, "to 1: complete"));
     play_end(&p);

@@ -4,45 +4,10 @@
 static const struct job_options job = {.sources = 2, .sinks = 1, .deadline_ms = 60000};
 static const struct join_options whole = {.count = 3, .worker = "w", .pid = 10};
 
-static void hold(struct play *p, const char *key, const char *cause)
-{
-    Tide__HoldJob m = TIDE__HOLD_JOB__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    m.key = play_bytes(key);
-    m.cause = play_bytes(cause);
-    m.who = play_bytes("me@here");
-    r.call_case = TIDE__REQUEST__CALL_HOLD;
-    r.hold = &m;
-    play_request(p, 100, &r);
-}
-
-static void release(struct play *p, bool abandon)
-{
-    Tide__ReleaseJob m = TIDE__RELEASE_JOB__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    m.who = play_bytes("me@here");
-    m.abandon_owed = abandon;
-    r.call_case = TIDE__REQUEST__CALL_RELEASE;
-    r.release = &m;
-    play_request(p, 100, &r);
-}
-
 static void running(struct play *p)
 {
     play_running(p, &job);
     play_open(p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-}
-
-static void show(struct play *p)
-{
-    Tide__ShowJob m = TIDE__SHOW_JOB__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    r.call_case = TIDE__REQUEST__CALL_SHOW_JOB;
-    r.show_job = &m;
-    play_request(p, 100, &r);
 }
 
 /* Durable with its cause before the order counts as done; the attempt ends, whoever comes with
@@ -51,7 +16,7 @@ START_TEST(held)
 {
     static struct play p;
     running(&p);
-    hold(&p, "k", "disk to be changed");
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = "disk to be changed"});
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 100: operation hold queued\n"
@@ -83,7 +48,7 @@ START_TEST(held_while_waiting)
     play_join(&p, 1, &job, &(struct join_options){.count = 2, .worker = "w1", .pid = 10});
     play_settle(&p);
     play_forget(&p);
-    hold(&p, "k", "");
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = ""});
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: operation=queued audit\n"
                     "to 100: operation hold queued\n"
@@ -98,7 +63,7 @@ START_TEST(held_without_space)
 {
     static struct play p;
     running(&p);
-    hold(&p, "k", "why");
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = "why"});
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_stored(&p, TIDE_NO_SPACE);
@@ -117,12 +82,12 @@ START_TEST(held_once)
 {
     static struct play p;
     running(&p);
-    hold(&p, "k", "why");
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = "why"});
     play_settle(&p);
     play_forget(&p);
-    hold(&p, "k", "why");
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = "why"});
     play_expect(&p, "to 100: operation hold done\n");
-    hold(&p, "other", "why");
+    play_ask_hold(&p, &(struct ask){.key = "other", .cause = "why"});
     play_expect(&p, "to 100: error 3: job job is HELD already: why\n");
     play_end(&p);
 }
@@ -140,7 +105,7 @@ START_TEST(hold_waits_for_a_commit)
     for (uint32_t t = 0; t < 3; t++)
         play_ack(&p, 1, 1, p.round, t);
     play_forget(&p);
-    hold(&p, "k", "why");
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = "why"});
     play_expect(&p, "commit: operation=queued audit\n");
     uint64_t commit = p.commits[0];
     p.commits[0] = p.commits[1];
@@ -161,7 +126,7 @@ START_TEST(hold_survives_a_crash)
 {
     static struct play p;
     running(&p);
-    hold(&p, "k", "why");
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = "why"});
     play_stored(&p, TIDE_STORED);
     play_crash(&p);
     play_expect(&p, "commit: reserve\n"
@@ -175,7 +140,7 @@ START_TEST(hold_survives_a_crash)
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     play_settle(&p);
     play_forget(&p);
-    show(&p);
+    play_ask_job(&p, ADMIN);
     play_expect(&p, "to 100: job HELD, waits for: \n");
     play_end(&p);
 }
@@ -186,10 +151,10 @@ START_TEST(released)
 {
     static struct play p;
     running(&p);
-    hold(&p, "k", "why");
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = "why"});
     play_settle(&p);
     play_forget(&p);
-    release(&p, false);
+    play_ask_release(&p, &(struct ask){0});
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 100: operation release queued\n"
@@ -213,12 +178,12 @@ START_TEST(released_after_a_restart)
 {
     static struct play p;
     running(&p);
-    hold(&p, "k", "why");
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = "why"});
     play_settle(&p);
     play_crash(&p);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     play_settle(&p);
-    release(&p, false);
+    play_ask_release(&p, &(struct ask){0});
     play_settle(&p);
     play_forget(&p);
     play_open(&p, 11, TIDE__PEER_KIND__PEER_WORKER);
@@ -235,22 +200,22 @@ START_TEST(release_not_stored)
 {
     static struct play p;
     running(&p);
-    hold(&p, "k", "why");
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = "why"});
     play_settle(&p);
-    release(&p, false);
+    play_ask_release(&p, &(struct ask){0});
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_stored(&p, TIDE_REFUSED);
     play_expect(&p, "ride: operation=failed\n");
-    show(&p);
+    play_ask_job(&p, ADMIN);
     play_expect(&p, "to 100: job HELD, waits for: \n");
-    release(&p, false);
+    play_ask_release(&p, &(struct ask){0});
     play_settle(&p);
     play_forget(&p);
-    show(&p);
+    play_ask_job(&p, ADMIN);
     play_expect(&p, "to 100: job WAITING, waits for: worker w, which holds attempt 1, to drop it, "
                     "or its lease (11250 ms left)\n");
-    release(&p, false);
+    play_ask_release(&p, &(struct ask){0});
     play_expect(&p, "to 100: error 3: job job is WAITING, not HELD\n");
     play_end(&p);
 }
@@ -268,7 +233,7 @@ static void held_with_owed(struct play *p)
     play_ack(p, 1, 1, p->round, 1);
     play_ack_handle(p, 1, 2, "part");
     play_settle(p);
-    hold(p, "k", "why");
+    play_ask_hold(p, &(struct ask){.key = "k", .cause = "why"});
     play_settle(p);
     play_forget(p);
 }
@@ -278,7 +243,7 @@ START_TEST(released_with_owed)
 {
     static struct play p;
     held_with_owed(&p);
-    release(&p, false);
+    play_ask_release(&p, &(struct ask){0});
     play_settle(&p);
     ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 1);
     play_forget(&p);
@@ -293,7 +258,7 @@ START_TEST(released_without_owed)
 {
     static struct play p;
     held_with_owed(&p);
-    release(&p, true);
+    play_ask_release(&p, &(struct ask){.abandon = true});
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: operation=queued audit\n"
                     "to 100: operation release queued\n"
@@ -312,9 +277,9 @@ START_TEST(wrong_orders)
     memset(long_text, 'x', sizeof long_text - 1);
     long_text[sizeof long_text - 1] = '\0';
     running(&p);
-    release(&p, false);
+    play_ask_release(&p, &(struct ask){0});
     play_expect(&p, "to 100: error 3: job job is RUNNING, not HELD\n");
-    hold(&p, "k", long_text);
+    play_ask_hold(&p, &(struct ask){.key = "k", .cause = long_text});
     play_expect(&p, "to 100: error 2: key (64 bytes), who (255) or cause (255) is too long or not "
                     "UTF-8\n");
     Tide__HoldJob m = TIDE__HOLD_JOB__INIT;

@@ -5,13 +5,6 @@
 
 static const struct job_options two_and_one = {.sources = 2, .sinks = 1, .deadline_ms = 1000};
 
-static void take_checkpoint(struct play *p)
-{
-    play_ack(p, 1, p->attempt, p->round, 0);
-    play_ack(p, 1, p->attempt, p->round, 1);
-    play_ack(p, 1, p->attempt, p->round, 2);
-}
-
 /* A job starts once every task is hosted; row and directory come before Start, the row before Run.
  */
 START_TEST(job_starts)
@@ -74,12 +67,12 @@ START_TEST(next_replaces_S50)
     job.interval_ms = 100;
     play_running(&p, &job);
     play_wait(&p, 100);
-    take_checkpoint(&p);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     play_forget(&p);
     play_wait(&p, 100);
     play_expect(&p, "ride: round-begin\nto 1: trigger checkpoint 2\n");
-    take_checkpoint(&p);
+    play_ack_all(&p, 1, p.round, NULL);
     play_expect(&p, "commit: round-end=complete snapshot snapshot-state=deleting 1\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: complete 2\ndelete r1\n");
@@ -185,7 +178,7 @@ START_TEST(committing_is_not_aborted)
     job.interval_ms = 100;
     play_running(&p, &job);
     play_wait(&p, 100);
-    take_checkpoint(&p);
+    play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
     play_wait(&p, 5000); /* past its deadline */
     play_expect(&p, "");
@@ -210,14 +203,14 @@ START_TEST(store_full_aborts)
     job.interval_ms = 100;
     play_running(&p, &job);
     play_wait(&p, 100);
-    take_checkpoint(&p);
+    play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
     play_stored(&p, TIDE_NO_SPACE);
     play_expect(&p, "commit: round-end=aborted\nto 1: abort 1 code 4\n");
     play_stored(&p, TIDE_STORED);
     play_wait(&p, 100);
     play_expect(&p, "ride: round-begin\nto 1: trigger checkpoint 2\n");
-    take_checkpoint(&p);
+    play_ack_all(&p, 1, p.round, NULL);
     play_expect(&p, "commit: round-end=complete snapshot\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: complete 2\ndelete r1\n");
@@ -235,7 +228,7 @@ START_TEST(unknown_outcome_stops)
     job.interval_ms = 100;
     play_running(&p, &job);
     play_wait(&p, 100);
-    take_checkpoint(&p);
+    play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
     play_stored(&p, TIDE_UNKNOWN);
     play_expect(&p, "stop 1: a reason\n");
@@ -250,7 +243,7 @@ START_TEST(silent_store_stops)
     job.interval_ms = 100;
     play_running(&p, &job);
     play_wait(&p, 100);
-    take_checkpoint(&p);
+    play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
     for (int i = 0; i < 30; i++) {
         play_wait(&p, 1000);
@@ -276,7 +269,7 @@ START_TEST(savepoint_S95)
     play_expect(&p, "commit: round-begin operation=running\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: trigger savepoint 2\n");
-    take_checkpoint(&p);
+    play_ack_all(&p, 1, p.round, NULL);
     play_expect(&p, "write-metadata savepoint-c15c02-1000-1\n");
     play_filed(&p, 0);
     play_expect(&p, "commit: round-end=complete snapshot operation=done\n");
@@ -303,7 +296,7 @@ START_TEST(savepoint_in_a_strange_directory)
     play_filed(&p, TIDE_EEXIST);
     ck_assert_ptr_nonnull(strstr(p.trace, "commit: round-end=aborted"));
     play_wait(&p, 100);
-    take_checkpoint(&p);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     ck_assert_ptr_nonnull(strstr(p.trace, "to 1: complete"));
     ck_assert_ptr_nonnull(strstr(p.trace, "ride: swept"));
@@ -324,7 +317,7 @@ START_TEST(operations_are_forgotten)
     for (int i = 0; i < 70; i++) {
         play_savepoint(&p, 100, i == 1 ? "a key" : "");
         play_settle(&p);
-        take_checkpoint(&p);
+        play_ack_all(&p, 1, p.round, NULL);
         play_settle(&p);
         if (i == 0) first = p.operation;
         if (i == 1) keyed = p.operation;
@@ -466,7 +459,7 @@ START_TEST(ended_counts_as_acked_S28)
     play_running(&p, &job);
     play_finished(&p, 1, 0, 1);
     play_wait(&p, 100);
-    take_checkpoint(&p);
+    play_ack_all(&p, 1, p.round, NULL);
     play_stored(&p, TIDE_STORED);
     ck_assert_ptr_nonnull(strstr(p.trace, "to 1: complete 1, some ended\n"));
     ck_assert_uint_eq(p.row_acked, 3);

@@ -4,8 +4,6 @@
 
 #include "tests/core/lib_play.h"
 
-#define ADMIN 100
-
 static const struct job_options plain = {
     .sources = 2, .sinks = 1, .deadline_ms = 1000, .retained = 1};
 static const struct join_options whole = {.count = 3, .worker = "w", .pid = 10};
@@ -18,75 +16,32 @@ static void start_job(struct play *p)
 
 static void savepoint(struct play *p, bool commits)
 {
-    Tide__TriggerSavepoint m = TIDE__TRIGGER_SAVEPOINT__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    m.commits = commits;
-    r.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
-    r.savepoint = &m;
-    play_request(p, ADMIN, &r);
+    play_ask_savepoint(p, &(struct ask){.commits = commits});
     play_settle(p);
 }
 
 static void checkpoint(struct play *p, bool full)
 {
-    Tide__TriggerCheckpoint m = TIDE__TRIGGER_CHECKPOINT__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    m.full = full;
-    r.call_case = TIDE__REQUEST__CALL_CHECKPOINT;
-    r.checkpoint = &m;
-    play_request(p, ADMIN, &r);
+    play_ask_checkpoint(p, &(struct ask){.full = full});
     play_settle(p);
-}
-
-static void dispose(struct play *p, uint64_t snapshot, const char *key)
-{
-    Tide__DisposeSnapshot m = TIDE__DISPOSE_SNAPSHOT__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.snapshot = snapshot;
-    m.key = play_bytes(key);
-    r.call_case = TIDE__REQUEST__CALL_DISPOSE;
-    r.dispose = &m;
-    play_request(p, ADMIN, &r);
 }
 
 static void stop_job(struct play *p)
 {
-    Tide__StopJob m = TIDE__STOP_JOB__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    r.call_case = TIDE__REQUEST__CALL_STOP;
-    r.stop = &m;
-    play_request(p, ADMIN, &r);
+    play_ask_stop(p, &(struct ask){0});
     play_settle(p);
 }
 
 static void cancel_job(struct play *p)
 {
-    Tide__CancelJob m = TIDE__CANCEL_JOB__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    r.call_case = TIDE__REQUEST__CALL_CANCEL;
-    r.cancel = &m;
-    play_request(p, ADMIN, &r);
+    play_ask_cancel(p, &(struct ask){0});
     play_settle(p);
-}
-
-static void ack_all(struct play *p, const char *handle)
-{
-    play_ack(p, 1, p->attempt, p->round, 0);
-    play_ack(p, 1, p->attempt, p->round, 1);
-    if (handle)
-        play_ack_handle(p, 1, 2, handle);
-    else
-        play_ack(p, 1, p->attempt, p->round, 2);
 }
 
 static void take_checkpoint(struct play *p)
 {
     checkpoint(p, false);
-    ack_all(p, NULL);
+    play_ack_all(p, 1, p->round, NULL);
     play_settle(p);
     play_forget(p);
 }
@@ -112,7 +67,7 @@ START_TEST(savepoints_publish_nothing_S94_S95)
     take_checkpoint(&p);
     uint64_t first = p.round;
     savepoint(&p, false);
-    ack_all(&p, "part");
+    play_ack_all(&p, 1, p.round, "part");
     play_forget(&p);
     play_filed(&p, 0);
     play_expect(&p, "commit: round-end=complete snapshot operation=done\n");
@@ -141,7 +96,7 @@ START_TEST(savepoint_with_effects_is_the_recovery_point_S98)
     start_job(&p);
     take_checkpoint(&p);
     savepoint(&p, true);
-    ack_all(&p, "part");
+    play_ack_all(&p, 1, p.round, "part");
     play_forget(&p);
     play_filed(&p, 0);
     play_expect(&p,
@@ -170,7 +125,7 @@ START_TEST(recovery_point_is_gone)
     start_job(&p);
     take_checkpoint(&p);
     savepoint(&p, true);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     fail_over(&p);
     play_forget(&p);
@@ -189,7 +144,7 @@ START_TEST(recovery_point_cannot_be_seen)
     static struct play p;
     start_job(&p);
     savepoint(&p, true);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     fail_over(&p);
     play_forget(&p);
@@ -210,7 +165,7 @@ START_TEST(effects_of_a_later_round_are_enough_S94)
     savepoint(&p, true);
     uint64_t first = p.round;
     checkpoint(&p, false);
-    ack_all(&p, "part");
+    play_ack_all(&p, 1, p.round, "part");
     play_settle(&p);
     play_forget(&p);
     play_ack(&p, 1, 1, first, 0);
@@ -231,10 +186,10 @@ START_TEST(stop_puts_checkpoints_out_of_use_S97_S98)
     start_job(&p);
     take_checkpoint(&p);
     savepoint(&p, false);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     stop_job(&p);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
     play_filed(&p, 0);
     play_expect(&p, "commit: round-end=complete snapshot with effects snapshot-state=deleting 2 "
@@ -251,7 +206,7 @@ START_TEST(out_of_use_across_a_restart)
     start_job(&p);
     take_checkpoint(&p);
     checkpoint(&p, false);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p); /* 4 is complete, 2 deleted */
     play_ask_job(&p, ADMIN);
     savepoint(&p, false); /* what rides is durable */
@@ -294,15 +249,15 @@ START_TEST(dispose_of_a_savepoint)
     static struct play p;
     start_job(&p);
     savepoint(&p, false);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     play_forget(&p);
-    dispose(&p, 2, "k");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "k"});
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: snapshot-state=deleting 2 operation=running\n"
                     "to 100: operation dispose running\n");
-    dispose(&p, 2, "other");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "other"});
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: operation=queued audit\ndelete savepoint-c15c02-1000-1\n");
     play_stored(&p, TIDE_STORED);
@@ -312,9 +267,9 @@ START_TEST(dispose_of_a_savepoint)
     play_expect(&p, "delete savepoint-c15c02-1000-1\n");
     play_filed(&p, 0);
     play_expect(&p, "ride: snapshot-state=deleted 2 operation=done operation=done\n");
-    dispose(&p, 2, "k");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "k"});
     play_expect(&p, "to 100: operation dispose done\n");
-    dispose(&p, 2, "third");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "third"});
     play_expect(&p, "to 100: error 1: there is no snapshot 2, or it is deleted already\n");
     play_end(&p);
 }
@@ -326,9 +281,9 @@ START_TEST(dispose_across_a_restart)
     static struct play p;
     start_job(&p);
     savepoint(&p, false);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
-    dispose(&p, 2, "k");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "k"});
     play_stored(&p, TIDE_STORED);
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
@@ -340,9 +295,9 @@ START_TEST(dispose_across_a_restart)
 
     start_job(&p); /* or before anything but the request was durable */
     savepoint(&p, false);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
-    dispose(&p, 2, "k");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "k"});
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_crash(&p);
@@ -358,24 +313,24 @@ START_TEST(what_is_needed_stays)
     static struct play p;
     start_job(&p);
     take_checkpoint(&p);
-    dispose(&p, 2, "a");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "a"});
     play_expect(&p, "to 100: error 3: snapshot 2 is a checkpoint of job job: the daemon deletes it "
                     "when its time has come\n");
-    dispose(&p, 7, "b");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 7, .key = "b"});
     play_expect(&p, "to 100: error 1: there is no snapshot 7, or it is deleted already\n");
     savepoint(&p, true);
-    ack_all(&p, "part");
+    play_ack_all(&p, 1, p.round, "part");
     play_settle(&p);
     play_forget(&p);
-    dispose(&p, 4, "c");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 4, .key = "c"});
     play_expect(&p, "to 100: error 3: a commit of snapshot 4 is still owed to b[0] of job job\n");
     play_confirm(&p, 1, 4, 0, 3);
     play_forget(&p);
-    dispose(&p, 4, "d");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 4, .key = "d"});
     play_expect(&p, "to 100: error 3: job job goes on from snapshot 4 until a later round with "
                     "effects is complete\n");
     take_checkpoint(&p);
-    dispose(&p, 4, "e");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 4, .key = "e"});
     play_settle(&p);
     play_expect(&p, "commit: operation=queued audit\n"
                     "commit: snapshot-state=deleting 4 operation=running\n"
@@ -391,16 +346,16 @@ START_TEST(suspended_job_keeps_its_snapshot)
     static struct play p;
     start_job(&p);
     stop_job(&p);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     play_forget(&p);
-    dispose(&p, 2, "a");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "a"});
     play_expect(&p,
                 "to 100: error 3: job job is SUSPENDED with snapshot 2: cancel the job first\n");
     cancel_job(&p);
     play_expect(&p, "commit: operation=queued audit\ncommit: job-state=CANCELLED operation=done\n"
                     "to 100: operation cancel queued\n");
-    dispose(&p, 2, "b");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "b"});
     play_settle(&p);
     play_expect(&p, "commit: operation=queued audit\n"
                     "commit: snapshot-state=deleting 2 operation=running\n"
@@ -416,9 +371,9 @@ START_TEST(dispose_that_cannot_be_stored)
     static struct play p;
     start_job(&p);
     savepoint(&p, false);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
-    dispose(&p, 2, "k");
+    play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "k"});
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_stored(&p, TIDE_NO_SPACE);

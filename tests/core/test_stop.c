@@ -5,40 +5,6 @@
 
 static const struct job_options two_and_one = {.sources = 2, .sinks = 1, .deadline_ms = 1000};
 
-#define ADMIN 100
-
-struct stop_options {
-    const char *key, *job, *target;
-    bool checkpoint, drain, supersede;
-};
-
-static void ask_stop(struct play *p, const struct stop_options *o)
-{
-    Tide__StopJob m = TIDE__STOP_JOB__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes(o->job ? o->job : "job");
-    m.key = play_bytes(o->key);
-    m.target = play_bytes(o->target);
-    m.kind = o->checkpoint ? TIDE__ROUND_KIND__ROUND_CHECKPOINT : 0;
-    m.drain = o->drain;
-    m.supersede = o->supersede;
-    r.call_case = TIDE__REQUEST__CALL_STOP;
-    r.stop = &m;
-    play_request(p, ADMIN, &r);
-}
-
-static void ask_cancel(struct play *p, const char *key, bool savepoint)
-{
-    Tide__CancelJob m = TIDE__CANCEL_JOB__INIT;
-    Tide__Request r = TIDE__REQUEST__INIT;
-    m.job = play_bytes("job");
-    m.key = play_bytes(key);
-    m.savepoint = savepoint;
-    r.call_case = TIDE__REQUEST__CALL_CANCEL;
-    r.cancel = &m;
-    play_request(p, ADMIN, &r);
-}
-
 static void start_job(struct play *p, uint32_t interval_ms)
 {
     struct job_options job = two_and_one;
@@ -48,21 +14,11 @@ static void start_job(struct play *p, uint32_t interval_ms)
 }
 
 /* Up to the trigger of the stop's round. */
-static void stop_up_to_trigger(struct play *p, const struct stop_options *o)
+static void stop_up_to_trigger(struct play *p, const struct ask *o)
 {
-    ask_stop(p, o);
+    play_ask_stop(p, o);
     play_settle(p);
     play_forget(p);
-}
-
-static void ack_all(struct play *p, const char *handle)
-{
-    play_ack(p, 1, p->attempt, p->round, 0);
-    play_ack(p, 1, p->attempt, p->round, 1);
-    if (handle)
-        play_ack_handle(p, 1, 2, handle);
-    else
-        play_ack(p, 1, p->attempt, p->round, 2);
 }
 
 /* S166: a savepoint, its effects confirmed, the end: the operation has its path, the snapshot is
@@ -71,7 +27,7 @@ START_TEST(stop_suspends_S166)
 {
     static struct play p;
     start_job(&p, 100);
-    ask_stop(&p, &(struct stop_options){.key = "k"});
+    play_ask_stop(&p, &(struct ask){.key = "k"});
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "mkdir savepoint-c15c02-1000-1\nto 100: operation stop queued\n");
@@ -81,7 +37,7 @@ START_TEST(stop_suspends_S166)
     play_expect(&p, "commit: round-begin operation=running\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: trigger savepoint 2, suspend\n");
-    ack_all(&p, "part");
+    play_ack_all(&p, 1, p.round, "part");
     play_expect(&p, "write-metadata savepoint-c15c02-1000-1\n");
     play_filed(&p, 0);
     play_expect(&p, "commit: round-end=complete snapshot with effects owed operation=running "
@@ -115,10 +71,10 @@ START_TEST(stop_drains_S166_S178)
     static struct play p;
     start_job(&p, 0);
     play_finished(&p, 1, 0, 1);
-    stop_up_to_trigger(&p, &(struct stop_options){.drain = true, .checkpoint = true});
+    stop_up_to_trigger(&p, &(struct ask){.drain = true, .checkpoint = true});
     play_finished(&p, 1, 0, 3); /* all hold their end: no other last round begins */
     play_expect(&p, "");
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_expect(&p, "commit: round-end=complete snapshot operation=running job-state=STOPPING\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 1: complete 2, some ended\n"
@@ -137,10 +93,10 @@ START_TEST(stop_behind_the_last_checkpoint_S178)
     start_job(&p, 0);
     play_finished(&p, 1, 0, 3);
     play_expect(&p, "ride: round-begin\nto 1: trigger checkpoint 1\n");
-    ask_stop(&p, &(struct stop_options){0});
+    play_ask_stop(&p, &(struct ask){0});
     play_settle(&p);
     play_forget(&p);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: round-end=complete snapshot job-state=STOPPING\n"
                     "to 1: complete 1, some ended\n"
@@ -158,7 +114,7 @@ START_TEST(stop_is_the_last_round_S178)
 {
     static struct play p;
     start_job(&p, 0);
-    ask_stop(&p, &(struct stop_options){0});
+    play_ask_stop(&p, &(struct ask){0});
     play_stored(&p, TIDE_STORED);
     play_finished(&p, 1, 0, 3);
     play_forget(&p);
@@ -174,7 +130,7 @@ START_TEST(stop_fails_before_the_snapshot_S167)
 {
     static struct play p;
     start_job(&p, 100);
-    stop_up_to_trigger(&p, &(struct stop_options){.key = "k"});
+    stop_up_to_trigger(&p, &(struct ask){.key = "k"});
     play_wait(&p, 500);
     play_decline(&p, 1, 1, "no disk");
     play_expect(&p, "commit: operation=failed\n"
@@ -185,7 +141,7 @@ START_TEST(stop_fails_before_the_snapshot_S167)
     play_expect(&p, "to 100: operation stop running\n");
     play_stored(&p, TIDE_NO_SPACE);
     play_expect(&p, "");
-    ask_stop(&p, &(struct stop_options){.key = "other"});
+    play_ask_stop(&p, &(struct ask){.key = "other"});
     play_expect(&p, "to 100: error 3: job job is being stopped already, by operation 1\n");
     play_settle(&p);
     play_forget(&p);
@@ -211,7 +167,7 @@ START_TEST(drain_that_aborts_rewinds_S175)
 {
     static struct play p;
     start_job(&p, 0);
-    stop_up_to_trigger(&p, &(struct stop_options){.drain = true});
+    stop_up_to_trigger(&p, &(struct ask){.drain = true});
     play_decline(&p, 1, 1, "no disk");
     play_expect(&p, "commit: operation=failed\n"
                     "commit: round-end=aborted[a.0 has not acted on its trigger][a.1 has not acted "
@@ -228,7 +184,7 @@ START_TEST(worker_lost_before_the_snapshot_S175_S169)
 {
     static struct play p;
     start_job(&p, 0);
-    stop_up_to_trigger(&p, &(struct stop_options){0});
+    stop_up_to_trigger(&p, &(struct ask){0});
     play_ack(&p, 1, 1, p.round, 0);
     Tide__Leave leave = TIDE__LEAVE__INIT;
     Tide__FromWorker m = TIDE__FROM_WORKER__INIT;
@@ -251,12 +207,12 @@ START_TEST(stop_waits_for_rounds_under_way)
     start_job(&p, 100);
     play_wait(&p, 100);
     play_forget(&p);
-    ask_stop(&p, &(struct stop_options){0});
+    play_ask_stop(&p, &(struct ask){0});
     play_settle(&p);
     play_forget(&p);
     play_wait(&p, 300);
     play_expect(&p, "");
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: round-end=complete snapshot\nto 1: complete 1\n"
                     "commit: round-begin operation=running\n");
@@ -273,7 +229,7 @@ START_TEST(stop_supersedes)
     play_settle(&p);
     play_wait(&p, 100);
     play_forget(&p);
-    ask_stop(&p, &(struct stop_options){.supersede = true, .checkpoint = true});
+    play_ask_stop(&p, &(struct ask){.supersede = true, .checkpoint = true});
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: operation=queued audit\n"
                     "commit: round-end=aborted[a.0 has not acted on its trigger][a.1 has not acted "
@@ -293,9 +249,9 @@ START_TEST(committing_is_not_superseded)
     static struct play p;
     start_job(&p, 100);
     play_wait(&p, 100);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
-    ask_stop(&p, &(struct stop_options){.supersede = true, .checkpoint = true});
+    play_ask_stop(&p, &(struct ask){.supersede = true, .checkpoint = true});
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: operation=queued audit\nto 1: complete 1\n");
     play_stored(&p, TIDE_STORED);
@@ -309,14 +265,14 @@ START_TEST(one_stop_at_a_time)
 {
     static struct play p;
     start_job(&p, 0);
-    ask_stop(&p, &(struct stop_options){.key = "first"});
+    play_ask_stop(&p, &(struct ask){.key = "first"});
     play_settle(&p);
     play_forget(&p);
-    ask_stop(&p, &(struct stop_options){.key = "first"});
+    play_ask_stop(&p, &(struct ask){.key = "first"});
     play_expect(&p, "to 100: operation stop running\n");
-    ask_stop(&p, &(struct stop_options){.key = "second", .drain = true});
+    play_ask_stop(&p, &(struct ask){.key = "second", .drain = true});
     play_expect(&p, "to 100: error 3: job job is being stopped already, by operation 1\n");
-    ask_cancel(&p, "third", true);
+    play_ask_cancel(&p, &(struct ask){.key = "third", .savepoint = true});
     play_expect(&p, "to 100: error 3: job job is being stopped already, by operation 1\n");
     play_savepoint(&p, ADMIN, "s");
     play_expect(&p, "to 100: error 3: job job is being stopped already, by operation 1\n");
@@ -329,14 +285,14 @@ START_TEST(what_cannot_be_stopped_S176)
 {
     static struct play p;
     start_job(&p, 0);
-    ask_stop(&p, &(struct stop_options){.job = "other"});
+    play_ask_stop(&p, &(struct ask){.job = "other"});
     play_expect(&p, "to 100: error 1: there is no job \"other\"\n");
-    ask_stop(&p, &(struct stop_options){.target = "here"});
+    play_ask_stop(&p, &(struct ask){.target = "here"});
     play_expect(&p, "to 100: error 2: the target \"here\" is not an absolute path\n");
-    ask_stop(&p, &(struct stop_options){.target = "/state/x"});
+    play_ask_stop(&p, &(struct ask){.target = "/state/x"});
     play_expect(&p, "to 100: error 2: the target lies in the directory of checkpoints, /state, "
                     "which the daemon cleans\n");
-    stop_up_to_trigger(&p, &(struct stop_options){0});
+    stop_up_to_trigger(&p, &(struct ask){0});
     ck_assert_uint_eq(p.round, 2);
     play_end(&p);
 }
@@ -348,8 +304,8 @@ START_TEST(either_order_S170_S172)
 {
     static struct play p;
     start_job(&p, 0);
-    stop_up_to_trigger(&p, &(struct stop_options){0});
-    ack_all(&p, "part");
+    stop_up_to_trigger(&p, &(struct ask){0});
+    play_ack_all(&p, 1, p.round, "part");
     play_filed(&p, 0);
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
@@ -367,8 +323,8 @@ START_TEST(metadata_is_not_in_its_place)
 {
     static struct play p;
     start_job(&p, 0);
-    stop_up_to_trigger(&p, &(struct stop_options){0});
-    ack_all(&p, NULL);
+    stop_up_to_trigger(&p, &(struct ask){0});
+    play_ack_all(&p, 1, p.round, NULL);
     play_filed(&p, 0);
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
@@ -391,8 +347,8 @@ START_TEST(worker_lost_after_the_snapshot_S175)
 {
     static struct play p;
     start_job(&p, 0);
-    stop_up_to_trigger(&p, &(struct stop_options){0});
-    ack_all(&p, "part");
+    stop_up_to_trigger(&p, &(struct ask){0});
+    play_ack_all(&p, 1, p.round, "part");
     play_settle(&p);
     play_forget(&p);
     play_close(&p, 1);
@@ -423,8 +379,8 @@ START_TEST(nobody_delivers)
 {
     static struct play p;
     start_job(&p, 0);
-    stop_up_to_trigger(&p, &(struct stop_options){0});
-    ack_all(&p, "part");
+    stop_up_to_trigger(&p, &(struct ask){0});
+    play_ack_all(&p, 1, p.round, "part");
     play_settle(&p);
     play_close(&p, 1);
     play_wait(&p, 11250);
@@ -447,8 +403,8 @@ START_TEST(daemon_restarts_after_the_snapshot)
 {
     static struct play p;
     start_job(&p, 0);
-    stop_up_to_trigger(&p, &(struct stop_options){0});
-    ack_all(&p, "part");
+    stop_up_to_trigger(&p, &(struct ask){0});
+    play_ack_all(&p, 1, p.round, "part");
     play_filed(&p, 0);
     play_stored(&p, TIDE_STORED);
     play_crash(&p);
@@ -480,7 +436,7 @@ START_TEST(daemon_restarts_before_the_snapshot)
     for (int drain = 0; drain < 2; drain++) {
         static struct play p;
         start_job(&p, 0);
-        stop_up_to_trigger(&p, &(struct stop_options){.drain = drain, .checkpoint = true});
+        stop_up_to_trigger(&p, &(struct ask){.drain = drain, .checkpoint = true});
         play_ack(&p, 1, 1, p.round, 0);
         play_crash(&p);
         play_settle(&p);
@@ -518,9 +474,9 @@ START_TEST(cancel_while_it_runs_S173)
 {
     static struct play p;
     start_job(&p, 100);
-    stop_up_to_trigger(&p, &(struct stop_options){0});
+    stop_up_to_trigger(&p, &(struct ask){0});
     uint64_t stop = p.operation;
-    ask_cancel(&p, "k", false);
+    play_ask_cancel(&p, &(struct ask){.key = "k"});
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: operation=failed\n"
@@ -540,9 +496,9 @@ START_TEST(cancel_while_it_runs_S173)
     play_expect(&p,
                 "to 100: operation stop failed: no snapshot was taken, the job goes on: round 2 "
                 "aborted: the job is being cancelled\n");
-    ask_cancel(&p, "again", false);
+    play_ask_cancel(&p, &(struct ask){.key = "again"});
     play_expect(&p, "to 100: error 3: job job is CANCELLED\n");
-    ask_cancel(&p, "k", false);
+    play_ask_cancel(&p, &(struct ask){.key = "k"});
     play_expect(&p, "to 100: operation cancel done\n");
     play_wait(&p, 10000); /* until nobody can be writing any more */
     play_expect(&p, "delete savepoint-c15c02-1000-1\n");
@@ -559,7 +515,7 @@ START_TEST(cancel_while_it_waits_or_restores)
     play_join(&p, 1, &two_and_one, &(struct join_options){.count = 2, .worker = "w", .pid = 10});
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
-    ask_cancel(&p, "k", false);
+    play_ask_cancel(&p, &(struct ask){.key = "k"});
     play_settle(&p);
     play_expect(&p, "commit: operation=queued audit\n"
                     "commit: job-state=CANCELLED operation=done\n"
@@ -571,7 +527,7 @@ START_TEST(cancel_while_it_waits_or_restores)
     play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
     play_join(&p, 1, &two_and_one, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
     play_stored(&p, TIDE_STORED);
-    ask_cancel(&p, "k", false);
+    play_ask_cancel(&p, &(struct ask){.key = "k"});
     play_forget(&p);
     play_stored(&p, TIDE_STORED); /* the attempt's row */
     play_stored(&p, TIDE_STORED); /* the operation's */
@@ -590,7 +546,7 @@ START_TEST(cancel_that_cannot_be_stored)
 {
     static struct play p;
     start_job(&p, 0);
-    ask_cancel(&p, "k", false);
+    play_ask_cancel(&p, &(struct ask){.key = "k"});
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_stored(&p, TIDE_NO_SPACE);
@@ -608,7 +564,7 @@ START_TEST(cancel_across_a_restart)
 {
     static struct play p;
     start_job(&p, 0);
-    ask_cancel(&p, "k", false);
+    play_ask_cancel(&p, &(struct ask){.key = "k"});
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_crash(&p);
@@ -633,12 +589,12 @@ START_TEST(cancel_while_it_stops_S173)
 {
     static struct play p;
     start_job(&p, 0);
-    stop_up_to_trigger(&p, &(struct stop_options){0});
+    stop_up_to_trigger(&p, &(struct ask){0});
     uint64_t stop = p.operation;
-    ack_all(&p, "part");
+    play_ack_all(&p, 1, p.round, "part");
     play_settle(&p);
     play_forget(&p);
-    ask_cancel(&p, "k", false);
+    play_ask_cancel(&p, &(struct ask){.key = "k"});
     play_settle(&p);
     play_expect(&p, "commit: operation=queued audit\n"
                     "commit: attempt-end job-state=CANCELLED operation=failed operation=done\n"
@@ -657,9 +613,9 @@ START_TEST(cancel_waits_for_a_commit)
     static struct play p;
     start_job(&p, 100);
     play_wait(&p, 100);
-    ack_all(&p, NULL);
+    play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
-    ask_cancel(&p, "k", false);
+    play_ask_cancel(&p, &(struct ask){.key = "k"});
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED); /* the round's */
     play_expect(&p, "to 1: complete 1\n");
@@ -675,7 +631,7 @@ START_TEST(cancel_with_savepoint)
 {
     static struct play p;
     start_job(&p, 0);
-    ask_cancel(&p, "k", true);
+    play_ask_cancel(&p, &(struct ask){.key = "k", .savepoint = true});
     play_settle(&p);
     play_decline(&p, 1, 0, "no disk");
     play_settle(&p);
@@ -684,9 +640,9 @@ START_TEST(cancel_with_savepoint)
     play_expect(&p,
                 "to 100: operation cancel failed: no snapshot was taken, the job goes on: round "
                 "2 aborted: a[0] declined: no disk\n");
-    ask_cancel(&p, "again", true);
+    play_ask_cancel(&p, &(struct ask){.key = "again", .savepoint = true});
     play_settle(&p);
-    ack_all(&p, "part");
+    play_ack_all(&p, 1, p.round, "part");
     play_settle(&p);
     play_forget(&p);
     play_confirm(&p, 1, p.round, 0, 3);
