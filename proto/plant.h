@@ -35,6 +35,7 @@ enum tide_plant {
     PLANT_ORPHAN_FLAG, /* an aborted round counts as under way for ever */
     PLANT_CONFIRM_AHEAD, /* a savepoint is told complete ahead of a checkpoint before it */
     PLANT_RESTORE_OLDER, /* an attempt restores the newest checkpoint but one */
+    PLANT_STRIKE_ONCE, /* what was confirmed is owed again when its strike was lost */
     PLANT_FORGET_ORDER, /* what an admin has ordered to restore does not outlive the daemon */
     PLANT_UNION_PARTLY, /* a snapshot has part of an operator with union state as finished */
     PLANT_OLD_INCARNATION, /* an incarnation is minted again */

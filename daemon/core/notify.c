@@ -263,7 +263,7 @@ void record_strike(struct job *job, struct tide_commit *commit, const struct owe
 
 void record_strikes(struct job *job, struct tide_commit *commit)
 {
-    for (const struct owed *o = job->strikes; o; o = o->next)
+    for (const struct owed *o = job->strikes; o && !PLANTED(STRIKE_ONCE); o = o->next)
         record_strike(job, commit, o);
 }
 

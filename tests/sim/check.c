@@ -191,6 +191,7 @@ void check_durable(struct sim *s, const struct tide_commit *c)
             break;
         case TIDE_REC_ROUND_END: round_ended(s, store_job(s, r), &r->round); break;
         case TIDE_REC_SNAPSHOT_STATE: check_disposed(s, store_job(s, r), r); break;
+        case TIDE_REC_BASE: check_undone(s, store_job(s, r)); break;
         case TIDE_REC_OPERATION: check_operation(s, store_job(s, r), r); break;
         case TIDE_REC_JOB_STATE:
             if (tide_job_ended(r->job_state.state)) check_job_ended(s, store_job(s, r));

@@ -95,6 +95,7 @@ void check_hook(struct sim *s, struct job *j, uint32_t hook, uint64_t round, boo
 void check_part_restored(struct sim *s, struct job *j, uint32_t part,
                          const struct tide_delivery *d);
 /* check_effects.c */
+void check_undone(struct sim *s, const struct job *j);        /* what to go on from is durable */
 bool check_owed(const struct job *j, const struct d_owed *o); /* in truth: it is not published */
 bool check_effects_done(struct sim *s, struct job *j);
 /* check_kept.c */

@@ -55,6 +55,16 @@ bool check_owed(const struct job *j, const struct d_owed *o)
     return false;
 }
 
+/* Of rounds that an order undoes nothing is owed any more: it would go to an attempt of an older
+ * state. */
+void check_undone(struct sim *s, const struct job *j)
+{
+    for (const struct d_owed *o = j->store.owed; o; o = o->next)
+        must(s, o->round <= j->store.base_snapshot,
+             "job %s goes on from snapshot %" PRIu64 ", and a commit of round %" PRIu64 " is owed",
+             j->name, j->store.base_snapshot, o->round);
+}
+
 bool check_effects_done(struct sim *s, struct job *j)
 {
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {

@@ -69,7 +69,8 @@ static const char *const promises[] = {
     "the daemon's absence costs nothing but time",
     "what is kept, and what goes",
     "an old copy of the store is noticed, and nothing goes on from it",
-    "when the faults stop all get well"};
+    "when the faults stop all get well",
+    "a job ends with all that its last snapshot covers, and nothing else; who waits hears what is"};
 
 static const struct {
     const char *where; /* a function, or a file */
@@ -110,7 +111,7 @@ static const struct {
     {"check_lively.c", 11},
     {"check_meet.c", 2},
     {"check_rounds.c", 5},
-    {"check_stop.c", 3},
+    {"check_stop.c", 12},
     {"check.c", 4},
     {"external.c", 2},
     {"flow_check.c", 2},
