@@ -19,7 +19,7 @@ struct options {
         drain, checkpoint, supersede, savepoint;
     const char *cause, *snapshot, *from;
     bool anywhere; /* connect was not given: it is the environment's, or the default */
-    const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit;
+    const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit, *alignment;
     uint64_t timeout_us; /* RPC_NEVER: not given */
     uint64_t limit_n;    /* 0: not given */
 };

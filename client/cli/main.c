@@ -52,7 +52,8 @@ static const struct command {
      "is yours: the system never deletes it. It publishes no effects unless --commits is\n"
      "given. Interrupted, it goes on by itself.",
      "savepoint wordcount --target /backup --label \"before 2.0\"\n"
-     "savepoint wordcount --key nightly-$(date +%F)\nsavepoint wordcount --detach",
+     "savepoint wordcount --key nightly-$(date +%F)\nsavepoint wordcount --detach\n"
+     "savepoint wordcount --alignment unaligned",
      "there is no such job, the savepoint fails, or --timeout is over"},
     {"checkpoint", NULL, "JOB", OF_TRIGGER | OF_FULL, true, checkpoint_take,
      "Take a checkpoint now and print its number.",
@@ -135,6 +136,8 @@ static const struct option {
     {"label", "TEXT", 0, OF_TARGET, offsetof(struct options, label), "a name for people"},
     {"commits", NULL, 0, OF_SAVEPOINT, offsetof(struct options, commits),
      "publish effects, as a checkpoint does: the job goes\nback to it until a later round does so"},
+    {"alignment", "MODE", 0, OF_SAVEPOINT, offsetof(struct options, alignment),
+     "how tasks wait for barriers: aligned (default),\nunaligned, timeout, at-least-once"},
     {"full", NULL, 0, OF_FULL, offsetof(struct options, full),
      "refer to no file of an earlier snapshot"},
     {"drain", NULL, 0, OF_STOP, offsetof(struct options, drain),

@@ -415,6 +415,22 @@ int operation_directory(struct cli *c, const char *given, const char *option, ch
     return DONE;
 }
 
+/* The option's word into the call; absent: the usual one. */
+static int savepoint_alignment(const struct cli *c, Tide__TriggerSavepoint *call)
+{
+    static const char *const words[] = {"aligned", "at-least-once", "unaligned", "timeout"};
+    const char *word = c->options.alignment;
+    if (!word) return DONE;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(word, words[i]) != 0) continue;
+        call->how_case = TIDE__TRIGGER_SAVEPOINT__HOW_ALIGNMENT;
+        call->alignment = (Tide__Alignment)i;
+        return DONE;
+    }
+    return cli_misuse("--alignment '%s' must be aligned, unaligned, timeout or at-least-once",
+                      word);
+}
+
 int savepoint_take(struct cli *c)
 {
     Tide__Request request = TIDE__REQUEST__INIT;
@@ -422,7 +438,8 @@ int savepoint_take(struct cli *c)
     struct waiting w = {.cli = c, .verb = "savepoint"};
     char key[40], who[320];
     char *target;
-    int rc = choose_key(c, key);
+    int rc = savepoint_alignment(c, &call);
+    if (!rc) rc = choose_key(c, key);
     if (!rc) rc = operation_directory(c, c->options.target, "--target", &target);
     if (rc) return rc;
     who_am_i(who);

@@ -49,13 +49,17 @@ _tidemark() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
+    --alignment)
+        mapfile -t COMPREPLY < <(compgen -W "aligned unaligned timeout at-least-once" -- "$word")
+        return
+        ;;
     --connect | --timeout | --label | --key | --limit | --cause | --snapshot) return ;;
     esac
 
     # The words that are not options tell the command.
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
-        --data | --target | --from | --secret-file | --connect | --timeout | --label | --key | --limit | --cause | --snapshot) ((++i)) ;;
+        --data | --target | --from | --secret-file | --connect | --timeout | --label | --key | --limit | --cause | --snapshot | --alignment) ((++i)) ;;
         -*) ;;
         *) command="${command:+$command }${words[i]}" ;;
         esac
@@ -70,7 +74,7 @@ _tidemark() {
     lineage) ask="jobs snapshots" ;;
     esac
     case $command in
-    savepoint*) options="--target --label --commits --key --detach" ;;
+    savepoint*) options="--target --label --commits --alignment --key --detach" ;;
     checkpoint*) options="--full --key --detach" ;;
     stop*) options="--target --label --drain --checkpoint --supersede --key --detach" ;;
     cancel*) options="--target --label --savepoint --key --detach" ;;

@@ -93,6 +93,8 @@ Tide__ErrorCode admin_wish_wrong(struct core *c, const struct wish *wish, const 
                  tide_job_state_name(job->state));
         return TIDE__ERROR_CODE__ERROR_STATE;
     }
+    if (wish->aligns && alignment_wrong(job, wish->alignment, why))
+        return TIDE__ERROR_CODE__ERROR_INVALID;
     return 0;
 }
 
@@ -349,12 +351,6 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
     case TIDE__REQUEST__CALL_SHOW_JOB: show_job(c, s->id, m->id, UNPB(m->show_job->job)); break;
     case TIDE__REQUEST__CALL_WAIT: operation_wait(c, s->id, m->id, m->wait); break;
     case TIDE__REQUEST__CALL_SAVEPOINT:
-        if (m->savepoint->how_case == TIDE__TRIGGER_SAVEPOINT__HOW_ALIGNMENT &&
-            m->savepoint->alignment != TIDE__ALIGNMENT__ALIGN_ALIGNED) {
-            admin_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_UNSUPPORTED,
-                        "a savepoint with an alignment of its own is not supported yet");
-            break;
-        }
         admin_trigger(c, &(struct wish){.session = s->id,
                                         .id = m->id,
                                         .job = UNPB(m->savepoint->job),
@@ -364,6 +360,9 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
                                         .label = UNPB(m->savepoint->label),
                                         .call = frame,
                                         .takes = TIDE_SAVEPOINT,
+                                        .aligns = m->savepoint->how_case ==
+                                                  TIDE__TRIGGER_SAVEPOINT__HOW_ALIGNMENT,
+                                        .alignment = (uint32_t)m->savepoint->alignment,
                                         .kind = TIDE_OP_SAVEPOINT});
         break;
     case TIDE__REQUEST__CALL_CHECKPOINT:

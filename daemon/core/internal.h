@@ -98,6 +98,8 @@ bool job_all_ended(const struct job *job);
 struct snapshot *job_snapshot(const struct job *job, uint64_t round);
 /* What keeps it from running, in words, in the core's arena; "" when it runs. */
 const char *job_waits_for(struct core *c, const struct job *job);
+/* One that hosts tasks and speaks version 1 of the protocol; NULL: none does. */
+const struct worker *job_old_worker(const struct job *job);
 
 /* ---- attempt.c */
 void attempt_try(struct core *c, struct job *job);
@@ -320,6 +322,13 @@ uint64_t clean_backlog(const struct core *c);
  * these must not hold up rounds. */
 uint32_t clean_deleting(const struct job *job);
 
+/* ---- alignment.c */
+void alignment_choose(struct round *r);
+/* A savepoint of the job cannot be taken like that, and why; false: it can. */
+bool alignment_wrong(const struct job *job, uint32_t alignment, char why[static 300]);
+/* Why it cannot at the moment, malloc'ed; NULL: it can. */
+char *alignment_impossible(const struct job *job, const struct operation *op);
+
 /* ---- operation.c */
 
 /* What an admin asks for, borrowed from the request. */
@@ -328,7 +337,9 @@ struct wish {
     struct tide_bytes job, target, key, who, label;
     struct tide_bytes call; /* the packed Request, if it is to be kept */
     enum tide_operation_kind kind;
-    enum tide_kind takes;      /* the kind of round it asks for; 0: none */
+    enum tide_kind takes; /* the kind of round it asks for; 0: none */
+    bool aligns;          /* a savepoint with an alignment of its own, as the message has it */
+    uint32_t alignment;
     const char *asks, *detail; /* for the audit; NULL: "trigger", nothing */
 };
 /* Whether it repeats an earlier one with the same key: then that one's operation is the answer. */

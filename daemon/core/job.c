@@ -521,3 +521,10 @@ struct snapshot *job_snapshot(const struct job *job, uint64_t round)
         if (s->round == round) return s;
     return NULL;
 }
+
+const struct worker *job_old_worker(const struct job *job)
+{
+    for (const struct worker *w = job->workers; w; w = w->next)
+        if (w->standing == STANDS_HOLDING && w->version < 2) return w;
+    return NULL;
+}

@@ -232,10 +232,12 @@ struct operation {
     uint64_t expires_us; /* queued: fails if its round has not begun by then */
     char *directory;     /* of a savepoint whose round has not begun: made, or being made */
     bool preparing;
-    enum tide_kind takes;   /* the kind of its round; 0: none */
-    enum tide_stop stop;    /* what follows that round */
-    bool commits;           /* it publishes effects */
-    bool full;              /* it refers to no artifact of an earlier snapshot */
+    enum tide_kind takes; /* the kind of its round; 0: none */
+    enum tide_stop stop;  /* what follows that round */
+    bool commits;         /* it publishes effects */
+    bool full;            /* it refers to no artifact of an earlier snapshot */
+    bool aligns;          /* a savepoint that has an alignment of its own */
+    enum tide_alignment alignment;
     bool supersede;         /* a stop: rounds under way are aborted */
     struct operation *next; /* oldest first */
 };

@@ -28,7 +28,11 @@ void operation_read(struct core *c, struct operation *op)
                 : op->kind == TIDE_OP_SAVEPOINT || op->kind == TIDE_OP_STOP ? TIDE_SAVEPOINT
                                                                             : 0;
     if (op->kind == TIDE_OP_STOP) op->stop = TIDE_STOP_SUSPEND;
-    if (m && m->call_case == TIDE__REQUEST__CALL_SAVEPOINT) op->commits = m->savepoint->commits;
+    if (m && m->call_case == TIDE__REQUEST__CALL_SAVEPOINT) {
+        op->commits = m->savepoint->commits;
+        op->aligns = m->savepoint->how_case == TIDE__TRIGGER_SAVEPOINT__HOW_ALIGNMENT;
+        if (op->aligns) op->alignment = (enum tide_alignment)m->savepoint->alignment;
+    }
     if (m && m->call_case == TIDE__REQUEST__CALL_CHECKPOINT) op->full = m->checkpoint->full;
     if (m && m->call_case == TIDE__REQUEST__CALL_STOP) {
         if (m->stop->kind == TIDE__ROUND_KIND__ROUND_CHECKPOINT) op->takes = TIDE_CHECKPOINT;

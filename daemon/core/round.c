@@ -100,17 +100,6 @@ struct tide_record_round *round_record(struct core *c, struct tide_commit *commi
     return &rec->round;
 }
 
-/* Checkpoints as the job has it; savepoints aligned, unless they were asked for otherwise. */
-static void choose_alignment(struct round *r)
-{
-    const Tide__Checkpointing *cp = &r->job->graph->checkpointing;
-    r->alignment = (enum tide_alignment)cp->alignment;
-    if (r->kind == TIDE_SAVEPOINT && r->alignment != TIDE_AT_LEAST_ONCE)
-        r->alignment = TIDE_ALIGNED;
-    if (r->stop) r->alignment = TIDE_ALIGNED; /* who stands still captures nothing */
-    if (r->alignment == TIDE_ALIGNED_TIMEOUT) r->aligned_timeout_ms = cp->aligned_timeout_ms;
-}
-
 static struct round *round_new(struct core *c, struct job *job, enum tide_kind kind,
                                struct operation *op)
 {
@@ -133,7 +122,7 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     r->deadline_us = c->now + job->graph->checkpointing.deadline_ms * MS;
     r->cap_us = c->now + job->graph->checkpointing.deadline_cap_ms * MS;
     r->progress_us = c->now;
-    choose_alignment(r);
+    alignment_choose(r);
     r->handles_end = &r->handles;
     bits_init(&r->acked, job->graph->tasks);
     plan_make(&r->plan, job->graph, &job->ended, &job->ending);

@@ -57,15 +57,6 @@ static void supersede(struct core *c, struct job *job, const struct operation *s
     free(why);
 }
 
-/* A worker that would not know of a drain: its tasks would snapshot before their input has ended.
- */
-static const struct worker *cannot_drain(const struct job *job)
-{
-    for (const struct worker *w = job->workers; w; w = w->next)
-        if (w->standing == STANDS_HOLDING && w->version < 2) return w;
-    return NULL;
-}
-
 static void cancel(struct core *c, struct job *job, struct operation *op)
 {
     if (tide_job_ended(job->state) && job->state != TIDE_JOB_SUSPENDED) {
@@ -90,7 +81,8 @@ bool stop_pump(struct core *c, struct job *job)
     }
     op = stop_open(job);
     if (!op || op->state != TIDE_OP_QUEUED || !op->durable || !runs) return false;
-    const struct worker *w = op->stop == TIDE_STOP_DRAIN ? cannot_drain(job) : NULL;
+    /* one that knows no drain would have its tasks snapshot before their input has ended */
+    const struct worker *w = op->stop == TIDE_STOP_DRAIN ? job_old_worker(job) : NULL;
     if (w) {
         char *why =
             core_printf("worker %.*s speaks version 1 of the protocol, which knows no drain: "

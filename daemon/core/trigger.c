@@ -119,6 +119,12 @@ void trigger_pump(struct core *c, struct job *job)
     while (runs && (d = decide_for(c, job)).what != BEGIN_NOTHING) {
         struct operation *op = d.what == BEGIN_REQUEST ? operation_find(job, d.request) : NULL;
         enum tide_kind kind = op ? op->takes : TIDE_CHECKPOINT;
+        char *why = op ? alignment_impossible(job, op) : NULL;
+        if (why) {
+            operation_fail(c, job, op, NULL, why);
+            free(why);
+            continue;
+        }
         if (d.what == BEGIN_LAST || d.what == BEGIN_PERIODIC) pass_period(c, job);
         if (!round_begin(c, job, kind, op)) break; /* whoever reserves ids asks again */
     }

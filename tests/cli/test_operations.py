@@ -380,6 +380,11 @@ class Stops(Case):
         self.on(savepoint=R(operation=s.operation(b"done")), checkpoint=R(operation=s.operation(b"done", location=b"")))
         self.text("savepoint", "w", "--commits")
         self.assertTrue(self.fake.seen[-1][1].commits)
+        self.assertEqual(self.fake.seen[-1][1].WhichOneof("how"), None)
+        for word, number in (("aligned", 0), ("at-least-once", 1), ("unaligned", 2), ("timeout", 3)):
+            self.text("savepoint", "w", "--alignment", word)
+            call = self.fake.seen[-1][1]
+            self.assertEqual((call.WhichOneof("how"), call.alignment), ("alignment", number))
         self.text("checkpoint", "w", "--full")
         self.assertTrue(self.fake.seen[-1][1].full)
 
@@ -388,6 +393,8 @@ class Stops(Case):
                            (("cancel", "w", "--label", "x"), b"give --savepoint as well"),
                            (("cancel", "w", "--target", "x"), b"give --savepoint as well"),
                            (("savepoint", "w", "--drain"), b"does not go with this command"),
+                           (("savepoint", "w", "--alignment", "no"), b"--alignment 'no' must be aligned, unaligned"),
+                           (("checkpoint", "w", "--alignment", "aligned"), b"does not go with this command"),
                            (("stop",), b"JOB is missing"),
                            (("snapshot", "dispose", "x"), b"'x' is not the number of a snapshot")):
             r = self.tidemark(*words, code=2)

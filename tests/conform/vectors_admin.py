@@ -310,9 +310,3 @@ def does_not_read(ctx):
     except OSError:
         return
     check(False, "it is still connected")
-
-
-@vector("a savepoint with an alignment of its own", "an alignment of a savepoint's own")
-def aligned_otherwise(ctx):
-    ctx.admin().error(a.ERROR_UNSUPPORTED, "alignment",
-                      savepoint=a.TriggerSavepoint(job=b"any", alignment=c.ALIGN_UNALIGNED))

@@ -122,8 +122,12 @@ void play_forget(struct play *p)
 
 void play_open(struct play *p, uint64_t session, Tide__PeerKind kind)
 {
-    play_step(
-        p, (struct event){.type = EV_OPEN, .session = session, .peer = {kind, TIDE_PROTOCOL_MAX}});
+    play_open_old(p, session, kind, TIDE_PROTOCOL_MAX);
+}
+
+void play_open_old(struct play *p, uint64_t session, Tide__PeerKind kind, uint32_t version)
+{
+    play_step(p, (struct event){.type = EV_OPEN, .session = session, .peer = {kind, version}});
 }
 
 void play_close(struct play *p, uint64_t session)
@@ -208,7 +212,7 @@ void play_settle(struct play *p)
 void play_running(struct play *p, const struct job_options *job)
 {
     play_start(p);
-    play_open(p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_open_old(p, 1, TIDE__PEER_KIND__PEER_WORKER, job->old ? 1 : TIDE_PROTOCOL_MAX);
     play_join(p, 1, job,
               &(struct join_options){.count = job->sources + job->sinks, .worker = "w", .pid = 10});
     play_settle(p);

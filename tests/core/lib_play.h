@@ -53,6 +53,8 @@ struct job_options {
     const char *hooks; /* "lock feed"; NULL: none */
     uint32_t min_pause_ms, max_concurrent, failure_pause_ms, failures_max, backlog_interval_ms,
         deadline_cap_ms, aligned_timeout_ms; /* the last: rounds that turn unaligned then */
+    bool at_least_once;
+    bool old; /* its workers speak version 1 */
 };
 
 void play_start(struct play *p);
@@ -70,6 +72,7 @@ void play_expect_among(struct play *p, const char *const *lines, size_t n);
 void play_forget(struct play *p); /* drops what came out */
 
 void play_open(struct play *p, uint64_t session, Tide__PeerKind kind);
+void play_open_old(struct play *p, uint64_t session, Tide__PeerKind kind, uint32_t version);
 void play_close(struct play *p, uint64_t session);
 struct join_options {
     uint32_t first, count, split; /* split: told as two ranges, the first of so many tasks */

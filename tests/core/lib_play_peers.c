@@ -151,6 +151,7 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     cp.backlog_interval_ms = job->backlog_interval_ms;
     cp.deadline_cap_ms = job->deadline_cap_ms;
     if (job->aligned_timeout_ms) cp.alignment = TIDE__ALIGNMENT__ALIGN_TIMEOUT;
+    if (job->at_least_once) cp.alignment = TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE;
     cp.aligned_timeout_ms = job->aligned_timeout_ms;
     if (job->window) cp.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
     cp.window = job->window;

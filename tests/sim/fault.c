@@ -73,6 +73,20 @@ static void bad_files(struct sim *s)
          (const char *[]){"slow", "failing", "full", "deaf"}[kind], (until - s->now) / MS);
 }
 
+/* A savepoint with an alignment of its own, one of those that its job can have. Beside the other
+ * draws, so that one kind of request more leaves the histories without it as they were. */
+static void ask_alignment(const struct sim *s, const struct job *j, Tide__TriggerSavepoint *m)
+{
+    uint64_t hundred = ((s->seed * 4096 + s->order) * 0x9e3779b97f4a7c15u >> 32) % 100;
+    Tide__Alignment own = j->checkpointing.alignment;
+    if (j->program->meets || hundred < 30) return;
+    m->how_case = TIDE__TRIGGER_SAVEPOINT__HOW_ALIGNMENT;
+    m->alignment = own == TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE ? TIDE__ALIGNMENT__ALIGN_ALIGNED
+                   : own == TIDE__ALIGNMENT__ALIGN_TIMEOUT && hundred < 50
+                       ? TIDE__ALIGNMENT__ALIGN_TIMEOUT
+                       : TIDE__ALIGNMENT__ALIGN_UNALIGNED;
+}
+
 static void ask(struct sim *s)
 {
     struct conn *c = net_admin(s);
@@ -94,6 +108,7 @@ static void ask(struct sim *s)
         savepoint.who = who;
         savepoint.key = k;
         savepoint.commits = percent(s, 30);
+        ask_alignment(s, j, &savepoint);
     } else {
         r.call_case = TIDE__REQUEST__CALL_CHECKPOINT;
         r.checkpoint = &checkpoint;
@@ -106,8 +121,9 @@ static void ask(struct sim *s)
     tide_frame_put(&b, &r.base);
     struct tide_bytes frames = sim_bytes(s, (struct tide_bytes){b.data, b.len});
     tide_buf_release(&b);
-    note(s, "admin: asks for a %s%s", r.savepoint ? "savepoint" : "checkpoint",
-         savepoint.commits ? ", with its effects" : "");
+    note(s, "admin: asks for a %s%s%s%s", r.savepoint ? "savepoint" : "checkpoint",
+         savepoint.commits ? ", with its effects" : "", savepoint.how_case ? ", " : "",
+         savepoint.how_case ? tide_alignment_name((enum tide_alignment)savepoint.alignment) : "");
     net_to_daemon(s, c, frames);
 }
 

@@ -111,7 +111,13 @@ void flow_check_cut(struct sim *s, struct job *j, const struct d_snapshot *d)
     for (uint32_t c = 0; c < j->flow.channels; c++)
         check_channel(s, j, d, c);
     check_records(s, j, d);
+    must(s,
+         !d->unaligned || d->kind == TIDE_SAVEPOINT ||
+             j->checkpointing.alignment >= TIDE__ALIGNMENT__ALIGN_UNALIGNED,
+         "checkpoint %" PRIu64 " has not waited for all barriers, and its job's are aligned",
+         d->round);
     s->stats->unaligned += d->unaligned;
+    s->stats->savepoints_unaligned += d->unaligned && d->kind == TIDE_SAVEPOINT;
     s->stats->counted += flow_repeats(j);
 }
 

@@ -141,13 +141,14 @@ static void print_stats(const struct sim_stats *t)
            " deliveries to workers\n",
            t->events, t->steps, t->deliver);
     printf("sim: %" PRIu64 " rounds ended: %" PRIu64 " complete (%" PRIu64 " savepoints, %" PRIu64
-           " rendezvous, %" PRIu64 " unaligned, %" PRIu64 " at least once), %" PRIu64
-           " aborted (deadline %" PRIu64 ", declined %" PRIu64 ", worker lost %" PRIu64
-           ", no space %" PRIu64 ", storage %" PRIu64 ", restarted %" PRIu64 ", shutdown %" PRIu64
-           ", refused %" PRIu64 ")\n",
-           t->rounds, t->complete, t->savepoints, t->met, t->unaligned, t->counted, t->aborted,
-           t->abort_codes[1], t->abort_codes[2], t->abort_codes[3], t->abort_codes[4],
-           t->abort_codes[5], t->abort_codes[6], t->abort_codes[7], t->abort_codes[8]);
+           " of them unaligned, %" PRIu64 " rendezvous, %" PRIu64 " unaligned, %" PRIu64
+           " at least once), %" PRIu64 " aborted (deadline %" PRIu64 ", declined %" PRIu64
+           ", worker lost %" PRIu64 ", no space %" PRIu64 ", storage %" PRIu64
+           ", restarted %" PRIu64 ", shutdown %" PRIu64 ", refused %" PRIu64 ")\n",
+           t->rounds, t->complete, t->savepoints, t->savepoints_unaligned, t->met, t->unaligned,
+           t->counted, t->aborted, t->abort_codes[1], t->abort_codes[2], t->abort_codes[3],
+           t->abort_codes[4], t->abort_codes[5], t->abort_codes[6], t->abort_codes[7],
+           t->abort_codes[8]);
     printf("sim: %" PRIu64 " attempts, %" PRIu64 " daemon deaths, %" PRIu64
            " worker deaths, %" PRIu64 " resumed, %" PRIu64 " fenced, %" PRIu64
            " acks refused by the library, %" PRIu64 " directories deleted\n",
