@@ -289,19 +289,25 @@ static void begin_shutdown(struct core *c)
     ask_commit(c, flush, ASKED_FLUSH, NULL, 0);
 }
 
+/* Said once: while the loop catches up, each event comes late, until the timers have run. */
 static void stood_still(struct core *c, uint64_t gap)
 {
+    uint32_t renewed = 0;
     for (struct job *job = PLANTED(GRACE_RUNS_ON) ? NULL : c->jobs; job; job = job->next) {
         /* whoever came meanwhile was not heard */
         if (job->adopting)
             timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.grace_ms * MS);
         if (gap <= job->graph->checkpointing.heartbeat_ms * MS) continue;
-        core_log(c, LEVEL_WARN, about_job(job),
-                 "job %s: the loop stood still for %" PRIu64 " ms: leases count as renewed",
-                 job->name, gap / MS);
+        renewed++;
         for (struct worker *w = job->workers; w; w = w->next)
             if (w->standing != STANDS_REWINDING) worker_renew(c, w);
     }
+    if (renewed && !c->standstill_said)
+        core_log(c, LEVEL_WARN, (struct about){0},
+                 "the loop stood still for %" PRIu64 " ms: leases of %" PRIu32
+                 " job%s count as renewed",
+                 gap / MS, renewed, renewed == 1 ? "" : "s");
+    c->standstill_said |= renewed > 0;
 }
 
 void core_step(struct core *c, const struct event *ev, struct actions *todo)
@@ -313,6 +319,8 @@ void core_step(struct core *c, const struct event *ev, struct actions *todo)
     core_assert(c->started || ev->type == EV_START);
     if (c->deadline_told != NEVER && c->now > c->deadline_told + GAP_MIN_US)
         stood_still(c, c->now - c->deadline_told);
+    else
+        c->standstill_said = false;
     switch (ev->type) {
     case EV_START: start(c); break;
     case EV_OPEN: opened(c, ev); break;

@@ -453,6 +453,7 @@ struct core {
     uint32_t n_incarnations;
     uint64_t rng;
     uint64_t now, wall, deadline_told;
+    bool standstill_said; /* the loop has not caught up yet */
     struct actions *todo; /* during a step */
     uint64_t first_id;    /* of this daemon's life: rounds from here on it knows itself */
     uint64_t next_id, reserved;

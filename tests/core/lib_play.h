@@ -41,6 +41,7 @@ struct play {
     uint32_t shown_acked; /* of the newest round under way, when an admin was last shown the job */
     uint32_t row_acked;   /* in the row of the last round that began or ended */
     char reason[300];     /* of the last round that aborted, or attempt that ended */
+    uint32_t standstills; /* that were logged */
     bool stopped;
 };
 

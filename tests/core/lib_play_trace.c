@@ -288,7 +288,7 @@ void play_say_actions(struct play *p)
             p->load_rounds[p->n_loads] = a->round;
             push(p->loads, &p->n_loads, a->tag);
             break;
-        case ACT_LOG: break;
+        case ACT_LOG: p->standstills += strstr(a->text, "the loop stood still") == a->text; break;
         case ACT_STOP:
             say(p, "stop %d: %s\n", a->exit_code, a->text);
             p->stopped = true;

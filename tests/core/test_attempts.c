@@ -93,6 +93,28 @@ START_TEST(standing_still_ends_no_lease)
 }
 END_TEST
 
+/* It is said once, though each event comes late until the timers have run; and again the next time.
+ */
+START_TEST(standing_still_is_said_once)
+{
+    static struct play p;
+    struct job_options idle = {.sources = 1};
+    play_running(&p, &idle);
+    for (uint32_t i = 1; i <= 3; i++) {
+        play_wait(&p, 100);
+        ck_assert_uint_eq(p.standstills, i - 1);
+        p.now_us += 3000 * 1000;
+        for (int k = 0; k < 5; k++) {
+            play_heartbeat(&p, 1);
+            ck_assert_uint_eq(p.standstills, i);
+        }
+        play_wait(&p, 500);
+        ck_assert_uint_eq(p.standstills, i);
+    }
+    play_end(&p);
+}
+END_TEST
+
 /* Another process for the tasks of a holder that is away is parked; that the holder's process is
  * gone from the same host ends the wait at once. */
 START_TEST(parked_until_holder_is_gone)
@@ -695,12 +717,12 @@ START_TEST(shutdown)
 END_TEST
 
 SUITE_MAIN("attempts", away_until_the_lease_is_over, standing_still_ends_no_lease,
-           newest_of_a_name_waits, parked_until_holder_is_gone, gone_from_another_host,
-           present_holder_refuses_second_host, other_spec_is_refused_with_the_difference,
-           back_in_time, too_late, old_database_is_noticed, old_database_without_the_round,
-           old_database_without_the_ids, old_database_without_the_job, old_database_and_a_new_job,
-           lost_its_state, a_join_that_does_not_end, joins_that_are_too_much_together,
-           an_end_amid_a_join, restore_fails_and_is_tried_again, adopted,
-           old_database_issued_the_attempt_again, open_round_is_resolved, grace_is_over,
-           grace_is_not_used_up_standing_still, grace_waits_for_who_is_welcomed,
-           leases_outlive_a_restart, shutdown)
+           standing_still_is_said_once, newest_of_a_name_waits, parked_until_holder_is_gone,
+           gone_from_another_host, present_holder_refuses_second_host,
+           other_spec_is_refused_with_the_difference, back_in_time, too_late,
+           old_database_is_noticed, old_database_without_the_round, old_database_without_the_ids,
+           old_database_without_the_job, old_database_and_a_new_job, lost_its_state,
+           a_join_that_does_not_end, joins_that_are_too_much_together, an_end_amid_a_join,
+           restore_fails_and_is_tried_again, adopted, old_database_issued_the_attempt_again,
+           open_round_is_resolved, grace_is_over, grace_is_not_used_up_standing_still,
+           grace_waits_for_who_is_welcomed, leases_outlive_a_restart, shutdown)
