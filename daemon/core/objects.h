@@ -286,6 +286,7 @@ struct meeting { /* of a rendezvous round */
     uint32_t planted_count; /* see proto/plant.h */
     uint64_t highest, cut;  /* highest: of those reported */
     bool cut_fixed, snapshot_now;
+    uint64_t stood_since, stood_us; /* the first task; until the last stood, too */
 };
 
 struct round {
@@ -405,6 +406,7 @@ struct job {
     struct round *rounds;  /* under way, ascending by number */
     uint64_t next_trigger; /* when the period wants the next; NEVER: not at all */
     uint64_t last_complete_us, last_failed_us, hold_until;
+    uint64_t stood_us;        /* for how long tasks stood in the last one that is complete */
     uint32_t planted_orphans; /* see proto/plant.h */
     struct bits backlog;      /* sources that have more input than they can process */
     uint64_t last_complete;   /* highest round of the job that is complete, of either kind */

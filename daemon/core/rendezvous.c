@@ -7,7 +7,12 @@
  *
  * Positions and standings are sets, as acks are: nothing said twice counts twice. A task that holds
  * its end has reached every position behind its last one: its worker says so for it. What can go
- * wrong is what can go wrong in any round; a task that cannot reach the cut declines. */
+ * wrong is what can go wrong in any round; a task that cannot reach the cut declines.
+ *
+ * How long tasks stood, the first until the last, is noted: unless the job says how long a pause it
+ * wants, the period leaves the tasks alone for as long (trigger.c). Where they come to safe points
+ * only now and then, and stand there since there is no window, rounds behind each other would
+ * otherwise have the job stand nearly always. */
 #include "daemon/core/internal.h"
 
 void meeting_begin(struct round *r)
@@ -63,8 +68,6 @@ static void send_prepare(struct core *c, struct round *r, uint64_t session)
     m.directory_exists = r->kind == TIDE_SAVEPOINT;
     m.lowest_pending = job_lowest_pending(job);
     m.window = job->graph->checkpointing.window;
-    m.stop = (Tide__StopMode)r->stop;
-    m.full = r->operation && r->operation->full;
     m.stop = (Tide__StopMode)r->stop;
     m.full = r->operation && r->operation->full;
     message.msg_case = TIDE__TO_WORKER__MSG_PREPARE;
@@ -124,8 +127,14 @@ static void fix_cut(struct core *c, struct round *r)
     if (r->operation) operation_changed(c, r->operation);
 }
 
+static void somebody_stands(const struct core *c, struct meeting *m)
+{
+    if (!m->stood_since) m->stood_since = c->now;
+}
+
 static void all_stand(struct core *c, struct round *r)
 {
+    r->meeting->stood_us = c->now - r->meeting->stood_since;
     r->meeting->snapshot_now = true;
     send_snapshot_now(c, r, 0);
     if (r->operation) operation_changed(c, r->operation);
@@ -154,6 +163,7 @@ void meeting_reported(struct core *c, struct session *s, const Tide__Position *p
     for (size_t i = 0; i < p->n_task; i++) {
         if (bits_get(&r->plan.ended, p->task[i]) || !bits_put(&m->reported, p->task[i])) continue;
         r->progress_us = c->now;
+        if (!r->job->graph->checkpointing.window) somebody_stands(c, m); /* that is where it is */
         if (p->position[i] > m->highest) m->highest = p->position[i];
     }
     if (meeting_everybody(r, &m->reported)) fix_cut(c, r);
@@ -172,6 +182,7 @@ void meeting_stand(struct core *c, struct session *s, const Tide__Standing *p)
     for (size_t i = 0; i < p->n_tasks; i++)
         for (uint32_t t = 0; t < p->tasks[i]->count; t++) {
             m->planted_count++;
+            somebody_stands(c, m);
             if (!bits_get(&r->plan.ended, p->tasks[i]->first + t) &&
                 bits_put(&m->standing, p->tasks[i]->first + t))
                 r->progress_us = c->now;

@@ -515,6 +515,7 @@ static void complete(struct core *c, struct round *r)
     keep_snapshot(c, r);
     forget_strikes(job, r->strikes);
     job->last_complete_us = c->now;
+    job->stood_us = r->meeting ? r->meeting->stood_us : 0;
     job->failed_attempts = 0;
     if (number == job->last_complete) job->gauges.failures_in_a_row = 0;
     job->times_round = number;

@@ -4,8 +4,10 @@
  * triggers that come due while none may begin coalesce to one, and the others are counted as
  * skipped (Flink queues them: FLINK-3492). The first fire is spread over the interval, so that jobs
  * that start together do not trigger together; from then on the period does not drift, whatever
- * held a round back. While a source has a backlog another interval holds: a shorter one at once, a
- * longer one, or none, from the next fire on.
+ * held a round back. Where nobody says how long a pause it must leave, a rendezvous round leaves
+ * one as long as tasks stood in the last: so they stand at most half of the time. While a source
+ * has a backlog another interval holds: a shorter one at once, a longer one, or none, from the next
+ * fire on.
  *
  * What people ask for waits in its job's list until its turn comes, also while the job does not
  * run; what has waited for as long as a round may take fails. While a job is being stopped the
@@ -53,7 +55,7 @@ static struct decision decide_for(const struct core *c, const struct job *job)
                            job->ending.set && job->ended.set + job->ending.set == job->graph->tasks,
                        .periodic_at = interval_us(job) ? job->next_trigger : NEVER,
                        .completed_us = job->last_complete_us,
-                       .min_pause_us = cp->min_pause_ms * MS,
+                       .min_pause_us = cp->min_pause_ms ? cp->min_pause_ms * MS : job->stood_us,
                        .failed_us = job->last_failed_us,
                        .failure_pause_us = cp->failure_pause_ms * MS,
                        .not_before = job->hold_until};

@@ -108,6 +108,42 @@ START_TEST(without_a_window_the_cut_is_the_largest_position)
 }
 END_TEST
 
+/* The tasks of a program without a window stand from their report on. The next round leaves them
+ * alone for as long as the first stood for the last, unless the job says how long. */
+static void stands_for_a_while(uint32_t window, uint32_t min_pause_ms, uint32_t pause_ms)
+{
+    static struct play p;
+    struct job_options job = solver;
+    job.window = window;
+    job.min_pause_ms = min_pause_ms;
+    prepared(&p, &job);
+    play_position(&p, 1, 0, 0);
+    play_wait(&p, 450); /* it is rarely at a safe point */
+    play_position(&p, 1, 1, 0);
+    play_position(&p, 2, 2, 0);
+    play_standing(&p, 1, 0, 2);
+    play_standing(&p, 2, 2, 1);
+    for (uint32_t t = 0; t < 3; t++)
+        play_ack(&p, t < 2 ? 1 : 2, 1, 1, t);
+    play_forget(&p);
+    play_stored(&p, TIDE_STORED);
+    if (pause_ms) {
+        play_wait(&p, pause_ms - 1);
+        play_expect(&p, "to 2,1: complete 1\n");
+        play_wait(&p, 1);
+    }
+    ck_assert_ptr_nonnull(strstr(p.trace, "prepare checkpoint 2"));
+    play_end(&p);
+}
+
+START_TEST(standing_takes_at_most_half_of_the_time)
+{
+    stands_for_a_while(NO_WINDOW, 0, 450);
+    stands_for_a_while(NO_WINDOW, 30, 30);
+    stands_for_a_while(2, 0, 0); /* they went on meanwhile, and the period has passed */
+}
+END_TEST
+
 /* Nothing is snapshotted before all stand; who says so has a bug. */
 START_TEST(a_step_that_is_skipped_is_refused)
 {
@@ -402,7 +438,8 @@ START_TEST(ended_tasks_are_not_waited_for)
 END_TEST
 
 SUITE_MAIN("core rendezvous", a_round_from_prepare_to_complete, positions_and_standing_are_sets,
-           without_a_window_the_cut_is_the_largest_position, a_step_that_is_skipped_is_refused,
+           without_a_window_the_cut_is_the_largest_position,
+           standing_takes_at_most_half_of_the_time, a_step_that_is_skipped_is_refused,
            what_is_wrong_with_positions_is_refused, messages_of_other_rounds_and_styles,
            deadline_names_who_has_not_reported_S74, deadline_names_who_is_on_its_way_to_the_cut_S74,
            deadline_names_who_has_not_acked_S74, a_task_that_cannot_reach_the_cut_declines,

@@ -289,7 +289,9 @@ static uint64_t well_by(struct sim *s, const struct job *j)
     if (lease < s->store.lease_us) lease = s->store.lease_us;
     uint64_t again = 3 * SECOND + lease * 9 / 8 + c->grace_ms * MS + /* until the next attempt */
                      ATTEMPT_BACKOFF + c->restore_deadline_ms * MS;
-    uint64_t round = (c->interval_ms + c->min_pause_ms + 2 * c->deadline_ms) * (uint64_t)MS;
+    bool meets = c->style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS && !c->min_pause_ms;
+    uint32_t rounds = meets ? 3 : 2; /* a pause as long as tasks stood */
+    uint64_t round = (c->interval_ms + c->min_pause_ms + rounds * c->deadline_ms) * (uint64_t)MS;
     uint64_t input = j->flow.finite ? 5 * MS * j->flow.records + round + 2 * (uint64_t)SECOND : 0;
     return s->now + again + round + input + (deaf ? JOIN_ANSWER : 0);
 }
