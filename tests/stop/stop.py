@@ -271,7 +271,7 @@ def dispose(daemon):
 
 def result(daemon, job, op):
     def over():
-        answer = daemon.ok("operation", str(op["id"]))
+        _, answer = daemon.ask("operation", str(op["id"]))  # 1 when it has failed
         return answer if job.state() and answer["operation"]["state"] in ("done", "failed") else None
     return until(over, "%s: its stop does not end", job.name)
 
