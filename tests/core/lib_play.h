@@ -48,6 +48,7 @@ struct play {
 /* One operator `a` with `sources` tasks and, if sinks > 0, one `b` fed by all of them. */
 struct job_options {
     uint32_t sources, sinks, interval_ms, deadline_ms, retained, lease_ms;
+    uint32_t attempts_max;
     uint32_t window;   /* not 0: rendezvous rounds */
     bool coordinator;  /* of `a` */
     bool union_state;  /* of `a` */

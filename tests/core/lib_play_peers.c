@@ -144,6 +144,7 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     cp.deadline_ms = job->deadline_ms;
     cp.retained = job->retained;
     cp.lease_ms = job->lease_ms;
+    cp.attempts_max = job->attempts_max;
     cp.min_pause_ms = job->min_pause_ms;
     cp.max_concurrent = job->max_concurrent;
     cp.failure_pause_ms = job->failure_pause_ms;
