@@ -93,7 +93,7 @@ PROGRAMS := $B/tidemarkd $B/tidemark
 LIBRARY  := $(foreach l,tidemark tidemark-state,$B/lib$l.a $B/lib$l.so $B/lib$l.so.0 $B/include/$l.h $B/$l.pc)
 EXAMPLES := $(foreach e,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard client/examples/*/*.c))))),$B/client/examples/$e/$e)
 TESTS    := $(patsubst %.c,$B/%,$(wildcard tests/*/test_*.c))
-SCRIPTS  := $(patsubst %.sh,$B/%,$(filter-out tests/demo/%,$(wildcard tests/*/run.sh)))
+SCRIPTS  := $(patsubst %.sh,$B/%,$(wildcard tests/*/run.sh))
 FUZZ     := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 SIM_SRC  := $(filter-out $(wildcard tests/sim/test_*.c),$(wildcard tests/sim/*.c))
 SIM      := $(if $(SIM_SRC),$B/tests/sim/sim)
@@ -258,6 +258,7 @@ check-all: .deps-all
 check-long: all
 	@bash tests/long.sh
 
+$B/tests/demo/run.ok: $(DRIVER)
 $(DRIVER): $(call obj,tests/demo/*.c)
 	@mkdir -p $(@D)
 	$(call Q,LINK  )$(LINK) -o $@ $^

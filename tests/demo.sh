@@ -4,7 +4,8 @@
 #
 #   [B=build] [BYTES=200M] [SEED=n] [TIMES=1] [UNALIGNED=1] [KEEP=1] tests/demo.sh
 #
-# TIMES: how often the plan of kills, freezes and so on is gone through. UNALIGNED=1: with counters that are too slow, so that
+# TIMES: how often the plan of kills, freezes and so on is gone through; 0: a short one of a few seconds, with BYTES=4M as `make
+# check` has it. UNALIGNED=1: with counters that are too slow, so that
 # all queues are full, and checkpoints whose barriers go ahead of what is queued; UNALIGNED=timeout: only of those that take long;
 # UNALIGNED=0 ALIGNED=1: the same slow counters, and barriers that wait.
 #
