@@ -100,6 +100,24 @@ static void put_right(struct sim *s, struct job *j, uint32_t task, const struct 
     j->parts = p;
 }
 
+/* A commit that is given up is carried out by hand, by whoever has ordered that. */
+void base_abandoned(struct sim *s, struct job *j, const struct tide_record *strike)
+{
+    must(s, j->may_abandon, "a commit of job %s is given up, and nobody has asked for that",
+         j->name);
+    for (const struct d_owed *o = j->store.owed; o; o = o->next) {
+        if (!store_strikes(strike, o)) continue;
+        for (size_t i = 0; i + 4 <= o->handle.len; i += 4)
+            for (struct part *p = j->parts; p; p = p->next) {
+                if (p->id != tide_get_u32(o->handle.data + i) || p->state != PART_PENDING) continue;
+                note(s, "%sadmin: carries out part %u of round %" PRIu64 " by hand", j->prefix,
+                     p->id, o->round);
+                p->state = PART_PUBLISHED;
+                set_add(&j->published, &p->records);
+            }
+    }
+}
+
 void base_restored(struct sim *s, struct job *j, uint64_t restored)
 {
     uint64_t from = j->store.base_snapshot;

@@ -373,9 +373,10 @@ struct job {
     record_set published;
     uint64_t last_effect[TASKS_MAX]; /* round for which each task last published something new */
     uint64_t newest_published;
-    bool ordered;  /* an admin's order may be under way */
-    bool reopened; /* it had ended, and goes on by an order */
-    bool resume;   /* the attempt of before the daemon was away must go on */
+    bool ordered;     /* an admin's order may be under way */
+    bool may_abandon; /* ... that gives up what is owed */
+    bool reopened;    /* it had ended, and goes on by an order */
+    bool resume;      /* the attempt of before the daemon was away must go on */
     uint64_t resume_attempt;
     bool may_hold;  /* one has joined whose open rounds the copy cannot know */
     bool old;       /* an old copy of its rows was put back */
@@ -407,6 +408,7 @@ void base_ordered(struct sim *s, struct job *j, const struct tide_record *r);
 void base_reopens(struct sim *s, struct job *j); /* a job that had ended begins again */
 uint64_t base_expected(const struct job *j);
 void base_restored(struct sim *s, struct job *j, uint64_t restored); /* an attempt is durable */
+void base_abandoned(struct sim *s, struct job *j, const struct tide_record *strike);
 
 /* external.c: coordinators and hooks */
 void external_plan(struct sim *s, struct job *j, bool any);

@@ -39,7 +39,7 @@ static void hold(struct sim *s, struct job *j, const char *key)
     send(s, j, &r, "a hold");
 }
 
-static void release(struct sim *s, struct job *j, const char *key)
+static void release(struct sim *s, struct job *j, const char *key, bool abandons)
 {
     Tide__Request r = TIDE__REQUEST__INIT;
     Tide__ReleaseJob m = TIDE__RELEASE_JOB__INIT;
@@ -48,7 +48,9 @@ static void release(struct sim *s, struct job *j, const char *key)
     m.who = text("sim");
     r.call_case = TIDE__REQUEST__CALL_RELEASE;
     r.release = &m;
-    send(s, j, &r, "a release");
+    m.abandon_owed = abandons;
+    j->may_abandon = j->may_abandon || abandons;
+    send(s, j, &r, abandons ? "a release, giving up what is owed" : "a release");
 }
 
 /* The newest, an older one of any kind, or nothing; mostly with leave to repeat effects. */
@@ -63,6 +65,8 @@ static void restore(struct sim *s, struct job *j, const char *key)
     m.allow_repeat = percent(s, 70);
     m.allow_unmatched = percent(s, 10);
     m.dry_run = percent(s, 10);
+    m.abandon_owed = percent(s, 20);
+    j->may_abandon = j->may_abandon || (m.abandon_owed && !m.dry_run);
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
         n += d->state == TIDE_RETAINED;
     if (n && percent(s, 50)) {
@@ -81,11 +85,12 @@ static void restore(struct sim *s, struct job *j, const char *key)
     }
     r.call_case = TIDE__REQUEST__CALL_RESTORE;
     r.restore = &m;
-    char what[80];
+    char what[100];
     bool named = m.from_case == TIDE__RESTORE_JOB__FROM_SNAPSHOT;
-    snprintf(what, sizeof what, "a restore of %" PRIu64 "%s%s%s", named ? m.snapshot : 0,
+    snprintf(what, sizeof what, "a restore of %" PRIu64 "%s%s%s%s", named ? m.snapshot : 0,
              m.from_case == TIDE__RESTORE_JOB__FROM_LATEST ? ", the latest" : "",
-             m.allow_repeat ? ", repeating" : "", m.dry_run ? ", dry" : "");
+             m.allow_repeat ? ", repeating" : "", m.abandon_owed ? ", giving up what is owed" : "",
+             m.dry_run ? ", dry" : "");
     send(s, j, &r, what);
 }
 
@@ -100,7 +105,7 @@ void order_something(struct sim *s, struct job *j)
     else if (percent(s, j->store.state == TIDE_JOB_HELD ? 20 : 70))
         hold(s, j, key);
     else
-        release(s, j, key);
+        release(s, j, key, percent(s, 30));
 }
 
 static void patience(struct sim *s, void *arg, uint64_t x)
@@ -108,7 +113,7 @@ static void patience(struct sim *s, void *arg, uint64_t x)
     struct job *j = arg;
     if (!j->done && order_may_release(j)) { /* done, it may be undone by an old copy */
         s->admin = NULL;                    /* the connection of before may lead nowhere */
-        release(s, j, "");
+        release(s, j, "", false);
     }
     sim_at(s, s->now + 400 * MS, patience, arg, x);
 }

@@ -193,6 +193,7 @@ struct tide_catalog *store_catalog(struct sim *s, struct tide_catalog *c);
 void store_load(struct sim *s, uint64_t round, uint64_t tag);
 struct job *store_job(struct sim *s, const struct tide_record *r); /* of a record of a job */
 struct d_snapshot *store_snapshot(const struct job *j, uint64_t round);
+bool store_strikes(const struct tide_record *strike, const struct d_owed *o);
 struct d_round *store_round(const struct job *j, uint64_t round);
 
 /* files.c */

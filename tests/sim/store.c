@@ -162,12 +162,16 @@ static void apply_owed(struct sim *s, struct job *j, const struct tide_record *r
     j->store.owed = o;
 }
 
+bool store_strikes(const struct tide_record *r, const struct d_owed *o)
+{
+    return o->round <= r->strike.upto && o->subtask == r->strike.subtask &&
+           tide_bytes_equal(o->uid, r->strike.uid);
+}
+
 static void apply_strike(struct job *j, const struct tide_record *r)
 {
     for (struct d_owed **o = &j->store.owed; *o;) {
-        bool hit = (*o)->round <= r->strike.upto && (*o)->subtask == r->strike.subtask &&
-                   tide_bytes_equal((*o)->uid, r->strike.uid);
-        if (hit)
+        if (store_strikes(r, *o))
             *o = (*o)->next;
         else
             o = &(*o)->next;
@@ -313,8 +317,14 @@ static bool refuses(struct sim *s, const struct tide_commit *c)
 static void apply(struct sim *s, const struct tide_commit *c)
 {
     must(s, c->rc == 0, "a commit with rc %d was handed to the store", c->rc);
+    bool abandons = false;
     for (const struct tide_record *r = c->first; r; r = r->next)
+        abandons = abandons || (r->type == TIDE_REC_AUDIT &&
+                                tide_bytes_equal(r->audit.what, tide_bytes_of("abandon commit")));
+    for (const struct tide_record *r = c->first; r; r = r->next) {
+        if (abandons && r->type == TIDE_REC_STRIKE) base_abandoned(s, store_job(s, r), r);
         apply_any(s, r);
+    }
     check_durable(s, c);
 }
 
