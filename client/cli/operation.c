@@ -290,7 +290,7 @@ static int conclude(struct waiting *w, const Tide__Operation *o)
     if (w->bar && o->ended_wall_us > o->begun_wall_us && o->begun_wall_us)
         fprintf(stderr, "%s %" PRIu64 " of %s took %s\n", kind, o->snapshot, job,
                 text_duration(took, o->ended_wall_us - o->begun_wall_us));
-    if (!o->location.len || cli_is(o->kind, "checkpoint"))
+    if (!o->location.len || cli_is(o->kind, "checkpoint") || w->cli->options.checkpoint)
         printf("%" PRIu64 "\n", o->snapshot);
     else if (isatty(STDOUT_FILENO))
         printf("%s\n", location);

@@ -368,7 +368,7 @@ static void hand_over(struct core *c, struct round *r)
     if (r->commits) clean_subsume(c, job, commit);
     if (r->operation) {
         struct operation done = *r->operation;
-        if (!r->stop || r->kind == TIDE_SAVEPOINT) done.location = VIEW(r->directory);
+        done.location = VIEW(r->directory);
         done.snapshot_good = r->stop;
         if (!r->stop) { /* a stop is done when the job has ended */
             done.state = TIDE_OP_DONE;

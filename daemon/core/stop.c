@@ -105,11 +105,9 @@ void stop_complete(struct core *c, struct round *r)
 {
     struct operation *op = r->operation;
     op->snapshot_good = true;
-    if (r->kind == TIDE_SAVEPOINT) {
-        free((void *)(uintptr_t)op->location.data);
-        op->location = core_copy(VIEW(r->directory));
-        r->job->publishing = r->number;
-    }
+    free((void *)(uintptr_t)op->location.data);
+    op->location = core_copy(VIEW(r->directory));
+    if (r->kind == TIDE_SAVEPOINT) r->job->publishing = r->number;
     operation_changed(c, op);
 }
 

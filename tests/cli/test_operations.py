@@ -347,7 +347,7 @@ class Stops(Case):
         self.assertEqual((self.fake.seen[-1][1].drain, self.fake.seen[-1][1].key), (False, b"k"))
 
     def test_stop_with_a_checkpoint(self):
-        self.on(stop=self.stopped(location=b""))
+        self.on(stop=self.stopped(location=b"/state/a1-1/r21"))
         self.assertEqual(self.text("stop", "w", "--checkpoint"), "21\n")
         self.assertEqual(self.fake.seen[-1][1].kind, common.ROUND_CHECKPOINT)
 

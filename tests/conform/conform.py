@@ -33,6 +33,8 @@ import vectors_unaligned  # noqa: F401
 import vectors_leases  # noqa: F401
 import vectors_admin  # noqa: F401
 import vectors_orders  # noqa: F401
+import vectors_externals  # noqa: F401
+import vectors_stop  # noqa: F401
 import vectors_statistics  # noqa: F401
 import vectors_restart  # noqa: F401
 

@@ -216,7 +216,8 @@ def suspend(daemon):
 
 def suspend_with_a_checkpoint(daemon):
     job = running(daemon, "checkpoint")
-    ended_with(job, "SUSPENDED", daemon.ok("stop", job.name, "--checkpoint", "--supersede"))
+    op = ended_with(job, "SUSPENDED", daemon.ok("stop", job.name, "--checkpoint", "--supersede"))
+    must(os.path.isdir(op["location"]) and op["location"].endswith("/r%d" % op["snapshot"]), "it is not where it is: %s", op)
 
 
 def drain(daemon):
