@@ -180,7 +180,7 @@ $(TESTS): %: %.o $$(call libs,$$(@D)) $P
 $(filter $B/tests/storage/%,$(TESTS)): $S $R
 $(filter $B/tests/core/%,$(TESTS)): $(CORE) $R
 $(filter $B/tests/client/%,$(TESTS)): $(LIB)
-$(filter $B/tests/state/%,$(TESTS)): $(STATE) $(LIB) $S $R
+$(filter $B/tests/state/%,$(TESTS)): $(STATE) $(LIB) $S $R $B/tests/proto/lib_random.o
 $(filter $B/tests/cli/%,$(TESTS)): $(filter-out $B/client/cli/main.o,$(CLI)) $S $R
 $(filter $B/tests/daemon/%,$(TESTS)): $(HOST) $(CORE) $S $R
 $(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE) $R
@@ -201,6 +201,8 @@ $(FUZZ): %: %.o $(REPLAY) $(HOST) $(CORE) $(PURE) $S $R $P
 	$(call Q,LINK  )$(LINK) $(FUZZER) -o $@ $(filter %.o,$^) $(LIBS) $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tests/fuzz/fuzz_reader: $B/tests/storage/lib_fixture.o
 $B/tests/fuzz/fuzz_reader: LIBS = $(CHECK_LIBS)
+
+$B/tests/fuzz/fuzz_state: $(STATE) $(LIB)
 
 # Its connection is replaced, and its main is part of the target.
 $B/tests/fuzz/fuzz_cli: $(filter-out $B/client/cli/main.o $B/client/cli/rpc.o,$(CLI))
@@ -348,6 +350,7 @@ INSTALLED = $B/tidemarkd|755|$(sbindir)/tidemarkd $B/tidemark|755|$(bindir)/tide
   daemon/tidemark.sysusers|644|$(prefix)/lib/sysusers.d/tidemark.conf \
   daemon/tidemark.tmpfiles|644|$(prefix)/lib/tmpfiles.d/tidemark.conf \
   daemon/tidemarkd.conf|644|$(docdir)/tidemarkd.conf docs/protocol.md|644|$(docdir)/protocol.md \
+  docs/state-format.md|644|$(docdir)/state-format.md \
   $(foreach p,$(wildcard proto/*.proto),$p|644|$(datarootdir)/tidemark/$p) \
   $(addsuffix |644|$(datarootdir)/bash-completion/completions/tidemark,$(COMPLETION))
 LINKS = $(foreach l,libtidemark libtidemark-state,$(libdir)/$l.so $(libdir)/$l.so.0)

@@ -35,8 +35,8 @@ struct artifact {
     uint32_t flight, channel;
     uint64_t size;
     XXH128_hash_t digest;
-    bool is_file;
-    uint8_t *inlined; /* malloc'ed when not a file */
+    bool is_file, by_program; /* the program writes the file */
+    uint8_t *inlined;         /* malloc'ed when not a file */
 };
 
 struct tide_snapshot {
@@ -130,7 +130,7 @@ static int become_file(struct tide_snapshot *s)
     (void)tide_artifact_path(name, s->task->number, s->n_items - 1);
     int dir = open(s->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) return fail_errno(s, "open", "");
-    s->fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    s->fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     int error = errno;
     close(dir);
     errno = error;
@@ -173,11 +173,31 @@ static int put_block(struct tide_snapshot *s)
     return 0;
 }
 
+/* What the program has written by itself: its size and its digest. */
+static int read_back(struct tide_snapshot *s, struct artifact *a, const char *name)
+{
+    for (;;) {
+        ssize_t n = pread(s->fd, s->block, s->room, (off_t)a->size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return fail_errno(s, "read", name);
+        if (n == 0) return 0;
+        (void)XXH3_128bits_update(s->digest, s->block, (size_t)n);
+        a->size += (uint64_t)n;
+        s->total += (uint64_t)n;
+        if (s->total - s->told >= SYNC_EVERY) report(s);
+    }
+}
+
 static int close_artifact(struct tide_snapshot *s)
 {
     if (!s->open || s->rc) return s->rc;
     struct artifact *a = &s->items[s->n_items - 1];
     s->open = false;
+    if (a->by_program) {
+        char called[32];
+        (void)tide_artifact_path(called, s->task->number, s->n_items - 1);
+        if (read_back(s, a, called)) return s->rc;
+    }
     a->digest = XXH3_128bits_digest(s->digest);
     if (!a->is_file) {
         a->inlined = malloc(s->used + 1);
@@ -264,6 +284,7 @@ int tide_snapshot_write(struct tide_snapshot *s, const void *data, size_t n)
     if (!s->open && tide_snapshot_artifact(s, "", 0, 0)) return s->rc;
     if (!n) return 0;
     struct artifact *a = &s->items[s->n_items - 1];
+    if (a->by_program) return fail(s, TIDE_ESTATE, "the artifact is a file of the program's");
     (void)XXH3_128bits_update(s->digest, data, n);
     a->size += n;
     if (!a->is_file && a->size > inline_max && become_file(s)) return s->rc;
@@ -281,6 +302,22 @@ int tide_snapshot_write(struct tide_snapshot *s, const void *data, size_t n)
         n -= part;
         if (s->used == s->room && a->is_file && put_block(s)) return s->rc;
     }
+    return 0;
+}
+
+int tide_snapshot_file(struct tide_snapshot *s, char *ret_path, size_t size)
+{
+    char name[32];
+    if (s->rc) return s->rc;
+    if (!s->open && tide_snapshot_artifact(s, "", 0, 0)) return s->rc;
+    struct artifact *a = &s->items[s->n_items - 1];
+    if (a->size || a->by_program)
+        return fail(s, TIDE_ESTATE, "the artifact has bytes already, it cannot become a file");
+    (void)tide_artifact_path(name, s->task->number, s->n_items - 1);
+    int n = ret_path ? snprintf(ret_path, size, "%s/%s", s->directory, name) : -1;
+    if (n < 0 || (size_t)n >= size) return fail(s, TIDE_EINVAL, "no room for the path of %s", name);
+    if (become_file(s)) return s->rc;
+    a->by_program = true;
     return 0;
 }
 

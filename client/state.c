@@ -107,6 +107,11 @@ fail:
     return rc;
 }
 
+const char *tide_state_path(const struct tide_state_reader *r)
+{
+    return r ? r->path : NULL;
+}
+
 static int at_end(struct tide_state_reader *r)
 {
     uint8_t more;

@@ -494,6 +494,9 @@ TIDE_API int tide_state_read(struct tide_state_reader *r, void *buf, size_t n, s
 /* Of records that were in flight: the next one, a view until the next call; *ret_data NULL at the
  * end. Not to be mixed with tide_state_read(). */
 TIDE_API int tide_state_next(struct tide_state_reader *r, const void **ret_data, size_t *ret_n);
+/* The file that it reads, for programs that then want it as a file; NULL: it is none. Read it to
+ * the end first. */
+TIDE_API const char *tide_state_path(const struct tide_state_reader *r);
 TIDE_API void tide_state_close(struct tide_state_reader *r);
 
 /* Writing a snapshot, in the snapshot callback or, after TIDE_EAGAIN, on any one thread at a time
@@ -504,6 +507,10 @@ TIDE_API bool tide_snapshot_is_savepoint(const struct tide_snapshot *s);
 TIDE_API int tide_snapshot_artifact(struct tide_snapshot *s, const char *name,
                                     uint32_t key_group_first, uint32_t key_group_count);
 TIDE_API int tide_snapshot_write(struct tide_snapshot *s, const void *data, size_t n);
+/* Instead of writing: the artifact becomes an empty file of this path, which the program (or a
+ * library of its, such as a database) fills by itself until the next artifact or done. It is then
+ * read once, for its size and digest, and synced. Nothing else may be left beside it. */
+TIDE_API int tide_snapshot_file(struct tide_snapshot *s, char *ret_path, size_t size);
 /* Opaque bytes, at most 64 KiB, that come back in `complete` after a restore: what to publish. */
 TIDE_API int tide_snapshot_handle(struct tide_snapshot *s, const void *data, size_t n);
 /* Ends it: 0 syncs and acks, anything else declines (reason may be NULL; retry_after_ms 0: no

@@ -4,7 +4,17 @@
  * library it keeps its state under names, and what a snapshot holds can be restored at another
  * parallelism, looked into with sqlite3, and read after the program has changed.
  *
- * All functions return 0 or a negative code (tide_strerror). None exits, aborts or prints. */
+ *     tide_states_new(&config, &states, why);             the states of one task
+ *     tide_states_declare(states, "totals", TIDE_VALUE, &schema, &totals);
+ *     in the restore callback:     return tide_states_restore(states, restore);
+ *     while it runs:               tide_value_put(totals, word, len, &n, sizeof n);
+ *     in the snapshot callback:    return tide_states_snapshot(states, snapshot);
+ *
+ * A snapshot freezes the states, which takes no time to speak of; a thread of the library's writes
+ * what was frozen while the task goes on. What it writes is described in docs/state-format.md.
+ *
+ * One thread at a time for the states of a task. All functions return 0 or a negative code
+ * (tide_strerror); tide_states_error() has a sentence. None exits, aborts or prints. */
 #ifndef TIDEMARK_STATE_H
 #define TIDEMARK_STATE_H
 
@@ -33,6 +43,132 @@ TIDE_API uint32_t tide_states_hash(const void *key, size_t len);
 TIDE_API uint32_t tide_states_key_group(const void *key, size_t len, uint32_t max_parallelism);
 /* An integer as key: 8 bytes, little-endian, so that it is the same on every machine. */
 TIDE_API void tide_states_key_of_int(int64_t value, uint8_t ret_key[8]);
+
+/* ---- the states of a task */
+
+struct tide_states;
+struct tide_named; /* one of them */
+
+enum tide_states_kind {
+    /* Keyed: under each key, in the task that owns the key. */
+    TIDE_VALUE = 1, /* bytes */
+    TIDE_LIST = 2,  /* a list */
+    TIDE_MAP = 3,   /* a map */
+    /* The task's own, without keys. */
+    TIDE_SPLIT = 4,    /* a list; at another parallelism, all lists are dealt out evenly */
+    TIDE_UNION = 5,    /* a list; every task restores the lists of all */
+    TIDE_BROADCAST = 6 /* a map, the same in every task, which restores one of the copies */
+};
+
+/* What the bytes of a state's values mean, so that a later program knows whether it can read them.
+ * Keys have no schema: they cannot change. */
+struct tide_schema {
+    const char *id;   /* 1 to 255 bytes of UTF-8: another id is another type */
+    uint32_t version; /* of what this program writes */
+    /* Values of the versions from this one to `version` are read as they are; 0: of `version`
+     * alone. */
+    uint32_t reads_from;
+    /* For values of other versions: makes one of `version`, malloc'ed, which the library frees.
+     * Another answer than 0 fails the restore. NULL: they are incompatible. */
+    int (*migrate)(uint32_t version, const void *value, size_t len, void **ret_value,
+                   size_t *ret_len, void *user);
+    void *user;
+};
+
+struct tide_states_config {
+    const char *uid; /* of the operator */
+    uint32_t subtask, parallelism;
+    uint32_t max_parallelism; /* 0: the default for the parallelism, or what a snapshot has */
+    bool drop_unmatched;      /* states of a snapshot that are not declared are dropped */
+};
+
+/* 0 and *ret; TIDE_EINVAL (what is wrong in why), TIDE_ENOMEM, TIDE_ENOTSUP (config has what a
+ * newer header knows and this library does not). */
+TIDE_API int tide_states_new_sized(const struct tide_states_config *config, size_t size,
+                                   struct tide_states **ret, char why[256]);
+#define tide_states_new(config, ret, why)                                                          \
+    tide_states_new_sized((config), sizeof(struct tide_states_config), (ret), (why))
+/* Waits for snapshots that are being written. NULL is fine. */
+TIDE_API void tide_states_free(struct tide_states *s);
+/* A sentence about the last failure; valid until the next call. Never NULL. */
+TIDE_API const char *tide_states_error(const struct tide_states *s);
+
+/* The max parallelism that keys are cut by: after a restore, the snapshot's. */
+TIDE_API uint32_t tide_states_max_parallelism(const struct tide_states *s);
+
+/* Declares a state, before the first one is used or restored. name: 1 to 255 bytes of UTF-8. schema
+ * is copied, but for user; NULL: bytes that no library need understand. TIDE_EEXIST: declared
+ * already; TIDE_ESTATE: too late. */
+TIDE_API int tide_states_declare_sized(struct tide_states *s, const char *name,
+                                       enum tide_states_kind kind, const struct tide_schema *schema,
+                                       size_t size, struct tide_named **ret);
+#define tide_states_declare(s, name, kind, schema, ret)                                            \
+    tide_states_declare_sized((s), (name), (kind), (schema), sizeof(struct tide_schema), (ret))
+
+/* ---- using them
+ *
+ * Keys, values and the names of a map's items are bytes, of any length up to TIDE_STATES_BYTES_MAX,
+ * also 0. A key must be one of the task's own: TIDE_EINVAL otherwise, and for a state of another
+ * kind. Without keys (TIDE_SPLIT, TIDE_UNION, TIDE_BROADCAST) key is NULL and key_len 0. What is
+ * returned is a view that dies with the next change of any state of the task. */
+#define TIDE_STATES_BYTES_MAX (256u << 20)
+
+/* TIDE_VALUE. TIDE_ENOTFOUND: the key has none. */
+TIDE_API int tide_value_get(struct tide_named *n, const void *key, size_t key_len,
+                            const void **ret_value, size_t *ret_len);
+TIDE_API int tide_value_put(struct tide_named *n, const void *key, size_t key_len,
+                            const void *value, size_t len);
+TIDE_API int tide_value_remove(struct tide_named *n, const void *key, size_t key_len);
+
+/* TIDE_LIST, TIDE_SPLIT, TIDE_UNION. A key has a list as long as the list is not empty. */
+TIDE_API int tide_list_add(struct tide_named *n, const void *key, size_t key_len, const void *value,
+                           size_t len);
+TIDE_API uint64_t tide_list_count(struct tide_named *n, const void *key, size_t key_len);
+/* TIDE_ENOTFOUND: position is not below the count. */
+TIDE_API int tide_list_get(struct tide_named *n, const void *key, size_t key_len, uint64_t position,
+                           const void **ret_value, size_t *ret_len);
+TIDE_API int tide_list_clear(struct tide_named *n, const void *key, size_t key_len);
+
+/* TIDE_MAP, TIDE_BROADCAST. */
+TIDE_API int tide_map_put(struct tide_named *n, const void *key, size_t key_len, const void *item,
+                          size_t item_len, const void *value, size_t len);
+TIDE_API int tide_map_get(struct tide_named *n, const void *key, size_t key_len, const void *item,
+                          size_t item_len, const void **ret_value, size_t *ret_len);
+TIDE_API int tide_map_remove(struct tide_named *n, const void *key, size_t key_len,
+                             const void *item, size_t item_len);
+TIDE_API uint64_t tide_map_count(struct tide_named *n, const void *key, size_t key_len);
+TIDE_API int tide_map_clear(struct tide_named *n, const void *key, size_t key_len);
+/* Calls f for each item, in no order, until it returns something other than 0, which is the answer.
+ * Nothing may be changed meanwhile. */
+TIDE_API int tide_map_each(struct tide_named *n, const void *key, size_t key_len,
+                           int (*f)(const void *item, size_t item_len, const void *value,
+                                    size_t len, void *user),
+                           void *user);
+
+/* The keys of a keyed state, in the same way. */
+TIDE_API int tide_keys_each(struct tide_named *n,
+                            int (*f)(const void *key, size_t key_len, void *user), void *user);
+
+/* ---- snapshots */
+
+/* For the restore callback, whose answer is that of this function: the states become those of the
+ * snapshot, or, if there is none, empty. At another parallelism, or with another operator's range
+ * of keys, the task gets its part of what all tasks had. What was there before is dropped, and if
+ * it fails nothing is there: TIDE_ECORRUPT (a database is damaged), TIDE_EVERSION (written by a
+ * newer library), TIDE_EREFUSED (state that is not declared, of another kind, or whose schema is
+ * incompatible; a max parallelism that does not fit), TIDE_ENOTSUP, TIDE_ENOMEM, TIDE_EIO. */
+TIDE_API int tide_states_restore(struct tide_states *s, const struct tide_restore *r);
+/* The same from databases by their paths: those of all tasks that the operator had, in any order.
+ * Nothing compares their digests. */
+TIDE_API int tide_states_restore_files(struct tide_states *s, const char *const *paths, uint32_t n);
+
+/* For the snapshot callback, whose answer is that of this function: TIDE_EAGAIN. Everything as of
+ * now is written by a thread of the library's, which ends with tide_snapshot_done(); the program
+ * may have begun artifacts of its own before, with names that do not begin with "state.". */
+TIDE_API int tide_states_snapshot(struct tide_states *s, struct tide_snapshot *snapshot);
+/* Writes everything as of now to a file that is not there: the keyed states, or the others.
+ * TIDE_EEXIST, TIDE_EIO, TIDE_ENOSPC, TIDE_ENOMEM. */
+TIDE_API int tide_states_save(struct tide_states *s, const char *path, bool keyed);
 
 #ifdef __cplusplus
 }

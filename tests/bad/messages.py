@@ -5,10 +5,10 @@ import os
 import re
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
-SOURCES = ("proto/*.c", "storage/*.c", "daemon/*.c", "daemon/core/*.c", "client/*.c", "client/cli/*.c")
+SOURCES = ("proto/*.c", "storage/*.c", "daemon/*.c", "daemon/core/*.c", "client/*.c", "client/cli/*.c", "state/*.c")
 PROTOS = ("proto/common.proto", "proto/worker.proto", "proto/admin.proto")
 # Help, tables and facts about our own mistakes (docs/errors.md has one entry for all of these).
-LEFT_OUT = ("storage/schema.c", "daemon/core/check.c", "daemon/systemd.c", "daemon/log.c", "proto/graph_show.c", "storage/record.c",
+LEFT_OUT = ("storage/schema.c", "state/format.c", "daemon/core/check.c", "daemon/systemd.c", "daemon/log.c", "proto/graph_show.c", "storage/record.c",
             "client/cli/jobs.c", "client/cli/rounds.c", "client/cli/show.c", "client/cli/status.c", "client/cli/json.c")
 WORDS = 3  # a text of fewer is a word of something, or a title
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|ROLLBACK|FROM|WHERE|ORDER|ON|AND|JOIN|VALUES)\b|.*(\?\d|state = '|MAX\()")

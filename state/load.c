@@ -1,0 +1,300 @@
+/* From databases of a snapshot to the states of a task.
+ *
+ * First all is decided, without a look at a row: whether the databases are those of one operator in
+ * one snapshot, whether they are all that the task needs, what each of their states is to this
+ * program. Then rows are loaded into a backend of its own, which becomes the task's when the last
+ * one is in. So whatever goes wrong, nothing is restored by half. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state/assign.h"
+#include "state/format.h"
+
+struct loading {
+    struct tide_states *s;
+    struct tide_format_reader **readers; /* by subtask */
+    uint32_t n;
+    uint32_t had_parallelism, max_parallelism, first, count;
+    struct tide_backend *backend;
+    /* the state under way */
+    struct tide_named *named;
+    struct tide_source_part *parts;
+    struct tide_format_reader **of; /* the reader of each part */
+    uint32_t *at;                   /* and the number of the state there */
+    uint32_t n_parts;
+    bool migrate;
+    uint32_t version;
+};
+
+static struct tide_bytes text(const char *t)
+{
+    return tide_bytes_of(t);
+}
+
+/* ---- what they are */
+
+static int by_subtask(const void *a, const void *b)
+{
+    const struct tide_format_task *x = &(*(struct tide_format_reader *const *)a)->task;
+    const struct tide_format_task *y = &(*(struct tide_format_reader *const *)b)->task;
+    if (x->subtask != y->subtask) return x->subtask < y->subtask ? -1 : 1;
+    return (x->count != 0) - (y->count != 0);
+}
+
+static int check_together(struct loading *l)
+{
+    const struct tide_format_task *one = &l->readers[0]->task;
+    for (uint32_t i = 1; i < l->n; i++) {
+        const struct tide_format_task *t = &l->readers[i]->task;
+        if (t->parallelism != one->parallelism || t->max_parallelism != one->max_parallelism ||
+            t->round != one->round || !tide_bytes_equal(t->uid, one->uid))
+            return tide_states_fail(l->s, TIDE_ECORRUPT,
+                                    "%.200s: is not of the same operator and round as %.200s",
+                                    l->readers[i]->name, l->readers[0]->name);
+    }
+    return 0;
+}
+
+static int check_max(struct loading *l)
+{
+    const struct tide_states *s = l->s;
+    const uint32_t had = l->readers[0]->task.max_parallelism;
+    if (had < s->parallelism)
+        return tide_states_fail(l->s, TIDE_EREFUSED,
+                                "operator %.100s: the snapshot has max parallelism %u, less than "
+                                "the parallelism %u",
+                                s->uid, had, s->parallelism);
+    if (had != s->max_parallelism && !s->derived)
+        return tide_states_fail(l->s, TIDE_EREFUSED,
+                                "operator %.100s: the snapshot has max parallelism %u, the job %u",
+                                s->uid, had, s->max_parallelism);
+    l->had_parallelism = l->readers[0]->task.parallelism;
+    l->max_parallelism = had;
+    tide_key_group_range(s->subtask, s->parallelism, had, &l->first, &l->count);
+    return 0;
+}
+
+/* All key groups of the task, each once; databases come in the order of their key groups. */
+static int check_keyed(struct loading *l)
+{
+    uint64_t next = 0, covered = l->first;
+    bool any = false;
+    for (uint32_t i = 0; i < l->n; i++) {
+        const struct tide_format_task *t = &l->readers[i]->task;
+        if (!t->count) continue;
+        any = true;
+        if (t->first < next)
+            return tide_states_fail(l->s, TIDE_ECORRUPT, "%.200s: has key groups that another has",
+                                    l->readers[i]->name);
+        next = (uint64_t)t->first + t->count;
+        if (t->first <= covered && next > covered) covered = next;
+    }
+    if (!any || covered >= (uint64_t)l->first + l->count) return 0;
+    return tide_states_fail(l->s, TIDE_ECORRUPT,
+                            "operator %.100s: key group %llu is in none of the %u databases",
+                            l->s->uid, (unsigned long long)covered, l->n);
+}
+
+/* Lists that are dealt out need all tasks' lists. */
+static int check_own(struct loading *l)
+{
+    bool deals = l->had_parallelism != l->s->parallelism, any = false, unions = false;
+    bool mine = false;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n; i++) {
+        const struct tide_format_reader *r = l->readers[i];
+        if (r->task.count) continue;
+        if (any && n && l->readers[i - 1]->task.subtask == r->task.subtask &&
+            !l->readers[i - 1]->task.count)
+            return tide_states_fail(l->s, TIDE_ECORRUPT, "%.200s: its task has another one",
+                                    r->name);
+        any = true;
+        mine |= r->task.subtask == l->s->subtask;
+        n++;
+        for (uint32_t k = 0; k < r->n_states; k++)
+            unions |= r->states[k].kind == TIDE_UNION;
+    }
+    if (!any || n == l->had_parallelism || (!deals && !unions && mine)) return 0;
+    return tide_states_fail(l->s, TIDE_ENOTSUP,
+                            "operator %.100s: lists of %u tasks were dealt out, those of %u are "
+                            "there: not supported yet",
+                            l->s->uid, l->had_parallelism, n);
+}
+
+/* ---- what their states are to this program */
+
+static int judge(struct loading *l, const struct tide_format_reader *r,
+                 const struct tide_format_state *had, const struct tide_named *n)
+{
+    const struct tide_schema *schema = &n->schema;
+    if (had->kind != n->kind)
+        return tide_states_fail(
+            l->s, TIDE_EREFUSED, "%.200s: state %.100s is of the kind %s there, %s here", r->name,
+            n->name, tide_states_kind_name(had->kind), tide_states_kind_name(n->kind));
+    if (!schema->id && !had->schema.len) return 0;
+    if (!schema->id || !tide_bytes_equal(had->schema, text(schema->id)))
+        return tide_states_fail(l->s, TIDE_EREFUSED,
+                                "%.200s: state %.100s is incompatible: its schema is %.*s there, "
+                                "%.60s here",
+                                r->name, n->name, had->schema.len ? (int)had->schema.len : 4,
+                                had->schema.len ? (const char *)had->schema.data : "none",
+                                schema->id ? schema->id : "none");
+    if (had->version == schema->version) return 0;
+    if (schema->reads_from && had->version >= schema->reads_from && had->version < schema->version)
+        return 0;
+    if (schema->migrate) return 1;
+    return tide_states_fail(l->s, TIDE_EREFUSED,
+                            "%.200s: state %.100s is incompatible: version %u of schema %.60s, "
+                            "which this program does not migrate to version %u",
+                            r->name, n->name, had->version, schema->id, schema->version);
+}
+
+static int check_states(struct loading *l)
+{
+    for (uint32_t i = 0; i < l->n; i++)
+        for (uint32_t k = 0; k < l->readers[i]->n_states; k++) {
+            const struct tide_format_state *had = &l->readers[i]->states[k];
+            const struct tide_named *n = tide_states_find(l->s, had->name);
+            if (!n && !l->s->drop_unmatched)
+                return tide_states_fail(
+                    l->s, TIDE_EREFUSED, "%.200s: state %.*s is not declared, and would be lost",
+                    l->readers[i]->name, (int)had->name.len, (const char *)had->name.data);
+            int rc = n ? judge(l, l->readers[i], had, n) : 0;
+            if (rc < 0) return rc;
+        }
+    return 0;
+}
+
+/* ---- rows */
+
+static int put(struct loading *l, const struct tide_slot *at, const struct tide_row *row,
+               struct tide_bytes value)
+{
+    uint8_t position[8];
+    const struct tide_backend_class *class = l->s->class;
+    if (l->named->kind == TIDE_VALUE) return class->put(l->backend, at, value);
+    if (!tide_kind_is_list(l->named->kind))
+        return class->put_item(l->backend, at, row->item, value);
+    tide_item_of_position(class->count(l->backend, at), position);
+    return class->put_item(l->backend, at, (struct tide_bytes){position, 8}, value);
+}
+
+static int load_row(void *user, const struct tide_row *row)
+{
+    struct loading *l = user;
+    const struct tide_named *n = l->named;
+    bool is_keyed = tide_kind_is_keyed(n->kind);
+    struct tide_slot at = {n->number, is_keyed ? row->group : l->first, row->key};
+    if (!l->migrate) {
+        int rc = put(l, &at, row, row->value);
+        return rc ? tide_states_fail(l->s, rc, "state %.100s: %s", n->name, tide_strerror(rc)) : 0;
+    }
+    void *made = NULL;
+    size_t len = 0;
+    int rc =
+        n->schema.migrate(l->version, row->value.data, row->value.len, &made, &len, n->schema.user);
+    if (rc) {
+        tide_states_fail(l->s, TIDE_EREFUSED,
+                         "state %.100s: a value of version %u of its schema could not be migrated "
+                         "to version %u (%d)",
+                         n->name, l->version, n->schema.version, rc);
+        rc = TIDE_EREFUSED;
+    } else if (len > TIDE_STATES_BYTES_MAX || (!made && len)) {
+        rc = tide_states_fail(l->s, TIDE_ETOOBIG, "state %.100s: a value was migrated to %zu bytes",
+                              n->name, len);
+    } else {
+        rc = put(l, &at, row, (struct tide_bytes){made, len});
+        if (rc) tide_states_fail(l->s, rc, "state %.100s: %s", n->name, tide_strerror(rc));
+    }
+    free(made);
+    return rc;
+}
+
+static int load_piece(void *user, const struct tide_piece *p)
+{
+    struct loading *l = user;
+    struct tide_format_reader *r = l->of[p->source];
+    const uint32_t at = l->at[p->source];
+    l->version = r->states[at].version;
+    l->migrate = judge(l, r, &r->states[at], l->named) == 1;
+    r->why[0] = '\0';
+    int rc = tide_format_rows(r, at, p->first, p->count, load_row, l);
+    return rc && r->why[0] ? tide_states_fail(l->s, rc, "%s", r->why) : rc;
+}
+
+static int load_state(struct loading *l, struct tide_named *n, uint32_t *start)
+{
+    l->named = n;
+    l->n_parts = 0;
+    for (uint32_t i = 0; i < l->n; i++) {
+        struct tide_format_reader *r = l->readers[i];
+        for (uint32_t k = 0; k < r->n_states; k++) {
+            if (!tide_bytes_equal(r->states[k].name, text(n->name))) continue;
+            l->of[l->n_parts] = r;
+            l->at[l->n_parts] = k;
+            l->parts[l->n_parts++] = (struct tide_source_part){r->task.subtask, r->task.first,
+                                                               r->task.count, r->states[k].rows};
+        }
+    }
+    struct tide_assign a = {.kind = n->kind,
+                            .sources = l->parts,
+                            .n_sources = l->n_parts,
+                            .had_parallelism = l->had_parallelism,
+                            .parallelism = l->s->parallelism,
+                            .max_parallelism = l->max_parallelism,
+                            .subtask = l->s->subtask};
+    return tide_assign(&a, start, load_piece, l);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(struct tide_named *const *)a)->name, (*(struct tide_named *const *)b)->name);
+}
+
+static int load_all(struct loading *l)
+{
+    struct tide_states *s = l->s;
+    uint32_t start = 0;
+    struct tide_named **sorted = malloc((s->n_items + 1) * sizeof(struct tide_named *));
+    l->parts = malloc(l->n * sizeof *l->parts);
+    l->of = malloc(l->n * sizeof(struct tide_format_reader *));
+    l->at = malloc(l->n * sizeof *l->at);
+    int rc = sorted && l->parts && l->of && l->at ? 0 : TIDE_ENOMEM;
+    if (!rc) rc = s->class->open(s->n_items, l->first, l->count, &l->backend);
+    if (rc) (void)tide_states_fail(s, rc, "operator %.100s: %s", s->uid, tide_strerror(rc));
+    if (!rc) {
+        memcpy(sorted, s->items, s->n_items * sizeof(struct tide_named *));
+        qsort(sorted, s->n_items, sizeof(struct tide_named *), by_name);
+    }
+    for (uint32_t i = 0; !rc && i < s->n_items; i++)
+        rc = load_state(l, sorted[i], &start);
+    free(sorted);
+    free(l->parts);
+    free(l->of);
+    free(l->at);
+    return rc;
+}
+
+int tide_states_load(struct tide_states *s, struct tide_format_reader **readers, uint32_t n)
+{
+    struct loading l = {.s = s, .readers = readers, .n = n};
+    tide_states_drop(s);
+    if (!n) return tide_states_ready(s);
+    qsort(readers, n, sizeof(struct tide_format_reader *), by_subtask);
+    int rc = check_together(&l);
+    if (!rc) rc = check_max(&l);
+    if (!rc) rc = check_keyed(&l);
+    if (!rc) rc = check_own(&l);
+    if (!rc) rc = check_states(&l);
+    if (!rc) rc = load_all(&l);
+    if (rc) {
+        if (l.backend) s->class->close(l.backend);
+        return rc;
+    }
+    s->backend = l.backend;
+    s->max_parallelism = l.max_parallelism;
+    s->first = l.first;
+    s->count = l.count;
+    return 0;
+}

@@ -1,0 +1,122 @@
+/* Restoring: from what libtidemark hands out, from files, from a savepoint's directory. All three
+ * open databases and let load.c do the rest. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state/format.h"
+
+struct opened {
+    struct tide_format_reader **readers;
+    uint8_t **images; /* of those that are not files */
+    uint32_t n;
+};
+
+static int opened_init(struct opened *o, uint32_t n)
+{
+    *o = (struct opened){0};
+    o->readers = calloc((size_t)n + 1, sizeof(struct tide_format_reader *));
+    o->images = calloc((size_t)n + 1, sizeof(uint8_t *));
+    return o->readers && o->images ? 0 : TIDE_ENOMEM;
+}
+
+static void opened_close(struct opened *o)
+{
+    for (uint32_t i = 0; i < o->n; i++)
+        tide_format_close(o->readers[i]);
+    for (uint32_t i = 0; o->images && i < o->n; i++)
+        free(o->images[i]);
+    free(o->readers);
+    free(o->images);
+}
+
+/* ---- what libtidemark hands out */
+
+static int too_big(struct tide_states *s, const struct tide_state *state)
+{
+    return tide_states_fail(s, TIDE_ETOOBIG, "inline state %.100s has %llu bytes", state->name,
+                            (unsigned long long)state->size);
+}
+
+/* Reads it to its end, so that its digest is compared. Bytes are kept if it is no file. */
+static int read_artifact(struct tide_states *s, struct tide_state_reader *r,
+                         const struct tide_state *state, uint8_t **ret)
+{
+    uint8_t block[65536];
+    const bool is_file = tide_state_path(r) != NULL;
+    uint64_t at = 0;
+    size_t n = 1;
+    if (!is_file) {
+        if (state->size > TIDE_STATES_BYTES_MAX) return too_big(s, state);
+        *ret = malloc((size_t)state->size + 1);
+        if (!*ret) return TIDE_ENOMEM;
+    }
+    while (n) {
+        int rc = tide_state_read(r, block, sizeof block, &n);
+        if (rc)
+            return tide_states_fail(s, rc, "%.200s: %s", is_file ? tide_state_path(r) : state->name,
+                                    tide_strerror(rc));
+        if (!is_file && n <= state->size - at) memcpy(*ret + at, block, n);
+        at += n;
+    }
+    return 0;
+}
+
+static int open_artifact(struct tide_states *s, const struct tide_restore *r,
+                         const struct tide_state *state, struct opened *o)
+{
+    char why[WHY_SIZE] = "";
+    struct tide_state_reader *reader = NULL;
+    int rc = tide_state_open(r, state, &reader);
+    if (rc) return tide_states_fail(s, rc, "state %.100s: %s", state->name, tide_strerror(rc));
+    rc = read_artifact(s, reader, state, &o->images[o->n]);
+    if (!rc) {
+        const char *path = tide_state_path(reader);
+        struct tide_bytes image = {o->images[o->n], (size_t)state->size};
+        rc = path ? tide_format_open(path, &o->readers[o->n], why)
+                  : tide_format_open_bytes(state->name, image, &o->readers[o->n], why);
+        if (rc) (void)tide_states_fail(s, rc, "%s", why[0] ? why : tide_strerror(rc));
+        o->n++;
+    }
+    tide_state_close(reader);
+    return rc;
+}
+
+int tide_states_restore(struct tide_states *s, const struct tide_restore *r)
+{
+    struct opened o;
+    if (!s || !r) return TIDE_EINVAL;
+    tide_states_drop(s);
+    int rc = opened_init(&o, r->n_states);
+    if (rc) (void)tide_states_fail(s, rc, "%s", tide_strerror(rc));
+    for (uint32_t i = 0; !rc && i < r->n_states; i++)
+        if (!strcmp(r->states[i].name, TIDE_ARTIFACT_KEYED) ||
+            !strcmp(r->states[i].name, TIDE_ARTIFACT_OWN))
+            rc = open_artifact(s, r, &r->states[i], &o);
+    if (!rc) rc = tide_states_load(s, o.readers, o.n);
+    opened_close(&o);
+    return rc;
+}
+
+/* ---- files */
+
+int tide_states_restore_files(struct tide_states *s, const char *const *paths, uint32_t n)
+{
+    char why[WHY_SIZE] = "";
+    struct opened o;
+    if (!s || (!paths && n)) return TIDE_EINVAL;
+    tide_states_drop(s);
+    int rc = opened_init(&o, n);
+    if (rc) (void)tide_states_fail(s, rc, "%s", tide_strerror(rc));
+    while (!rc && o.n < n) {
+        rc = tide_format_open(paths[o.n], &o.readers[o.n], why);
+        if (rc)
+            (void)tide_states_fail(s, rc, "%s", why[0] ? why : tide_strerror(rc));
+        else
+            o.n++;
+    }
+    if (!rc) rc = tide_states_load(s, o.readers, o.n);
+    opened_close(&o);
+    return rc;
+}

@@ -1,0 +1,197 @@
+/* From the states of a task to the databases of a snapshot.
+ *
+ * The task's thread freezes the backend, which is all that it does; a thread of its own writes what
+ * was frozen and ends with tide_snapshot_done(). What comes to little is made in memory and handed
+ * to libtidemark as bytes, which then may travel inside the ack; the rest is written by SQLite into
+ * the file that libtidemark names, and libtidemark reads it once, for the digest.
+ *
+ * A task whose states are dropped meanwhile (the attempt is over) gives up what is being written.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "state/format.h"
+
+#define SMALL (64u << 10) /* bytes of keys and values that are made in memory */
+
+struct saving {
+    struct tide_states *s; /* its list of states does not change any more */
+    struct tide_frozen *frozen;
+    struct tide_snapshot *snapshot; /* NULL: tide_states_save() */
+    uint64_t round;
+    struct tide_format_writer *writer;
+    uint64_t bytes; /* counted by is_small() */
+    char why[WHY_SIZE];
+};
+
+static int put_row(void *user, const struct tide_row *row)
+{
+    struct saving *a = user;
+    if (atomic_load(&a->s->cancelled)) return TIDE_ESTALE;
+    return tide_format_row(a->writer, row);
+}
+
+static int count_row(void *user, const struct tide_row *row)
+{
+    struct saving *a = user;
+    a->bytes += row->key.len + row->item.len + row->value.len + 16;
+    return a->bytes > SMALL;
+}
+
+static bool has_kind(const struct tide_states *s, bool keyed)
+{
+    for (uint32_t i = 0; i < s->n_items; i++)
+        if (tide_kind_is_keyed(s->items[i]->kind) == keyed) return true;
+    return false;
+}
+
+static int walk(struct saving *a, const struct tide_named *n, tide_row_visit *f)
+{
+    return a->s->class->walk(a->frozen, n->number, tide_kind_is_list(n->kind), f, a);
+}
+
+static bool is_small(struct saving *a, bool keyed)
+{
+    int rc = 0;
+    a->bytes = 0;
+    for (uint32_t i = 0; !rc && i < a->s->n_items; i++)
+        if (tide_kind_is_keyed(a->s->items[i]->kind) == keyed)
+            rc = walk(a, a->s->items[i], count_row);
+    return rc == 0;
+}
+
+/* One database: the keyed states, or the others. path NULL: in memory. */
+static int write_part(struct saving *a, bool keyed, const char *path, uint8_t **ret_data,
+                      size_t *ret_len)
+{
+    const struct tide_states *s = a->s;
+    struct tide_format_task task = {.uid = tide_bytes_of(s->uid),
+                                    .writer = tide_bytes_of(tide_version()),
+                                    .subtask = s->subtask,
+                                    .parallelism = s->parallelism,
+                                    .max_parallelism = s->max_parallelism,
+                                    .first = keyed ? s->first : 0,
+                                    .count = keyed ? s->count : 0,
+                                    .round = a->round};
+    int rc = tide_format_create(path, &task, &a->writer, a->why);
+    if (rc) return rc;
+    for (uint32_t i = 0; !rc && i < s->n_items; i++) {
+        const struct tide_named *n = s->items[i];
+        if (tide_kind_is_keyed(n->kind) != keyed) continue;
+        struct tide_format_state state = {.name = tide_bytes_of(n->name),
+                                          .kind = n->kind,
+                                          .schema = tide_bytes_of(n->schema.id ? n->schema.id : ""),
+                                          .version = n->schema.version};
+        rc = tide_format_state(a->writer, &state);
+        if (!rc) rc = walk(a, n, put_row);
+    }
+    if (rc == TIDE_ESTALE) {
+        tide_format_abandon(a->writer);
+        snprintf(a->why, sizeof a->why, "the attempt is over");
+        return rc;
+    }
+    int end = tide_format_finish(a->writer, ret_data, ret_len, a->why);
+    return rc ? rc : end;
+}
+
+static int put_part(struct saving *a, bool keyed)
+{
+    char path[4096];
+    uint8_t *data = NULL;
+    size_t len = 0;
+    if (!has_kind(a->s, keyed)) return 0;
+    int rc = tide_snapshot_artifact(a->snapshot, keyed ? TIDE_ARTIFACT_KEYED : TIDE_ARTIFACT_OWN,
+                                    keyed ? a->s->first : 0, keyed ? a->s->count : 0);
+    if (rc) return rc;
+    if (!is_small(a, keyed)) {
+        rc = tide_snapshot_file(a->snapshot, path, sizeof path);
+        return rc ? rc : write_part(a, keyed, path, NULL, NULL);
+    }
+    rc = write_part(a, keyed, NULL, &data, &len);
+    if (!rc) rc = tide_snapshot_write(a->snapshot, data, len);
+    sqlite3_free(data);
+    return rc;
+}
+
+static void *write_thread(void *user)
+{
+    struct saving *a = user;
+    struct tide_states *s = a->s;
+    int rc = put_part(a, true);
+    if (!rc) rc = put_part(a, false);
+    s->class->over(a->frozen);
+    (void)tide_snapshot_done(a->snapshot, rc, rc && a->why[0] ? a->why : NULL, 0);
+    free(a);
+    pthread_mutex_lock(&s->lock);
+    s->writing--;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+static int begin(struct tide_states *s, struct saving **ret)
+{
+    int rc = tide_states_ready(s);
+    if (rc) return rc;
+    struct saving *a = calloc(1, sizeof *a);
+    if (!a) return TIDE_ENOMEM;
+    a->s = s;
+    rc = s->class->freeze(s->backend, &a->frozen);
+    if (rc) {
+        free(a);
+        return tide_states_fail(s, rc, "operator %.100s: the states cannot be frozen: %s", s->uid,
+                                tide_strerror(rc));
+    }
+    *ret = a;
+    return 0;
+}
+
+int tide_states_snapshot(struct tide_states *s, struct tide_snapshot *snapshot)
+{
+    struct saving *a = NULL;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    if (!s || !snapshot) return TIDE_EINVAL;
+    int rc = begin(s, &a);
+    if (rc) return rc;
+    a->snapshot = snapshot;
+    a->round = tide_snapshot_round(snapshot);
+    pthread_mutex_lock(&s->lock);
+    s->writing++;
+    pthread_mutex_unlock(&s->lock);
+    int error = pthread_attr_init(&attributes);
+    if (!error) {
+        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        error = pthread_create(&thread, &attributes, write_thread, a);
+        pthread_attr_destroy(&attributes);
+    }
+    if (!error) return TIDE_EAGAIN;
+    s->class->over(a->frozen);
+    free(a);
+    pthread_mutex_lock(&s->lock);
+    s->writing--;
+    pthread_mutex_unlock(&s->lock);
+    return tide_states_fail(s, TIDE_ENOMEM, "no thread to write the snapshot: %s", strerror(error));
+}
+
+int tide_states_save(struct tide_states *s, const char *path, bool keyed)
+{
+    struct saving *a = NULL;
+    if (!s || !path) return TIDE_EINVAL;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return tide_states_fail(s, errno == EEXIST ? TIDE_EEXIST : TIDE_EIO, "%.300s: %s", path,
+                                strerror(errno));
+    close(fd);
+    int rc = begin(s, &a);
+    if (rc) return rc;
+    rc = write_part(a, keyed, path, NULL, NULL);
+    if (rc) (void)tide_states_fail(s, rc, "%.200s: %.250s", path, a->why);
+    s->class->over(a->frozen);
+    free(a);
+    return rc;
+}

@@ -1,0 +1,214 @@
+/* The names: what a task has declared, and the backend that keeps it. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state/impl.h"
+
+static const char *const kinds[] = {
+    [TIDE_VALUE] = "value", [TIDE_LIST] = "list",   [TIDE_MAP] = "map",
+    [TIDE_SPLIT] = "split", [TIDE_UNION] = "union", [TIDE_BROADCAST] = "broadcast"};
+
+const char *tide_states_kind_name(enum tide_states_kind kind)
+{
+    return (unsigned)kind < sizeof kinds / sizeof *kinds ? kinds[kind] : NULL;
+}
+
+int tide_states_fail(struct tide_states *s, int rc, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(s->why, sizeof s->why, format, args);
+    va_end(args);
+    return rc;
+}
+
+const char *tide_states_error(const struct tide_states *s)
+{
+    return s ? s->why : "no states";
+}
+
+static bool is_name(const char *text)
+{
+    struct tide_bytes b = text ? tide_bytes_of(text) : (struct tide_bytes){0};
+    return b.len >= 1 && b.len <= 255 && tide_text_valid(b);
+}
+
+/* As much of a struct as the program's header knew; what it says beyond ours must be nothing. */
+static int copy_sized(void *to, size_t to_size, const void *from, size_t size)
+{
+    const uint8_t *bytes = from;
+    for (size_t i = to_size; i < size; i++)
+        if (bytes[i]) return TIDE_ENOTSUP;
+    memset(to, 0, to_size);
+    memcpy(to, from, size < to_size ? size : to_size);
+    return 0;
+}
+
+static int check(struct tide_states_config *c, char why[256])
+{
+    if (!is_name(c->uid)) {
+        snprintf(why, 256, "the operator's uid must be 1 to 255 bytes of UTF-8");
+        return TIDE_EINVAL;
+    }
+    if (!c->max_parallelism) c->max_parallelism = tide_max_parallelism_default(c->parallelism);
+    if (!c->parallelism || c->parallelism > c->max_parallelism || c->max_parallelism > 1u << 20) {
+        snprintf(why, 256, "operator %.100s: a parallelism of %u with a max parallelism of %u",
+                 c->uid, c->parallelism, c->max_parallelism);
+        return TIDE_EINVAL;
+    }
+    if (c->subtask < c->parallelism) return 0;
+    snprintf(why, 256, "operator %.100s: there is no subtask %u at a parallelism of %u", c->uid,
+             c->subtask, c->parallelism);
+    return TIDE_EINVAL;
+}
+
+int tide_states_new_sized(const struct tide_states_config *config, size_t size,
+                          struct tide_states **ret, char why[256])
+{
+    struct tide_states_config c;
+    char own[256];
+    if (!why) why = own;
+    why[0] = '\0';
+    if (!config || !ret || size < sizeof c) {
+        snprintf(why, 256, "%s", tide_strerror(TIDE_EINVAL));
+        return TIDE_EINVAL;
+    }
+    int rc = copy_sized(&c, sizeof c, config, size);
+    if (rc) {
+        snprintf(why, 256, "the configuration has what this library does not know");
+        return rc;
+    }
+    rc = check(&c, why);
+    if (rc) return rc;
+    struct tide_states *s = calloc(1, sizeof *s);
+    if (!s) return TIDE_ENOMEM;
+    s->uid = strdup(c.uid);
+    if (!s->uid) {
+        free(s);
+        return TIDE_ENOMEM;
+    }
+    s->subtask = c.subtask;
+    s->parallelism = c.parallelism;
+    s->max_parallelism = c.max_parallelism;
+    s->derived = !config->max_parallelism;
+    s->drop_unmatched = c.drop_unmatched;
+    s->class = &tide_backend_memory;
+    atomic_init(&s->cancelled, false);
+    tide_key_group_range(c.subtask, c.parallelism, c.max_parallelism, &s->first, &s->count);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->changed, NULL);
+    *ret = s;
+    return 0;
+}
+
+static void named_free(struct tide_named *n)
+{
+    if (!n) return;
+    free((void *)(uintptr_t)n->schema.id);
+    free(n->name);
+    free(n);
+}
+
+void tide_states_drop(struct tide_states *s)
+{
+    atomic_store(&s->cancelled, true);
+    pthread_mutex_lock(&s->lock);
+    while (s->writing)
+        pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    atomic_store(&s->cancelled, false);
+    if (s->backend) s->class->close(s->backend);
+    s->backend = NULL;
+}
+
+void tide_states_free(struct tide_states *s)
+{
+    if (!s) return;
+    tide_states_drop(s);
+    for (uint32_t i = 0; i < s->n_items; i++)
+        named_free(s->items[i]);
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+    free(s->items);
+    free(s->uid);
+    free(s);
+}
+
+int tide_states_ready(struct tide_states *s)
+{
+    if (s->backend) return 0;
+    int rc = s->class->open(s->n_items, s->first, s->count, &s->backend);
+    return rc ? tide_states_fail(s, rc, "operator %.100s: the states cannot be opened: %s", s->uid,
+                                 tide_strerror(rc))
+              : 0;
+}
+
+struct tide_named *tide_states_find(const struct tide_states *s, struct tide_bytes name)
+{
+    for (uint32_t i = 0; i < s->n_items; i++)
+        if (tide_bytes_equal(tide_bytes_of(s->items[i]->name), name)) return s->items[i];
+    return NULL;
+}
+
+uint32_t tide_states_max_parallelism(const struct tide_states *s)
+{
+    return s->max_parallelism;
+}
+
+static int check_declaration(struct tide_states *s, const char *name, enum tide_states_kind kind,
+                             const struct tide_schema *schema)
+{
+    if (!is_name(name))
+        return tide_states_fail(s, TIDE_EINVAL, "a state's name must be 1 to 255 bytes of UTF-8");
+    if (!tide_states_kind_name(kind))
+        return tide_states_fail(s, TIDE_EINVAL, "state %.100s: there is no kind %d", name,
+                                (int)kind);
+    if (s->backend)
+        return tide_states_fail(s, TIDE_ESTATE, "state %.100s: declared too late", name);
+    if (tide_states_find(s, tide_bytes_of(name)))
+        return tide_states_fail(s, TIDE_EEXIST, "state %.100s: declared twice", name);
+    if (s->n_items == STATES_MAX)
+        return tide_states_fail(s, TIDE_ETOOBIG, "more than %u states", STATES_MAX);
+    if (schema && (!is_name(schema->id) || schema->reads_from > schema->version))
+        return tide_states_fail(s, TIDE_EINVAL,
+                                "state %.100s: a schema's id must be 1 to 255 bytes of UTF-8, and "
+                                "the versions that it reads not above its own",
+                                name);
+    return 0;
+}
+
+int tide_states_declare_sized(struct tide_states *s, const char *name, enum tide_states_kind kind,
+                              const struct tide_schema *schema, size_t size,
+                              struct tide_named **ret)
+{
+    struct tide_schema known = {0};
+    if (!s || !ret || (schema && size < sizeof known)) return TIDE_EINVAL;
+    int rc = schema ? copy_sized(&known, sizeof known, schema, size) : 0;
+    if (rc) return tide_states_fail(s, rc, "the schema has what this library does not know");
+    rc = check_declaration(s, name, kind, schema ? &known : NULL);
+    if (rc) return rc;
+    if (s->n_items == s->cap_items) {
+        uint32_t cap = s->cap_items ? s->cap_items * 2 : 8;
+        struct tide_named **items = realloc(s->items, cap * sizeof(struct tide_named *));
+        if (!items) return TIDE_ENOMEM;
+        s->items = items;
+        s->cap_items = cap;
+    }
+    struct tide_named *n = calloc(1, sizeof *n);
+    if (!n) return TIDE_ENOMEM;
+    n->states = s;
+    n->number = s->n_items;
+    n->kind = kind;
+    n->schema = known;
+    n->schema.id = known.id ? strdup(known.id) : NULL;
+    n->name = strdup(name);
+    if (!n->name || (known.id && !n->schema.id)) {
+        named_free(n);
+        return TIDE_ENOMEM;
+    }
+    s->items[s->n_items++] = n;
+    *ret = n;
+    return 0;
+}
