@@ -563,6 +563,10 @@ static int copy_config(struct tide_session *s, const struct tide_session_config 
         snprintf(why, 256, "out of memory");
         return TIDE_ENOMEM;
     }
+    /* no part of what is canonical */
+    s->spec->restore_from.data = (uint8_t *)(uintptr_t)s->graph->restore_from.data;
+    s->spec->restore_from.len = s->graph->restore_from.len;
+    s->spec->allow_unmatched = s->graph->allow_unmatched;
     return 0;
 }
 

@@ -198,6 +198,28 @@ static bool ranges_fit(const struct tide_session *s, size_t n, Tide__TaskRange *
     return true;
 }
 
+/* In how many key groups state is cut: as the spec says or leaves to us, or as the daemon does. */
+static struct tide_operator *cut_of(struct tide_session *s, const Tide__KeyGroups *m)
+{
+    int64_t task = tide_graph_task(s->graph, tide_of_pb(m->uid), 0);
+    const struct tide_operator *op =
+        task < 0 ? NULL : tide_graph_operator(s->graph, (uint32_t)task, NULL);
+    if (!op || !op->max_chosen || m->max_parallelism < op->parallelism ||
+        m->max_parallelism > TIDE_PARALLELISM_MAX)
+        return NULL;
+    return &s->graph->operators[op - s->graph->operators];
+}
+
+static void take_cuts(struct tide_session *s, const Tide__Start *m)
+{
+    for (uint32_t i = 0; i < s->graph->n_operators; i++) {
+        struct tide_operator *op = &s->graph->operators[i];
+        if (op->max_chosen) op->max_parallelism = tide_max_parallelism_default(op->parallelism);
+    }
+    for (size_t i = 0; i < m->n_cut; i++)
+        cut_of(s, m->cut[i])->max_parallelism = m->cut[i]->max_parallelism;
+}
+
 static const char *wrong_start(struct tide_session *s, const Tide__Start *m)
 {
     const Tide__Token *k = m->token;
@@ -215,6 +237,8 @@ static const char *wrong_start(struct tide_session *s, const Tide__Start *m)
         const char *wrong = wrong_restore(s, m->tasks[i]);
         if (wrong) return wrong;
     }
+    for (size_t i = 0; i < m->n_cut; i++)
+        if (!cut_of(s, m->cut[i])) return "Start cuts an operator in key groups that cannot be";
     return tide_externals_wrong(s, m);
 }
 
@@ -257,6 +281,7 @@ static void begin_attempt(struct tide_session *s, uint64_t now_us)
     s->deliver_only = m->deliver_only;
     s->restoring = s->n_tasks + s->n_externals;
     s->job_check = tide_job_check(m->token->job_id.data);
+    take_cuts(s, m);
     s->lowest_pending = m->lowest_pending;
     s->told_complete = s->told_effects = 0; /* of this attempt */
     s->attached = true;

@@ -139,6 +139,16 @@ int tide_spec_hook(struct tide_spec *s, const char *name)
     return s->rc;
 }
 
+int tide_spec_restore_from(struct tide_spec *s, const char *directory, bool allow_unmatched)
+{
+    if (!s) return TIDE_EINVAL;
+    if (!directory && !s->rc) s->rc = TIDE_EINVAL;
+    if (s->rc) return s->rc;
+    s->message.restore_from = copy(s, directory);
+    s->message.allow_unmatched = allow_unmatched;
+    return s->rc;
+}
+
 #define LEAST                                                                                      \
     (offsetof(struct tide_checkpointing, attempts_max) + sizeof(uint32_t)) /* in 0.1.0             \
                                                                             */

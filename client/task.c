@@ -146,6 +146,17 @@ static void look(struct tide_worker *w)
     tide_connect_io(w);
 }
 
+uint32_t tide_task_max_parallelism(const struct tide_task *t)
+{
+    if (!t) return 0;
+    struct tide_worker *w = t->worker;
+    pthread_mutex_lock(&w->lock);
+    uint32_t max =
+        tide_graph_operator(tide_session_graph(w->session), t->number, NULL)->max_parallelism;
+    pthread_mutex_unlock(&w->lock);
+    return max;
+}
+
 int tide_task_position(struct tide_task *t, uint64_t position)
 {
     struct tide_worker *w = t->worker;

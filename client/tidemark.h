@@ -121,6 +121,12 @@ TIDE_API int tide_spec_coordinator(struct tide_spec *spec, const char *uid);
 TIDE_API int tide_spec_union_state(struct tide_spec *spec, const char *uid);
 /* The job has this hook: one worker adds it. 1 to 255 bytes, at most 64 hooks. */
 TIDE_API int tide_spec_hook(struct tide_spec *spec, const char *name);
+/* If the job is new it begins from the snapshot in this directory, absolute, as the daemon sees it,
+ * whoever has taken it; state of operators that the job has not is refused, or dropped. When it is
+ * no snapshot, or does not fit, the worker is refused and there is no job. A job that the daemon
+ * knows goes on from where it is: then this counts for nothing, so it may stay, go or differ. */
+TIDE_API int tide_spec_restore_from(struct tide_spec *spec, const char *directory,
+                                    bool allow_unmatched);
 TIDE_API int tide_spec_checkpointing_sized(struct tide_spec *spec,
                                            const struct tide_checkpointing *c, size_t size);
 /* c may be a compound literal: the commas in it are none of the macro's. */
@@ -528,6 +534,9 @@ TIDE_API uint32_t tide_key_group_owner(uint32_t key_group, uint32_t parallelism,
 TIDE_API void tide_key_group_range(uint32_t subtask, uint32_t parallelism, uint32_t max_parallelism,
                                    uint32_t *ret_first, uint32_t *ret_count);
 TIDE_API uint32_t tide_max_parallelism_default(uint32_t parallelism);
+/* Of the task's operator: what the spec says or, where it says 0, what the snapshot had that the
+ * job began from, otherwise the default. It may have changed whenever restore is called. */
+TIDE_API uint32_t tide_task_max_parallelism(const struct tide_task *t);
 
 #ifdef __cplusplus
 }

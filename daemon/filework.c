@@ -15,13 +15,13 @@ struct job {
     enum file_op op;
     uint8_t *image;
     size_t image_len;
+    struct tide_buf read; /* the lane's until job_done() */
     char path[];
 };
 
 static int job_run(struct lane_work *w, const volatile int *stop, char why[static LANES_WHY])
 {
     struct job *j = (struct job *)w;
-    (void)stop;
     switch (j->op) {
     case FILE_MKDIR: return tide_files_mkdir(j->path, why);
     case FILE_META_WRITE:
@@ -29,6 +29,7 @@ static int job_run(struct lane_work *w, const volatile int *stop, char why[stati
     case FILE_META_PUBLISH: return tide_files_metadata_publish(j->path, why);
     case FILE_DELETE_ROUND: return tide_files_delete_round(j->path, why);
     case FILE_DELETE_ATTEMPT: return tide_files_delete_attempt(j->path, why);
+    case FILE_META_READ: return tide_files_inspect(j->path, stop, &j->read, why);
     }
     (void)snprintf(why, LANES_WHY, "file operation %d is not known", (int)j->op);
     return TIDE_EBUG;
@@ -42,13 +43,16 @@ static void job_done(struct lane_work *w, int rc, const char *why)
         (void)snprintf(text, sizeof text, "%.200s: %s", j->path, why);
     else
         (void)snprintf(text, sizeof text, "%s", why);
-    j->files->done(j->files->user, j->tag, rc, text);
+    struct tide_bytes read = {0};
+    if (!rc) read = (struct tide_bytes){j->read.data, j->read.len};
+    j->files->done(j->files->user, j->tag, rc, text, read);
 }
 
 static void job_drop(struct lane_work *w)
 {
     struct job *j = (struct job *)w;
     free(j->image);
+    tide_buf_release(&j->read);
     free(j);
 }
 

@@ -10,7 +10,8 @@ struct filework {
     const char *state_root, *savepoint_root; /* each has its lane; elsewhere every directory */
     uint64_t timeout_us;
     void *user; /* given to done() */
-    void (*done)(void *user, uint64_t tag, int rc, const char *why);
+    /* bytes: what was read, borrowed for the call */
+    void (*done)(void *user, uint64_t tag, int rc, const char *why, struct tide_bytes bytes);
 };
 
 /* Carries out an ACT_FILE; takes its image. done() follows from the loop in every case. */

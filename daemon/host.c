@@ -323,9 +323,10 @@ static void on_sent(void *user, uint64_t tag)
     host_feed(user, &(struct event){.type = EV_SENT, .tag = tag});
 }
 
-static void on_file(void *user, uint64_t tag, int rc, const char *why)
+static void on_file(void *user, uint64_t tag, int rc, const char *why, struct tide_bytes bytes)
 {
-    host_feed(user, &(struct event){.type = EV_FILE, .tag = tag, .rc = rc, .text = why});
+    host_feed(user,
+              &(struct event){.type = EV_FILE, .tag = tag, .rc = rc, .text = why, .bytes = bytes});
 }
 
 static void on_loaded(void *user, uint64_t tag, int rc, const char *why, struct tide_bytes image)

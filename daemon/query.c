@@ -21,7 +21,6 @@
 #include "proto/err.h"
 #include "proto/frame.h"
 #include "storage/files.h"
-#include "storage/manifest.h"
 
 #define VERIFY_LANE "verify" /* no path: a lane of its own */
 #define VERIFY_MAX 16
@@ -31,7 +30,7 @@ struct verify {
     struct queries *queries;
     struct verify *next;
     uint64_t session, id;
-    struct tide_buf image;
+    struct tide_buf image, directory;
     Tide__VerifyResult *result; /* the lane's until done() */
     char why[LANES_WHY];
 };
@@ -128,14 +127,10 @@ static void ask(struct queries *qs, struct question *q)
 static int verify_run(struct lane_work *w, const volatile int *stop, char why[static LANES_WHY])
 {
     struct verify *v = (struct verify *)w;
-    struct tide_manifest m;
     struct tide_bytes image = {v->image.data, v->image.len};
-    int rc = tide_manifest_open(&m, image, why);
-    if (rc) return rc;
-    char *directory = strndup((const char *)m.head->directory.data, m.head->directory.len);
-    tide_manifest_close(&m);
+    char *directory = strndup((const char *)v->directory.data, v->directory.len);
     if (!directory) return TIDE_ENOMEM;
-    rc = tide_files_verify(directory, image, stop, &v->result, why);
+    int rc = tide_files_verify(directory, image, stop, &v->result, why);
     free(directory);
     return rc;
 }
@@ -169,6 +164,7 @@ static void verify_drop(struct lane_work *w)
     struct verify *v = (struct verify *)w;
     if (v->result) tide__verify_result__free_unpacked(v->result, NULL);
     tide_buf_release(&v->image);
+    tide_buf_release(&v->directory);
     free(v);
 }
 
@@ -190,7 +186,8 @@ static void on_verify_manifest(void *user, struct question *q)
     v->session = q->session;
     v->id = q->id;
     v->image = q->image;
-    q->image = (struct tide_buf){0};
+    v->directory = q->directory;
+    q->image = q->directory = (struct tide_buf){0};
     question_free(q);
     v->next = qs->verifies;
     qs->verifies = v;
@@ -233,6 +230,7 @@ void queries_request(struct queries *qs, uint64_t session, const Tide__Request *
         break;
     case TIDE__REQUEST__CALL_VERIFY:
         q->round = request->verify->snapshot;
+        q->with_directory = true;
         q->done = on_verify_manifest;
         break;
     default:

@@ -20,6 +20,7 @@
 #include "proto/arena.h"
 #include "proto/err.h"
 
+#define DIRECTORY_MAX 65536u
 #define MANIFEST_MAX ((size_t)1 << 30) /* a lookup of a larger one fails by name */
 
 struct reader_thread {
@@ -45,6 +46,7 @@ void question_free(struct question *q)
     free(q->request);
     if (q->response) tide__response__free_unpacked(q->response, NULL);
     tide_buf_release(&q->image);
+    tide_buf_release(&q->directory);
     free(q);
 }
 
@@ -77,6 +79,9 @@ static void ask(struct tide_reader *reader, struct question *q)
     }
     tide_buf_init(&q->image, MANIFEST_MAX);
     q->rc = tide_reader_manifest(reader, q->round, &q->image, q->why);
+    if (q->rc || !q->with_directory) return;
+    tide_buf_init(&q->directory, DIRECTORY_MAX);
+    q->rc = tide_reader_directory(reader, q->round, &q->directory, q->why);
 }
 
 static struct question *take(struct reader_thread *r)

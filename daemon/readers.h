@@ -20,12 +20,13 @@ struct question {
     uint8_t *request; /* malloc'ed, freed by question_free() */
     size_t request_len;
     uint64_t round;
+    bool with_directory; /* and where its bytes lie */
     /* Whoever asked. */
     uint64_t session, id, tag;
     void (*done)(void *user, struct question *q); /* on the loop; takes the question */
     /* Answered. */
     Tide__Response *response; /* NULL: rc and why say what went wrong */
-    struct tide_buf image;
+    struct tide_buf image, directory;
     int rc;
     char why[READERS_WHY];
     bool timed_out;

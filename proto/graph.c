@@ -15,7 +15,6 @@
 #include "proto/err.h"
 #include "proto/graph_show.h"
 
-#define PARALLELISM_MAX (1u << 20)
 #define NAME_MAX_BYTES 255u
 
 /* The graph and what lies behind it; the caller sees the first member. */
@@ -93,13 +92,13 @@ static int check_operator(struct making *m, const Tide__Operator *op)
         return refuse(m, "the uid %s has %zu bytes: at most 255 are allowed", shown.text, uid.len);
     if (!tide_text_valid(uid))
         return refuse(m, "the uid %s is not valid UTF-8 without NUL", shown.text);
-    if (op->parallelism == 0 || op->parallelism > PARALLELISM_MAX)
+    if (op->parallelism == 0 || op->parallelism > TIDE_PARALLELISM_MAX)
         return refuse(m, "operator %s has parallelism %" PRIu32 ": it must be 1 to %u", shown.text,
-                      op->parallelism, PARALLELISM_MAX);
+                      op->parallelism, TIDE_PARALLELISM_MAX);
     if (op->max_parallelism == 0) return 0;
-    if (op->max_parallelism > PARALLELISM_MAX)
+    if (op->max_parallelism > TIDE_PARALLELISM_MAX)
         return refuse(m, "operator %s has max parallelism %" PRIu32 ": it must be at most %u",
-                      shown.text, op->max_parallelism, PARALLELISM_MAX);
+                      shown.text, op->max_parallelism, TIDE_PARALLELISM_MAX);
     if (op->max_parallelism < op->parallelism)
         return refuse(
             m, "operator %s has max parallelism %" PRIu32 ", less than its parallelism %" PRIu32,
@@ -397,17 +396,17 @@ static int check_restore_from(struct making *m)
     if (path.len > 4095 || path.data[0] != '/' || !tide_text_valid(path))
         return refuse(m, "restore_from %s is not an absolute path of at most 4,095 bytes",
                       tide_show(path).text);
-    return 0;
+    m->o->graph.restore_from = tide_arena_bytes(&m->o->arena, path);
+    m->o->graph.allow_unmatched = m->spec->allow_unmatched;
+    return m->o->graph.restore_from.data ? 0 : TIDE_ENOMEM;
 }
 
 /* Each goes when the daemon and the library can do it. */
 static int refuse_for_now(struct making *m)
 {
-    const Tide__JobSpec *spec = m->spec;
     const Tide__Checkpointing *c = &m->o->graph.checkpointing;
     const char *what = NULL;
     if (c->regional) what = "regional failover";
-    if (spec->restore_from.len) what = "restore_from";
     return what ? refuse(m, "%s: not supported yet", what) : 0;
 }
 
@@ -440,6 +439,9 @@ static int pack_canonical(struct making *m)
     canonical.operators = m->operators;
     canonical.edges = edges;
     canonical.hooks = m->hooks;
+    /* how a job begins is no part of what it is */
+    canonical.restore_from = (ProtobufCBinaryData){0};
+    canonical.allow_unmatched = 0;
     /* to say nothing and to say "all defaults" is the same */
     if (canonical.checkpointing &&
         protobuf_c_message_get_packed_size(&canonical.checkpointing->base) == 0)

@@ -3,7 +3,8 @@
  * Operators are sorted by uid bytewise; tasks are numbered from 0 through the operators' subtasks.
  * The fingerprint is XXH3-128 over the canonical bytes: the spec packed with operators sorted by
  * uid and edges sorted by (from, to), so that the order in which a program adds them is no
- * difference. */
+ * difference, and without restore_from and allow_unmatched, which count only for a job that is
+ * new. */
 #ifndef TIDE_GRAPH_H
 #define TIDE_GRAPH_H
 
@@ -14,6 +15,7 @@
 #define TIDE_OPERATORS_MAX 4096u
 #define TIDE_EDGES_MAX 16384u
 #define TIDE_HOOKS_MAX 64u
+#define TIDE_PARALLELISM_MAX (1u << 20)
 #define TIDE_NONE UINT32_MAX /* in a number of Checkpointing: none, where 0 is the default */
 
 struct tide_operator {
@@ -48,7 +50,9 @@ struct tide_graph {
     uint32_t tasks;
     Tide__Checkpointing
         checkpointing; /* defaults filled in; 0 in the others says "none", and so does TIDE_NONE */
-    uint32_t version;  /* of the protocol that a worker needs to host its tasks */
+    struct tide_bytes restore_from; /* where a job that is new begins; not in spec_bytes */
+    bool allow_unmatched;
+    uint32_t version;    /* of the protocol that a worker needs to host its tasks */
     uint8_t *spec_bytes; /* canonical, owned */
     size_t spec_len;
     uint8_t fingerprint[16]; /* low half first, little-endian */

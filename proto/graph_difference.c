@@ -142,19 +142,6 @@ static bool hooks_differ(struct both *b)
     return false;
 }
 
-static bool restore_differs(struct both *b)
-{
-    struct tide_bytes x = tide_bytes_in(b->have->restore_from),
-                      y = tide_bytes_in(b->want->restore_from);
-    if (!tide_bytes_equal(x, y)) {
-        (void)snprintf(b->out, 256, "restore_from is %s in the spec in force and %s in the new one",
-                       tide_show(x).text, tide_show(y).text);
-        return true;
-    }
-    return numbers_differ(b, "allow_unmatched", (uint32_t)b->have->allow_unmatched,
-                          (uint32_t)b->want->allow_unmatched, 0);
-}
-
 static void compare(struct both *b)
 {
     if (!tide_bytes_equal(tide_bytes_in(b->have->name), tide_bytes_in(b->want->name))) {
@@ -164,8 +151,7 @@ static void compare(struct both *b)
                        tide_show(tide_bytes_in(b->want->name)).text);
         return;
     }
-    if (operators_differ(b) || edges_differ(b) || checkpointing_differs(b) || hooks_differ(b) ||
-        restore_differs(b))
+    if (operators_differ(b) || edges_differ(b) || checkpointing_differs(b) || hooks_differ(b))
         return;
     (void)snprintf(b->out, 256, "the specs differ in something that this version does not know");
 }

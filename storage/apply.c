@@ -154,7 +154,7 @@ static const struct {
     [Q_MANIFEST] = {"INSERT INTO manifest (snapshot, part, data) VALUES (?1, ?2, ?3)", NULL},
     [Q_LINEAGE] = {"INSERT INTO lineage (snapshot, parent, relation) VALUES (?2, ?4, iif(?4 ="
                    " (SELECT restored_from FROM attempt WHERE job = " JOB " AND number = ?3),"
-                   " 'restored-from', 'follows'))",
+                   " 'restored-from', iif(?3 IS NULL, 'copied-from', 'follows')))",
                    NULL},
     [Q_DELETING] = {"UPDATE snapshot SET state = 'deleting', deleting_wall = ?2, disposed = ?3"
                     " WHERE round = ?1",
@@ -510,7 +510,7 @@ static void apply_snapshot(struct tide_txn *t, const struct tide_record *r)
                          &bytes);
     bool one = bytes <= ONE_PART;
     RUN(t, Q_SNAPSHOT, job, NUM(r->snapshot.round), NUM(r->snapshot.incarnation),
-        NUM(r->snapshot.attempt), NAME(tide_kind_name(r->snapshot.kind)),
+        OPT(r->snapshot.attempt), NAME(tide_kind_name(r->snapshot.kind)),
         TEXT(r->snapshot.directory), OPT_TEXT(r->snapshot.label), NUM(r->snapshot.begun_wall),
         NUM(r->snapshot.completed_wall), NUM(r->snapshot.tasks), NUM(r->snapshot.artifacts),
         NUM(r->snapshot.bytes), OPT_BLOB(r->snapshot.ended), NUM(bytes),
@@ -520,7 +520,7 @@ static void apply_snapshot(struct tide_txn *t, const struct tide_record *r)
         NUM(r->snapshot.commits), NUM(r->snapshot.imported));
     apply_manifest(t, r, one);
     if (r->snapshot.parent)
-        RUN(t, Q_LINEAGE, job, NUM(r->snapshot.round), NUM(r->snapshot.attempt),
+        RUN(t, Q_LINEAGE, job, NUM(r->snapshot.round), OPT(r->snapshot.attempt),
             NUM(r->snapshot.parent));
 }
 

@@ -22,6 +22,12 @@ int tide_files_metadata_write(const char *directory, struct tide_bytes image, ch
 int tide_files_metadata_publish(const char *directory, char why[static 256]);
 /* Reads `_metadata`, whole; ret's maximum bounds it (a zeroed ret: 16 GiB). */
 int tide_files_metadata_read(const char *directory, struct tide_buf *ret, char why[static 256]);
+/* Reads `_metadata`, whole, and looks whether it is that of a snapshot that can be restored: it
+ * opens as a manifest, and every file that it names is there with its size (the digests of their
+ * bytes are left to a verification). TIDE_ENOTFOUND, TIDE_ECORRUPT, TIDE_EVERSION, TIDE_EIO: why
+ * names the file. `stop` is polled: true ends it with TIDE_ECLOSED. */
+int tide_files_inspect(const char *directory, const volatile int *stop, struct tide_buf *ret,
+                       char why[static 256]);
 /* Removes a round's directory with what it holds, `_metadata` first and synced. Missing is fine.
  * What the scheme does not know stays, and is TIDE_EEXIST with its name. */
 int tide_files_delete_round(const char *directory, char why[static 256]);

@@ -206,11 +206,13 @@ static void load_snapshots(struct loader *l, int64_t nr, struct tide_catalog_job
     sqlite3_finalize(st);
     st = query(l,
                "SELECT round FROM snapshot WHERE job = ?1 AND kind = 'checkpoint'"
-               " AND state <> 'retained' ORDER BY round DESC LIMIT 1",
+               " AND state <> 'retained' AND imported = 0 ORDER BY round DESC LIMIT 1",
                nr, 0);
     if (next(l, st)) j->subsumed = tide_db_num(st, 0);
     sqlite3_finalize(st);
-    st = query(l, "SELECT round FROM snapshot WHERE job = ?1 ORDER BY round DESC LIMIT 1", nr, 0);
+    st = query(
+        l, "SELECT round FROM snapshot WHERE job = ?1 AND imported = 0 ORDER BY round DESC LIMIT 1",
+        nr, 0);
     if (next(l, st)) j->completed = tide_db_num(st, 0);
     sqlite3_finalize(st);
     j->owed = room(l, "SELECT count(*) FROM owed WHERE job = ?1", nr, sizeof *j->owed, &j->n_owed);

@@ -245,8 +245,11 @@ static void answer_snapshots(struct tide_answer *a, const Tide__ListSnapshots *q
          " WHERE s.state <> 'deleted' AND s.state = 'retained' AND s.job = ?1 AND s.round < ?2"
          " ORDER BY s.round DESC"},
         {SNAPSHOTS " WHERE s.round < ?2 AND ?1 = 0 ORDER BY s.round DESC",
+         /* what was imported has no round: two ordered lists, merged */
          "SELECT " TIDE_SNAPSHOT_COLUMNS " FROM round r CROSS JOIN snapshot s ON s.round = r.number"
-         " JOIN job j ON j.nr = s.job WHERE r.job = ?1 AND r.number < ?2 ORDER BY r.number DESC"}};
+         " JOIN job j ON j.nr = s.job WHERE r.job = ?1 AND r.number < ?2"
+         " UNION ALL " SNAPSHOTS
+         " WHERE s.imported = 1 AND s.job = ?1 AND s.round < ?2 ORDER BY 1 DESC"}};
     uint32_t limit = q->limit;
     uint64_t job = 0, before = q->before ? bounded(q->before) : INT64_MAX;
     if (!limit_of(a, &limit)) return;
@@ -635,5 +638,30 @@ int tide_reader_manifest(struct tide_reader *r, uint64_t round, struct tide_buf 
     sqlite3_finalize(st);
     if (own && !sqlite3_get_autocommit(r->db)) sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
     if (code) tide_buf_release(ret);
+    return code;
+}
+
+int tide_reader_directory(struct tide_reader *r, uint64_t round, struct tide_buf *ret,
+                          char why[static 256])
+{
+    sqlite3_stmt *st = NULL;
+    int code = 0;
+    int rc =
+        sqlite3_prepare_v2(r->db, "SELECT directory FROM snapshot WHERE round = ?1", -1, &st, NULL);
+    if (!rc) rc = sqlite3_bind_int64(st, 1, (sqlite3_int64)bounded(round));
+    if (!rc) rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) {
+        struct tide_bytes directory = tide_db_bytes(st, 0);
+        tide_buf_put(ret, directory.data, directory.len);
+        if (ret->rc)
+            code = no_manifest(TIDE_ENOMEM, why, "no memory for the directory of snapshot %" PRIu64,
+                               round);
+    } else if (rc == SQLITE_DONE) {
+        code = no_manifest(TIDE_ENOTFOUND, why, "there is no snapshot %" PRIu64, round);
+    } else {
+        code = no_manifest(tide_db_code(rc), why, "snapshot %" PRIu64 " cannot be read: %.150s",
+                           round, sqlite3_errmsg(r->db));
+    }
+    sqlite3_finalize(st);
     return code;
 }

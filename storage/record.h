@@ -32,7 +32,8 @@ enum tide_operation_kind {
     TIDE_OP_RESTORE,
     TIDE_OP_DISPOSE,
     TIDE_OP_HOLD,
-    TIDE_OP_RELEASE
+    TIDE_OP_RELEASE,
+    TIDE_OP_IMPORT
 };
 enum tide_operation_state { TIDE_OP_QUEUED = 1, TIDE_OP_RUNNING, TIDE_OP_DONE, TIDE_OP_FAILED };
 /* How a round was taken; numbered as RoundStyle, Alignment, StopMode of common.proto. */
@@ -46,7 +47,7 @@ const char *tide_kind_name(enum tide_kind k);                     /* checkpoint,
 const char *tide_snapshot_state_name(enum tide_snapshot_state s); /* retained, deleting, deleted */
 const char *
 tide_operation_state_name(enum tide_operation_state s); /* queued, running, done, failed */
-const char *tide_operation_kind_name(enum tide_operation_kind k); /* checkpoint, ..., release */
+const char *tide_operation_kind_name(enum tide_operation_kind k); /* checkpoint, ..., import */
 const char *tide_style_name(enum tide_style s);                   /* flow, rendezvous */
 const char *tide_alignment_name(enum tide_alignment a); /* aligned, ..., aligned with timeout */
 const char *tide_stop_name(enum tide_stop s);           /* no, suspend, drain */
@@ -165,7 +166,8 @@ struct tide_record {
             enum tide_style style;
             bool unaligned;
             bool commits;  /* a savepoint that published effects */
-            bool imported; /* it was taken by a job of another store, or its row was lost */
+            bool imported; /* not taken by the job in this store: `round` is an id of its own, and
+                              there is no attempt */
         } snapshot;
         struct {
             uint64_t round;

@@ -263,20 +263,85 @@ static const char *const migrations[] = {
     "ALTER TABLE round ADD COLUMN processed_bytes INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE round ADD COLUMN persisted_bytes INTEGER NOT NULL DEFAULT 0;"
 
-    "ALTER TABLE snapshot ADD COLUMN style TEXT NOT NULL DEFAULT 'flow'"
-    "  CHECK (style = 'flow' OR style = 'rendezvous');"
-    "ALTER TABLE snapshot ADD COLUMN unaligned INTEGER NOT NULL DEFAULT 0"
-    "  CHECK (unaligned = 0 OR unaligned = 1);"
-    "ALTER TABLE snapshot ADD COLUMN commits INTEGER NOT NULL DEFAULT 0"
-    "  CHECK (commits = 0 OR commits = 1);" /* a savepoint that published effects */
-    "ALTER TABLE snapshot ADD COLUMN imported INTEGER NOT NULL DEFAULT 0"
-    "  CHECK (imported = 0 OR imported = 1);"
-    "ALTER TABLE snapshot ADD COLUMN disposed INTEGER NOT NULL DEFAULT 0"
-    "  CHECK (disposed = 0 OR disposed = 1);" /* its user has asked for its deletion */
-    "DROP TRIGGER snapshot_of_user;"
+    /* One that was imported has the number of a round that never was, and no attempt. */
+    "DROP VIEW jobs;"
+    "DROP VIEW snapshots;"
+    "CREATE TABLE snapshot_1 AS SELECT * FROM snapshot;"
+    "DROP TABLE snapshot;"
+    "CREATE TABLE snapshot ("
+    "  round INTEGER PRIMARY KEY CHECK (round > 0),"
+    "  job INTEGER NOT NULL REFERENCES job,"
+    "  incarnation INTEGER NOT NULL REFERENCES incarnation,"
+    "  attempt INTEGER,"
+    "  kind TEXT NOT NULL CHECK (kind = 'checkpoint' OR kind = 'savepoint'),"
+    "  state TEXT NOT NULL CHECK (state = 'retained' OR state = 'deleting' OR state = 'deleted'),"
+    "  owner TEXT NOT NULL CHECK (owner = 'system' OR owner = 'user'),"
+    "  directory TEXT NOT NULL,"
+    "  label TEXT,"
+    "  begun_wall INTEGER NOT NULL,"
+    "  completed_wall INTEGER NOT NULL,"
+    "  deleting_wall INTEGER,"
+    "  deleted_wall INTEGER,"
+    "  tasks INTEGER NOT NULL,"
+    "  artifacts INTEGER NOT NULL,"
+    "  bytes INTEGER NOT NULL,"
+    "  ended BLOB,"
+    "  manifest_bytes INTEGER NOT NULL,"
+    "  manifest_parts INTEGER NOT NULL,"
+    "  manifest_digest BLOB NOT NULL CHECK (length(manifest_digest) = 16),"
+    "  style TEXT NOT NULL DEFAULT 'flow' CHECK (style = 'flow' OR style = 'rendezvous'),"
+    "  unaligned INTEGER NOT NULL DEFAULT 0 CHECK (unaligned = 0 OR unaligned = 1),"
+    "  commits INTEGER NOT NULL DEFAULT 0"
+    "    CHECK (commits = 0 OR commits = 1)," /* a savepoint that published effects */
+    "  imported INTEGER NOT NULL DEFAULT 0 CHECK (imported = 0 OR imported = 1),"
+    "  disposed INTEGER NOT NULL DEFAULT 0"
+    "    CHECK (disposed = 0 OR disposed = 1)," /* its user has asked for its deletion */
+    "  taken INTEGER GENERATED ALWAYS AS (iif(imported, NULL, round)) VIRTUAL"
+    "    REFERENCES round DEFERRABLE INITIALLY DEFERRED,"
+    "  CHECK ((attempt IS NULL) = imported),"
+    "  CHECK (imported = 0 OR (owner = 'user' AND commits = 0)),"
+    "  CHECK ((state = 'retained') = (deleting_wall IS NULL)),"
+    "  CHECK ((state = 'deleted') = (deleted_wall IS NOT NULL)),"
+    "  CHECK (state = 'deleted' OR manifest_parts > 0),"
+    "  FOREIGN KEY (job, attempt) REFERENCES attempt"
+    ") STRICT;"
+    "INSERT INTO snapshot (round, job, incarnation, attempt, kind, state, owner, directory, label,"
+    "  begun_wall, completed_wall, deleting_wall, deleted_wall, tasks, artifacts, bytes, ended,"
+    "  manifest_bytes, manifest_parts, manifest_digest) SELECT round, job, incarnation, attempt,"
+    "  kind, state, owner, directory, label, begun_wall, completed_wall, deleting_wall,"
+    "  deleted_wall, tasks, artifacts, bytes, ended, manifest_bytes, manifest_parts,"
+    "  manifest_digest FROM snapshot_1;"
+    "DROP TABLE snapshot_1;"
+    "CREATE INDEX snapshot_kept ON snapshot (job, round) WHERE state <> 'deleted';"
+    "CREATE INDEX snapshot_unpurged ON snapshot (round) WHERE state = 'deleted' AND manifest_parts "
+    "> 0;"
+    "CREATE INDEX snapshot_imported ON snapshot (job, round) WHERE imported = 1;"
+    "CREATE TRIGGER snapshot_moves BEFORE UPDATE OF state ON snapshot"
+    "  WHEN NOT (OLD.state = 'retained' AND NEW.state = 'deleting'"
+    "    OR OLD.state = 'deleting' AND NEW.state = 'deleted')"
+    "  BEGIN SELECT RAISE(ABORT, 'a snapshot goes from retained to deleting to deleted, not "
+    "otherwise'); END;"
+    "CREATE TRIGGER snapshot_owing BEFORE UPDATE OF state ON snapshot"
+    "  WHEN NEW.state = 'deleting' AND EXISTS (SELECT 1 FROM owed WHERE round = NEW.round)"
+    "  BEGIN SELECT RAISE(ABORT, 'a snapshot with owed commits is not deleted'); END;"
     "CREATE TRIGGER snapshot_of_user BEFORE UPDATE OF state ON snapshot"
     "  WHEN NEW.state = 'deleting' AND OLD.owner = 'user' AND NEW.disposed = 0"
     "  BEGIN SELECT RAISE(ABORT, 'a snapshot that belongs to the user is not deleted'); END;"
+    "CREATE TRIGGER snapshot_stays BEFORE DELETE ON snapshot"
+    "  BEGIN SELECT RAISE(ABORT, 'a row outlives its bytes'); END;"
+
+    "CREATE TABLE lineage_1 AS SELECT * FROM lineage;"
+    "DROP TABLE lineage;"
+    "CREATE TABLE lineage ("
+    "  snapshot INTEGER NOT NULL REFERENCES snapshot,"
+    "  parent INTEGER NOT NULL REFERENCES snapshot,"
+    "  relation TEXT NOT NULL CHECK (relation = 'restored-from' OR relation = 'follows'"
+    "    OR relation = 'copied-from'),"
+    "  PRIMARY KEY (snapshot, parent),"
+    "  CHECK (parent < snapshot)"
+    ") STRICT, WITHOUT ROWID;"
+    "INSERT INTO lineage SELECT * FROM lineage_1;"
+    "DROP TABLE lineage_1;"
 
     /* what an admin has ordered the job to go on from, until a newer round has had its effects */
     "ALTER TABLE job ADD COLUMN base_since INTEGER;" /* only rounds above it are newer; NULL: none
@@ -292,7 +357,7 @@ static const char *const migrations[] = {
     "  id INTEGER PRIMARY KEY CHECK (id > 0),"
     "  job INTEGER NOT NULL REFERENCES job,"
     "  kind TEXT NOT NULL CHECK (kind IN ('checkpoint', 'savepoint', 'stop', 'cancel', 'restore',"
-    "    'dispose', 'hold', 'release')),"
+    "    'dispose', 'hold', 'release', 'import')),"
     "  state TEXT NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'done'"
     " OR state = 'failed'),"
     "  key BLOB," /* chosen by the client */
@@ -331,7 +396,11 @@ static const char *const migrations[] = {
     "    || ' on ' || worker || ': ' || phase, '; ')"
     "    FROM round_holder h WHERE h.round = r.number) AS held_by FROM round r JOIN job ON nr = "
     "r.job;"
-    "DROP VIEW snapshots;"
+    "CREATE VIEW jobs AS SELECT name, lower(hex(id)) AS id, state, cause,"
+    "  (SELECT max(number) FROM attempt a WHERE a.job = job.nr) AS attempt,"
+    "  (SELECT max(round) FROM snapshot s WHERE s.job = job.nr AND s.state = 'retained') AS "
+    "newest_snapshot,"
+    "  datetime(created_wall / 1000000, 'unixepoch') AS created FROM job;"
     "CREATE VIEW snapshots AS SELECT s.round AS snapshot, name AS job, kind, style, unaligned, "
     "commits, imported, s.state, owner, attempt,"
     "  datetime(completed_wall / 1000000, 'unixepoch') AS completed, tasks, artifacts, bytes, "
@@ -346,13 +415,21 @@ int tide_schema_version(void)
     return (int)(sizeof migrations / sizeof *migrations);
 }
 
-int tide_schema_migrate(sqlite3 *db, int from)
+/* Tables that others refer to are made anew, so whether all references hold is asked at the end. */
+static int references_hold(sqlite3 *db)
+{
+    int64_t broken = 0;
+    int rc = tide_db_pragma(db, "SELECT count(*) FROM pragma_foreign_key_check", &broken);
+    return rc ? rc : broken ? SQLITE_CORRUPT : SQLITE_OK;
+}
+
+static int migrate(sqlite3 *db, int from)
 {
     char number[64];
-    if (from == tide_schema_version()) return SQLITE_OK;
     int rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     for (int i = from; !rc && i < tide_schema_version(); i++)
         rc = sqlite3_exec(db, migrations[i], NULL, NULL, NULL);
+    if (!rc && from) rc = references_hold(db);
     if (!rc) {
         sqlite3_snprintf(sizeof number, number, "PRAGMA application_id = %d", TIDE_DB_APPLICATION);
         rc = sqlite3_exec(db, number, NULL, NULL, NULL);
@@ -364,4 +441,15 @@ int tide_schema_migrate(sqlite3 *db, int from)
     if (!rc) rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
     if (rc && !sqlite3_get_autocommit(db)) sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
     return rc;
+}
+
+int tide_schema_migrate(sqlite3 *db, int from)
+{
+    if (from == tide_schema_version()) return SQLITE_OK;
+    /* Otherwise a table could not be dropped that others refer to; not possible in a transaction.
+     */
+    int rc = sqlite3_exec(db, "PRAGMA foreign_keys = OFF", NULL, NULL, NULL);
+    if (!rc) rc = migrate(db, from);
+    int on = sqlite3_exec(db, "PRAGMA foreign_keys = ON", NULL, NULL, NULL);
+    return rc ? rc : on;
 }

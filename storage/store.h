@@ -131,6 +131,10 @@ Tide__Response *tide_reader_answer(struct tide_reader *r, const Tide__Request *r
  * GiB). 0, TIDE_ENOTFOUND, TIDE_ECORRUPT, TIDE_EIO, TIDE_ENOMEM. */
 int tide_reader_manifest(struct tide_reader *r, uint64_t round, struct tide_buf *ret,
                          char why[static 256]);
+/* Where a snapshot's bytes lie, appended to ret: not always where its manifest was written. 0,
+ * TIDE_ENOTFOUND, TIDE_EIO, TIDE_ENOMEM. */
+int tide_reader_directory(struct tide_reader *r, uint64_t round, struct tide_buf *ret,
+                          char why[static 256]);
 /* May be called from another thread: makes the call under way fail soon. */
 void tide_reader_interrupt(struct tide_reader *r);
 

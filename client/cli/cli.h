@@ -92,6 +92,7 @@ int stop_job(struct cli *c);
 int cancel_job(struct cli *c);
 int snapshot_dispose(struct cli *c);
 int order_restore(struct cli *c);
+int snapshot_import(struct cli *c);
 int jobs_list(struct cli *c);
 int job_show(struct cli *c);
 int savepoint_take(struct cli *c);

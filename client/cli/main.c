@@ -27,7 +27,9 @@ enum {
     OF_FULL = 2048,
     OF_STOP = 4096,
     OF_CANCEL = 8192,
-    OF_RESTORE = 16384
+    OF_RESTORE = 16384,
+    OF_FROM = 32768, /* restore and import */
+    OF_IMPORT = 65536
 };
 
 static const struct command {
@@ -85,13 +87,13 @@ static const struct command {
      "It goes on from its newest checkpoint as soon as all its workers are there.",
      "release wordcount\nrelease wordcount --abandon-owed",
      "there is no such job, or it is not HELD"},
-    {"restore", NULL, "JOB", OF_TRIGGER | OF_RELEASE | OF_RESTORE, true, order_restore,
+    {"restore", NULL, "JOB", OF_TRIGGER | OF_RELEASE | OF_RESTORE | OF_FROM, true, order_restore,
      "Have a job go on from a snapshot that you choose.",
      "Its attempt ends, and the next one restores what is chosen: as soon as all its workers\n"
      "are there, and again until a newer checkpoint completes. A job that is HELD or has ended\n"
      "begins again. Prints the decision operator by operator.",
      "restore wordcount --latest\nrestore wordcount --snapshot 17 --dry-run\n"
-     "restore wordcount --snapshot 17 --allow-repeat",
+     "restore wordcount --from /mnt/savepoint-8bad97-1-9 --allow-repeat",
      "there is no such job or snapshot, or the job cannot go on from it"},
     {"snapshots", NULL, "[JOB]", OF_ALL | OF_LIMIT, false, snapshots_list,
      "List snapshots, the newest first.", NULL, "snapshots\nsnapshots wordcount --all --limit 1000",
@@ -104,8 +106,16 @@ static const struct command {
      "there is no such snapshot, or it is damaged"},
     {"snapshot", "dispose", "ID", OF_TRIGGER, true, snapshot_dispose,
      "Delete a savepoint; its row stays.",
-     "Waits until its bytes are gone. One that its job needs is refused, with the reason.",
+     "Waits until its bytes are gone. One that its job needs is refused, with the reason. Of\n"
+     "one that was imported the bytes stay: they are yours.",
      "snapshot dispose 17", "there is no such snapshot, it is a checkpoint, or it is needed"},
+    {"snapshot", "import", "JOB", OF_TRIGGER | OF_FROM | OF_IMPORT, true, snapshot_import,
+     "Make a snapshot known that was moved, or is another daemon's.",
+     "It becomes one of the job's under a number of its own; its bytes stay where they are.\n"
+     "Prints what restoring it would do, operator by operator, and its number.",
+     "snapshot import wordcount --from /mnt/savepoint-8bad97-1-9\n"
+     "snapshot import wordcount --from /mnt/savepoint-8bad97-1-9 --dry-run",
+     "there is no such job, or what lies there is no snapshot, or not whole"},
     {"lineage", NULL, "ID|JOB", 0, false, lineage_show,
      "Show which snapshots a snapshot came from.",
      "A name that is a number stands for a snapshot; JOB means the job's newest snapshot.",
@@ -133,7 +143,8 @@ static const struct option {
 } options[] = {
     {"target", "DIR", 0, OF_TARGET, offsetof(struct options, target),
      "make the savepoint's directory in DIR"},
-    {"label", "TEXT", 0, OF_TARGET, offsetof(struct options, label), "a name for people"},
+    {"label", "TEXT", 0, OF_TARGET | OF_IMPORT, offsetof(struct options, label),
+     "a name for people"},
     {"commits", NULL, 0, OF_SAVEPOINT, offsetof(struct options, commits),
      "publish effects, as a checkpoint does: the job goes\nback to it until a later round does so"},
     {"alignment", "MODE", 0, OF_SAVEPOINT, offsetof(struct options, alignment),
@@ -151,8 +162,8 @@ static const struct option {
     {"cause", "TEXT", 0, OF_HOLD, offsetof(struct options, cause),
      "why, for whoever looks at the job"},
     {"snapshot", "N", 0, OF_RESTORE, offsetof(struct options, snapshot), "go on from snapshot N"},
-    {"from", "DIR", 0, OF_RESTORE, offsetof(struct options, from),
-     "go on from the snapshot of this job that is in DIR"},
+    {"from", "DIR", 0, OF_FROM, offsetof(struct options, from),
+     "the snapshot that is in DIR, on the daemon's machine,\nwhoever has taken it"},
     {"latest", NULL, 0, OF_RESTORE, offsetof(struct options, latest),
      "go on from where the job would go on by itself"},
     {"nothing", NULL, 0, OF_RESTORE, offsetof(struct options, nothing), "start afresh"},
@@ -160,8 +171,7 @@ static const struct option {
      "drop the state of operators that the job has not"},
     {"allow-repeat", NULL, 0, OF_RESTORE, offsetof(struct options, allow_repeat),
      "even if effects of later rounds will be repeated"},
-    {"dry-run", NULL, 0, OF_RESTORE, offsetof(struct options, dry_run),
-     "only say what would happen"},
+    {"dry-run", NULL, 0, OF_FROM, offsetof(struct options, dry_run), "only say what would happen"},
     {"abandon-owed", NULL, 0, OF_RELEASE, offsetof(struct options, abandon_owed),
      "give up commits that workers have not confirmed:\nthe outside never sees them"},
     {"key", "KEY", 0, OF_TRIGGER, offsetof(struct options, key),

@@ -283,6 +283,7 @@ static int conclude(struct waiting *w, const Tide__Operation *o)
     }
     say_report(o);
     if (failed) return say_failed(o);
+    if (cli_is(o->kind, "import") && o->snapshot) printf("snapshot %" PRIu64 "\n", o->snapshot);
     if (!o->tasks || cli_is(o->kind, "dispose"))
         return DONE; /* an order: that it is done says it all */
     char *location = text_clean(o->location), *job = text_clean(o->job),

@@ -1,4 +1,4 @@
-/* What is ordered of a job as a whole: `hold`, `release`, `restore`. */
+/* What is ordered of a job as a whole: `hold`, `release`, `restore`; and `snapshot import`. */
 #include <stdlib.h>
 
 #include "client/cli/cli.h"
@@ -82,6 +82,31 @@ int order_restore(struct cli *c)
     request.call_case = TIDE__REQUEST__CALL_RESTORE;
     request.restore = &call;
     rc = operation_run(c, "restore", &request);
+    free(directory);
+    return rc;
+}
+
+int snapshot_import(struct cli *c)
+{
+    Tide__Request request = TIDE__REQUEST__INIT;
+    Tide__ImportSnapshot call = TIDE__IMPORT_SNAPSHOT__INIT;
+    char key[40], who[320], *directory = NULL;
+    if (!c->options.from) return cli_misuse("--from DIR is missing: where the snapshot lies");
+    int rc = operation_directory(c, c->options.from, "--from", &directory);
+    if (!rc) rc = operation_ready(c, key, who);
+    if (rc) {
+        free(directory);
+        return rc;
+    }
+    call.job = cli_data(c->args[0]);
+    call.directory = cli_data(directory);
+    call.label = cli_data(c->options.label);
+    call.dry_run = c->options.dry_run;
+    call.key = cli_data(c->options.key);
+    call.who = cli_data(who);
+    request.call_case = TIDE__REQUEST__CALL_IMPORT_SNAPSHOT;
+    request.import_snapshot = &call;
+    rc = operation_run(c, "import", &request);
     free(directory);
     return rc;
 }

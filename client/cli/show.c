@@ -287,6 +287,7 @@ void show_snapshot_json(struct json *j, const char *key, const Tide__SnapshotInf
     json_u64(j, "bytes", s->bytes);
     json_u64(j, "manifest_bytes", s->manifest_bytes);
     json_u64(j, "owed", s->owed);
+    json_bool(j, "imported", s->imported);
     if (relation) json_text_or_null(j, "relation", cli_data(relation));
     json_end_object(j);
 }

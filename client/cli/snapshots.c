@@ -103,13 +103,18 @@ static void show_lines(const Tide__SnapshotInfo *s)
     char *job = text_clean(s->job), *state = text_clean(s->state), *owner = text_clean(s->owner);
     char *directory = text_clean(s->directory), *label = text_clean(s->label);
     show_line("Snapshot", "%" PRIu64, s->snapshot);
-    show_line("Job", "%s, attempt %" PRIu64, job, s->attempt);
+    if (s->imported)
+        show_line("Job", "%s, imported", job);
+    else
+        show_line("Job", "%s, attempt %" PRIu64, job, s->attempt);
     show_line("Kind", "%s, owned by the %s", show_kind(s->kind), owner);
     if (*label) show_line("Label", "%s", label);
     show_line("State", "%s", state);
-    show_line("Completed", "%s (%s)", text_time(text, s->completed_wall_us),
-              text_ago(ago, s->completed_wall_us));
-    if (s->completed_wall_us > s->begun_wall_us && s->begun_wall_us)
+    show_line(s->imported ? "Imported" : "Completed", "%s (%s)",
+              text_time(text, s->completed_wall_us), text_ago(ago, s->completed_wall_us));
+    if (s->imported && s->begun_wall_us)
+        show_line("Taken", "%s", text_time(text, s->begun_wall_us));
+    if (!s->imported && s->completed_wall_us > s->begun_wall_us && s->begun_wall_us)
         show_line("Took", "%s", text_duration(text, s->completed_wall_us - s->begun_wall_us));
     show_line("Tasks", "%u", s->tasks);
     show_line("Artifacts", "%" PRIu64 ", %s", s->artifacts, text_size(text, s->bytes));
@@ -342,8 +347,10 @@ static void lineage_table(const Tide__LineageList *list)
     table_init(&t, sizeof titles / sizeof *titles, titles, columns);
     for (size_t i = 0; i < list->n_steps; i++) {
         const Tide__SnapshotInfo *s = list->steps[i]->info;
-        const char *how =
-            cli_is(list->steps[i]->relation, "restored-from") ? "restored from" : "follows";
+        const ProtobufCBinaryData relation = list->steps[i]->relation;
+        const char *how = cli_is(relation, "restored-from") ? "restored from"
+                          : cli_is(relation, "copied-from") ? "copied from"
+                                                            : "follows";
         if (!s) continue;
         table_put_u64(&t, s->snapshot);
         table_put_data(&t, s->job);
@@ -353,7 +360,7 @@ static void lineage_table(const Tide__LineageList *list)
         table_put_data(&t, s->state);
         table_put(&t, text_size(text, s->bytes));
         if (s->parent) snprintf(text, sizeof text, "%s %" PRIu64, how, s->parent);
-        table_put(&t, s->parent ? text : "the start");
+        table_put(&t, s->parent ? text : s->imported ? "elsewhere" : "the start");
     }
     show_print(&t);
 }

@@ -109,6 +109,7 @@ char *suggest(struct cli *c, const Tide__Request *request)
     case TIDE__REQUEST__CALL_CHECKPOINT: return suggest_job(c, request->checkpoint->job);
     case TIDE__REQUEST__CALL_HOLD: return suggest_job(c, request->hold->job);
     case TIDE__REQUEST__CALL_RESTORE: return suggest_job(c, request->restore->job);
+    case TIDE__REQUEST__CALL_IMPORT_SNAPSHOT: return suggest_job(c, request->import_snapshot->job);
     case TIDE__REQUEST__CALL_RELEASE: return suggest_job(c, request->release->job);
     case TIDE__REQUEST__CALL_STOP: return suggest_job(c, request->stop->job);
     case TIDE__REQUEST__CALL_CANCEL: return suggest_job(c, request->cancel->job);

@@ -68,8 +68,8 @@ _tidemark() {
     case $command in
     "") answers="jobs job savepoint checkpoint stop cancel hold release restore snapshots snapshot lineage rounds operation status" ;;
     job) answers="show" ;;
-    snapshot) answers="show verify dispose" ;;
-    "job show" | savepoint | checkpoint | stop | cancel | hold | release | restore | snapshots | rounds) ask="jobs" ;;
+    snapshot) answers="show verify dispose import" ;;
+    "job show" | savepoint | checkpoint | stop | cancel | hold | release | restore | "snapshot import" | snapshots | rounds) ask="jobs" ;;
     "snapshot show" | "snapshot verify" | "snapshot dispose") ask="snapshots" ;;
     lineage) ask="jobs snapshots" ;;
     esac
@@ -84,6 +84,7 @@ _tidemark() {
     snapshots*) options="--all --limit" ;;
     "snapshot show"*) options="--tasks" ;;
     "snapshot dispose"*) options="--key --detach" ;;
+    "snapshot import"*) options="--from --label --dry-run --key --detach" ;;
     rounds*) options="--failed --limit" ;;
     operation*) options="--wait" ;;
     status*) options="--verbose" ;;

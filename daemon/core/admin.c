@@ -13,8 +13,8 @@ bool core_answers(Tide__Request__CallCase call)
            call == TIDE__REQUEST__CALL_SAVEPOINT || call == TIDE__REQUEST__CALL_CHECKPOINT ||
            call == TIDE__REQUEST__CALL_WAIT || call == TIDE__REQUEST__CALL_HOLD ||
            call == TIDE__REQUEST__CALL_RELEASE || call == TIDE__REQUEST__CALL_RESTORE ||
-           call == TIDE__REQUEST__CALL_STOP || call == TIDE__REQUEST__CALL_CANCEL ||
-           call == TIDE__REQUEST__CALL_DISPOSE;
+           call == TIDE__REQUEST__CALL_IMPORT_SNAPSHOT || call == TIDE__REQUEST__CALL_STOP ||
+           call == TIDE__REQUEST__CALL_CANCEL || call == TIDE__REQUEST__CALL_DISPOSE;
 }
 
 void admin_answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response)
@@ -343,6 +343,7 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
     switch (m->call_case) {
     case TIDE__REQUEST__CALL_HOLD:
     case TIDE__REQUEST__CALL_RESTORE:
+    case TIDE__REQUEST__CALL_IMPORT_SNAPSHOT:
     case TIDE__REQUEST__CALL_RELEASE: order_asked(c, s, m, frame); break;
     case TIDE__REQUEST__CALL_STOP:
     case TIDE__REQUEST__CALL_CANCEL: stop_asked(c, s, m, frame); break;

@@ -206,7 +206,9 @@ void attempt_try(struct core *c, struct job *job)
         return;
     }
     job->starting = START_LOADING;
-    if (from->kind == TIDE_SAVEPOINT)
+    if (from->imported)
+        ask_file(c, FILE_META_READ, from->directory, ASKED_RESTORE_BYTES, job, from->round);
+    else if (from->kind == TIDE_SAVEPOINT)
         ask_file(c, FILE_META_PUBLISH, from->directory, ASKED_RESTORE_BYTES, job, from->round);
     else
         load(c, job, from->round);
@@ -221,8 +223,8 @@ static void try_again_later(struct core *c, struct job *job)
     timer_set(c, &job->start_timer, job->not_before);
 }
 
-/* A savepoint is its user's, who may have moved it: whether it is still there was asked of its
- * _metadata. */
+/* What is its user's may have been moved, or changed: whether a savepoint is still there was asked
+ * of its _metadata, an imported snapshot was looked at as a whole. */
 void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, const char *text)
 {
     const struct snapshot *from = job_snapshot(job, round);
@@ -232,16 +234,17 @@ void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, cons
         return;
     }
     job->starting = START_NOT;
-    if (rc == TIDE_ENOTFOUND && from) {
-        char *cause = core_printf("the job goes on from savepoint %" PRIu64
-                                  ", which is not in %s any more: %s",
-                                  round, from->directory, text ? text : tide_strerror(rc));
+    bool broken = from && from->imported && (rc == TIDE_ECORRUPT || rc == TIDE_EVERSION);
+    if ((rc == TIDE_ENOTFOUND && from) || broken) {
+        char *cause = core_printf(
+            "the job goes on from %s %" PRIu64 ", which is not in %s any more: %s",
+            tide_kind_name(from->kind), round, from->directory, text ? text : tide_strerror(rc));
         job_hold(c, job, cause);
         free(cause);
     } else if (rc) {
         core_log(c, LEVEL_ERROR, about_job(job),
-                 "job %s: the _metadata of savepoint %" PRIu64 " cannot be looked at: %s",
-                 job->name, round, text ? text : tide_strerror(rc));
+                 "job %s: the _metadata of snapshot %" PRIu64 " cannot be looked at: %s", job->name,
+                 round, text ? text : tide_strerror(rc));
         job->failed_attempts++;
         try_again_later(c, job);
     }
@@ -281,19 +284,6 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
     store_attempt(c, job);
 }
 
-/* Tasks that had ended in the snapshot stay so. */
-static void keep_ended(struct job *job, const struct tide_manifest *m, struct match *match)
-{
-    for (size_t i = 0; i < m->head->n_ended + m->head->n_ending; i++) {
-        const Tide__TaskRange *r =
-            i < m->head->n_ended ? m->head->ended[i] : m->head->ending[i - m->head->n_ended];
-        for (uint32_t t = 0; t < r->count; t++) {
-            uint32_t task = match_task(match, r->first + t);
-            if (task != TIDE_NONE) bits_put(&job->ended, task);
-        }
-    }
-}
-
 static void send_starts(struct core *c, struct job *job)
 {
     for (struct worker *w = job->workers; w; w = w->next) {
@@ -326,7 +316,7 @@ static void send_starts(struct core *c, struct job *job)
     }
     bits_clear(&job->ending);
     if (!job->deliver_only) bits_clear(&job->ended);
-    if (job->image) keep_ended(job, &m, &match);
+    if (job->image) match_ended(&match, m.head, &job->ended); /* they stay so */
     restore_send_starts(c, job, job->image ? &m : NULL, &match);
     if (job->image) {
         tide_manifest_close(&m);

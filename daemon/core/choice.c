@@ -1,7 +1,9 @@
-/* What a job is restored from by an admin's order.
+/* What a job is restored from by an admin's order; and what is imported, which is the same decision
+ * without the order to go on from it.
  *
- * The usual way: the manifest of what is named is read; then, while no commit of the job is with
- * the store, it is decided whether the job may go on from there, and the attempt ends in the same
+ * The usual way: the manifest of what is named is read, from the store or, if the store knows
+ * nothing of it, out of its directory (import.c); then, while no commit of the job is with the
+ * store, it is decided whether the job may go on from there, and the attempt ends in the same
  * breath, so that nothing can come in between; one commit says from what the job goes on (its
  * base), what is given up for it, and that the order is done. The job is WAITING then, whatever it
  * was before, and its next attempt restores the base, as does every further one until a round with
@@ -20,12 +22,16 @@
 struct choice {
     Tide__RestoreJob__FromCase from;
     bool unmatched, repeat, abandon, dry_run;
+    bool only_known;   /* an import: nothing goes on from it */
     uint64_t snapshot; /* 0: nothing */
     uint64_t since;    /* the highest id that had been issued when it was decided */
     uint64_t above;    /* effects of rounds above this one would be repeated */
     bool ready;        /* its manifest, if any, is here: it can be decided */
     uint8_t *image;
     size_t image_len;
+    char *directory;       /* to be looked at, or NULL */
+    struct import *import; /* what is in it */
+    struct tide_bytes label;
     struct tide_buf report;
     struct tide_bytes adopted; /* malloc'ed */
     char why[400];             /* the first reason against it; empty: none */
@@ -62,6 +68,9 @@ void choice_free(struct job *job)
     struct choice *ch = job->choice;
     if (!ch) return;
     free(ch->image);
+    free(ch->directory);
+    free((void *)(uintptr_t)ch->label.data);
+    import_free(ch->import);
     free((void *)(uintptr_t)ch->adopted.data);
     tide_buf_release(&ch->report);
     free(ch);
@@ -145,10 +154,14 @@ static void look_at_operators(struct job *job, struct choice *ch)
     struct match match;
     struct match_wish wish = {.unmatched = ch->unmatched, .report = &ch->report};
     char why[256];
-    int rc = tide_manifest_open(&m, (struct tide_bytes){ch->image, ch->image_len}, why);
+    struct tide_bytes image =
+        ch->import ? import_image(ch->import) : (struct tide_bytes){ch->image, ch->image_len};
+    int rc = tide_manifest_open(&m, image, why);
     if (!rc) {
         rc = match_new(&match, job->graph, &m, &wish, why);
-        if (rc == TIDE_EINVAL && !ch->why[0]) snprintf(ch->why, sizeof ch->why, "%s", why);
+        if (rc == TIDE_EINVAL && !ch->why[0] && !ch->only_known)
+            snprintf(ch->why, sizeof ch->why, "%s", why);
+        if (!rc && ch->import) import_keep_ended(ch->import, job, &m, &match);
         if (!rc) {
             ch->adopted = match.adopted;
             match.adopted = (struct tide_bytes){0};
@@ -156,7 +169,10 @@ static void look_at_operators(struct job *job, struct choice *ch)
         }
         tide_manifest_close(&m);
     }
-    if (rc && rc != TIDE_EINVAL) refuse(ch, "snapshot %" PRIu64 ": %s", ch->snapshot, why);
+    if (rc && rc != TIDE_EINVAL && ch->import)
+        refuse(ch, "%.120s/_metadata: %s", ch->directory, why);
+    else if (rc && rc != TIDE_EINVAL)
+        refuse(ch, "snapshot %" PRIu64 ": %s", ch->snapshot, why);
 }
 
 static void look_at_all(struct job *job, struct choice *ch)
@@ -166,14 +182,21 @@ static void look_at_all(struct job *job, struct choice *ch)
         refuse(ch, "snapshot %" PRIu64 " of job %s is not there any more", ch->snapshot, job->name);
         return;
     }
-    if (s)
+    if (ch->import)
+        say(ch, "from: %s, in %s", import_words(ch->import), ch->directory);
+    else if (s && s->imported)
+        say(ch, "from: %s %" PRIu64 ", imported from %s", tide_kind_name(s->kind), s->round,
+            s->directory);
+    else if (s)
         say(ch, "from: %s %" PRIu64 " of attempt %" PRIu64, tide_kind_name(s->kind), s->round,
             s->attempt);
     else
         say(ch, "from: nothing, the job starts afresh");
-    look_at_effects(job, ch);
-    look_at_owed(job, ch);
-    if (s) look_at_operators(job, ch);
+    if (!ch->only_known) {
+        look_at_effects(job, ch);
+        look_at_owed(job, ch);
+    }
+    if (s || ch->import) look_at_operators(job, ch);
 }
 
 /* ---- carrying it out */
@@ -200,16 +223,35 @@ static void record_repeat(struct core *c, struct tide_commit *commit, struct job
     free(detail);
 }
 
+/* What was read becomes a snapshot of the job in the same commit. */
+static bool record_import(struct core *c, struct tide_commit *commit, struct job *job)
+{
+    struct choice *ch = job->choice;
+    struct operation *op = job->order;
+    if (!ch->import || ch->dry_run) return true;
+    if (!import_record(c, commit, job, ch->import, ch->label)) return false;
+    ch->snapshot = import_id(ch->import);
+    free((void *)(uintptr_t)op->location.data);
+    op->location = core_copy(VIEW(ch->directory));
+    return true;
+}
+
 static void carry_out(struct core *c, struct job *job)
 {
     struct choice *ch = job->choice;
     const Tide__Request *m = order_request(c, job->order);
-    struct tide_bytes who = m && m->restore ? UNPB(m->restore->who) : (struct tide_bytes){0};
+    bool restores = m && m->call_case == TIDE__REQUEST__CALL_RESTORE;
+    struct tide_bytes who = restores ? UNPB(m->restore->who) : (struct tide_bytes){0};
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
+    if (!record_import(c, commit, job)) {
+        tide_commit_free(commit);
+        give_up(c, job, core_printf("no number can be had at the moment: try again"));
+        return;
+    }
     job->order->snapshot = ch->snapshot;
     ch->since = c->next_id - 1;
-    if (!ch->dry_run) {
+    if (!ch->dry_run && !ch->only_known) {
         attempt_end_ordered(c, job, "an admin has ordered what to restore");
         record_base(commit, job, ch);
         record_strikes(job, commit); /* what is not owed must not be again, behind the base */
@@ -226,7 +268,7 @@ void choice_pump(struct core *c, struct job *job)
     struct choice *ch = job->choice;
     if (!ch->ready || job_committing(job)) return;
     ch->ready = false; /* once */
-    char *forbidden = choice_forbidden(job);
+    char *forbidden = ch->only_known ? NULL : choice_forbidden(job);
     if (forbidden) {
         give_up(c, job, forbidden);
         return;
@@ -249,10 +291,12 @@ void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, c
         give_up(c, job, core_printf("it could not be stored: %s", text ? text : ""));
         return;
     }
-    if (!ch->dry_run) {
+    if (ch->import && !ch->dry_run) import_add(c, job, ch->import);
+    if (!ch->dry_run && !ch->only_known) {
         free((void *)(uintptr_t)job->base.adopted.data);
         job->base = (struct base){ch->since, ch->snapshot, ch->unmatched, ch->adopted};
         ch->adopted = (struct tide_bytes){0};
+        job_adopt(job);
         if (ch->abandon) order_abandon(job);
         job_reopen(job);
         core_log(c, LEVEL_INFO, about_job(job),
@@ -280,18 +324,33 @@ void choice_manifest(struct core *c, struct job *job, const struct event *ev)
     ch->image = core_alloc(ev->bytes.len);
     memcpy(ch->image, ev->bytes.data, ev->bytes.len);
     ch->image_len = ev->bytes.len;
+    const struct snapshot *s = job_snapshot(job, ch->snapshot);
+    if (s && s->imported && ch->from != TIDE__RESTORE_JOB__FROM_LATEST)
+        ch->above = import_origin(c, job, ev->bytes);
+    ch->ready = true;
+    choice_pump(c, job);
+}
+
+void choice_directory(struct core *c, struct job *job, const struct event *ev)
+{
+    struct choice *ch = job->choice;
+    char why[300];
+    if (!ch) return;
+    ch->import = import_new(ch->directory, ev, why);
+    if (!ch->import) {
+        give_up(c, job, core_printf("%s", why));
+        return;
+    }
+    ch->above = import_own_round(c, job, ch->import);
     ch->ready = true;
     choice_pump(c, job);
 }
 
 /* Of this job, in that very place. */
-static const struct snapshot *snapshot_in(const struct job *job, struct tide_bytes directory)
+static const struct snapshot *snapshot_in(const struct job *job, const char *directory)
 {
-    while (directory.len > 1 && directory.data[directory.len - 1] == '/')
-        directory.len--;
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        if (s->state == TIDE_RETAINED && tide_bytes_equal(directory, tide_bytes_of(s->directory)))
-            return s;
+        if (s->state == TIDE_RETAINED && strcmp(directory, s->directory) == 0) return s;
     return NULL;
 }
 
@@ -311,12 +370,9 @@ static char *resolve(struct job *job, const Tide__RestoreJob *m, struct choice *
         ch->snapshot = s ? s->round : 0;
         break;
     case TIDE__RESTORE_JOB__FROM_DIRECTORY:
-        s = snapshot_in(job, UNPB(m->directory));
-        if (!s)
-            return core_printf("none of job %s's snapshots is in %.*s: what another job or store "
-                               "has taken, or was moved, cannot be restored yet",
-                               job->name, (int)m->directory.len, (const char *)m->directory.data);
-        ch->snapshot = s->round;
+        ch->directory = import_path(UNPB(m->directory));
+        s = snapshot_in(job, ch->directory);
+        if (s) ch->snapshot = s->round;
         break;
     default:
         s = job_snapshot(job, m->snapshot);
@@ -328,22 +384,39 @@ static char *resolve(struct job *job, const Tide__RestoreJob *m, struct choice *
     return NULL;
 }
 
+/* What the request asks for; malloc'ed: why that cannot be. */
+static char *read_request(struct job *job, const Tide__Request *m, struct choice *ch)
+{
+    if (m && m->call_case == TIDE__REQUEST__CALL_IMPORT_SNAPSHOT) {
+        const Tide__ImportSnapshot *i = m->import_snapshot;
+        const struct snapshot *s;
+        ch->only_known = true;
+        ch->dry_run = i->dry_run;
+        ch->label = core_copy(UNPB(i->label));
+        ch->from = TIDE__RESTORE_JOB__FROM_DIRECTORY;
+        ch->directory = import_path(UNPB(i->directory));
+        s = snapshot_in(job, ch->directory);
+        return s ? core_printf("what is in %s is snapshot %" PRIu64 " of job %s already",
+                               ch->directory, s->round, job->name)
+                 : NULL;
+    }
+    if (!m || m->call_case != TIDE__REQUEST__CALL_RESTORE)
+        return core_printf("the order as it was stored cannot be read");
+    ch->from = m->restore->from_case;
+    ch->unmatched = m->restore->allow_unmatched;
+    ch->repeat = m->restore->allow_repeat;
+    ch->abandon = m->restore->abandon_owed;
+    ch->dry_run = m->restore->dry_run;
+    return resolve(job, m->restore, ch);
+}
+
 void choice_begin(struct core *c, struct job *job)
 {
-    const Tide__Request *request = order_request(c, job->order);
-    const Tide__RestoreJob *m = request ? request->restore : NULL;
     struct choice *ch = job->choice = core_alloc(sizeof *ch);
     tide_buf_init(&ch->report, (size_t)8 << 20);
-    char *why = choice_forbidden(job);
-    if (!why && !m) why = core_printf("the order as it was stored cannot be read");
-    if (!why) {
-        ch->from = m->from_case;
-        ch->unmatched = m->allow_unmatched;
-        ch->repeat = m->allow_repeat;
-        ch->abandon = m->abandon_owed;
-        ch->dry_run = m->dry_run;
-        why = resolve(job, m, ch);
-    }
+    bool imports = job->order->kind == TIDE_OP_IMPORT;
+    char *why = imports ? NULL : choice_forbidden(job);
+    if (!why) why = read_request(job, order_request(c, job->order), ch);
     if (why) {
         give_up(c, job, why);
     } else if (ch->snapshot) {
@@ -351,6 +424,8 @@ void choice_begin(struct core *c, struct job *job)
         struct action *x = act(c, ACT_LOAD);
         x->round = ch->snapshot;
         x->tag = tag;
+    } else if (ch->directory) {
+        ask_file(c, FILE_META_READ, ch->directory, ASKED_DIRECTORY, job, 0);
     } else {
         ch->ready = true;
         choice_pump(c, job);

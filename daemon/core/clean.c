@@ -5,7 +5,8 @@
  * does its row say deleted. What aborted rounds left is swept once a later round has completed or a
  * later attempt has started. One deletion per job is under way at a time; one that fails waits,
  * longer each time, and holds up no other. A savepoint goes the same way when its user has asked
- * for it (dispose.c), and never otherwise; nor does a snapshot whose commits are still owed. */
+ * for it (dispose.c), and never otherwise; nor does a snapshot whose commits are still owed. Of one
+ * that was imported the row alone goes: its bytes were never ours. */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
@@ -27,6 +28,7 @@ void clean_add_snapshot(struct job *job, const struct snapshot *s)
     *t = (struct trash){.round = s->round,
                         .attempt = s->attempt,
                         .snapshot = true,
+                        .leave = s->imported,
                         .directory = core_printf("%s", s->directory)};
     add(job, t);
 }
@@ -223,7 +225,7 @@ static void forget_snapshot(struct job *job, uint64_t round)
         if (job->gauges.last_checkpoint_external_path.data == (uint8_t *)s->directory)
             job->gauges.last_checkpoint_external_path = (ProtobufCBinaryData){0};
         *at = s->next;
-        if (s->kind == TIDE_SAVEPOINT && s->attempt == job->attempt)
+        if (s->kind == TIDE_SAVEPOINT && !s->imported && s->attempt == job->attempt)
             notify_remember(job, s->round, s->commits);
         free(s->directory);
         free((void *)(uintptr_t)s->ended.data);
@@ -255,7 +257,7 @@ static void record_gone(struct core *c, struct job *job, const struct trash *t)
 static void delete_attempt(struct core *c, struct job *job, const struct trash *t)
 {
     const char *slash = strrchr(t->directory, '/');
-    if (t->attempt >= job->attempt || !slash ||
+    if (t->leave || t->attempt >= job->attempt || !slash ||
         strncmp(t->directory, c->config.state_root, strlen(c->config.state_root)) != 0)
         return;
     char *parent = core_printf("%.*s", (int)(slash - t->directory), t->directory);
@@ -300,9 +302,9 @@ void clean_subsume(struct core *c, struct job *job, struct tide_commit *commit)
 {
     uint32_t kept = 1, most = job->graph->checkpointing.retained, n = 0;
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        n += s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED;
+        n += s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED && !s->imported;
     for (struct snapshot *s = job->snapshots; s; s = s->next) {
-        if (s->kind != TIDE_CHECKPOINT || s->state != TIDE_RETAINED) continue;
+        if (s->kind != TIDE_CHECKPOINT || s->state != TIDE_RETAINED || s->imported) continue;
         if (kept + n <= most) break; /* this one and all newer ones stay */
         n--;
         if (is_owed(job, s->round)) continue;

@@ -217,7 +217,7 @@ static void start(struct core *c)
         /* what the last daemon may have left between the row and the rename */
         const struct operation *stop = stop_taken(job);
         for (struct snapshot *s = job->snapshots; s; s = s->next) {
-            if (s->kind != TIDE_SAVEPOINT || s->state != TIDE_RETAINED) continue;
+            if (s->kind != TIDE_SAVEPOINT || s->state != TIDE_RETAINED || s->imported) continue;
             ask_file(c, FILE_META_PUBLISH, s->directory, ASKED_PUBLISH, job, s->round);
             if (stop && stop->snapshot == s->round) job->publishing = s->round;
         }

@@ -46,7 +46,7 @@ enum event_type {
     EV_CLOSED,    /* a session is gone, whoever closed it: session, text (why) */
     EV_TIMER,     /* core_deadline() has come; all input that had arrived was fed before */
     EV_STORED,    /* a commit's outcome: tag, outcome, text */
-    EV_FILE,      /* a file operation's result: tag, rc, text */
+    EV_FILE,      /* a file operation's result: tag, rc, text; of META_READ also bytes (borrowed) */
     EV_MANIFEST,  /* an ACT_LOAD's result: tag, rc, text, bytes (borrowed) */
     EV_SENT,      /* the last byte of a broadcast marked `tell` was handed to the kernel: tag */
     EV_SHUTDOWN   /* SIGTERM: await commits, abort the rest, say Bye; ends in ACT_STOP */
@@ -89,7 +89,8 @@ enum file_op {
     FILE_META_WRITE, /* tide_files_metadata_write(path, head + chunks): commit's snapshot record */
     FILE_META_PUBLISH,
     FILE_DELETE_ROUND,
-    FILE_DELETE_ATTEMPT
+    FILE_DELETE_ATTEMPT,
+    FILE_META_READ /* tide_files_inspect(path): the answer has the manifest's image */
 };
 
 /* Reference-counted bytes, not shared between threads: the host may keep a reference until written.

@@ -21,11 +21,16 @@ static bool is_needed(const struct job *job, const struct snapshot *s, char why[
                  subtask, job->name);
         return true;
     }
-    if (s->kind != TIDE_SAVEPOINT) {
+    if (s->kind != TIDE_SAVEPOINT && !s->imported) {
         snprintf(why, 300,
                  "snapshot %" PRIu64 " is a checkpoint of job %s: the daemon deletes it when its "
                  "time has come",
                  s->round, job->name);
+        return true;
+    }
+    const struct job *user = s->imported ? NULL : import_user(job->core, s);
+    if (user) {
+        snprintf(why, 300, "job %.200s goes on from what is in its directory", user->name);
         return true;
     }
     if (choice_wants(job, s->round)) {

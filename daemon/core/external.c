@@ -166,20 +166,6 @@ bool external_not_restored(const struct job *job, uint32_t *ret_index)
     return false;
 }
 
-bool external_unmatched(const struct tide_graph *graph, const Tide__ManifestHead *head,
-                        char why[static 256])
-{
-    for (size_t i = 0; i < head->n_externals; i++) {
-        const Tide__External *e = head->externals[i]->external;
-        if (e && tide_graph_external(graph, e) >= 0) continue;
-        struct tide_external named = {0};
-        if (e) named = (struct tide_external){.kind = e->kind, .name = UNPB(e->name)};
-        snprintf(why, 256, "%s", external_words(&named).text);
-        return true;
-    }
-    return false;
-}
-
 void external_put_states(const struct worker *w, const Tide__ManifestHead *head, bool hooks_alone,
                          struct tide_buf *out)
 {

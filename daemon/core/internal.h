@@ -71,10 +71,14 @@ void job_admit_parked(struct core *c, struct job *job);
 void job_tell_joined(struct core *c, struct job *job);
 
 /* ---- job.c */
-struct job *job_new(struct core *c, struct tide_graph *graph); /* takes the graph */
+struct job *job_new(struct core *c, struct tide_graph *graph);          /* takes the graph */
+void job_from(struct core *c, struct job *job, const struct event *ev); /* restore_from is read */
+void job_stored(struct core *c, struct job *job, const struct event *ev);
+/* The max parallelisms that hold: the spec's, and where it leaves them open, the base's. */
+void job_adopt(struct job *job);
 void job_free(struct job *job);
 /* A new job that the store did not take: as if nobody had asked; its workers may try again. */
-void job_forget(struct core *c, struct job *job, const char *why);
+void job_forget(struct core *c, struct job *job, Tide__RefusedCode code, const char *why);
 void job_load(struct core *c, const struct tide_catalog_job *from);
 void job_hold(struct core *c, struct job *job, const char *cause);
 void job_record_state(struct core *c, struct tide_commit *commit, struct job *job,
@@ -249,9 +253,6 @@ bool external_missing(const struct job *job, enum standing standing, uint32_t *r
 bool external_hosts_coordinator(const struct worker *w);
 void external_begin_attempt(struct job *job);
 bool external_not_restored(const struct job *job, uint32_t *ret_index);
-/* Whether the snapshot has the state of a part that the job has not: which. */
-bool external_unmatched(const struct tide_graph *graph, const Tide__ManifestHead *head,
-                        char why[static 256]);
 /* What the snapshot has of its parts, as bytes of a Start (or, hooks alone, of an Advance). */
 void external_put_states(const struct worker *w, const Tide__ManifestHead *head, bool hooks_alone,
                          struct tide_buf *out);
@@ -418,9 +419,34 @@ char *choice_forbidden(const struct job *job); /* no restore can be ordered now;
 void choice_begin(struct core *c, struct job *job); /* job->order is a restore */
 void choice_pump(struct core *c, struct job *job);  /* decides, if that can be done now */
 void choice_manifest(struct core *c, struct job *job, const struct event *ev);
+void choice_directory(struct core *c, struct job *job, const struct event *ev);
 void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, const char *text);
 void choice_free(struct job *job);
 bool choice_wants(const struct job *job, uint64_t snapshot);
+
+/* ---- import.c: snapshots of which the store knows nothing */
+struct import;
+char *import_path(struct tide_bytes directory); /* without slashes at the end; malloc'ed */
+/* From the answer to FILE_META_READ; NULL: it is no snapshot, for the reason in why. */
+struct import *import_new(const char *directory, const struct event *ev, char why[static 300]);
+void import_free(struct import *im);
+struct tide_bytes import_image(const struct import *im);
+const char *import_words(const struct import *im); /* "savepoint 7 of 'job'" */
+const char *import_directory(const struct import *im);
+/* The round that it is a copy of, when this job took it here; 0: another job's, or store's. */
+uint64_t import_own_round(const struct core *c, const struct job *job, const struct import *im);
+uint64_t import_origin(const struct core *c, const struct job *job, struct tide_bytes image);
+void import_keep_ended(struct import *im, const struct job *job, const struct tide_manifest *m,
+                       struct match *match);
+/* Puts it into the commit, under a new number. False: no number can be had at the moment. */
+bool import_record(struct core *c, struct tide_commit *commit, struct job *job, struct import *im,
+                   struct tide_bytes label);
+uint64_t import_id(const struct import *im);
+void import_add(struct core *c, struct job *job, const struct import *im); /* that is stored */
+/* Whether the job's next checkpoint may refer to nothing of an earlier snapshot. */
+bool import_wants_full(const struct job *job);
+/* The job that goes on from an import of the same directory; NULL: none. */
+const struct job *import_user(const struct core *c, const struct snapshot *of);
 
 /* ---- admin.c */
 void admin_trigger(struct core *c, const struct wish *wish);

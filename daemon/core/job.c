@@ -74,6 +74,46 @@ static struct job *job_init(struct core *c, struct tide_graph *graph, tide_id id
     return job;
 }
 
+/* Its birth, with what it begins from, is one commit. */
+static void store_birth(struct core *c, struct job *job)
+{
+    const struct tide_graph *graph = job->graph;
+    struct tide_commit *commit = tide_commit_new(true);
+    core_assert(commit != NULL);
+    struct tide_record *r = tide_commit_add(commit, TIDE_REC_JOB, job->id);
+    core_assert(r != NULL);
+    r->job_new.name = tide_commit_bytes(commit, graph->name);
+    r->job_new.spec =
+        tide_commit_bytes(commit, (struct tide_bytes){graph->spec_bytes, graph->spec_len});
+    r->job_new.fingerprint =
+        tide_commit_bytes(commit, (struct tide_bytes){(const uint8_t *)graph->fingerprint, 16});
+    r->job_new.created_wall = c->wall;
+    /* the longest lease ever granted is durable before it is granted */
+    uint64_t lease_us = graph->checkpointing.lease_ms * MS;
+    if (lease_us > c->lease_us) {
+        r = tide_commit_add(commit, TIDE_REC_LEASE, job->id);
+        core_assert(r != NULL);
+        r->lease.lease_us = lease_us;
+    }
+    if (job->birth && !import_record(c, commit, job, job->birth, (struct tide_bytes){0})) {
+        tide_commit_free(commit);
+        job_forget(c, job, TIDE__REFUSED_CODE__REFUSED_BUSY, "no number can be had at the moment");
+        return;
+    }
+    if (job->birth) {
+        job->base.since = c->next_id - 1;
+        job->base.snapshot = import_id(job->birth);
+        r = tide_commit_add(commit, TIDE_REC_BASE, job->id);
+        core_assert(r != NULL);
+        r->base.since = job->base.since;
+        r->base.snapshot = job->base.snapshot;
+        r->base.unmatched = job->base.unmatched;
+        r->base.adopted = tide_commit_bytes(commit, job->base.adopted);
+    }
+    core_assert(commit->rc == 0);
+    ask_commit(c, commit, ASKED_JOB, job, 0);
+}
+
 struct job *job_new(struct core *c, struct tide_graph *graph)
 {
     tide_id id;
@@ -81,27 +121,87 @@ struct job *job_new(struct core *c, struct tide_graph *graph)
     tide_set_u64(id.b + 8, core_random(c));
     struct job *job = job_init(c, graph, id);
     job->created_wall = c->wall;
-
-    struct tide_commit *commit = tide_commit_new(true);
-    core_assert(commit != NULL);
-    struct tide_record *r = tide_commit_add(commit, TIDE_REC_JOB, id);
-    core_assert(r != NULL);
-    r->job_new.name = tide_commit_bytes(commit, graph->name);
-    r->job_new.spec =
-        tide_commit_bytes(commit, (struct tide_bytes){graph->spec_bytes, graph->spec_len});
-    r->job_new.fingerprint = tide_commit_bytes(commit, (struct tide_bytes){graph->fingerprint, 16});
-    r->job_new.created_wall = c->wall;
-    /* the longest lease ever granted is durable before it is granted */
-    uint64_t lease_us = graph->checkpointing.lease_ms * MS;
-    if (lease_us > c->lease_us) {
-        r = tide_commit_add(commit, TIDE_REC_LEASE, id);
-        core_assert(r != NULL);
-        r->lease.lease_us = lease_us;
-    }
-    core_assert(commit->rc == 0);
-    ask_commit(c, commit, ASKED_JOB, job, 0);
     core_log(c, LEVEL_INFO, about_job(job), "job %s: new, %u tasks", job->name, graph->tasks);
+    if (graph->restore_from.len) {
+        char *path = import_path(graph->restore_from);
+        ask_file(c, FILE_META_READ, path, ASKED_JOB_FROM, job, 0);
+        free(path);
+    } else {
+        store_birth(c, job);
+    }
     return job;
+}
+
+/* Nothing of the job is stored before it is known that it can begin from there: a Join that names
+ * what it cannot begin from is refused, and leaves nothing. */
+void job_from(struct core *c, struct job *job, const struct event *ev)
+{
+    char why[300], text[256];
+    struct tide_manifest m;
+    struct match match;
+    struct match_wish wish = {.unmatched = job->graph->allow_unmatched};
+    char *path = import_path(job->graph->restore_from);
+    if (c->shutting_down) {
+        free(path);
+        return;
+    }
+    job->birth = import_new(path, ev, why);
+    int rc = job->birth ? tide_manifest_open(&m, import_image(job->birth), text) : TIDE_EINVAL;
+    if (job->birth && !rc) {
+        rc = match_new(&match, job->graph, &m, &wish, text);
+        if (!rc) {
+            job->base.unmatched = wish.unmatched;
+            job->base.adopted = match.adopted;
+            match.adopted = (struct tide_bytes){0};
+            import_keep_ended(job->birth, job, &m, &match);
+            match_release(&match);
+        }
+        tide_manifest_close(&m);
+    }
+    if (job->birth && rc) snprintf(why, sizeof why, "%.40s: %.250s", path, text);
+    free(path);
+    if (rc)
+        job_forget(c, job, TIDE__REFUSED_CODE__REFUSED_SPEC, why);
+    else
+        store_birth(c, job);
+}
+
+void job_stored(struct core *c, struct job *job, const struct event *ev)
+{
+    if (ev->outcome != TIDE_STORED) {
+        job_forget(c, job, TIDE__REFUSED_CODE__REFUSED_BUSY,
+                   ev->text ? ev->text : "the store did not take it");
+        return;
+    }
+    job->durable = true;
+    if (job->graph->checkpointing.lease_ms * MS > c->lease_us)
+        c->lease_us = job->graph->checkpointing.lease_ms * MS;
+    if (job->birth) {
+        import_add(c, job, job->birth);
+        job_adopt(job);
+        core_log(c, LEVEL_INFO, about_job(job),
+                 "job %s begins from %s in %s, which is its snapshot %" PRIu64, job->name,
+                 import_words(job->birth), import_directory(job->birth), import_id(job->birth));
+        import_free(job->birth);
+        job->birth = NULL;
+    }
+    if (job->doubt) job_hold(c, job, job->doubt);
+    job_tell_joined(c, job);
+    attempt_try(c, job);
+}
+
+void job_adopt(struct job *job)
+{
+    const struct tide_bytes a = job->base.adopted;
+    for (uint32_t i = 0; i < job->graph->n_operators; i++) {
+        struct tide_operator *op = &job->graph->operators[i];
+        if (op->max_chosen) op->max_parallelism = tide_max_parallelism_default(op->parallelism);
+    }
+    for (size_t at = 0; at + 8 <= a.len; at += 8) {
+        uint32_t i = tide_get_u32(a.data + at), max = tide_get_u32(a.data + at + 4);
+        if (i < job->graph->n_operators && job->graph->operators[i].max_chosen)
+            job->graph->operators[i].max_parallelism = max;
+    }
 }
 
 void job_free(struct job *job)
@@ -130,6 +230,7 @@ void job_free(struct job *job)
         operation_free(op);
     }
     choice_free(job);
+    import_free(job->birth);
     notify_forget(job);
     free((void *)(uintptr_t)job->base.adopted.data);
     clean_free(job);
@@ -154,15 +255,16 @@ void job_free(struct job *job)
     free(job);
 }
 
-void job_forget(struct core *c, struct job *job, const char *why)
+void job_forget(struct core *c, struct job *job, Tide__RefusedCode code, const char *why)
 {
     struct job **at = &c->jobs;
     core_assert(!job->durable && !job->rounds && !job->attempt_open && !job->operations);
     while (job->workers) {
         struct session *s = map_get(&c->sessions, job->workers->session);
-        if (s)
-            send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_BUSY, "job %s could not be stored: %s",
-                         job->name, why);
+        if (s && code == TIDE__REFUSED_CODE__REFUSED_SPEC)
+            send_refused(c, s, code, "job %s cannot begin from restore_from: %s", job->name, why);
+        else if (s)
+            send_refused(c, s, code, "job %s could not be stored: %s", job->name, why);
         worker_release(c, job->workers);
     }
     timer_clear(c, &job->lease_timer);
@@ -188,22 +290,25 @@ static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
             continue;
         }
         struct snapshot *s = core_alloc(sizeof *s);
-        *s = (struct snapshot){.round = f->round,
-                               .incarnation = f->incarnation,
-                               .attempt = f->attempt,
-                               .parent = f->parent,
-                               .completed_wall = f->completed_wall,
-                               .bytes = f->bytes,
-                               .kind = f->kind,
-                               .state = f->state,
-                               .commits = f->kind == TIDE_CHECKPOINT || f->commits,
-                               .directory = core_text(f->directory),
-                               .ended = core_copy(f->ended)};
+        *s =
+            (struct snapshot){.round = f->round,
+                              .incarnation = f->incarnation,
+                              .attempt = f->attempt,
+                              .parent = f->parent,
+                              .completed_wall = f->completed_wall,
+                              .bytes = f->bytes,
+                              .kind = f->kind,
+                              .state = f->state,
+                              .commits = (f->kind == TIDE_CHECKPOINT && !f->imported) || f->commits,
+                              .imported = f->imported,
+                              .directory = core_text(f->directory),
+                              .ended = core_copy(f->ended)};
         *end = s;
         end = &s->next;
+        if (s->state == TIDE_DELETING) clean_add_snapshot(job, s);
+        if (s->imported) continue; /* no round of the job's */
         if (f->round > job->last_complete) job->last_complete = f->round;
         if (f->round > job->known_upto) job->known_upto = f->round;
-        if (s->state == TIDE_DELETING) clean_add_snapshot(job, s);
         job->gauges.last_completed_checkpoint_id = (int64_t)s->round;
         job->gauges.last_checkpoint_completed_timestamp = (int64_t)(s->completed_wall / MS);
         job->gauges.last_checkpoint_size = job->gauges.last_checkpoint_full_size =
@@ -345,6 +450,7 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
     job->base = (struct base){from->base_since, from->base_snapshot, from->base_unmatched,
                               core_copy(from->base_adopted)};
     if (PLANTED(FORGET_ORDER)) job->base = (struct base){0};
+    job_adopt(job);
     if (from->cause.len) job->cause = core_text(from->cause);
     load_snapshots(job, from);
     load_owed(job, from);

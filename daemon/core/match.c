@@ -142,12 +142,13 @@ static bool max_fits(struct matching *g, const struct tide_operator *have,
                have->max_parallelism, job->parallelism);
         return false;
     }
-    if (have->max_parallelism == job->max_parallelism) return true;
     if (!job->max_chosen) {
+        if (have->max_parallelism == job->max_parallelism) return true;
         refuse(g, have->uid, "the snapshot has max parallelism %u, the job %u",
                have->max_parallelism, job->max_parallelism);
         return false;
     }
+    if (have->max_parallelism == tide_max_parallelism_default(job->parallelism)) return true;
     tide_buf_put_u32(&g->adopted, (uint32_t)(job - g->job->operators));
     tide_buf_put_u32(&g->adopted, have->max_parallelism);
     return true;
@@ -367,4 +368,16 @@ uint32_t match_task(struct match *m, uint32_t task)
     }
     return r->to == TIDE_NONE || task - r->first >= r->count ? TIDE_NONE
                                                              : r->to + (task - r->first);
+}
+
+void match_ended(struct match *m, const Tide__ManifestHead *head, struct bits *ended)
+{
+    for (size_t i = 0; i < head->n_ended + head->n_ending; i++) {
+        const Tide__TaskRange *r =
+            i < head->n_ended ? head->ended[i] : head->ending[i - head->n_ended];
+        for (uint32_t t = 0; t < r->count; t++) {
+            uint32_t task = match_task(m, r->first + t);
+            if (task != TIDE_NONE) bits_put(ended, task);
+        }
+    }
 }

@@ -33,6 +33,9 @@ struct match_wish {
 int match_new(struct match *ret, const struct tide_graph *job, const struct tide_manifest *m,
               const struct match_wish *wish, char why[static 256]);
 void match_release(struct match *m);
+/* Adds the tasks of the job that had ended in the snapshot, or ended with it. */
+struct bits;
+void match_ended(struct match *m, const Tide__ManifestHead *head, struct bits *ended);
 /* The job's number of a task of the snapshot; TIDE_NONE: it has none. */
 uint32_t match_task(struct match *m, uint32_t task);
 

@@ -33,7 +33,7 @@ void round_trigger(struct core *c, struct round *r, uint64_t session)
     m.directory_exists = r->kind == TIDE_SAVEPOINT;
     m.lowest_pending = job_lowest_pending(job);
     m.stop = (Tide__StopMode)r->stop;
-    m.full = r->operation && r->operation->full;
+    m.full = r->full;
     m.alignment = (Tide__Alignment)r->alignment;
     m.aligned_timeout_ms = r->aligned_timeout_ms;
     m.age_ms = (uint32_t)((c->now - r->begun_us) / MS);

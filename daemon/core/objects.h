@@ -136,6 +136,8 @@ enum asked {
     ASKED_HELD,
     ASKED_RELEASED,
     ASKED_CHOICE,
+    ASKED_DIRECTORY,
+    ASKED_JOB_FROM,
     ASKED_CHOSEN,
     ASKED_FLUSH,
     ASKED_TRIGGER_SENT,
@@ -205,7 +207,8 @@ struct snapshot {
     uint64_t round, incarnation, attempt, parent, completed_wall, bytes;
     enum tide_kind kind;
     enum tide_snapshot_state state;
-    bool commits; /* its completion published effects: the newest such is the recovery point */
+    bool commits;  /* its completion published effects: the newest such is the recovery point */
+    bool imported; /* no round of the job's has its number, and its bytes are its user's */
     bool subsuming, disposing; /* a commit that makes it deleting is with the store */
     char *directory;
     struct tide_bytes ended; /* as in the record */
@@ -298,6 +301,7 @@ struct round {
     enum round_state state;
     enum tide_stop stop;         /* the job stops once it is complete */
     bool commits;                /* its completion publishes effects */
+    bool full;                   /* it refers to no artifact of an earlier snapshot */
     struct operation *operation; /* NULL: periodic */
     char *directory;
     uint64_t begun_us, begun_wall, deadline_us;
@@ -340,7 +344,7 @@ struct trash {
     char *directory;
     uint64_t not_before;
     uint32_t tries;
-    bool leave; /* its directory was there before: another's */
+    bool leave; /* its directory is another's: it was there before, or it was imported */
     bool busy;
     struct trash *next;
 };
@@ -426,7 +430,8 @@ struct job {
     bool abandons;           /* ... and gives up what is owed */
     struct choice *choice;   /* ... and decides what is restored: see choice.c */
     struct base base;
-    uint64_t let_go_us; /* by then whoever held an attempt when the job ended has no lease */
+    struct import *birth; /* what it begins from, until it is durable: see import.c */
+    uint64_t let_go_us;   /* by then whoever held an attempt when the job ended has no lease */
     struct trash *trash;
     struct tide_record_round
         *begun; /* rounds without an end, from the store, until the start event */

@@ -234,7 +234,8 @@ void order_failed(struct core *c, struct job *job, char *why)
 
 static bool is_order(const struct operation *op)
 {
-    return op->kind == TIDE_OP_HOLD || op->kind == TIDE_OP_RELEASE || op->kind == TIDE_OP_RESTORE;
+    return op->kind == TIDE_OP_HOLD || op->kind == TIDE_OP_RELEASE || op->kind == TIDE_OP_RESTORE ||
+           op->kind == TIDE_OP_IMPORT;
 }
 
 void order_pump(struct core *c, struct job *job)
@@ -252,7 +253,8 @@ void order_pump(struct core *c, struct job *job)
     op->state = TIDE_OP_RUNNING;
     switch (op->kind) {
     case TIDE_OP_HOLD: hold(c, job, op); break;
-    case TIDE_OP_RESTORE: choice_begin(c, job); break;
+    case TIDE_OP_RESTORE:
+    case TIDE_OP_IMPORT: choice_begin(c, job); break;
     default: release(c, job, op);
     }
 }
@@ -294,6 +296,37 @@ static char *may_not_release(const struct job *job)
     return core_printf("job %s is %s, not HELD", job->name, tide_job_state_name(job->state));
 }
 
+static bool wrong_directory(struct core *c, const struct wish *wish, ProtobufCBinaryData directory)
+{
+    struct tide_bytes d = UNPB(directory);
+    const char *why = d.len > 2048 || !tide_text_valid(d)
+                          ? "the directory is too long (2,048 bytes) or not UTF-8"
+                      : d.len < 2 || d.data[0] != '/' ? "the directory is not an absolute path"
+                                                      : NULL;
+    if (why) admin_error(c, wish->session, wish->id, TIDE__ERROR_CODE__ERROR_INVALID, "%s", why);
+    return why != NULL;
+}
+
+static char *may_always(const struct job *job)
+{
+    (void)job;
+    return NULL;
+}
+
+static void ask_import(struct core *c, struct wish *wish, const Tide__ImportSnapshot *m)
+{
+    wish->kind = TIDE_OP_IMPORT;
+    wish->job = UNPB(m->job);
+    wish->key = UNPB(m->key);
+    wish->who = UNPB(m->who);
+    wish->label = UNPB(m->label);
+    if (m->dry_run) wish->asks = "dry run";
+    if (wrong_directory(c, wish, m->directory)) return;
+    wish->detail = tide_arena_printf(&c->out, ", from %.*s", (int)m->directory.len,
+                                     (const char *)m->directory.data);
+    ask_order(c, wish, may_always);
+}
+
 static void ask_restore(struct core *c, struct wish *wish, const Tide__RestoreJob *m)
 {
     wish->kind = TIDE_OP_RESTORE;
@@ -308,11 +341,7 @@ static void ask_restore(struct core *c, struct wish *wish, const Tide__RestoreJo
     case TIDE__RESTORE_JOB__FROM_LATEST: wish->detail = ", from the latest snapshot"; break;
     case TIDE__RESTORE_JOB__FROM_NOTHING: wish->detail = ", from nothing"; break;
     case TIDE__RESTORE_JOB__FROM_DIRECTORY:
-        if (m->directory.len > 2048 || !tide_text_valid(UNPB(m->directory))) {
-            admin_error(c, wish->session, wish->id, TIDE__ERROR_CODE__ERROR_INVALID,
-                        "the directory is too long (2,048 bytes) or not UTF-8");
-            return;
-        }
+        if (wrong_directory(c, wish, m->directory)) return;
         wish->detail = tide_arena_printf(&c->out, ", from %.*s", (int)m->directory.len,
                                          (const char *)m->directory.data);
         break;
@@ -341,6 +370,10 @@ void order_asked(struct core *c, struct session *s, const Tide__Request *m, stru
     }
     if (m->call_case == TIDE__REQUEST__CALL_RESTORE) {
         ask_restore(c, &wish, m->restore);
+        return;
+    }
+    if (m->call_case == TIDE__REQUEST__CALL_IMPORT_SNAPSHOT) {
+        ask_import(c, &wish, m->import_snapshot);
         return;
     }
     wish.kind = TIDE_OP_RELEASE;

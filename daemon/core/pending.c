@@ -90,18 +90,8 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     struct job *job = p->job;
     switch (p->what) {
     case ASKED_RESERVE: reserved(c, p, ev->outcome); break;
-    case ASKED_JOB:
-        if (ev->outcome != TIDE_STORED) {
-            job_forget(c, job, ev->text ? ev->text : "the store did not take it");
-            break;
-        }
-        job->durable = true;
-        if (job->graph->checkpointing.lease_ms * MS > c->lease_us)
-            c->lease_us = job->graph->checkpointing.lease_ms * MS;
-        if (job->doubt) job_hold(c, job, job->doubt);
-        job_tell_joined(c, job);
-        attempt_try(c, job);
-        break;
+    case ASKED_JOB: job_stored(c, job, ev); break;
+    case ASKED_JOB_FROM: job_from(c, job, ev); break;
     case ASKED_ATTEMPT: attempt_stored(c, job, p->number, ev->outcome, ev->text); break;
     case ASKED_ATTEMPT_DIR: attempt_dir_made(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_MANIFEST: attempt_manifest(c, job, ev); break;
@@ -128,6 +118,7 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_RESTORE_BYTES: attempt_bytes(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_HELD: order_held(c, job, p->number, ev->outcome); break;
     case ASKED_CHOICE: choice_manifest(c, job, ev); break;
+    case ASKED_DIRECTORY: choice_directory(c, job, ev); break;
     case ASKED_CHOSEN: choice_stored(c, job, ev->outcome, ev->text); break;
     case ASKED_RELEASED: order_released(c, job, ev->outcome, ev->text); break;
     case ASKED_FLUSH: c->flushing = false; break;

@@ -69,7 +69,7 @@ static void send_prepare(struct core *c, struct round *r, uint64_t session)
     m.lowest_pending = job_lowest_pending(job);
     m.window = job->graph->checkpointing.window;
     m.stop = (Tide__StopMode)r->stop;
-    m.full = r->operation && r->operation->full;
+    m.full = r->full;
     message.msg_case = TIDE__TO_WORKER__MSG_PREPARE;
     message.prepare = &m;
     tell(c, r, session, &message, session ? 0 : ask(c, ASKED_TRIGGER_SENT, job, r->number));

@@ -165,6 +165,24 @@ static void send_start(struct core *c, const struct making *made, struct tide_by
     tide_buf_release(&frames);
 }
 
+/* What workers cannot know: which max parallelisms are not the default. */
+static void put_cuts(struct core *c, const struct job *job, Tide__Start *start)
+{
+    start->cut = tide_arena_alloc(&c->out, job->graph->n_operators * sizeof *start->cut);
+    core_assert(start->cut != NULL);
+    for (uint32_t i = 0; i < job->graph->n_operators; i++) {
+        const struct tide_operator *op = &job->graph->operators[i];
+        if (!op->max_chosen || op->max_parallelism == tide_max_parallelism_default(op->parallelism))
+            continue;
+        Tide__KeyGroups *m = tide_arena_alloc(&c->out, sizeof *m);
+        core_assert(m != NULL);
+        tide__key_groups__init(m);
+        m->uid = PB(op->uid);
+        m->max_parallelism = op->max_parallelism;
+        start->cut[start->n_cut++] = m;
+    }
+}
+
 static void put_head(struct core *c, struct job *job, const struct tide_manifest *m,
                      struct tide_buf *out)
 {
@@ -188,6 +206,7 @@ static void put_head(struct core *c, struct job *job, const struct tide_manifest
     start.n_ended = bits_ranges(&job->ended, &c->out, &start.ended);
     start.deliver_only = job->deliver_only;
     start.lowest_pending = job_lowest_pending(job);
+    put_cuts(c, job, &start);
     put_piece(out, &start.base);
 }
 

@@ -115,6 +115,7 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     r->kind = kind;
     r->commits = kind == TIDE_CHECKPOINT || op->commits;
     r->stop = op ? op->stop : TIDE_STOP_NOT;
+    r->full = (op && op->full) || (kind == TIDE_CHECKPOINT && import_wants_full(job));
     r->operation = op;
     r->state = ROUND_OPENING;
     r->begun_us = c->now;
@@ -239,6 +240,12 @@ static struct tide_bytes manifest_head(struct core *c, struct round *r)
     head.job_id = PB(((struct tide_bytes){job->id.b, 16}));
     head.spec = tide__job_spec__unpack(NULL, job->graph->spec_len, job->graph->spec_bytes);
     core_assert(head.spec != NULL);
+    /* what cuts key groups is not left for a reader to choose */
+    for (size_t i = 0; i < head.spec->n_operators; i++) {
+        const struct tide_operator *op = &job->graph->operators[i];
+        if (op->max_parallelism != tide_max_parallelism_default(op->parallelism))
+            head.spec->operators[i]->max_parallelism = op->max_parallelism;
+    }
     head.round = r->number;
     head.incarnation = c->incarnation;
     head.attempt = r->attempt;

@@ -57,7 +57,7 @@ SNAPSHOT = {
     "snapshot": U64, "job": TEXT, "kind": TEXT, "style": TEXT, "state": TEXT, "owner": TEXT, "label": MAYBE,
     "directory": MAYBE, "parent": ID, "incarnation": U64, "attempt": U64, "begun_wall_us": TIME,
     "completed_wall_us": TIME, "tasks": U64, "artifacts": U64, "bytes": U64, "manifest_bytes": U64,
-    "owed": U64}
+    "owed": U64, "imported": BOOL}
 ARTIFACT = {
     "name": MAYBE, "path": MAYBE, "bytes": U64, "xxh3_128": TEXT, "key_group_first": U64,
     "key_group_count": U64}
@@ -80,6 +80,7 @@ FORMS = {
     "stop": {"operation": OPERATION},
     "cancel": {"operation": OPERATION},
     "snapshot dispose": {"operation": OPERATION},
+    "snapshot import": {"operation": OPERATION},
     "hold": {"operation": OPERATION},
     "release": {"operation": OPERATION},
     "restore": {"operation": OPERATION},

@@ -232,7 +232,7 @@ class Snapshots(Case):
             "label": "before the upgrade", "directory": "/save/savepoint-001122-12", "parent": 11,
             "incarnation": 1, "attempt": 3, "begun_wall_us": s.T0 + 12 * s.S,
             "completed_wall_us": s.T0 + 12 * s.S + 123456, "tasks": 4, "artifacts": 4, "bytes": 5 << 20,
-            "manifest_bytes": 300, "owed": 0})
+            "manifest_bytes": 300, "owed": 0, "imported": False})
         self.assertEqual((doc["snapshots"][0]["label"], doc["more"]), (None, False))
 
     def test_none(self):

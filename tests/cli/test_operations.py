@@ -308,6 +308,21 @@ class Orders(Case):
         self.text("restore", "w", "--nothing")
         self.assertEqual(self.fake.seen[-1][1].WhichOneof("from"), "nothing")
 
+    def test_import(self):
+        report = [b"from: savepoint 7 of 'w', in /mnt/s", b"count: restored"]
+        self.on(import_snapshot=R(operation=s.order(b"import", snapshot=18, report=report)))
+        self.assertEqual(self.text("snapshot", "import", "w", "--from", "/mnt/s", "--label", "of there"),
+                         "from: savepoint 7 of 'w', in /mnt/s\ncount: restored\nsnapshot 18\n")
+        call = self.fake.seen[-1][1]
+        self.assertEqual((call.job, call.directory, call.label, call.dry_run), (b"w", b"/mnt/s", b"of there", False))
+        self.on(import_snapshot=R(operation=s.order(b"import", report=report)))
+        self.assertEqual(self.text("snapshot", "import", "w", "--from", "s", "--dry-run"),
+                         "from: savepoint 7 of 'w', in /mnt/s\ncount: restored\n")
+        call = self.fake.seen[-1][1]
+        self.assertEqual((call.directory, call.dry_run), (os.path.join(os.getcwd(), "s").encode(), True))
+        r = self.tidemark("snapshot", "import", "w", code=2)
+        self.assertIn(b"--from DIR is missing: where the snapshot lies", r.stderr)
+
     def test_a_refused_restore_tells_its_report(self):
         self.on(restore=R(operation=s.order(b"restore", b"failed", error=b"no", report=[b"a: refused: no"])))
         r = self.tidemark("restore", "w", "--latest", code=1)

@@ -145,12 +145,21 @@ void play_stored(struct play *p, enum tide_outcome outcome)
                                 .text = outcome == TIDE_STORED ? NULL : "a reason"});
 }
 
-void play_filed(struct play *p, int rc)
+void play_not_filed(struct play *p, int rc, const char *why)
 {
+    struct tide_bytes read = {0};
+    if (p->n_files && p->file_ops[0] == FILE_META_READ && !rc) read = p->elsewhere;
+    memmove(p->file_ops, p->file_ops + 1, sizeof p->file_ops - sizeof *p->file_ops);
     play_step(p, (struct event){.type = EV_FILE,
                                 .tag = shift(p->files, &p->n_files),
                                 .rc = rc,
-                                .text = rc ? "a reason" : NULL});
+                                .text = why,
+                                .bytes = read});
+}
+
+void play_filed(struct play *p, int rc)
+{
+    play_not_filed(p, rc, rc ? "a reason" : NULL);
 }
 
 void play_loaded(struct play *p)

@@ -27,6 +27,8 @@ struct play {
     struct shelf shelf;                   /* what is stored */
     bool rides_lost;                      /* what nobody waits for is not, the store being full */
     uint64_t load_rounds[64];
+    enum file_op file_ops[256];
+    struct tide_bytes elsewhere; /* borrowed: the _metadata of every directory that is read */
     struct tide_catalog catalog;
     struct tide_catalog_incarnation incarnations[2];
     uint8_t *image; /* manifest of the newest stored snapshot */
@@ -49,10 +51,13 @@ struct play {
 struct job_options {
     uint32_t sources, sinks, interval_ms, deadline_ms, retained, lease_ms;
     uint32_t attempts_max;
-    uint32_t window;   /* not 0: rendezvous rounds */
-    bool coordinator;  /* of `a` */
-    bool union_state;  /* of `a` */
-    const char *hooks; /* "lock feed"; NULL: none */
+    uint32_t window;          /* not 0: rendezvous rounds */
+    bool coordinator;         /* of `a` */
+    bool union_state;         /* of `a` */
+    const char *hooks;        /* "lock feed"; NULL: none */
+    const char *restore_from; /* where it begins when it is new; NULL: afresh */
+    bool allow_unmatched;
+    uint32_t max_parallelism; /* of `a`; 0: the daemon chooses */
     uint32_t min_pause_ms, max_concurrent, failure_pause_ms, failures_max, backlog_interval_ms,
         deadline_cap_ms, aligned_timeout_ms; /* the last: rounds that turn unaligned then */
     bool at_least_once;
@@ -136,6 +141,8 @@ ProtobufCBinaryData play_bytes(const char *text);
 
 void play_stored(struct play *p, enum tide_outcome outcome); /* answers the oldest commit */
 void play_filed(struct play *p, int rc);                     /* answers the oldest file operation */
+void play_not_filed(struct play *p, int rc,
+                    const char *why);         /* ... with a failure in these words */
 void play_loaded(struct play *p);             /* answers the oldest load from the last snapshot */
 void play_not_loaded(struct play *p, int rc); /* ... with a failure */
 void play_sent(struct play *p);

@@ -164,6 +164,9 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     spec.checkpointing = &cp;
     struct parts hooks;
     name_parts(&hooks, job->hooks);
+    spec.restore_from = play_bytes(job->restore_from);
+    spec.allow_unmatched = job->allow_unmatched;
+    a.max_parallelism = job->max_parallelism;
     a.coordinator = job->coordinator;
     a.union_state = job->union_state;
     spec.n_hooks = hooks.n;

@@ -69,6 +69,9 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
             ", %zu tasks with state or owed, %zu owed, %zu ended%s",
             p->attempt, s->snapshot, s->n_tasks, owed, s->n_ended,
             s->deliver_only ? ", deliver only" : "");
+        for (size_t i = 0; i < s->n_cut; i++)
+            say(p, ", %.*s cut in %u", text_len(s->cut[i]->uid), (char *)s->cut[i]->uid.data,
+                s->cut[i]->max_parallelism);
         for (size_t i = 0; i < s->n_externals; i++) {
             say(p, ", ");
             say_part(p, s->externals[i]->external);
@@ -251,6 +254,9 @@ static void say_commit(struct play *p, struct tide_commit *c)
             tide__manifest_head__free_unpacked(head, NULL);
         }
         if (r->type == TIDE_REC_SNAPSHOT && r->snapshot.commits) say(p, " with effects");
+        if (r->type == TIDE_REC_SNAPSHOT && r->snapshot.imported)
+            say(p, "=%" PRIu64 " imported from %.*s", r->snapshot.round,
+                (int)r->snapshot.directory.len, (const char *)r->snapshot.directory.data);
         if (r->type == TIDE_REC_SNAPSHOT) {
             struct tide_buf image;
             tide_buf_init(&image, 1u << 24);
@@ -268,8 +274,8 @@ static void say_commit(struct play *p, struct tide_commit *c)
 }
 void play_say_actions(struct play *p)
 {
-    static const char *const ops[] = {"",        "mkdir",  "write-metadata",
-                                      "publish", "delete", "delete-attempt"};
+    static const char *const ops[] = {
+        "", "mkdir", "write-metadata", "publish", "delete", "delete-attempt", "read"};
     for (size_t i = 0; i < p->todo.n; i++) {
         struct action *a = &p->todo.items[i];
         switch (a->type) {
@@ -281,6 +287,7 @@ void play_say_actions(struct play *p)
             break;
         case ACT_FILE:
             say(p, "%s %s\n", ops[a->op], strrchr(a->path, '/') + 1);
+            p->file_ops[p->n_files] = a->op;
             push(p->files, &p->n_files, a->tag);
             break;
         case ACT_LOAD:

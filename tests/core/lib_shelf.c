@@ -99,10 +99,11 @@ static void apply_snapshot_state(struct shelf_job *j, const struct tide_record *
         struct tide_catalog_snapshot *s = &j->snapshots[i];
         bool it = s->round == r->snapshot_state.round;
         if (it) s->state = r->snapshot_state.state;
-        if (s->round > j->completed) j->completed = s->round;
-        if (it && s->kind == TIDE_CHECKPOINT && s->round > j->subsumed) j->subsumed = s->round;
+        if (s->round > j->completed && !s->imported) j->completed = s->round;
+        if (it && s->kind == TIDE_CHECKPOINT && !s->imported && s->round > j->subsumed)
+            j->subsumed = s->round;
         if (s->state == TIDE_DELETED &&
-            (s->kind != TIDE_SAVEPOINT || s->attempt != j->last.attempt))
+            (s->kind != TIDE_SAVEPOINT || s->imported || s->attempt != j->last.attempt))
             continue;
         j->images[kept] = j->images[i];
         j->snapshots[kept++] = *s;

@@ -35,7 +35,7 @@ void base_ordered(struct sim *s, struct job *j, const struct tide_record *r)
          "what is ordered to go on from %" PRIu64 " is newer than round %" PRIu64
          " alone, and there is round %" PRIu64,
          r->base.snapshot, r->base.since, newest_round(j));
-    leave_behind(j, r->base.snapshot);
+    leave_behind(j, check_origin_round(j, r->base.snapshot));
     st->base_since = r->base.since;
     st->base_snapshot = r->base.snapshot;
     st->base_unmatched = r->base.unmatched;
@@ -120,11 +120,13 @@ void base_abandoned(struct sim *s, struct job *j, const struct tide_record *stri
 
 void base_restored(struct sim *s, struct job *j, uint64_t restored)
 {
-    uint64_t from = j->store.base_snapshot;
-    leave_behind(j, restored);
+    uint64_t from = check_origin_round(j, j->store.base_snapshot);
+    leave_behind(j, check_origin_round(j, restored));
     if (!j->store.base_new) return;
     j->store.base_new = false;
-    struct d_snapshot *d = from ? store_snapshot(j, from) : NULL;
+    /* a copy is restored as what it was copied from */
+    const struct d_snapshot *d =
+        j->store.base_snapshot ? check_origin(j, store_snapshot(j, j->store.base_snapshot)) : NULL;
     for (uint32_t t = 0; t < j->flow.tasks; t++)
         if (j->flow.task[t].sink) put_right(s, j, t, d);
     memset(&j->published, 0, sizeof j->published);

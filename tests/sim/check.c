@@ -149,6 +149,7 @@ void check_handed(struct sim *s, const struct tide_commit *c)
             break;
         case TIDE_REC_SNAPSHOT:
             j = store_job(s, r);
+            if (r->snapshot.imported) break;
             round = check_round(j, r->snapshot.round);
             must(s, round, "a snapshot of round %" PRIu64 ", which was never begun",
                  r->snapshot.round);
@@ -186,6 +187,10 @@ void check_durable(struct sim *s, const struct tide_commit *c)
         case TIDE_REC_ATTEMPT: check_attempt_row(s, store_job(s, r), r); break;
         case TIDE_REC_SNAPSHOT:
             j = store_job(s, r);
+            if (r->snapshot.imported) {
+                check_imported(s, j, r->snapshot.round);
+                break;
+            }
             check_snapshot(s, j, r->snapshot.round);
             if (r->snapshot.kind == TIDE_CHECKPOINT) newest = j;
             break;

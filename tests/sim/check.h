@@ -84,6 +84,13 @@ void check_job_ended(struct sim *s, struct job *j); /* it is durable */
 bool check_drained(const struct job *j);            /* its sources were told to end their input */
 void check_operation(struct sim *s, const struct job *j, const struct tide_record *r);
 void check_answer(struct sim *s, struct tide_bytes body);
+/* check_import.c */
+void check_imported(struct sim *s, struct job *j, uint64_t number);
+/* What it is a copy of; itself: it is none. NULL stays NULL. */
+const struct d_snapshot *check_origin(const struct job *j, const struct d_snapshot *d);
+uint64_t check_origin_round(const struct job *j, uint64_t round);
+/* Of a round that is begun; asked: somebody may have asked for it. */
+void check_full(struct sim *s, const struct job *j, uint64_t number, bool savepoint, bool full);
 /* check_cut.c */
 void check_snapshot(struct sim *s, struct job *j, uint64_t number);
 /* external.c: what parts gave is there, and agrees with the tasks' states; part 0 is the

@@ -27,7 +27,7 @@ void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
     must(s, deliver_only || snapshot == a->restored_from,
          "attempt %" PRIu64 " restores %" PRIu64 ", its row says %" PRIu64, number, snapshot,
          a->restored_from);
-    must(s, deliver_only || snapshot >= j->newest_published,
+    must(s, deliver_only || check_origin_round(j, snapshot) >= j->newest_published,
          "attempt %" PRIu64 " restores snapshot %" PRIu64 ", and round %" PRIu64
          " has published its effects",
          number, snapshot, j->newest_published);
@@ -159,8 +159,9 @@ void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d
             for (size_t i = 0; i + 4 <= d->restore->owed[o]->handle.len; i += 4)
                 owed = owed || tide_get_u32(d->restore->owed[o]->handle.data + i) == p->id;
         /* what it had pre-committed for a savepoint stands in its state, to be published later */
-        bool kept = snapshot && snapshot->kind == TIDE_SAVEPOINT && !snapshot->commits &&
-                    p->state == PART_PENDING && p->round <= n;
+        const struct d_snapshot *of = check_origin(j, snapshot);
+        bool kept = of && of->kind == TIDE_SAVEPOINT && !of->commits && p->state == PART_PENDING &&
+                    p->round <= of->round;
         if (p->state == PART_PUBLISHED || owed || kept) set_add(&covered, &p->records);
     }
     must(s, !memcmp(&covered, &st->seen, sizeof covered),

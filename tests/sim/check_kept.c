@@ -81,7 +81,7 @@ static bool sweep_rides(const struct sim *s, uint64_t round)
 bool check_clean(struct sim *s, const struct job *j)
 {
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
-        if (d->state == TIDE_DELETING && is_there(s, d->directory)) return false;
+        if (d->state == TIDE_DELETING && !d->imported && is_there(s, d->directory)) return false;
     for (const struct d_round *r = j->store.rounds; r; r = r->next)
         if (r->ended && !r->r.complete && !r->swept && is_there(s, r->r.directory) &&
             !sweep_rides(s, r->r.number))
@@ -116,6 +116,7 @@ static bool known(struct sim *s, const struct job *j, const char *path, bool exe
     size_t len = strlen(path);
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
         if (d->directory.len != len || memcmp(d->directory.data, path, len)) continue;
+        must(s, !d->imported, "%s is to be deleted, and is not the daemon's", path);
         must(s, d->state != TIDE_RETAINED,
              "%s of snapshot %" PRIu64 " %s deleted, and its row says retained", path, d->round,
              executing ? "is being" : "is to be");

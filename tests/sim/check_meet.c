@@ -33,8 +33,10 @@ void check_sent_prepare(struct sim *s, struct job *j, struct tide_bytes content,
         .directory = sim_bytes(s, (struct tide_bytes){m->directory.data, m->directory.len}),
         .sessions = sessions,
         .n_sessions = n};
+    bool savepoint = m->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT, full = m->full;
     tide__prepare__free_unpacked(m, NULL);
     check_begun(s, j, &begun, "Prepare");
+    check_full(s, j, begun.number, savepoint, full);
     for (const struct round *r = j->rounds; r; r = r->next)
         must(s,
              r->number == begun.number || r->past || r->over || !r->triggered ||

@@ -50,8 +50,10 @@ void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content,
         .directory = sim_bytes(s, (struct tide_bytes){m->directory.data, m->directory.len}),
         .sessions = sessions,
         .n_sessions = n};
+    bool savepoint = m->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT, full = m->full;
     tide__trigger__free_unpacked(m, NULL);
     check_begun(s, j, &begun, "Trigger");
+    check_full(s, j, begun.number, savepoint, full);
 }
 
 /* Whether what is owed from before the attempt holds back its own completions. */

@@ -80,21 +80,28 @@ static int execute(struct sim *s, struct file_job *j)
     case FILE_DELETE_ATTEMPT:
         if (d && d->exists && !has_children(s, d)) d->exists = false;
         return 0;
+    case FILE_META_READ: return d && d->exists && d->image.len ? 0 : TIDE_ENOTFOUND;
     }
     return TIDE_EINVAL;
 }
 
-static const char *const op_name[] = {
-    "?", "mkdir", "write _metadata", "publish _metadata", "delete round", "delete attempt"};
+static const char *const op_name[] = {"?",
+                                      "mkdir",
+                                      "write _metadata",
+                                      "publish _metadata",
+                                      "delete round",
+                                      "delete attempt",
+                                      "read _metadata"};
 
 static void answer(struct sim *s, struct file_job *j, int rc)
 {
     note(s, "files: %s %s%s%s", op_name[j->op], j->path, rc ? ": " : "",
          rc ? tide_strerror(rc) : "");
     if (rc && j->op == FILE_META_PUBLISH) s->files.unpublished = true;
-    daemon_feed(
-        s, (struct event){
-               .type = EV_FILE, .tag = j->tag, .rc = rc, .text = rc ? "a planted fault" : NULL});
+    struct event ev = {
+        .type = EV_FILE, .tag = j->tag, .rc = rc, .text = rc ? "a planted fault" : NULL};
+    if (!rc && j->op == FILE_META_READ) ev.bytes = files_find(s, j->path, strlen(j->path))->image;
+    daemon_feed(s, ev);
 }
 
 /* Some directories can never be deleted; which, is in their names. */
@@ -167,6 +174,26 @@ void files_crash(struct sim *s)
         j->done = true;
     }
     s->files.jobs = NULL;
+}
+
+/* ---- what others do */
+
+const struct directory *files_copy(struct sim *s, struct d_snapshot *d, bool damaged)
+{
+    char path[40];
+    struct tide_buf image;
+    const struct directory *from = files_find(s, (const char *)d->directory.data, d->directory.len);
+    snprintf(path, sizeof path, "/copies/%u", (unsigned)++s->files.copies);
+    struct directory *to = directory_make(s, path, strlen(path));
+    tide_buf_init(&image, 1u << 20);
+    tide_manifest_put(&image, d->head, d->chunks, d->n_chunks);
+    to->image = sim_bytes(s, (struct tide_bytes){image.data, image.len});
+    if (damaged) to->image.len = below(s, to->image.len);
+    tide_buf_release(&image);
+    to->published = true;
+    to->origin = d->origin ? d->origin : d;
+    to->files = from ? from->files : NULL;
+    return to;
 }
 
 /* ---- what workers do */

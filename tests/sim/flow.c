@@ -297,7 +297,11 @@ static bool is_owed(const struct tide_delivery *d, const struct part *p)
 /* Whether the state in that snapshot names the part. */
 static bool is_named(struct job *j, const struct task *t, uint64_t snapshot, const struct part *p)
 {
-    const struct told_state *told = snapshot ? check_round(j, snapshot)->task[t->number] : NULL;
+    uint64_t number = check_origin_round(j, snapshot);
+    const struct round *r = number ? j->rounds : NULL; /* one that an old copy knows not, perhaps */
+    while (r && r->number != number)
+        r = r->next;
+    const struct told_state *told = r ? r->task[t->number] : NULL;
     for (uint32_t i = 0; told && i < told->n_parts; i++)
         if (told->parts[i] == p) return true;
     return false;

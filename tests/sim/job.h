@@ -277,6 +277,10 @@ struct d_snapshot {
     enum tide_style style;
     bool unaligned, commits, imported;
     uint64_t durable_at;
+    /* imported: to the checks a savepoint of somebody's, whatever it was taken as, and a copy of
+     * this one */
+    enum tide_kind taken_as;
+    struct d_snapshot *origin;
     uint32_t acked_mask;          /* tasks of which it has acks */
     bool disposed;                /* its user does not want it any more */
     bool left_behind;             /* an attempt has begun from an older one */

@@ -115,7 +115,7 @@ static void record(struct sim *s, const struct job *j, const struct tide_record 
     case TIDE_REC_JOB_STATE: job_state(s, j, r->job_state.state); break;
     case TIDE_REC_SNAPSHOT:
         d = store_snapshot(j, r->snapshot.round);
-        happens(s, (struct happening){.type = H_SNAPSHOT,
+        happens(s, (struct happening){.type = d->imported ? H_KNOWN : H_SNAPSHOT,
                                       .job = j->number,
                                       .attempt = d->attempt,
                                       .round = d->round,

@@ -64,7 +64,8 @@ static uint64_t newest_of(const struct job_store *st, bool with_effects)
 {
     uint64_t newest = 0;
     for (const struct d_snapshot *d = st->snapshots; d; d = d->next)
-        if (d->round > newest && (d->kind == TIDE_CHECKPOINT || d->commits || !with_effects))
+        if (d->round > newest && !d->imported &&
+            (d->kind == TIDE_CHECKPOINT || d->commits || !with_effects))
             newest = d->round;
     return newest;
 }
@@ -114,6 +115,8 @@ static void put_job_back(struct sim *s, struct job *j, const struct copy *c, uin
     for (struct proc *p = j->procs; p; p = p->next)
         p->stale = p->alive;
     forget(j, was);
+    for (struct d_snapshot *d = j->store.snapshots; d; d = d->next)
+        d->left_behind = true; /* of what the copy does not know there may be copies */
     j->store = *was;
     j->old = true;
     j->done = false;

@@ -53,6 +53,23 @@ static void release(struct sim *s, struct job *j, const char *key, bool abandons
     send(s, j, &r, abandons ? "a release, giving up what is owed" : "a release");
 }
 
+/* Where a copy of a retained snapshot lies: a new one, one of before, or where there is none. */
+static const char *copied(struct sim *s, struct job *j, uint64_t n)
+{
+    static const char nowhere[] = "/copies/none";
+    if (percent(s, 10)) return nowhere;
+    const struct directory *of_before = NULL;
+    for (const struct directory *d = percent(s, 30) ? s->files.directories : NULL; d; d = d->next)
+        for (const struct d_snapshot *o = j->store.snapshots; o && d->origin; o = o->next)
+            if (o == d->origin && percent(s, 50)) of_before = d;
+    if (of_before) return of_before->path;
+    n = below(s, n);
+    struct d_snapshot *d = j->store.snapshots;
+    for (; d->state != TIDE_RETAINED || n; d = d->next)
+        n -= d->state == TIDE_RETAINED;
+    return files_copy(s, d, percent(s, 10))->path;
+}
+
 /* The newest, an older one of any kind, or nothing; mostly with leave to repeat effects. */
 static void restore(struct sim *s, struct job *j, const char *key)
 {
@@ -76,6 +93,9 @@ static void restore(struct sim *s, struct job *j, const char *key)
             n -= d->state == TIDE_RETAINED;
         m.from_case = TIDE__RESTORE_JOB__FROM_SNAPSHOT;
         m.snapshot = d->round;
+    } else if (n && percent(s, 30)) {
+        m.from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
+        m.directory = text(copied(s, j, n));
     } else if (percent(s, 75)) {
         m.from_case = TIDE__RESTORE_JOB__FROM_LATEST;
         m.latest = true;
@@ -87,8 +107,10 @@ static void restore(struct sim *s, struct job *j, const char *key)
     r.restore = &m;
     char what[100];
     bool named = m.from_case == TIDE__RESTORE_JOB__FROM_SNAPSHOT;
-    snprintf(what, sizeof what, "a restore of %" PRIu64 "%s%s%s%s", named ? m.snapshot : 0,
+    snprintf(what, sizeof what, "a restore of %" PRIu64 "%s%.*s%s%s%s", named ? m.snapshot : 0,
              m.from_case == TIDE__RESTORE_JOB__FROM_LATEST ? ", the latest" : "",
+             m.from_case == TIDE__RESTORE_JOB__FROM_DIRECTORY ? (int)m.directory.len : 0,
+             m.from_case == TIDE__RESTORE_JOB__FROM_DIRECTORY ? (char *)m.directory.data : "",
              m.allow_repeat ? ", repeating" : "", m.abandon_owed ? ", giving up what is owed" : "",
              m.dry_run ? ", dry" : "");
     send(s, j, &r, what);

@@ -66,7 +66,9 @@ struct directory {
     const char *path;
     uint64_t hash;
     bool exists, pending, published;
-    bool gone; /* deleted, whether it was there or not */
+    bool gone;                 /* deleted, whether it was there or not */
+    struct tide_bytes image;   /* of a copy: its _metadata; nothing: none */
+    struct d_snapshot *origin; /* ... and of what */
     bool late; /* made after its deletion, perhaps: an upload, or an operation that had timed out */
     struct file *files;
 };
@@ -81,6 +83,7 @@ struct files {
     struct directory *directories;
     struct file_job *jobs;
     bool unpublished; /* a _metadata could not be put in place */
+    uint32_t copies;
     uint64_t slow_until, failing_until, full_until, deaf_until;
     uint32_t cursed_percent; /* so many directories can never be deleted */
 };
@@ -109,7 +112,7 @@ struct sim_stats {
         events, steps, deliver, met, events_sent, in_flight, unaligned, savepoints_unaligned,
         counted;
     uint64_t abort_codes[16];
-    uint64_t bases, refused_orders;
+    uint64_t bases, refused_orders, imports;
     uint64_t suspended, drained, cancelled, told_ended, disposed;
 };
 
@@ -204,6 +207,9 @@ int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_
                 const struct state *st);
 const struct state *files_read(struct sim *s, struct tide_bytes directory, uint32_t task);
 struct directory *files_find(struct sim *s, const char *path, size_t len);
+/* Somebody copies a snapshot's directory elsewhere, with the _metadata that belongs into it, or
+ * part of that. */
+const struct directory *files_copy(struct sim *s, struct d_snapshot *d, bool damaged);
 
 /* net.c */
 void net_connect(struct sim *s, struct proc *p);

@@ -99,7 +99,9 @@ static void apply_snapshot(struct sim *s, struct job *j, const struct tide_recor
                              .unaligned = r->snapshot.unaligned,
                              .commits = r->snapshot.commits,
                              .imported = r->snapshot.imported,
+                             .taken_as = r->snapshot.kind,
                              .durable_at = s->now};
+    if (d->imported) d->kind = TIDE_SAVEPOINT;
     d->chunks = sim_alloc(s, (d->n_chunks + 1) * sizeof *d->chunks);
     for (uint32_t i = 0; i < d->n_chunks; i++)
         d->chunks[i] = sim_bytes(s, r->snapshot.chunks[i]);
@@ -490,7 +492,7 @@ void store_load(struct sim *s, uint64_t round, uint64_t tag)
 static bool is_known(const struct job_store *st, const struct d_snapshot *d)
 {
     return d->state != TIDE_DELETED ||
-           (d->kind == TIDE_SAVEPOINT && d->attempt == st->last.attempt);
+           (d->kind == TIDE_SAVEPOINT && !d->imported && d->attempt == st->last.attempt);
 }
 
 static void catalog_job(struct sim *s, const struct job_store *st, struct tide_catalog_job *j)
@@ -513,7 +515,7 @@ static void catalog_job(struct sim *s, const struct job_store *st, struct tide_c
     j->snapshots = sim_alloc(s, (n + 1) * sizeof *j->snapshots);
     j->n_snapshots = n;
     for (struct d_snapshot *d = st->snapshots; d; d = d->next) {
-        if (d->round > j->completed) j->completed = d->round;
+        if (d->round > j->completed && !d->imported) j->completed = d->round;
         if (d->kind == TIDE_CHECKPOINT && d->state != TIDE_RETAINED && d->round > j->subsumed)
             j->subsumed = d->round;
         if (!is_known(st, d)) continue;
@@ -525,7 +527,7 @@ static void catalog_job(struct sim *s, const struct job_store *st, struct tide_c
                                             .completed_wall = d->completed_wall,
                                             .begun_wall = d->begun_wall,
                                             .bytes = d->bytes,
-                                            .kind = d->kind,
+                                            .kind = d->taken_as,
                                             .state = d->state,
                                             .directory = d->directory,
                                             .ended = d->ended,

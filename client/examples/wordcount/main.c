@@ -28,6 +28,7 @@ static const char usage[] =
     "  --connect ADDRESS  of tidemarkd [127.0.0.1:7460]\n"
     "  --secret FILE      the daemon's shared secret, if it has one\n"
     "  --job NAME         [wordcount]\n"
+    "  --restore-from DIR where the job begins if it is new, on the daemon's machine\n"
     "  --sources N, --splitters N, --counters N   how many [2]\n"
     "  --key-groups N     most counters that the job can ever have [128]\n"
     "  --barriers aligned|counted|unaligned|timeout   how tasks wait for them [aligned]\n"
@@ -47,6 +48,7 @@ enum option_id {
     OPT_CONNECT = 1,
     OPT_SECRET,
     OPT_JOB,
+    OPT_RESTORE_FROM,
     OPT_SOURCES,
     OPT_SPLITTERS,
     OPT_COUNTERS,
@@ -72,6 +74,7 @@ static const struct option long_options[] = {
     {"connect", required_argument, NULL, OPT_CONNECT},
     {"secret", required_argument, NULL, OPT_SECRET},
     {"job", required_argument, NULL, OPT_JOB},
+    {"restore-from", required_argument, NULL, OPT_RESTORE_FROM},
     {"sources", required_argument, NULL, OPT_SOURCES},
     {"splitters", required_argument, NULL, OPT_SPLITTERS},
     {"counters", required_argument, NULL, OPT_COUNTERS},
@@ -122,6 +125,7 @@ static void take_option(struct options *o, int id, const char *name, const char 
     case OPT_CONNECT: o->connect = value; break;
     case OPT_SECRET: o->secret_file = value; break;
     case OPT_JOB: p->job = value; break;
+    case OPT_RESTORE_FROM: p->restore_from = value; break;
     case OPT_SOURCES: p->sources = (uint32_t)number(name, value, 1, PARALLELISM_MAX); break;
     case OPT_SPLITTERS: p->splitters = (uint32_t)number(name, value, 1, PARALLELISM_MAX); break;
     case OPT_COUNTERS: p->counters = (uint32_t)number(name, value, 1, PARALLELISM_MAX); break;
@@ -182,7 +186,7 @@ static void choose_stage(const char *name, const struct options *o, struct stage
 int main(int argc, char **argv)
 {
     struct options o = {
-        .plan = {"wordcount", 2, 2, 2, 128, {.interval_ms = 500, .deadline_ms = 10000}},
+        .plan = {"wordcount", NULL, 2, 2, 2, 128, {.interval_ms = 500, .deadline_ms = 10000}},
         .host = "127.0.0.1",
         .room = OUTPUT_ROOM,
     };

@@ -434,6 +434,7 @@ static struct tide_spec *describe(const struct plan *p)
     (void)tide_spec_edge(spec, "splitter", "counter", TIDE_ALL_TO_ALL);
     (void)tide_spec_edge(spec, "counter", "sink", TIDE_ALL_TO_ALL);
     (void)tide_spec_checkpointing(spec, &p->checkpointing);
+    if (p->restore_from) (void)tide_spec_restore_from(spec, p->restore_from, false);
     return spec;
 }
 

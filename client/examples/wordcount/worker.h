@@ -13,6 +13,7 @@
 /* The shape of the job, the same in every process. */
 struct plan {
     const char *job;
+    const char *restore_from;              /* NULL: afresh */
     uint32_t sources, splitters, counters; /* and one sink */
     uint32_t max_parallelism;              /* number of key groups */
     struct tide_checkpointing checkpointing;

@@ -1,0 +1,279 @@
+#!/usr/bin/python3
+"""moved.py BUILD WORK [NAME ...]: wordcount is stopped at one daemon, its savepoint is moved, and another goes on.
+
+No word of the input occurs twice. So what was published under the first daemon and what is published under the second
+must be, together, each word once: nothing is lost on the way, and nothing comes twice.
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+BUILD, WORK = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+TIDEMARK, WORDCOUNT = BUILD + "/tidemark", BUILD + "/client/examples/wordcount/wordcount"
+WORDS, LENGTH = 200000, 9
+STAGES = [("source", 0), ("source", 1), ("splitter", 0), ("splitter", 1), ("counter", 0), ("counter", 1), ("sink", 0)]
+PATIENCE = 60  # seconds, for what should take one
+PROCESSES = []
+
+
+def must(fact, text, *args):
+    if not fact:
+        raise SystemExit("import: FAILED: " + (text % args if args else text))
+
+
+def until(fact, text, *args):
+    end = time.monotonic() + PATIENCE
+    while True:
+        value = fact()
+        if value:
+            return value
+        must(time.monotonic() < end, text, *args)
+        time.sleep(0.02)
+
+
+def word(i):
+    letters = ""
+    for _ in range(LENGTH - 1):
+        letters = chr(ord("a") + i % 26) + letters
+        i //= 26
+    return letters
+
+
+def popen(args, log):
+    with open(log, "ab") as out:
+        PROCESSES.append(subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
+    return PROCESSES[-1]
+
+
+class Daemon:
+    def __init__(self, name):
+        self.data, self.port = "%s/%s" % (WORK, name), 0
+        self.start()
+
+    def start(self):
+        self.process = popen([BUILD + "/tidemarkd", "--listen", "127.0.0.1:%d" % self.port, "--data", self.data],
+                             self.data + ".log")
+        until(lambda: self.ask("status")[0] == 0, "tidemarkd does not start")
+        with open(self.data + "/port") as f:
+            self.port = int(f.read())
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def run(self, *args):
+        return subprocess.run([TIDEMARK, *args, "--data", self.data], capture_output=True, text=True, timeout=PATIENCE)
+
+    def ask(self, *args):
+        """(exit code, answer)"""
+        done = self.run(*args, "--json")
+        return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+    def ok(self, *args):
+        code, answer = self.ask(*args)
+        must(code == 0, "%s: %s", args, answer)
+        return answer
+
+    def fails(self, words, *args):
+        """An operation that fails, for that reason."""
+        code, answer = self.ask(*args)
+        op = answer.get("operation")
+        why = op["error"] if op else answer["error"]["text"]
+        must(code == 1 and why and words in why, "%s: not '%s': %s", args, words, answer)
+        return op
+
+    def job(self, name):
+        return next((j for j in self.ok("jobs")["jobs"] if j["name"] == name), None)
+
+    def rounds(self, name):
+        return [r for r in self.ok("rounds", name, "--limit", "1000")["rounds"] if r["state"] == "complete"]
+
+
+class Job:
+    """One wordcount; whoever dies is started again, until it ends well."""
+
+    def __init__(self, daemon, name, restore_from=None, rate=400000):
+        self.daemon, self.name, self.from_, self.rate = daemon, name, restore_from, rate
+        self.parts = "%s/%s-%d" % (WORK, name, len(PROCESSES))
+        os.mkdir(self.parts)
+        self.log = self.parts + ".log"
+        self.workers = {stage: self.start(stage) for stage in STAGES}
+
+    def start(self, stage):
+        kind, index = stage
+        args = {"source": ["--input", WORK + "/input", "--rate", str(self.rate)],
+                "sink": ["--parts", self.parts]}.get(kind, [])
+        if kind != "sink":
+            args += ["--index", str(index)]
+        if self.from_:
+            args += ["--restore-from", self.from_]
+        return popen(
+            [WORDCOUNT, kind, *args, "--job", self.name, "--connect", "127.0.0.1:%d" % self.daemon.port, "--interval",
+             "100", "--lease", "1500", "--heartbeat", "200"], self.log)
+
+    def state(self):
+        for stage, process in self.workers.items():
+            if process.poll() not in (None, 0):
+                self.workers[stage] = self.start(stage)
+        found = self.daemon.job(self.name)
+        return found and found["state"]
+
+    def until_state(self, state):
+        until(lambda: self.state() == state, "%s: does not become %s", self.name, state)
+
+    def until_rounds(self, n):
+        begun = len(self.daemon.rounds(self.name)) if self.state() else 0
+        until(lambda: self.state() and len(self.daemon.rounds(self.name)) >= begun + n, "%s: no round completes",
+              self.name)
+
+    def until_published(self, n):
+        until(lambda: self.state() and len(self.published()) >= n, "%s: too little is published", self.name)
+
+    def ended(self):
+        until(lambda: self.state() and all(p.poll() == 0 for p in self.workers.values()), "%s: its workers do not end",
+              self.name)
+
+    def end_by_force(self):
+        for process in self.workers.values():
+            process.kill()
+            process.wait()
+
+    def published(self):
+        """How often each word."""
+        done = subprocess.run([WORDCOUNT, "sum", self.parts], capture_output=True, text=True)
+        must(done.returncode == 0, "%s: %s", self.name, done.stderr)
+        return {w: int(n) for n, w in (line.split() for line in done.stdout.splitlines())}
+
+
+def running(daemon, name, **more):
+    job = Job(daemon, name, **more)
+    job.until_state("RUNNING")
+    job.until_rounds(2)
+    return job
+
+
+def moved(op, name):
+    """The savepoint of that operation, somewhere else."""
+    to = "%s/%s" % (WORK, name)
+    shutil.move(op["location"], to)
+    return to
+
+
+def complete(first, second):
+    """Both together have published each word once."""
+    a, b = first.published(), second.published()
+    both = [w for w in a if w in b]
+    must(not both, "%d words were published twice: %s ...", len(both), both[:3])
+    have = sorted({**a, **b}.items())
+    must(a and b, "one of the two has published nothing: %d, %d words", len(a), len(b))
+    must(have == [(word(i), 1) for i in range(WORDS)], "%d of %d words were published", len(have), WORDS)
+
+
+def another_daemon_goes_on():
+    """S149: with the moved savepoint of a stop a new job of another daemon goes on where that ended."""
+    one = Daemon("one")
+    first = running(one, "job")
+    op = one.ok("stop", "job")["operation"]
+    first.ended()
+    one.kill()
+    place = moved(op, "moved")
+    two = Daemon("two")
+    second = running(two, "job", restore_from=place)
+    info = two.ok("snapshots", "job", "--all", "--limit", "1000")["snapshots"][-1]
+    must(info["directory"] == place and info["imported"] and info["owner"] == "user", "%s", info)
+    must(two.ok("snapshot", "verify", str(info["snapshot"]))["ok"], "it does not verify where it is now")
+    show = two.run("snapshot", "show", str(info["snapshot"]), "--tasks").stdout
+    must("imported" in show and "counter/1" in show and place in show, "%s", show)
+    lineage = two.run("lineage", "job").stdout
+    must("elsewhere" in lineage, "%s", lineage)
+    # the daemon dies, and the program goes on saying where it began
+    two.kill()
+    two.start()
+    second.until_state("FINISHED")
+    second.ended()
+    complete(first, second)
+    must(os.path.exists(place + "/_metadata"), "its bytes are gone")
+    two.kill()
+
+
+def restored_by_order():
+    """A job that is there goes on from what another daemon has taken, is held when that is gone, and released."""
+    one = Daemon("three")
+    first = running(one, "job")
+    first.until_published(WORDS * 2 // 5)  # so that its states are files
+    op = one.ok("stop", "job")["operation"]
+    first.ended()
+    one.kill()
+    place = moved(op, "lent")
+    two = Daemon("four")
+    job = running(two, "job", rate=100000)
+    dry = two.run("restore", "job", "--from", place, "--allow-repeat", "--dry-run").stdout
+    must("counter: restored: 2 tasks" in dry and "repeats: the effects of the rounds after 0" in dry, "%s", dry)
+    two.fails("would be repeated: only if that is allowed", "restore", "job", "--from", place)
+    shutil.copytree(place, WORK + "/bad")
+    part = next(f for f in sorted(os.listdir(place)) if f.startswith("t"))
+    os.truncate("%s/bad/%s" % (WORK, part), 1)
+    two.fails("/bad/%s: has 1 bytes instead of" % part, "restore", "job", "--from", WORK + "/bad", "--allow-repeat")
+    os.unlink("%s/bad/%s" % (WORK, part))
+    two.fails("/bad/%s: is missing" % part, "snapshot", "import", "job", "--from", WORK + "/bad")
+    os.truncate(WORK + "/bad/_metadata", 100)
+    two.fails("/bad/_metadata: ", "snapshot", "import", "job", "--from", WORK + "/bad")
+    two.fails("/nowhere: cannot be opened", "snapshot", "import", "job", "--from", WORK + "/nowhere")
+    must(two.job("job")["state"] == "RUNNING", "an order that failed has ended the attempt")
+    number = two.ok("snapshot", "import", "job", "--from", place, "--label", "lent")["operation"]["snapshot"]
+    two.fails("is snapshot %d of job job already" % number, "snapshot", "import", "job", "--from", place)
+    job.end_by_force()
+    two.ok("restore", "job", "--snapshot", str(number), "--allow-repeat")
+    os.rename(place, place + "-away")
+    job.parts, job.rate = job.parts + "-again", 0
+    os.mkdir(job.parts)
+    job.workers = {stage: job.start(stage) for stage in STAGES}
+    until(lambda: two.job("job")["state"] == "HELD", "it is not held")
+    cause = two.job("job")["cause"]
+    must("which is not in %s any more" % place in cause, "%s", cause)
+    os.rename(place + "-away", place)
+    two.ok("release", "job")
+    job.until_state("FINISHED")
+    job.ended()
+    complete(first, job)
+    two.ok("snapshot", "dispose", str(number))
+    must(os.path.exists(place + "/_metadata"), "its bytes are gone")
+    two.kill()
+
+
+def a_new_job_that_cannot_begin():
+    """Its workers are told why by the file's name, and nothing of it is left."""
+    two = Daemon("five")
+    os.mkdir(WORK + "/empty")
+    process = Job(two, "job", restore_from=WORK + "/empty").workers["sink", 0]
+    until(lambda: process.poll() is not None, "it waits")
+    must(process.returncode != 0, "it ends well")
+    must(two.ok("jobs")["jobs"] == [], "there is a job")
+    for p in PROCESSES[-len(STAGES):]:
+        until(lambda p=p: p.poll() is not None, "it waits")
+    two.kill()
+
+
+TESTS = [another_daemon_goes_on, restored_by_order, a_new_job_that_cannot_begin]
+
+
+def main():
+    with open(WORK + "/input", "w") as f:
+        f.writelines(word(i) + "\n" for i in range(WORDS))
+    wanted = sys.argv[3:]
+    begun = time.monotonic()
+    try:
+        for test in TESTS:
+            if not wanted or test.__name__ in wanted:
+                test()
+    finally:
+        for process in PROCESSES:
+            process.kill()
+            process.wait()
+    print("import: OK: %d ways to go on elsewhere, %.1f s" % (len(wanted or TESTS), time.monotonic() - begun))
+
+
+main()

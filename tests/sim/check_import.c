@@ -1,0 +1,58 @@
+/* Promises about snapshots that were copied elsewhere and are restored from there: what becomes
+ * known is what was copied, under a number of its own, and the checkpoints after it lean on nothing
+ * of it until one is complete. */
+#include "tests/sim/sim.h"
+
+const struct d_snapshot *check_origin(const struct job *j, const struct d_snapshot *d)
+{
+    if (!d || !d->origin) return d;
+    const struct d_snapshot *row =
+        store_snapshot(j, d->origin->round); /* of an old copy, perhaps */
+    return row ? row : d->origin;
+}
+
+uint64_t check_origin_round(const struct job *j, uint64_t round)
+{
+    const struct d_snapshot *d = round ? check_origin(j, store_snapshot(j, round)) : NULL;
+    return d ? d->round : round;
+}
+
+void check_imported(struct sim *s, struct job *j, uint64_t number)
+{
+    struct d_snapshot *d = store_snapshot(j, number);
+    const struct directory *in = files_find(s, (const char *)d->directory.data, d->directory.len);
+    struct tide_buf image;
+    must(s, in && in->origin, "snapshot %" PRIu64 " is imported from where nobody put one", number);
+    must(s, !d->attempt && !d->commits && number <= s->store.reserved,
+         "snapshot %" PRIu64 " is imported as if it had been taken here", number);
+    for (const struct job *other = s->jobs; other; other = other->next)
+        must(s, !check_round(other, number),
+             "snapshot %" PRIu64 " is imported, and is a round of %s", number, other->name);
+    tide_buf_init(&image, 4u << 20);
+    tide_manifest_put(&image, d->head, d->chunks, d->n_chunks);
+    struct tide_bytes bytes = sim_bytes(s, (struct tide_bytes){image.data, image.len});
+    tide_buf_release(&image);
+    must(s, tide_bytes_equal(bytes, in->image), "snapshot %" PRIu64 " is not what lies in %s",
+         number, in->path);
+    d->origin = in->origin;
+    d->acked_mask = d->origin->acked_mask;
+    d->ended_mask = d->origin->ended_mask;
+    memcpy(d->task, d->origin->task, sizeof d->task);
+    memcpy(d->part, d->origin->part, sizeof d->part);
+    memcpy(d->flights, d->origin->flights, sizeof d->flights);
+    s->stats->imports++;
+}
+
+/* The daemon may know later than the store that one is complete. */
+void check_full(struct sim *s, const struct job *j, uint64_t number, bool savepoint, bool full)
+{
+    const struct d_snapshot *base =
+        j->store.base_snapshot ? store_snapshot(j, j->store.base_snapshot) : NULL;
+    bool first = true;
+    if (savepoint || !base || !base->imported) return;
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
+        first = first && (d->kind != TIDE_CHECKPOINT || d->round <= j->store.base_since);
+    must(s, !first || full,
+         "round %" PRIu64 " may lean on snapshot %" PRIu64 ", which is its user's", number,
+         base->round);
+}
