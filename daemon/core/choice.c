@@ -256,6 +256,7 @@ static void carry_out(struct core *c, struct job *job)
         record_base(commit, job, ch);
         record_strikes(job, commit); /* what is not owed must not be again, behind the base */
         record_repeat(c, commit, job, ch, who);
+        stop_record_held(job, commit);
         if (ch->abandon) order_record_abandon(c, commit, job, job->order, who);
         job_record_state(c, commit, job, TIDE_JOB_WAITING);
     }
@@ -298,6 +299,7 @@ void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, c
         ch->adopted = (struct tide_bytes){0};
         job_adopt(job);
         if (ch->abandon) order_abandon(job);
+        stop_held_stored(c, job);
         job_reopen(job);
         core_log(c, LEVEL_INFO, about_job(job),
                  "job %s: an admin has ordered that it goes on from %s %" PRIu64, job->name,

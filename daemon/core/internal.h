@@ -363,6 +363,8 @@ void operation_record_done(struct core *c, struct tide_commit *commit, struct jo
                            const struct operation *op);
 void operation_fail(struct core *c, struct job *job, struct operation *op,
                     struct tide_commit *commit, const char *error);
+/* ... that some other commit is to hold, by operation_record(); told once operation_saved(). */
+void operation_fail_later(struct core *c, struct job *job, struct operation *op, const char *error);
 void operation_audit(struct core *c, struct tide_commit *commit, struct job *job,
                      struct tide_bytes who, const char *what, const char *detail);
 void operation_wait(struct core *c, uint64_t session, uint64_t request,
@@ -402,7 +404,12 @@ char *stop_cause(const struct job *job); /* malloc'ed; NULL: it ends by itself *
  */
 void stop_record_end(struct job *job, struct tide_commit *commit);
 void stop_ended(struct core *c, struct job *job);
-void stop_held(struct core *c, struct job *job, const char *cause); /* the job is to be HELD */
+/* The job is to be HELD: the stop that had its snapshot has failed. That is in the commit that says
+ * HELD, and in whatever takes its place, by stop_record_held(); once stored it is told. */
+void stop_held(struct core *c, struct job *job, const char *cause);
+bool stop_is_held(const struct operation *op); /* ... and is not stored yet */
+void stop_record_held(struct job *job, struct tide_commit *commit);
+void stop_held_stored(struct core *c, struct job *job);
 void stop_failed(struct core *c, struct job *job, const char *why); /* holds the job */
 
 /* ---- dispose.c */

@@ -110,7 +110,7 @@ static void save_again(struct core *c, void *arg)
 {
     struct job *job = arg;
     for (struct operation *op = job->operations; op; op = op->next)
-        if (op->unsaved) save(c, job, op);
+        if (op->unsaved && !stop_is_held(op)) save(c, job, op);
 }
 
 void operation_saved(struct core *c, struct job *job, uint64_t operation, enum tide_outcome outcome)
@@ -133,14 +133,25 @@ static bool comes_back(const struct operation *op)
     return op->durable && (op->kind == TIDE_OP_STOP || op->kind == TIDE_OP_CANCEL);
 }
 
-void operation_fail(struct core *c, struct job *job, struct operation *op,
-                    struct tide_commit *commit, const char *error)
+static void fails(struct core *c, struct job *job, struct operation *op, const char *error)
 {
     prepare_drop(c, job, op);
     op->state = TIDE_OP_FAILED;
     op->ended_wall = c->wall;
     free((void *)(uintptr_t)op->error.data);
     op->error = core_copy(VIEW(error));
+}
+
+void operation_fail_later(struct core *c, struct job *job, struct operation *op, const char *error)
+{
+    fails(c, job, op, error);
+    op->unsaved = true;
+}
+
+void operation_fail(struct core *c, struct job *job, struct operation *op,
+                    struct tide_commit *commit, const char *error)
+{
+    fails(c, job, op, error);
     if (comes_back(op)) {
         op->unsaved = true;
         save(c, job, op);

@@ -30,6 +30,7 @@ static void record_held(struct core *c, struct job *job, uint64_t order)
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
     job_record_state(c, commit, job, TIDE_JOB_HELD);
+    stop_record_held(job, commit);
     if (op) operation_record_done(c, commit, job, op);
     ask_commit(c, commit, ASKED_HELD, job, order);
 }
@@ -90,6 +91,7 @@ void order_held(struct core *c, struct job *job, uint64_t order, enum tide_outco
 {
     if (job->state != TIDE_JOB_HELD || job->end_asked) return;
     job->held_stored = outcome == TIDE_STORED;
+    if (job->held_stored) stop_held_stored(c, job);
     if (outcome != TIDE_STORED) {
         job->end_timer = (struct timer){.fire = hold_again, .arg = job};
         timer_set(c, &job->end_timer, c->now + HOLD_AGAIN_US);
@@ -179,6 +181,7 @@ static void release(struct core *c, struct job *job, struct operation *op)
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
     if (job->abandons) order_record_abandon(c, commit, job, op, UNPB(m->release->who));
+    stop_record_held(job, commit);
     job_record_state(c, commit, job, goes_on_as(job));
     operation_record_done(c, commit, job, op);
     ask_commit(c, commit, ASKED_RELEASED, job, op->id);
@@ -192,6 +195,7 @@ void order_released(struct core *c, struct job *job, enum tide_outcome outcome, 
         return;
     }
     if (job->abandons) order_abandon(job);
+    stop_held_stored(c, job);
     job_move(job, goes_on_as(job));
     free(job->cause);
     job->cause = NULL;

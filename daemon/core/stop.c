@@ -12,7 +12,8 @@
  * drain from its recovery point, since its sources have ended their input. A worker is lost, or the
  * daemon restarts, in STOPPING: the next attempt only delivers what is owed. That misses its
  * deadline: the operation says that the snapshot is good and the stop has failed, and the job is
- * HELD. */
+ * HELD; one commit holds both, since the one without the other would be a job that ends as nobody
+ * has asked, or that waits for its end for ever. */
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
@@ -43,6 +44,25 @@ static struct operation *cancel_open(const struct job *job)
         if (op->kind == TIDE_OP_CANCEL && !op->takes && op->state == TIDE_OP_QUEUED && op->durable)
             return op;
     return NULL;
+}
+
+/* ---- one that has failed, its job HELD */
+
+bool stop_is_held(const struct operation *op)
+{
+    return is_stop(op) && op->state == TIDE_OP_FAILED && op->snapshot_good && op->unsaved;
+}
+
+void stop_record_held(struct job *job, struct tide_commit *commit)
+{
+    for (const struct operation *op = job->operations; op; op = op->next)
+        if (stop_is_held(op)) operation_record(commit, job, op);
+}
+
+void stop_held_stored(struct core *c, struct job *job)
+{
+    for (struct operation *op = job->operations; op; op = op->next)
+        if (stop_is_held(op)) operation_saved(c, job, op->id, TIDE_STORED);
 }
 
 /* ---- the round */
@@ -183,6 +203,7 @@ static void set_ended(const struct job *job, struct operation *op, char *why)
 
 void stop_record_end(struct job *job, struct tide_commit *commit)
 {
+    stop_record_held(job, commit);
     for (const struct operation *op = job->operations; op; op = op->next) {
         struct operation then = *op;
         if (!ends_with_the_job(op)) continue;
@@ -197,6 +218,7 @@ void stop_ended(struct core *c, struct job *job)
 {
     struct operation *next;
     const struct operation *last = deciding(job);
+    stop_held_stored(c, job);
     for (struct operation *op = job->operations; op; op = next) {
         next = op->next;
         if (!ends_with_the_job(op) || op == last) continue;
@@ -238,7 +260,7 @@ void stop_held(struct core *c, struct job *job, const char *cause)
     if (!op) return;
     char *why = core_printf("snapshot %" PRIu64 " is complete, but the stop failed: %s",
                             op->snapshot, cause);
-    operation_fail(c, job, op, NULL, why);
+    operation_fail_later(c, job, op, why);
     free(why);
 }
 
