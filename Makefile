@@ -85,6 +85,8 @@ HOST  := $(filter-out $B/daemon/main.o,$(call obj,daemon/*.c))
 CLI   := $(call obj,client/cli/*.c)
 LIB   := $(call obj,client/*.c)
 STATE := $(call obj,state/*.c)
+# What STATE needs beside what libtidemark carries: manifests.
+STATE_P := $B/storage/manifest.o $B/proto/manifest.pb-c.o
 # The part of LIB that does no I/O, and the part of P that libtidemark carries.
 PURE  := $(call obj,client/align*.c client/gateway.c client/session*.c)
 LIB_P := $(filter-out $B/proto/admin.pb-c.o $B/proto/manifest.pb-c.o,$P)
@@ -126,9 +128,9 @@ $B/libtidemark.so.$(VERSION): $(LIB) $(LIB_P) $B/libtidemark.map
 	$(call Q,LINK  )$(LINK) -shared -Wl,-soname,libtidemark.so.0 -Wl,--version-script=$B/libtidemark.map \
 	  $(if $(SAN),,-Wl,--no-undefined) -o $@ $(filter %.o,$^) $(PROTO_LIBS) -pthread
 # The state library calls the other one, and carries what it uses of P, unseen from outside.
-$B/libtidemark-state.a: $(STATE)
+$B/libtidemark-state.a: $(STATE) $(STATE_P)
 	$(call Q,AR    )rm -f $@ && $(AR) rcs $@ $^
-$B/libtidemark-state.so.$(VERSION): $(STATE) $(LIB_P) $B/libtidemark-state.map | $B/libtidemark.so $B/libtidemark.so.0
+$B/libtidemark-state.so.$(VERSION): $(STATE) $(STATE_P) $(LIB_P) $B/libtidemark-state.map | $B/libtidemark.so $B/libtidemark.so.0
 	$(call Q,LINK  )$(LINK) -shared -Wl,-soname,libtidemark-state.so.0 -Wl,--version-script=$B/libtidemark-state.map \
 	  $(if $(SAN),,-Wl,--no-undefined) -o $@ $(filter %.o,$^) -L$B -ltidemark $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/libtidemark.so $B/libtidemark.so.0: $B/libtidemark.so.$$(VERSION)
@@ -226,7 +228,11 @@ $B/tests/kill/aim.so: tests/kill/aim.c config.mk
 	$(call Q,CC    )$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -shared -fPIC -o $@ $< -ldl
 $B/tests/kill/recover: $B/tests/kill/recover.o $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+$B/tests/state/worker: tests/state/worker.c $B/libtidemark-state.a $B/libtidemark.a $B/include/tidemark-state.h $B/include/tidemark.h config.mk
+	@mkdir -p $(@D)
+	$(call Q,CC    )$(CC) $(BASE) -I$B/include $(LDFLAGS) -o $@ $< $B/libtidemark-state.a $B/libtidemark.a $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tests/frozen/run.ok: $B/tests/frozen/worker
+$B/tests/state/run.ok: $B/tests/state/worker
 $B/tests/kill/run.ok: $B/tests/kill/worker $B/tests/kill/aim.so $B/tests/kill/recover
 $(FUZZ:=.ok): $B/%.ok: $B/% $$(wildcard $$*.corpus/*)
 	$(call run,$< $(wildcard $*.corpus))

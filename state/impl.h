@@ -6,6 +6,8 @@
  *   states.c, access.c  the names, and what a program does with them
  *   assign.h/.c         who restores what; pure
  *   format.h, write.c, read.c  the canonical format
+ *   directory.h/.c      a savepoint's directory, by its _metadata
+ *   load.c              from databases to the states of a task
  *   restore.c, snapshot.c      from and to it, in libtidemark's callbacks */
 #ifndef TIDE_STATE_IMPL_H
 #define TIDE_STATE_IMPL_H

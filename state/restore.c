@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "state/directory.h"
 #include "state/format.h"
 
 struct opened {
@@ -118,5 +119,51 @@ int tide_states_restore_files(struct tide_states *s, const char *const *paths, u
     }
     if (!rc) rc = tide_states_load(s, o.readers, o.n);
     opened_close(&o);
+    return rc;
+}
+
+/* ---- a savepoint's directory */
+
+struct gathering {
+    struct tide_states *s;
+    struct opened *o;
+    uint32_t room;
+    char why[WHY_SIZE];
+};
+
+static int gather(void *user, const struct tide_directory_artifact *a)
+{
+    struct gathering *g = user;
+    if (!tide_bytes_equal(a->op->uid, tide_bytes_of(g->s->uid)) || !tide_directory_is_state(a))
+        return 0;
+    if (g->o->n == g->room) {
+        uint32_t room = g->room ? g->room * 2 : 16;
+        struct tide_format_reader **more =
+            realloc(g->o->readers, room * sizeof(struct tide_format_reader *));
+        if (!more) return TIDE_ENOMEM;
+        g->o->readers = more;
+        g->room = room;
+    }
+    int rc = tide_directory_read(a, &g->o->readers[g->o->n], g->why);
+    g->o->n += !rc;
+    return rc;
+}
+
+int tide_states_restore_directory(struct tide_states *s, const char *directory)
+{
+    struct opened o = {0};
+    struct tide_directory d = {0};
+    struct gathering g = {.s = s, .o = &o};
+    if (!s || !directory) return TIDE_EINVAL;
+    tide_states_drop(s);
+    int rc = tide_directory_open(directory, &d, g.why);
+    if (!rc) rc = tide_directory_each(&d, gather, &g);
+    if (rc) (void)tide_states_fail(s, rc, "%s", g.why[0] ? g.why : tide_strerror(rc));
+    if (!rc && !o.n)
+        rc = tide_states_fail(s, TIDE_ENOTFOUND, "%.200s: has no state of operator %.100s",
+                              directory, s->uid);
+    if (!rc) rc = tide_states_load(s, o.readers, o.n);
+    opened_close(&o);
+    tide_directory_close(&d);
     return rc;
 }

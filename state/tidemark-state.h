@@ -162,6 +162,11 @@ TIDE_API int tide_states_restore(struct tide_states *s, const struct tide_restor
  * Nothing compares their digests. */
 TIDE_API int tide_states_restore_files(struct tide_states *s, const char *const *paths, uint32_t n);
 
+/* The same from a savepoint's directory, wherever it lies, by its _metadata: what the operator had
+ * there, with all digests compared. For a job that is not the one the savepoint is of, and begins
+ * afresh: the daemon does not know. TIDE_ENOTFOUND: there is nothing of the operator. */
+TIDE_API int tide_states_restore_directory(struct tide_states *s, const char *directory);
+
 /* For the snapshot callback, whose answer is that of this function: TIDE_EAGAIN. Everything as of
  * now is written by a thread of the library's, which ends with tide_snapshot_done(); the program
  * may have begun artifacts of its own before, with names that do not begin with "state.". */

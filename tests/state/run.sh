@@ -1,0 +1,10 @@
+#!/bin/sh
+# State that outlives its program, with real processes; state.py has the story.
+#   tests/state/run.sh BUILD-FOLDER
+set -eu
+[ $# -ge 1 ] || { echo "usage: tests/state/run.sh BUILD-FOLDER" >&2; exit 2; }
+cd "$(dirname "$0")/../.."
+mkdir -p "$1/tests/state"
+work=$(mktemp -d "$1/tests/state/run-XXXXXX")
+${PYTHON:-/usr/bin/python3} -W error tests/state/state.py "$1" "$work" || { echo "state: see $work" >&2; exit 1; }
+rm -rf "$work"

@@ -1,0 +1,188 @@
+#!/usr/bin/python3
+"""state.py BUILD WORK: a job with every kind of state, killed, and gone on with at other parallelisms.
+
+Three tasks count. One is killed with -9: all restore what the last checkpoint has. A savepoint is taken, and all are
+killed. Another job, of a later version of the program whose counts are wider, begins with the savepoint at a
+parallelism of 5, and another one of 1. What they have at their end is what Python counts: each key once, with the right
+numbers, each chore once, the chores dealt out evenly."""
+import collections
+import glob
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+BUILD, WORK = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+PATIENCE = 60  # seconds, for what should take one
+KEYS = 997
+
+
+def must(fact, text, *args):
+    if not fact:
+        raise SystemExit("state: FAILED: " + (text % args if args else text))
+
+
+def until(fact, text, *args):
+    end = time.monotonic() + PATIENCE
+    while True:
+        value = fact()
+        if value:
+            return value
+        must(time.monotonic() < end, text, *args)
+        time.sleep(0.02)
+
+
+PROCESSES = []
+
+
+def popen(args, log):
+    with open(log, "ab") as out:
+        PROCESSES.append(subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
+    return PROCESSES[-1]
+
+
+def tidemark(*args):
+    return subprocess.run([BUILD + "/tidemark", *args, "--data", WORK + "/data"], capture_output=True, text=True,
+                          timeout=PATIENCE)
+
+
+class Job:
+    def __init__(self, name, parallelism, version, *savepoint):
+        self.name, self.parallelism = name, parallelism
+        with open(WORK + "/data/port") as port:
+            self.args = [str(version), "127.0.0.1:" + port.read().strip()], list(savepoint)
+        self.workers = [self.start(i) for i in range(parallelism)]
+
+    def path(self, i, suffix):
+        return "%s/%s-%d.%s" % (WORK, self.name, i, suffix)
+
+    def start(self, i):
+        version_and_port, savepoint = self.args
+        return popen([BUILD + "/tests/state/worker", self.name, str(i), str(self.parallelism), *version_and_port,
+                      self.path(i, "out"), *savepoint], self.path(i, "log"))
+
+    def log(self, i):
+        with open(self.path(i, "log")) as f:
+            return f.read()
+
+    def complete(self):
+        done = tidemark("rounds", self.name, "--limit", "1000", "--json")
+        return done.returncode == 0 and sum(r["state"] == "complete" for r in json.loads(done.stdout)["rounds"])
+
+    def kill(self, i):
+        self.workers[i].kill()
+        self.workers[i].wait()
+
+    def end(self):
+        for i, worker in enumerate(self.workers):
+            until(lambda: worker.poll() is not None, "%s: task %d does not end", self.name, i)
+            must(worker.returncode == 0, "%s: task %d ends with %d: %s", self.name, i, worker.returncode, self.log(i))
+
+
+def expected(steps):
+    keys = collections.defaultdict(list)
+    for i in range(steps):
+        keys[i * 2654435761 % KEYS].append(i)
+    return {key: (len(those), those[:3], {p: n for p, n in (("even", sum(i % 2 == 0 for i in those)),
+                                                            ("odd", sum(i % 2 for i in those))) if n})
+            for key, those in keys.items()}
+
+
+def check(job, chores):
+    """What the tasks of a job say that they have at their end."""
+    have, dealt, steps = {}, [], set()
+    for i in range(job.parallelism):
+        mine = 0
+        with open(job.path(i, "out")) as out:
+            lines = out.readlines()
+        for line in lines:
+            what, *rest = line.split()
+            if what == "chore":
+                dealt.append(int(rest[0]))
+                mine += 1
+            elif what == "step":
+                steps.add(int(rest[0]))
+            else:
+                key, count = int(rest[0]), int(rest[1])
+                must(key not in have, "%s: two tasks have key %d", job.name, key)
+                parity = dict(p.split(":") for p in rest if ":" in p)
+                have[key] = (count, [int(n) for n in rest[2:] if ":" not in n], {p: int(n) for p, n in parity.items()})
+        must(mine in (chores // job.parallelism, -(-chores // job.parallelism)), "%s: task %d has %d chores", job.name, i, mine)
+    must(len(steps) == 1, "%s: its tasks end at steps %s", job.name, steps)
+    want = expected(steps.pop())
+    wrong = [k for k in set(have) | set(want) if have.get(k) != want.get(k)]
+    must(not wrong, "%s: key %s: %s is not %s", job.name, wrong[:1], have.get(wrong[0] if wrong else 0),
+         want.get(wrong[0] if wrong else 0))
+    must(sorted(dealt) == list(range(chores)), "%s: chores %s", job.name, sorted(dealt))
+    print("state: %s: %d keys, %d chores at parallelism %d: all is right" % (job.name, len(have), chores, job.parallelism))
+
+
+def look(directory):
+    """Anybody can read it with SQLite alone: the counts of the savepoint, summed up in SQL."""
+    total, place = 0, set()
+    for path in glob.glob(directory + "/t*"):
+        db = sqlite3.connect("file:%s?mode=ro&immutable=1" % path, uri=True)
+        for (value,) in db.execute("SELECT value FROM entries WHERE state = 'count'"):
+            total += int.from_bytes(value, "little")
+        place |= {int.from_bytes(v, "little") for (v,) in
+                  db.execute("SELECT value FROM entries WHERE state = 'place' AND item = CAST('step' AS BLOB)")}
+        db.close()
+    must(place == {total}, "the savepoint counts %d, its tasks stand at %s", total, place)
+    return total
+
+
+def main():
+    os.mkdir(WORK + "/data")
+    daemon = popen([BUILD + "/tidemarkd", "--listen", "127.0.0.1:0", "--data", WORK + "/data"], WORK + "/tidemarkd.log")
+    until(lambda: tidemark("status").returncode == 0, "tidemarkd does not start")
+
+    job = Job("first", 3, 1)
+    until(lambda: job.complete() >= 2, "no checkpoint completes")
+    job.kill(1)
+    job.workers[1] = job.start(1)
+    until(lambda: "attempt 2 begins with snapshot" in job.log(1), "the job does not come back")
+    must("attempt 2 begins with snapshot 0 " not in job.log(1), "it begins afresh: %s", job.log(1))
+    before = job.complete()
+    until(lambda: job.complete() > before, "no checkpoint completes after the restart")
+    taken = tidemark("savepoint", "first")
+    must(taken.returncode == 0, "savepoint: %s", taken.stderr)
+    directory = taken.stdout.strip()
+    for i in range(3):
+        job.kill(i)
+    tidemark("cancel", "first")
+    steps = look(directory)
+    must(max(map(os.path.getsize, glob.glob(directory + "/t*"))) > 1 << 16, "no database was written as a file")
+
+    # It may be moved, and is restored from its new place.
+    moved = WORK + "/moved"
+    os.rename(directory, moved)
+    for name, parallelism in (("wider", 5), ("narrower", 1)):
+        job = Job(name, parallelism, 2, moved)
+        job.end()
+        must("begins with snapshot 0 at step %d\n" % steps in job.log(0), "%s: %s", name, job.log(0))
+        check(job, 12)
+
+    # Damage is told by the file's name, and nothing is restored.
+    path = sorted(glob.glob(moved + "/t*"))[0]
+    with open(path, "r+b") as f:
+        f.seek(os.path.getsize(path) // 2)
+        byte = f.read(1)
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte[0] ^ 1]))
+    job = Job("damaged", 1, 2, moved)
+    until(lambda: "%s: damaged: its digest is not the snapshot's" % path in job.log(0), "damage is not told: %s", job.log(0))
+    job.kill(0)
+    daemon.send_signal(signal.SIGTERM)
+    must(daemon.wait(PATIENCE) == 0, "tidemarkd does not end in good order")
+
+
+try:
+    main()
+finally:
+    for process in PROCESSES:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
