@@ -28,6 +28,7 @@ import vectors_frames  # noqa: F401
 import vectors_join  # noqa: F401
 import vectors_spec  # noqa: F401
 import vectors_rounds  # noqa: F401
+import vectors_import  # noqa: F401
 import vectors_meet  # noqa: F401
 import vectors_unaligned  # noqa: F401
 import vectors_leases  # noqa: F401

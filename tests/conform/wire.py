@@ -106,6 +106,8 @@ def canonical(spec):
     s.edges.extend(edges)
     if s.HasField("checkpointing") and s.checkpointing == c.Checkpointing():
         s.ClearField("checkpointing")
+    s.ClearField("restore_from")  # how a job begins is no part of what it is
+    s.ClearField("allow_unmatched")
     return s.SerializeToString()
 
 
