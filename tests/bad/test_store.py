@@ -1,4 +1,5 @@
 """A database that is damaged, newer, another program's, or not a file; its logs damaged; an old one put back."""
+import glob
 import os
 import shutil
 import signal
@@ -312,7 +313,8 @@ class PutBack(b.Case):
         db.close(), copy.close()
         newest = self.wait_checkpoints(3, above=old)
         self.daemon.kill()
-        shutil.copytree(self.data, self.path("kept"))
+        # workers still write, and rename
+        shutil.copytree(self.data, self.path("kept"), ignore=shutil.ignore_patterns("*.part"))
         for name in os.listdir(self.data):
             if name.startswith(("tidemark.db", "journal")):
                 os.unlink(os.path.join(self.data, name))
@@ -326,24 +328,25 @@ class PutBack(b.Case):
         self.assertIn("HELD", self.tool("savepoint", "wordcount", code=1).stderr.decode())
         self.tool("status")
         # what the old copy does not know is not its to delete
-        kept = {s["directory"]: s["snapshot"] for s in self.ask_kept(newest)}
+        kept = self.unknown_to(self.path("old.db"))
         for directory in kept:
             self.assertTrue(os.path.isdir(directory), directory)
         self.daemon.stop()
         # and the right one put back: the job goes on
         shutil.move(self.data, self.path("wrong"))
         shutil.move(self.path("kept"), self.data)
-        for directory in kept:
-            attempt = os.path.dirname(directory)
+        for attempt in {os.path.dirname(directory) for directory in kept}:
             shutil.copytree(attempt.replace(self.data, self.path("wrong")), attempt, dirs_exist_ok=True)
         self.start()
         self.wait_checkpoints(1, above=newest)
         work.finish()
 
-    def ask_kept(self, newest):
-        """Retained snapshots with files, of the database that was taken away."""
-        with sqlite3.connect(self.path("kept", "tidemark.db")) as db:
-            rows = db.execute("SELECT round, directory FROM snapshot WHERE state = 'retained'").fetchall()
+    def unknown_to(self, database):
+        """Rounds' directories that were there when the daemon was killed, of rounds that this database has not begun."""
+        with sqlite3.connect(database) as db:
+            known, = db.execute("SELECT max(number) FROM round").fetchone()
         db.close()
-        self.assertIn(newest, [round for round, _ in rows])
-        return [{"snapshot": round, "directory": directory} for round, directory in rows]
+        found = [d for d in glob.glob(self.path("kept", "state", "wordcount", "*", "r*"))
+                 if int(os.path.basename(d)[1:]) > known]
+        self.assertGreater(len(found), 0)
+        return [d.replace(self.path("kept"), self.data) for d in found]
