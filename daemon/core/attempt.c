@@ -158,9 +158,12 @@ static void await_delivery(struct core *c, struct job *job)
 static const struct snapshot *to_restore(const struct job *job)
 {
     const struct snapshot *point = job_recovery_point(job), *older = NULL;
-    for (const struct snapshot *s = PLANTED(RESTORE_OLDER) ? job->snapshots : NULL; s; s = s->next)
-        if (point && s->commits && s->state == TIDE_RETAINED && s->round < point->round) older = s;
-    return older ? older : point;
+    if (PLANTED(RESTORE_OLDER) && point) {
+        for (const struct snapshot *s = job->snapshots; s != point; s = s->next)
+            if (s->commits && s->state == TIDE_RETAINED) older = s;
+        return older ? older : point;
+    }
+    return point;
 }
 
 static void hold_without(struct core *c, struct job *job)
@@ -238,13 +241,13 @@ void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, cons
     if ((rc == TIDE_ENOTFOUND && from) || broken) {
         char *cause = core_printf(
             "the job goes on from %s %" PRIu64 ", which is not in %s any more: %s",
-            tide_kind_name(from->kind), round, from->directory, text ? text : tide_strerror(rc));
+            tide_kind_name(from->kind), round, from->directory, text);
         job_hold(c, job, cause);
         free(cause);
     } else if (rc) {
         core_log(c, LEVEL_ERROR, about_job(job),
                  "job %s: the _metadata of snapshot %" PRIu64 " cannot be looked at: %s", job->name,
-                 round, text ? text : tide_strerror(rc));
+                 round, text);
         job->failed_attempts++;
         try_again_later(c, job);
     }
@@ -258,11 +261,10 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
     if (ev->rc != 0) {
         core_log(c, LEVEL_ERROR, about_job(job),
                  "job %s: the manifest of snapshot %" PRIu64 " cannot be read: %s", job->name,
-                 job->restored_from, ev->text ? ev->text : tide_strerror(ev->rc));
+                 job->restored_from, ev->text);
         if (ev->rc == TIDE_ECORRUPT || ev->rc == TIDE_ENOTFOUND) {
-            char *cause =
-                core_printf("the manifest of snapshot %" PRIu64 " cannot be read: %s",
-                            job->restored_from, ev->text ? ev->text : tide_strerror(ev->rc));
+            char *cause = core_printf("the manifest of snapshot %" PRIu64 " cannot be read: %s",
+                                      job->restored_from, ev->text);
             job_hold(c, job, cause);
             free(cause);
             return;
@@ -346,7 +348,7 @@ void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide
     if (outcome != TIDE_STORED) job->attempt_refused = true; /* there is no row to end */
     if (job->end_asked) return;
     if (outcome != TIDE_STORED) {
-        char *why = core_printf("its row could not be stored: %s", text ? text : "");
+        char *why = core_printf("its row could not be stored: %s", text);
         attempt_end(c, job, why);
         free(why);
         return;
@@ -364,8 +366,7 @@ void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc,
 {
     if (attempt != job->attempt || job->starting != START_STORING || job->end_asked) return;
     if (rc) {
-        char *why =
-            core_printf("its directory could not be made: %s", text ? text : tide_strerror(rc));
+        char *why = core_printf("its directory could not be made: %s", text);
         attempt_end(c, job, why);
         free(why);
         return;

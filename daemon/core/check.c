@@ -108,13 +108,51 @@ static const char *check_snapshots(const struct job *job)
     return NULL;
 }
 
+static bool is_hook(const struct job *job, uint32_t index)
+{
+    return job->graph->externals[index].kind == TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
+}
+
+static const char *check_asking(const struct job *job, const struct round *r)
+{
+    uint32_t answered = 0, coordinators = 0, answered_coordinators = 0;
+    if (!r->asking != !job->graph->n_externals) return "a round asks, and there is nobody";
+    for (uint32_t i = 0; i < job->graph->n_externals; i++) {
+        const struct part *p = &r->asking->parts[i];
+        if (p->answered && !p->asked) return "an answer that was not asked for";
+        answered += p->answered;
+        coordinators += !is_hook(job, i);
+        answered_coordinators += !is_hook(job, i) && p->answered;
+    }
+    for (uint32_t i = 0; i < job->graph->n_externals; i++)
+        if (is_hook(job, i) && r->asking->parts[i].asked && answered_coordinators < coordinators)
+            return "a hook was asked before every coordinator has answered";
+    if (r->asking && answered != r->asking->answered) return "answers are miscounted";
+    if (r->state > ROUND_ASKING && answered != job->graph->n_externals)
+        return "a round was triggered before every external part has answered";
+    return NULL;
+}
+
+static const char *check_externals(const struct job *job)
+{
+    for (const struct worker *w = job->workers; w; w = w->next)
+        for (uint32_t i = 0; i < w->n_externals && w->standing != STANDS_PARKED; i++)
+            if (job->externals[w->externals[i]].host != w)
+                return "a worker's external part is not where it should be";
+    for (const struct round *r = job->rounds; r; r = r->next) {
+        const char *broken = check_asking(job, r);
+        if (broken) return broken;
+    }
+    return NULL;
+}
+
 const char *core_check(const struct core *c)
 {
     if (c->next_id > c->reserved + 1) return "an id beyond the reserved block was issued";
     for (const struct job *job = c->jobs; job; job = job->next) {
         const char *broken = check_tasks(job);
         if (!broken) broken = check_rounds(job);
-        if (!broken) broken = external_check(job);
+        if (!broken) broken = check_externals(job);
         if (!broken) broken = check_snapshots(job);
         if (!broken && job->ended.set && job->ending.set)
             for (uint32_t t = 0; t < job->graph->tasks; t++)

@@ -289,7 +289,7 @@ void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, c
     struct choice *ch = job->choice;
     if (!ch) return;
     if (outcome != TIDE_STORED) {
-        give_up(c, job, core_printf("it could not be stored: %s", text ? text : ""));
+        give_up(c, job, core_printf("it could not be stored: %s", text));
         return;
     }
     if (ch->import && !ch->dry_run) import_add(c, job, ch->import);
@@ -319,8 +319,7 @@ void choice_manifest(struct core *c, struct job *job, const struct event *ev)
     if (!ch) return;
     if (ev->rc) {
         give_up(c, job,
-                core_printf("snapshot %" PRIu64 " cannot be read: %s", ch->snapshot,
-                            ev->text ? ev->text : tide_strerror(ev->rc)));
+                core_printf("snapshot %" PRIu64 " cannot be read: %s", ch->snapshot, ev->text));
         return;
     }
     ch->image = core_alloc(ev->bytes.len);

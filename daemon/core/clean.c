@@ -285,7 +285,7 @@ void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const
         t->not_before = c->now + (delay < RETRY_MAX_US ? delay : RETRY_MAX_US);
         c->delete_failures++;
         core_log(c, LEVEL_WARN, about_job(job), "job %s: %s could not be deleted (try %u): %s",
-                 job->name, t->directory, t->tries, text ? text : tide_strerror(rc));
+                 job->name, t->directory, t->tries, text);
     }
     clean_pump(c, job);
     trigger_pump(c, job); /* it may have waited for this */

@@ -147,7 +147,7 @@ void dispose_stored(struct core *c, struct job *job, uint64_t round, enum tide_o
         clean_pump(c, job);
         return;
     }
-    char *why = core_printf("it could not be stored: %s", text ? text : "");
+    char *why = core_printf("it could not be stored: %s", text);
     for (struct operation *op = job->operations; op; op = op->next)
         if (op->kind == TIDE_OP_DISPOSE && op->state == TIDE_OP_RUNNING && op->snapshot == round)
             operation_fail(c, job, op, NULL, why);

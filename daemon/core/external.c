@@ -17,18 +17,6 @@
 #define EXTERNAL_DATA_MAX ((size_t)1 << 20)
 #define EXTERNAL_ALL_MAX ((size_t)16 << 20) /* of one round: they stand in the manifest's head */
 
-struct part { /* of a round */
-    bool asked, answered;
-    struct tide_bytes data; /* malloc'ed; NULL: none */
-};
-
-struct asking {
-    uint32_t answered;
-    size_t bytes;
-    struct bits released; /* tasks of which their coordinator was told that they have acked */
-    struct part parts[];
-};
-
 static const struct tide_external *facts(const struct job *job, uint32_t index)
 {
     return &job->graph->externals[index];
@@ -478,29 +466,4 @@ void external_show(struct core *c, const struct job *job, Tide__JobDetail *m)
         info->state = PB(VIEW(state_words(job, &job->externals[i])));
         m->externals[m->n_externals++] = info;
     }
-}
-
-/* ---- what must hold */
-
-const char *external_check(const struct job *job)
-{
-    for (const struct worker *w = job->workers; w; w = w->next)
-        for (uint32_t i = 0; i < w->n_externals && w->standing != STANDS_PARKED; i++)
-            if (job->externals[w->externals[i]].host != w)
-                return "a worker's external part is not where it should be";
-    for (const struct round *r = job->rounds; r; r = r->next) {
-        uint32_t answered = 0;
-        if (!r->asking != !job->graph->n_externals) return "a round asks, and there is nobody";
-        for (uint32_t i = 0; r->asking && i < job->graph->n_externals; i++) {
-            const struct part *p = &r->asking->parts[i];
-            if (p->answered && !p->asked) return "an answer that was not asked for";
-            if (is_hook(job, i) && p->asked && !hooks_turn(r))
-                return "a hook was asked before every coordinator has answered";
-            answered += p->answered;
-        }
-        if (r->asking && answered != r->asking->answered) return "answers are miscounted";
-        if (r->state > ROUND_ASKING && answered != job->graph->n_externals)
-            return "a round was triggered before every external part has answered";
-    }
-    return NULL;
 }

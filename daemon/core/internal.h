@@ -272,7 +272,6 @@ uint32_t external_holders(const struct round *r, struct tide_arena *arena, struc
 void external_holder(Tide__RoundHolder *h, struct tide_arena *arena);
 char *external_deadline_words(const struct round *r, uint32_t ms);
 void external_show(struct core *c, const struct job *job, Tide__JobDetail *m);
-const char *external_check(const struct job *job);
 
 /* ---- rendezvous.c: of a round without a meeting each says what holds for flows */
 void meeting_begin(struct round *r); /* when its job takes such rounds */

@@ -153,14 +153,15 @@ void worker_lost(struct core *c, struct worker *w, const char *why)
     core_log(c, LEVEL_WARN, about_worker(w), "job %s: worker %.*s is lost: %s", job->name,
              (int)w->name.len, (const char *)w->name.data, why);
     if (PLANTED(RELEASE_SURVIVORS) && holds) meeting_planted_release(c, w);
-    for (struct job *other = PLANTED(ALL_ABORT) && holds ? c->jobs : NULL; other;
-         other = other->next)
-        round_abort_all(c, other, TIDE__ABORT_CODE__ABORT_WORKER_LOST, why);
-    struct round *r = PLANTED(LEAVE_OUT) && holds ? job->rounds : NULL;
-    if (r && r->state == ROUND_COLLECTING) {
-        for (uint32_t t = 0; t < job->graph->tasks; t++)
+    if (PLANTED(ALL_ABORT) && holds)
+        for (struct job *other = c->jobs; other; other = other->next)
+            round_abort_all(c, other, TIDE__ABORT_CODE__ABORT_WORKER_LOST, why);
+    if (PLANTED(LEAVE_OUT) && holds) {
+        struct round *r = job->rounds;
+        for (uint32_t t = 0; r && r->state == ROUND_COLLECTING && t < job->graph->tasks; t++)
             if (worker_hosts(w, t)) bits_put(&r->acked, t);
-        if (r->acked.set >= r->plan.expected) round_all_acked(c, r);
+        if (r && r->state == ROUND_COLLECTING && r->acked.set >= r->plan.expected)
+            round_all_acked(c, r);
     }
     if (w->session) {
         struct session *s = map_get(&c->sessions, w->session);

@@ -292,6 +292,18 @@ struct meeting { /* of a rendezvous round */
     uint64_t stood_since, stood_us; /* the first task; until the last stood, too */
 };
 
+struct part { /* an external one, of a round */
+    bool asked, answered;
+    struct tide_bytes data; /* malloc'ed; NULL: none */
+};
+
+struct asking { /* of a round of a job with external parts */
+    uint32_t answered;
+    size_t bytes;
+    struct bits released; /* tasks of which their coordinator was told that they have acked */
+    struct part parts[];
+};
+
 struct round {
     struct job *job;
     struct round *next; /* ascending by number */

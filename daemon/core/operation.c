@@ -356,7 +356,7 @@ void operation_stored(struct core *c, struct job *job, uint64_t operation,
     struct operation *op = operation_find(job, operation);
     if (!op) return;
     if (outcome != TIDE_STORED) {
-        char *why = core_printf("it could not be stored: %s", text ? text : "");
+        char *why = core_printf("it could not be stored: %s", text);
         operation_fail(c, job, op, NULL, why);
         free(why);
         return;

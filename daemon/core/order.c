@@ -191,7 +191,7 @@ void order_released(struct core *c, struct job *job, enum tide_outcome outcome, 
 {
     if (!job->order) return;
     if (outcome != TIDE_STORED) {
-        order_failed(c, job, core_printf("it could not be stored: %s", text ? text : ""));
+        order_failed(c, job, core_printf("it could not be stored: %s", text));
         return;
     }
     if (job->abandons) order_abandon(job);

@@ -125,13 +125,15 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     }
 }
 
-void answered(struct core *c, const struct event *ev)
+void answered(struct core *c, const struct event *event)
 {
+    struct event with = *event, *ev = &with;
+    if (!with.text) with.text = with.rc ? tide_strerror(with.rc) : "the store did not take it";
     struct pending *p = map_remove(&c->pending, ev->tag);
     core_assert(p != NULL);
     unlink_commit(c, p);
     if (ev->type == EV_STORED && ev->outcome == TIDE_UNKNOWN)
-        core_stop(c, 1, ev->text ? ev->text : "the store cannot tell whether a commit is durable");
+        core_stop(c, 1, ev->text);
     else
         dispatch(c, p, ev);
     free(p);

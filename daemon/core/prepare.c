@@ -60,7 +60,7 @@ void prepare_answer(struct core *c, struct job *job, uint64_t operation, int rc,
             remove_directory(c, job, op);
         }
     } else if (rc) {
-        round_stillborn(c, job, op, rc, text ? text : tide_strerror(rc));
+        round_stillborn(c, job, op, rc, text);
     }
     trigger_pump(c, job);
 }

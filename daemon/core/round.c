@@ -576,7 +576,7 @@ static void committed(struct core *c, struct round *r, const struct event *ev)
     for (struct snapshot *s = job->snapshots; s; s = s->next)
         s->subsuming = false;
     r->state = ROUND_FINALIZING; /* the store's no: nothing was changed, so it may abort */
-    char *why = core_printf("the store did not take it: %s", ev->text ? ev->text : "");
+    char *why = core_printf("the store did not take it: %s", ev->text);
     round_abort(c, r,
                 ev->outcome == TIDE_NO_SPACE ? TIDE__ABORT_CODE__ABORT_NO_SPACE
                                              : TIDE__ABORT_CODE__ABORT_REFUSED,
@@ -600,7 +600,7 @@ static void published(struct core *c, struct job *job, const struct pending *p,
             ? NULL
             : core_printf("savepoint %" PRIu64 " is complete in the store, but its _metadata could "
                           "not be put in place (%s); the daemon tries again when it starts",
-                          p->number, ev->text ? ev->text : tide_strerror(ev->rc));
+                          p->number, ev->text);
     if (job->publishing == p->number) {
         stop_published(c, job, why);
     } else if (op && why) {
@@ -646,8 +646,7 @@ void round_answer(struct core *c, struct job *job, const struct pending *p, cons
         if (ev->rc == 0) {
             hand_over(c, r);
         } else {
-            char *why = core_printf("its _metadata could not be written: %s",
-                                    ev->text ? ev->text : tide_strerror(ev->rc));
+            char *why = core_printf("its _metadata could not be written: %s", ev->text);
             round_abort(c, r,
                         ev->rc == TIDE_ENOSPC ? TIDE__ABORT_CODE__ABORT_NO_SPACE
                                               : TIDE__ABORT_CODE__ABORT_STORAGE,

@@ -39,13 +39,13 @@ void play_step(struct play *p, struct event ev)
 }
 /* ---- life */
 
-static const struct core_config config = {.state_root = "/state",
-                                          .savepoint_root = "/savepoints",
-                                          .store_timeout_us = 30000000,
-                                          .jobs_max = 100,
-                                          .workers_max = 1000,
-                                          .join_memory = 3 << 20,
-                                          .software = "test"};
+struct core_config play_config = {.state_root = "/state",
+                                  .savepoint_root = "/savepoints",
+                                  .store_timeout_us = 30000000,
+                                  .jobs_max = 100,
+                                  .workers_max = 1000,
+                                  .join_memory = 3 << 20,
+                                  .software = "test"};
 
 void play_start(struct play *p)
 {
@@ -60,7 +60,7 @@ void play_start(struct play *p)
     p->catalog = (struct tide_catalog){
         .incarnation = 1000, .nonce = 77, .incarnations = p->incarnations, .n_incarnations = 1};
     memset(p->catalog.store_id.b, 5, 16);
-    p->core = core_new(&config, &p->catalog, 1);
+    p->core = core_new(&play_config, &p->catalog, 1);
     play_step(p, (struct event){.type = EV_START});
     play_stored(p, TIDE_STORED); /* the ids */
     play_forget(p);
@@ -73,7 +73,7 @@ void play_restart(struct play *p, struct tide_catalog *catalog)
     p->n_commits = p->n_files = p->n_loads = p->n_sents = 0;
     p->now_us += 1000000;
     if (catalog->n_jobs) memcpy(p->job_id, catalog->jobs[0].id.b, sizeof p->job_id);
-    p->core = core_new(&config, catalog, 2);
+    p->core = core_new(&play_config, catalog, 2);
     p->stopped = false;
     play_forget(p);
     play_step(p, (struct event){.type = EV_START});
@@ -120,9 +120,14 @@ void play_forget(struct play *p)
     p->trace[0] = '\0';
 }
 
+void play_open_version(struct play *p, uint64_t session, Tide__PeerKind kind, uint32_t version)
+{
+    play_step(p, (struct event){.type = EV_OPEN, .session = session, .peer = {kind, version}});
+}
+
 void play_open(struct play *p, uint64_t session, Tide__PeerKind kind)
 {
-    play_open_old(p, session, kind, TIDE_PROTOCOL_MAX);
+    play_open_version(p, session, kind, TIDE_PROTOCOL_MAX);
 }
 
 void play_open_old(struct play *p, uint64_t session, Tide__PeerKind kind, uint32_t version)

@@ -64,6 +64,7 @@ struct job_options {
     bool old; /* its workers speak version 1 */
 };
 
+extern struct core_config play_config; /* of every core that is made from then on */
 void play_start(struct play *p);
 void play_restart(struct play *p, struct tide_catalog *catalog); /* a new core on what is given */
 void play_crash(struct play *p); /* a new core on what is stored; what is not is lost */
@@ -80,6 +81,7 @@ void play_forget(struct play *p); /* drops what came out */
 
 void play_open(struct play *p, uint64_t session, Tide__PeerKind kind);
 void play_open_old(struct play *p, uint64_t session, Tide__PeerKind kind, uint32_t version);
+void play_open_version(struct play *p, uint64_t session, Tide__PeerKind kind, uint32_t version);
 void play_close(struct play *p, uint64_t session);
 struct join_options {
     uint32_t first, count, split; /* split: told as two ranges, the first of so many tasks */
