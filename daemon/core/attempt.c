@@ -239,9 +239,9 @@ void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, cons
     job->starting = START_NOT;
     bool broken = from && from->imported && (rc == TIDE_ECORRUPT || rc == TIDE_EVERSION);
     if ((rc == TIDE_ENOTFOUND && from) || broken) {
-        char *cause = core_printf(
-            "the job goes on from %s %" PRIu64 ", which is not in %s any more: %s",
-            tide_kind_name(from->kind), round, from->directory, text);
+        char *cause =
+            core_printf("the job goes on from %s %" PRIu64 ", which is not in %s any more: %s",
+                        tide_kind_name(from->kind), round, from->directory, text);
         job_hold(c, job, cause);
         free(cause);
     } else if (rc) {

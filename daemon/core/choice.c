@@ -401,8 +401,7 @@ static char *read_request(struct job *job, const Tide__Request *m, struct choice
                                ch->directory, s->round, job->name)
                  : NULL;
     }
-    if (!m || m->call_case != TIDE__REQUEST__CALL_RESTORE)
-        return core_printf("the order as it was stored cannot be read");
+    if (!m) return core_printf("the order as it was stored cannot be read");
     ch->from = m->restore->from_case;
     ch->unmatched = m->restore->allow_unmatched;
     ch->repeat = m->restore->allow_repeat;

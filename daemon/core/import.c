@@ -98,7 +98,7 @@ struct import *import_new(const char *directory, const struct event *ev, char wh
     struct tide_manifest m;
     char text[256];
     if (ev->rc) {
-        snprintf(why, 300, "%s", ev->text ? ev->text : tide_strerror(ev->rc));
+        snprintf(why, 300, "%s", ev->text);
         return NULL;
     }
     struct import *im = core_alloc(sizeof *im);

@@ -381,6 +381,7 @@ void order_released(struct core *c, struct job *job, enum tide_outcome outcome, 
 void order_record_abandon(struct core *c, struct tide_commit *commit, struct job *job,
                           const struct operation *op, struct tide_bytes who);
 void order_abandon(struct job *job);
+/* What was asked; NULL: it cannot be read any more. */
 const Tide__Request *order_request(struct core *c, const struct operation *op);
 /* The one that is being carried out has ended. */
 void order_done(struct core *c, struct job *job);

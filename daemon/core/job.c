@@ -169,8 +169,7 @@ void job_from(struct core *c, struct job *job, const struct event *ev)
 void job_stored(struct core *c, struct job *job, const struct event *ev)
 {
     if (ev->outcome != TIDE_STORED) {
-        job_forget(c, job, TIDE__REFUSED_CODE__REFUSED_BUSY,
-                   ev->text ? ev->text : "the store did not take it");
+        job_forget(c, job, TIDE__REFUSED_CODE__REFUSED_BUSY, ev->text);
         return;
     }
     job->durable = true;

@@ -20,7 +20,13 @@
 
 const Tide__Request *order_request(struct core *c, const struct operation *op)
 {
-    return tide_unpack(&c->arena, &tide__request__descriptor, op->request, NULL);
+    const Tide__Request *m = tide_unpack(&c->arena, &tide__request__descriptor, op->request, NULL);
+    Tide__Request__CallCase call = op->kind == TIDE_OP_HOLD      ? TIDE__REQUEST__CALL_HOLD
+                                   : op->kind == TIDE_OP_RESTORE ? TIDE__REQUEST__CALL_RESTORE
+                                   : op->kind == TIDE_OP_IMPORT
+                                       ? TIDE__REQUEST__CALL_IMPORT_SNAPSHOT
+                                       : TIDE__REQUEST__CALL_RELEASE;
+    return m && m->call_case == call ? m : NULL;
 }
 
 /* The commit that makes the job HELD, and an order's outcome with it; 0: nobody's. */
@@ -115,7 +121,7 @@ static char *may_not_hold(const struct job *job)
 static void hold(struct core *c, struct job *job, struct operation *op)
 {
     const Tide__Request *m = order_request(c, op);
-    struct tide_bytes cause = m && m->hold ? UNPB(m->hold->cause) : (struct tide_bytes){0};
+    struct tide_bytes cause = m ? UNPB(m->hold->cause) : (struct tide_bytes){0};
     char *why = may_not_hold(job);
     if (why) {
         order_failed(c, job, why);
@@ -176,7 +182,7 @@ static void release(struct core *c, struct job *job, struct operation *op)
         order_failed(c, job, why);
         return;
     }
-    job->abandons = m && m->release && m->release->abandon_owed;
+    job->abandons = m && m->release->abandon_owed;
     attempt_end_ordered(c, job, "the job is released");
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
