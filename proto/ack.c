@@ -531,6 +531,7 @@ bool tide_acks_next_task(struct tide_acks *r, struct tide_ack_task *ret)
     while (tide_wire_next(&w, &f)) {
         switch (f.number) {
         case ACK_TASK: ret->task = (uint32_t)f.value; break;
+        case ACK_ALIGN: ret->align_us = (uint32_t)f.value; break;
         case ACK_HANDLE:
             ret->has_handle = true;
             ret->handle = f.bytes;
@@ -543,6 +544,18 @@ bool tide_acks_next_task(struct tide_acks *r, struct tide_ack_task *ret)
         }
     }
     return true;
+}
+
+uint32_t tide_acks_align_most(const struct tide_acks *r)
+{
+    const uint8_t *at = r->align;
+    uint64_t most = 0;
+
+    for (uint32_t i = r->done; i < r->columns; i++) {
+        uint64_t v = checked_varint(&at);
+        if (v > most) most = v;
+    }
+    return (uint32_t)most;
 }
 
 bool tide_acks_artifact(const struct tide_ack_view *ack, struct tide_artifact_place *place,

@@ -61,12 +61,14 @@ bool tide_acks_next(struct tide_acks *r, struct tide_ack_view *ret);
 /* The same, but no more of it than who has acked, what is to be committed and what was in flight:
  * two bytes or three are read of an entry of columns instead of thirty. */
 struct tide_ack_task {
-    uint32_t task;
+    uint32_t task, align_us; /* align_us: of full entries alone */
     bool has_handle, unaligned, finished_operator;
     struct tide_bytes handle;
     uint64_t processed_bytes, persisted_bytes;
 };
 bool tide_acks_next_task(struct tide_acks *r, struct tide_ack_task *ret);
+/* The largest align_us of the entries of columns that are still to be walked. */
+uint32_t tide_acks_align_most(const struct tide_acks *r);
 /* Walks the artifacts of one entry: start with a zeroed place, false at the end. */
 struct tide_artifact_place {
     uint32_t index;

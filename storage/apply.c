@@ -114,17 +114,19 @@ static const struct {
     [Q_ROUND_END] =
         {"INSERT INTO round (job, number, incarnation, attempt, kind, operation, directory,"
          " begun_wall, state, ended_wall, code, reason, tasks, acked, trigger_us, acks_us, bytes, "
-         "holders, style, alignment, stop, unaligned, counted, processed_bytes, persisted_bytes)"
+         "holders, style, alignment, stop, unaligned, counted, processed_bytes, persisted_bytes,"
+         " align_us, turned_us)"
          " VALUES (" JOB
          ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,"
-         " ?21, ?22, ?23, ?24, ?25)"
+         " ?21, ?22, ?23, ?24, ?25, ?26, ?27)"
          " ON CONFLICT (number) DO UPDATE SET state = excluded.state, ended_wall = "
          "excluded.ended_wall,"
          " code = excluded.code, reason = excluded.reason, tasks = excluded.tasks,"
          " acked = excluded.acked, trigger_us = excluded.trigger_us, acks_us = excluded.acks_us,"
          " bytes = excluded.bytes, holders = excluded.holders, unaligned = excluded.unaligned,"
          " counted = excluded.counted, processed_bytes = excluded.processed_bytes,"
-         " persisted_bytes = excluded.persisted_bytes"
+         " persisted_bytes = excluded.persisted_bytes, align_us = excluded.align_us,"
+         " turned_us = excluded.turned_us"
          " WHERE round.state = 'begun' AND round.job = excluded.job",
          NULL},
     /* Aborted before, and again since a worker still names it, or has measured more of it: the
@@ -132,7 +134,8 @@ static const struct {
     [Q_ROUND_AGAIN] = {"UPDATE round SET swept = 0, bytes = max(ifnull(bytes, 0), ?3),"
                        " unaligned = max(unaligned, ?4),"
                        " processed_bytes = max(processed_bytes, ?5),"
-                       " persisted_bytes = max(persisted_bytes, ?6)"
+                       " persisted_bytes = max(persisted_bytes, ?6),"
+                       " align_us = max(align_us, ?7)"
                        " WHERE job = " JOB " AND number = ?2 AND state = 'aborted'",
                        "the round has ended before, or is another job's"},
     [Q_HOLDER] = {"INSERT INTO round_holder (round, task, uid, subtask, worker, phase)"
@@ -397,12 +400,13 @@ static void apply_round(struct tide_txn *t, const struct tide_record *r)
         NAME(o->complete ? "complete" : "aborted"), NUM(o->ended_wall),
         OPT((uint64_t)(o->complete ? 0 : o->code)), reason, NUM(o->tasks), NUM(o->acked),
         NUM(o->trigger_us), NUM(o->acks_us), NUM(o->bytes), NUM(o->holders_total), style, alignment,
-        stop, NUM(o->unaligned), NUM(o->counted), NUM(o->processed_bytes), NUM(o->persisted_bytes));
+        stop, NUM(o->unaligned), NUM(o->counted), NUM(o->processed_bytes), NUM(o->persisted_bytes),
+        NUM(o->align_us), NUM(o->turned_us));
     if (!t->rc && sqlite3_changes(t->s->db) == 0) {
         if (o->complete)
             tide_txn_fail(t, SQLITE_CONSTRAINT, "the round has ended before, or is another job's");
         RUN(t, Q_ROUND_AGAIN, job, NUM(o->number), NUM(o->bytes), NUM(o->unaligned),
-            NUM(o->processed_bytes), NUM(o->persisted_bytes));
+            NUM(o->processed_bytes), NUM(o->persisted_bytes), NUM(o->align_us));
         return;
     }
     for (uint32_t i = 0; !t->rc && i < o->n_holders; i++) {

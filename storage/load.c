@@ -241,7 +241,7 @@ static void load_rounds(struct loader *l, int64_t nr, struct tide_catalog_job *j
         "SELECT number, incarnation, attempt, operation, kind, directory, begun_wall, ended_wall,"
         " code, reason, tasks, acked, trigger_us, acks_us, bytes, holders, state = 'aborted',"
         " style = 'rendezvous', alignment, stop, unaligned, counted, processed_bytes,"
-        " persisted_bytes"
+        " persisted_bytes, align_us, turned_us"
         " FROM round WHERE job = ?1 AND " UNSETTLED " ORDER BY number",
         nr, 0);
     EACH(l, st, i, j->n_rounds)
@@ -270,7 +270,9 @@ static void load_rounds(struct loader *l, int64_t nr, struct tide_catalog_job *j
                                        .unaligned = tide_db_num(st, 20) != 0,
                                        .counted = tide_db_num(st, 21) != 0,
                                        .processed_bytes = tide_db_num(st, 22),
-                                       .persisted_bytes = tide_db_num(st, 23)};
+                                       .persisted_bytes = tide_db_num(st, 23),
+                                       .align_us = tide_db_num(st, 24),
+                                       .turned_us = tide_db_num(st, 25)};
     }
     sqlite3_finalize(st);
 }

@@ -421,6 +421,8 @@ static Tide__RoundInfo *round_info(struct tide_answer *a, sqlite3_stmt *st)
     i->processed_bytes = tide_db_num(st, 23);
     i->persisted_bytes = tide_db_num(st, 24);
     i->code = (uint32_t)tide_db_num(st, 25);
+    i->align_us = tide_db_num(st, 26);
+    i->turned_us = tide_db_num(st, 27);
     if (i->held_by_count) fill_holders(a, i);
     return i;
 }
@@ -431,7 +433,8 @@ static Tide__RoundInfo *round_info(struct tide_answer *a, sqlite3_stmt *st)
     " r.acked, r.trigger_us, r.acks_us, r.commit_us, r.notify_us, r.bytes, r.reason, r.holders, "  \
     "j.name,"                                                                                      \
     " r.operation, r.style = 'rendezvous', r.alignment, r.stop, r.unaligned, r.counted,"           \
-    " r.processed_bytes, r.persisted_bytes, r.code FROM round r JOIN job j ON j.nr = r.job WHERE "
+    " r.processed_bytes, r.persisted_bytes, r.code, r.align_us, r.turned_us FROM round r JOIN "    \
+    "job j ON j.nr = r.job WHERE "
 
 static void answer_rounds(struct tide_answer *a, const Tide__ListRounds *q)
 {

@@ -145,6 +145,8 @@ struct tide_record {
             bool unaligned; /* some task did not wait for all barriers */
             bool counted;   /* aborted: as a failure, against the job's tolerance */
             uint64_t processed_bytes, persisted_bytes;
+            uint64_t align_us;  /* the longest of its tasks */
+            uint64_t turned_us; /* since its begin: it turned unaligned; 0: it did not */
         } round;
         struct {
             uint64_t number, commit_us, notify_us;

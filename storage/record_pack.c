@@ -283,6 +283,8 @@ static void fields_2(struct coder *c, struct tide_record *r)
         INT(c, r->round.counted, 1u);
         num(c, &r->round.processed_bytes);
         num(c, &r->round.persisted_bytes);
+        num(c, &r->round.align_us);
+        num(c, &r->round.turned_us);
         return;
     case TIDE_REC_SNAPSHOT:
         INT(c, r->snapshot.style, UINT8_MAX);

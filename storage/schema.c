@@ -262,6 +262,8 @@ static const char *const migrations[] = {
     "  CHECK (counted = 0 OR counted = 1);" /* aborted: against the job's tolerance */
     "ALTER TABLE round ADD COLUMN processed_bytes INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE round ADD COLUMN persisted_bytes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE round ADD COLUMN align_us INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE round ADD COLUMN turned_us INTEGER NOT NULL DEFAULT 0;" /* 0: it did not turn */
 
     /* One that was imported has the number of a round that never was, and no attempt. */
     "DROP VIEW jobs;"
@@ -390,7 +392,7 @@ static const char *const migrations[] = {
     "  unaligned, stop, r.state,"
     "  datetime(begun_wall / 1000000, 'unixepoch') AS begun, acked || '/' || tasks AS acked,"
     "  (ended_wall - begun_wall) / 1000 AS ms, trigger_us, acks_us, commit_us, notify_us, bytes, "
-    "processed_bytes, persisted_bytes, reason, counted,"
+    "align_us, turned_us, processed_bytes, persisted_bytes, reason, counted,"
     "  (SELECT group_concat(CASE WHEN task < tasks THEN uid || '-' || subtask WHEN subtask = 1 "
     "    THEN 'the coordinator of ' || uid ELSE 'hook ' || uid END"
     "    || ' on ' || worker || ': ' || phase, '; ')"

@@ -123,7 +123,9 @@ static const struct command {
     {"rounds", NULL, "JOB", OF_LIMIT | OF_FAILED, false, rounds_list,
      "List a job's rounds, also the failed ones with their reasons.",
      "TRIGGER is until the last trigger was sent, ACKS from then until the last ack, COMMIT\n"
-     "from then until the round was durable. A narrow terminal gets fewer columns.",
+     "from then until the round was durable; ALIGN is how long the slowest task waited for\n"
+     "its barriers, IN FLIGHT what an unaligned round kept of records on their way. A narrow\n"
+     "terminal gets fewer columns.",
      "rounds wordcount --limit 20\nrounds wordcount --failed", "there is no such job"},
     {"operation", NULL, "ID", OF_WAIT, false, operation_show,
      "Show, or wait for, a savepoint or checkpoint begun before.",

@@ -149,6 +149,8 @@ void show_round_json(struct json *j, const char *key, const Tide__RoundInfo *r)
     json_text_or_null(j, "job", r->job);
     json_text(j, "kind", show_kind(r->kind));
     json_text(j, "style", tide_style_name((enum tide_style)r->style));
+    json_text(j, "alignment", tide_alignment_name((enum tide_alignment)r->alignment));
+    json_bool(j, "unaligned", r->unaligned);
     json_data(j, "state", r->state);
     json_u64(j, "incarnation", r->incarnation);
     json_u64(j, "attempt", r->attempt);
@@ -162,6 +164,10 @@ void show_round_json(struct json *j, const char *key, const Tide__RoundInfo *r)
     json_u64(j, "commit_us", r->commit_us);
     json_u64(j, "notify_us", r->notify_us);
     json_u64(j, "bytes", r->bytes);
+    json_u64(j, "align_us", r->align_us);
+    json_id(j, "turned_us", r->turned_us);
+    json_u64(j, "processed_bytes", r->processed_bytes);
+    json_u64(j, "persisted_bytes", r->persisted_bytes);
     json_text_or_null(j, "reason", r->reason);
     json_text_or_null(j, "code", cli_data(r->code ? tide_abort_of(r->code)->name : ""));
     json_bool(j, "counted", r->counted);
@@ -172,8 +178,8 @@ void show_round_json(struct json *j, const char *key, const Tide__RoundInfo *r)
 void show_rounds_table(struct table *t)
 {
     static char begun[TEXT_MAX];
-    static const char *titles[] = {"ROUND", "STATE",  "BEGUN", "TOOK", "TRIGGER",
-                                   "ACKS",  "COMMIT", "ACKED", "SIZE", "KIND"};
+    static const char *titles[] = {"ROUND",  "STATE", "BEGUN", "TOOK", "TRIGGER", "ACKS",
+                                   "COMMIT", "ACKED", "SIZE",  "KIND", "ALIGN",   "IN FLIGHT"};
     static const unsigned char columns[] = {TABLE_RIGHT,
                                             TABLE_LEFT,
                                             TABLE_LEFT,
@@ -183,7 +189,9 @@ void show_rounds_table(struct table *t)
                                             TABLE_RIGHT | TABLE_SPARE,
                                             TABLE_RIGHT,
                                             TABLE_RIGHT | TABLE_SPARE,
-                                            TABLE_LEFT | TABLE_SPARE};
+                                            TABLE_LEFT | TABLE_SPARE,
+                                            TABLE_RIGHT | TABLE_SPARE,
+                                            TABLE_RIGHT | TABLE_SPARE};
     titles[2] = show_zoned(begun, "BEGUN");
     table_init(t, sizeof titles / sizeof *titles, titles, columns);
 }
@@ -236,6 +244,19 @@ static void put_phase(struct table *t, uint64_t us)
     table_put(t, us ? text_duration(text, us) : "-");
 }
 
+/* With how it waited for its barriers, when that is not the usual way. */
+static void put_kind(struct table *t, const Tide__RoundInfo *r)
+{
+    char text[TEXT_MAX + 64], after[TEXT_MAX];
+    const char *how = r->alignment == TIDE__ALIGNMENT__ALIGN_AT_LEAST_ONCE ? ", at least once"
+                      : r->unaligned                                       ? ", unaligned"
+                                                                           : "";
+    snprintf(text, sizeof text, "%s%s%s%s", show_kind(r->kind), how,
+             *how && r->turned_us ? " after " : "",
+             *how && r->turned_us ? text_duration(after, r->turned_us) : "");
+    table_put(t, text);
+}
+
 void show_rounds(Tide__RoundInfo *const *rounds, size_t n, struct table *t)
 {
     char text[TEXT_MAX];
@@ -253,7 +274,9 @@ void show_rounds(Tide__RoundInfo *const *rounds, size_t n, struct table *t)
         snprintf(text, sizeof text, "%u/%u", r->acked, r->tasks);
         table_put(t, r->tasks ? text : "-");
         table_put(t, cli_is(r->state, "complete") ? text_size(text, r->bytes) : "-");
-        table_put(t, show_kind(r->kind));
+        put_kind(t, r);
+        put_phase(t, r->align_us);
+        table_put(t, r->persisted_bytes ? text_size(text, r->persisted_bytes) : "-");
         if (r->reason.len) {
             char *reason = text_clean(r->reason);
             table_note(t, reason);

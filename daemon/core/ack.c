@@ -35,10 +35,12 @@ static void owe(struct round *r, uint32_t task, struct tide_bytes handle)
 }
 
 /* Figures for people: what a worker makes up may not overflow, nor be more than the store keeps. */
-static void add_flight(struct round *r, bool unaligned, uint64_t processed, uint64_t persisted)
+static void add_flight(struct round *r, bool unaligned, uint64_t processed, uint64_t persisted,
+                       uint32_t align_us)
 {
     const uint64_t most = INT64_MAX;
     r->unaligned = r->unaligned || unaligned;
+    if (align_us > r->align_us) r->align_us = align_us;
     r->processed = processed > most - r->processed ? most : r->processed + processed;
     r->persisted = persisted > most - r->persisted ? most : r->persisted + persisted;
 }
@@ -78,7 +80,7 @@ static void keep_some(struct round *r, struct tide_acks *acks)
         r->artifacts += ack.artifacts;
         if (ack.has_handle) owe(r, ack.task, ack.handle);
         if (ack.finished_operator) bits_put(&r->plan.finished, ack.task);
-        add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes);
+        add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes, ack.align_us);
         add_again(&again, &ack);
     }
     if (again.entries) {
@@ -146,11 +148,19 @@ static void keep_all(struct round *r, const struct tide_acks *acks)
     r->artifacts += acks->artifacts;
     if (PLANTED(ACK_COUNT)) r->planted_count += acks->entries;
     keep(r, acks->body);
+    add_flight(r, false, 0, 0, tide_acks_align_most(acks));
     while (!acks->run && acks->entries > acks->columns && tide_acks_next_task(&walk, &ack)) {
         if (ack.has_handle) owe(r, ack.task, ack.handle);
         if (ack.finished_operator) bits_put(&r->plan.finished, ack.task);
-        add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes);
+        add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes, ack.align_us);
     }
+}
+
+/* Tasks turn by timers of their own; the first that says so is as good as the order to turn. */
+static void note_turn(const struct core *c, struct round *r)
+{
+    if (r->unaligned && r->alignment == TIDE_ALIGNED_TIMEOUT && !r->turned_us)
+        r->turned_us = c->now - r->begun_us;
 }
 
 /* The round under way that it is of. Of an attempt or a round that is over it changes nothing: the
@@ -191,6 +201,7 @@ static void too_late(struct core *c, const struct worker *w, struct tide_acks *a
         t->facts.processed_bytes = sum(t->facts.processed_bytes, ack.processed_bytes);
         t->facts.persisted_bytes = sum(t->facts.persisted_bytes, ack.persisted_bytes);
         t->facts.unaligned |= ack.unaligned;
+        if (ack.align_us > t->facts.align_us) t->facts.align_us = ack.align_us;
         more = true;
     }
     if (more) clean_figures(c, job, t);
@@ -234,6 +245,7 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
     else
         keep_some(r, &acks);
     if (tally == ALL_COUNT || r->acked.set > before) r->progress_us = c->now;
+    note_turn(c, r);
     external_acked(c, r);
     if (r->operation) operation_changed(c, r->operation);
     if (r->bytes_held > ROUND_BYTES_MAX)

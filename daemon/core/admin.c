@@ -250,6 +250,8 @@ static void show_round(struct core *c, const struct round *r, Tide__JobDetail *m
     info->unaligned = r->unaligned;
     info->processed_bytes = r->processed;
     info->persisted_bytes = r->persisted;
+    info->align_us = r->align_us;
+    info->turned_us = r->turned_us;
     info->stop = (Tide__StopMode)r->stop;
     info->job = PB(VIEW(job->name));
     info->operation = r->operation ? r->operation->id : 0;

@@ -336,6 +336,8 @@ struct round {
     bool has_parent;
     uint64_t processed, persisted; /* bytes of records, while barriers were awaited */
     bool unaligned;                /* some task did not wait for all of them */
+    uint64_t turned_us;            /* since its begin: it turned unaligned; 0: it did not */
+    uint32_t align_us;             /* the longest of its tasks */
     struct owed *handles, **handles_end;
     const struct owed *strikes; /* the first of job->strikes that its commit repeats */
     uint32_t planted_count;     /* see proto/plant.h: what a wrong coordinator would go by */

@@ -31,6 +31,7 @@ static void turn(struct core *c, struct round *r)
         c->now < r->begun_us + r->aligned_timeout_ms * MS)
         return;
     r->turned = true;
+    if (!r->turned_us) r->turned_us = c->now - r->begun_us;
     m.attempt = r->attempt;
     m.round = r->number;
     message.msg_case = TIDE__TO_WORKER__MSG_TURN_UNALIGNED;

@@ -97,6 +97,8 @@ struct tide_record_round *round_record(struct core *c, struct tide_commit *commi
     rec->round.unaligned = r->unaligned;
     rec->round.processed_bytes = r->processed;
     rec->round.persisted_bytes = r->persisted;
+    rec->round.align_us = r->align_us;
+    rec->round.turned_us = r->turned_us;
     return &rec->round;
 }
 

@@ -44,14 +44,14 @@ def complete_round(n=17, **more):
     fields = dict(round=n, incarnation=1, attempt=3, kind=common.ROUND_CHECKPOINT, state=b"complete",
                   begun_wall_us=T0 + n * S, ended_wall_us=T0 + n * S + 123456, tasks=4, acked=4,
                   trigger_us=100, acks_us=120000, commit_us=300, notify_us=80, bytes=4096,
-                  job=b"wordcount")
+                  align_us=110000, job=b"wordcount")
     fields.update(more)
     return admin.RoundInfo(**fields)
 
 
 def aborted_round(n=16):
     return complete_round(
-        n, state=b"aborted", acked=2, bytes=0, acks_us=0, commit_us=0, notify_us=0, ended_wall_us=T0 + n * S + 10 * S,
+        n, state=b"aborted", acked=2, bytes=0, align_us=0, acks_us=0, commit_us=0, notify_us=0, ended_wall_us=T0 + n * S + 10 * S,
         reason=b"not all tasks acked within 10 s", code=1, counted=True, held_by_count=2,
         held_by=[admin.RoundHolder(task=1, operator_uid=b"count", subtask=1, worker=b"w2",
                                    phase=b"aligning, 1 channel missing"),
@@ -60,7 +60,7 @@ def aborted_round(n=16):
 
 
 def open_round(n=18):
-    return complete_round(n, state=b"collecting", ended_wall_us=0, acked=1, bytes=0, acks_us=0, commit_us=0,
+    return complete_round(n, state=b"collecting", ended_wall_us=0, acked=1, bytes=0, align_us=0, acks_us=0, commit_us=0,
                           notify_us=0)
 
 

@@ -26,7 +26,9 @@ HOLDER = {
     "task": OrNull(U64), "operator": MAYBE, "subtask": OrNull(U64), "external": OrNull(PART), "worker": MAYBE,
     "phase": TEXT}
 ROUND = {
-    "round": U64, "job": MAYBE, "kind": TEXT, "style": TEXT, "state": TEXT, "incarnation": U64, "attempt": U64,
+    "round": U64, "job": MAYBE, "kind": TEXT, "style": TEXT, "alignment": TEXT, "unaligned": BOOL, "state": TEXT,
+    "incarnation": U64, "attempt": U64, "align_us": U64, "turned_us": OrNull(U64), "processed_bytes": U64,
+    "persisted_bytes": U64,
     "operation": ID, "begun_wall_us": TIME, "ended_wall_us": TIME, "tasks": U64, "acked": U64,
     "trigger_us": U64, "acks_us": U64, "commit_us": U64, "notify_us": U64, "bytes": U64, "reason": MAYBE,
     "code": MAYBE, "counted": BOOL,

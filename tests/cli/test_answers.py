@@ -45,7 +45,7 @@ class Listing(Case):
                      "Checkpoints     every 500 ms, 2 retained", "Limits          round 10 min, lease 10 s",
                      "OPERATOR  TASKS  MAX  FROM", "count         2  128  source",
                      "w1      present  9.50 s  count/0-1  10.0.0.1:9000",
-                     "   18  collecting  2026-01-02 00:00     -   100 us     -       -    1/4     -  checkpoint"):
+                     "   18  collecting  2026-01-02 00:00     -   100 us     -       -    1/4     -  checkpoint      -          -"):
             self.assertIn(line + "\n", out)
         self.assertEqual(self.fake.seen[-1][1].job, b"wordcount")
 
@@ -101,19 +101,38 @@ class Listing(Case):
     def test_rounds(self):
         self.on(rounds=R(rounds=admin.RoundList(rounds=[s.open_round(), s.complete_round(), s.aborted_round()])))
         self.assertEqual(self.text("rounds", "wordcount"),
-                         "ROUND  STATE       BEGUN (UTC)         TOOK  TRIGGER    ACKS  COMMIT  ACKED     SIZE  KIND\n"
-                         "   18  collecting  2026-01-02 00:00       -   100 us       -       -    1/4        -  checkpoint\n"
-                         "   17  complete    2026-01-02 00:00  123 ms   100 us  120 ms  300 us    4/4  4.0 KiB  checkpoint\n"
-                         "   16  aborted     2026-01-02 00:00    10 s   100 us       -       -    2/4        -  checkpoint\n"
+                         "ROUND  STATE       BEGUN (UTC)         TOOK  TRIGGER    ACKS  COMMIT  ACKED     SIZE  KIND         ALIGN  IN FLIGHT\n"
+                         "   18  collecting  2026-01-02 00:00       -   100 us       -       -    1/4        -  checkpoint       -          -\n"
+                         "   17  complete    2026-01-02 00:00  123 ms   100 us  120 ms  300 us    4/4  4.0 KiB  checkpoint  110 ms          -\n"
+                         "   16  aborted     2026-01-02 00:00    10 s   100 us       -       -    2/4        -  checkpoint       -          -\n"
                          "    not all tasks acked within 10 s\n"
                          "    held by count/1 on w2: aligning, 1 channel missing\n"
                          "    held by sink/0 on w2: waiting for the first barrier\n")
+
+    def test_rounds_that_do_not_wait(self):
+        rounds = [s.complete_round(20, alignment=3, unaligned=True, turned_us=210000, processed_bytes=9000,
+                                   persisted_bytes=2048),
+                  s.complete_round(19, alignment=3, align_us=5), s.complete_round(18, alignment=2, unaligned=True),
+                  s.complete_round(17, alignment=1, kind=2)]
+        self.on(rounds=R(rounds=admin.RoundList(rounds=rounds)))
+        lines = [line.split("4/4  ")[1] for line in self.text("rounds", "w").splitlines()[1:]]
+        self.assertEqual(lines, ["4.0 KiB  checkpoint, unaligned after 210 ms  110 ms    2.0 KiB",
+                                 "4.0 KiB  checkpoint                            5 us          -",
+                                 "4.0 KiB  checkpoint, unaligned               110 ms          -",
+                                 "4.0 KiB  savepoint, at least once            110 ms          -"])
+        doc = self.json("rounds", "w")["rounds"]
+        self.assertEqual([(r["alignment"], r["unaligned"], r["turned_us"]) for r in doc],
+                         [("aligned with timeout", True, 210000), ("aligned with timeout", False, None),
+                          ("unaligned", True, None), ("at least once", False, None)])
+        self.assertEqual((doc[0]["processed_bytes"], doc[0]["persisted_bytes"]), (9000, 2048))
 
     def test_rounds_json(self):
         self.on(rounds=R(rounds=admin.RoundList(rounds=[s.complete_round(), s.aborted_round()])))
         doc = self.json("rounds", "wordcount")
         self.assertEqual(doc["rounds"][0], {
-            "round": 17, "job": "wordcount", "kind": "checkpoint", "style": "flow", "state": "complete", "incarnation": 1,
+            "round": 17, "job": "wordcount", "kind": "checkpoint", "style": "flow", "alignment": "aligned",
+            "unaligned": False, "align_us": 110000, "turned_us": None, "processed_bytes": 0, "persisted_bytes": 0,
+            "state": "complete", "incarnation": 1,
             "attempt": 3, "operation": None, "begun_wall_us": s.T0 + 17 * s.S,
             "ended_wall_us": s.T0 + 17 * s.S + 123456, "tasks": 4, "acked": 4, "trigger_us": 100,
             "acks_us": 120000, "commit_us": 300, "notify_us": 80, "bytes": 4096, "reason": None,

@@ -42,8 +42,9 @@ struct play {
     uint32_t tasks;       /* of the job that was joined last */
     uint32_t shown_acked; /* of the newest round under way, when an admin was last shown the job */
     uint32_t row_acked;   /* in the row of the last round that began or ended */
-    char reason[300];     /* of the last round that aborted, or attempt that ended */
-    uint32_t standstills; /* that were logged */
+    struct tide_record_round row; /* that row; what it points to is gone */
+    char reason[300];             /* of the last round that aborted, or attempt that ended */
+    uint32_t standstills;         /* that were logged */
     bool stopped;
 };
 

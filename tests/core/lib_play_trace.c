@@ -229,7 +229,7 @@ static void say_commit(struct play *p, struct tide_commit *c)
         say(p, " %s", names[r->type]);
         keep_reason(p, r);
         if (r->type == TIDE_REC_ROUND_BEGIN || r->type == TIDE_REC_ROUND_END)
-            p->row_acked = r->round.acked;
+            p->row_acked = r->round.acked, p->row = r->round;
         if (r->type == TIDE_REC_JOB_STATE) say(p, "=%s", tide_job_state_name(r->job_state.state));
         if (r->type == TIDE_REC_ROUND_END)
             say(p, "=%s", r->round.complete ? "complete" : "aborted");

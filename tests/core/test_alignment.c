@@ -323,7 +323,97 @@ START_TEST(old_workers_know_no_barriers_that_go_ahead)
 }
 END_TEST
 
-SUITE_MAIN("alignment", told_to_turn_once, told_to_turn_before_the_first_barrier,
-           all_workers_are_told_to_turn, not_told_to_turn, savepoints_are_aligned_by_themselves_S35,
-           savepoints_aligned_as_asked, alignment_outlives_a_crash, what_stops_a_job_is_aligned,
-           alignments_that_make_no_sense, old_workers_know_no_barriers_that_go_ahead)
+/* ---- what is told of it */
+
+static void ack_in_full(uint32_t task, bool unaligned, uint32_t align_us)
+{
+    struct tide_ack_builder b;
+    uint8_t packed[256];
+    Tide__TaskAck ack;
+    tide__task_ack__init(&ack);
+    ack.task = task;
+    ack.unaligned = unaligned;
+    ack.align_us = align_us;
+    ack.processed_bytes = 1000;
+    ack.persisted_bytes = unaligned ? 10 : 0;
+    size_t len = tide__task_ack__pack(&ack, packed);
+    tide_ack_builder_init(&b, 4096);
+    tide_ack_builder_add_full(&b, (struct tide_bytes){packed, len});
+    play_ack_frame(&p, 1, &b);
+}
+
+static void ack_in_columns(uint32_t first, uint32_t n, const uint32_t *align_us)
+{
+    struct tide_ack_builder b;
+    tide_ack_builder_init(&b, 4096);
+    for (uint32_t i = 0; i < n; i++)
+        tide_ack_builder_add(&b, first + i, align_us[i], 2, 3, NULL, 0);
+    play_ack_frame(&p, 1, &b);
+}
+
+/* The row of a round that turned says when: the order, or the first task that did so by itself. */
+START_TEST(when_it_turned)
+{
+    struct job_options job = plain;
+    job.aligned_timeout_ms = 200;
+    begin(job);
+    next_round();
+    play_wait(&p, 230);
+    ack_in_full(0, true, 5000);
+    play_wait(&p, 70);
+    say_phase(1, p.round, 2, TIDE__TASK_PHASE__TASK_WAITING); /* told to, but it had turned */
+    ack_in_full(1, true, 300);
+    ack_in_full(2, false, 9000);
+    play_settle(&p);
+    ck_assert(p.row.complete && p.row.unaligned);
+    ck_assert_uint_eq(p.row.turned_us, 230000);
+    ck_assert_uint_eq(p.row.align_us, 9000);
+    ck_assert_uint_eq(p.row.processed_bytes, 3000);
+    ck_assert_uint_eq(p.row.persisted_bytes, 20);
+    play_forget(&p);
+
+    next_round();
+    play_wait(&p, 240);
+    say_phase(1, p.round, 2, TIDE__TASK_PHASE__TASK_WAITING);
+    play_wait(&p, 10);
+    ack_in_full(0, true, 1);
+    ack_in_columns(1, 2, (const uint32_t[]){0, 0});
+    play_settle(&p);
+    ck_assert(p.row.complete && p.row.unaligned);
+    ck_assert_uint_eq(p.row.turned_us, 240000);
+    play_end(&p);
+}
+END_TEST
+
+/* One that lined up in time has not turned; nor has one that was unaligned from its begin. The
+ * longest alignment is that of any task, in whichever form its ack came. */
+START_TEST(what_has_not_turned)
+{
+    struct job_options job = plain;
+    job.aligned_timeout_ms = 200;
+    begin(job);
+    next_round();
+    ack_in_columns(0, 2, (const uint32_t[]){7, 70000});
+    ack_in_columns(2, 1, (const uint32_t[]){300});
+    play_settle(&p);
+    ck_assert(p.row.complete && !p.row.unaligned);
+    ck_assert_uint_eq(p.row.turned_us, 0);
+    ck_assert_uint_eq(p.row.align_us, 70000);
+    ask_savepoint("a", TIDE_UNALIGNED);
+    play_settle(&p);
+    for (uint32_t t = 0; t < 3; t++)
+        ack_in_full(t, true, 40 - t);
+    ack_in_columns(0, 2, (const uint32_t[]){9999, 9999}); /* again: these do not count */
+    play_settle(&p);
+    ck_assert(p.row.complete && p.row.unaligned);
+    ck_assert_uint_eq(p.row.turned_us, 0);
+    ck_assert_uint_eq(p.row.align_us, 40);
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("alignment", when_it_turned, what_has_not_turned, told_to_turn_once,
+           told_to_turn_before_the_first_barrier, all_workers_are_told_to_turn, not_told_to_turn,
+           savepoints_are_aligned_by_themselves_S35, savepoints_aligned_as_asked,
+           alignment_outlives_a_crash, what_stops_a_job_is_aligned, alignments_that_make_no_sense,
+           old_workers_know_no_barriers_that_go_ahead)

@@ -124,7 +124,7 @@ START_TEST(records_of_the_first_format)
     open_store();
     struct tide_commit *c = commit_new(), *again = NULL;
     struct tide_buf packed;
-    const size_t later = 7 * sizeof(uint64_t); /* style to persisted_bytes */
+    const size_t later = 9 * sizeof(uint64_t); /* style to turned_us */
     tide_buf_init(&packed, 1 << 20);
     struct tide_record *r = add_round(c, TIDE_REC_ROUND_BEGIN, job_a, 5);
     r->round.style = TIDE_RENDEZVOUS;
