@@ -6,7 +6,7 @@
 #   daemon/          all of the above, libuv                   (HOST)
 #   client/          libtidemark: P and nothing else           (LIB)
 #   state/           libtidemark-state: tidemark.h, P, SQLite  (STATE)
-#   client/cli/      P, storage                                (CLI)
+#   client/cli/      P, storage, what reads state              (CLI)
 #   client/examples/ the installed header and libtidemark.a
 #   tests/<area>/    test_*.c: one program each, linked with what the area may use and with the
 #                    area's lib_*.c; run.sh: a test with real processes
@@ -87,6 +87,8 @@ LIB   := $(call obj,client/*.c)
 STATE := $(call obj,state/*.c)
 # What STATE needs beside what libtidemark carries: manifests.
 STATE_P := $B/storage/manifest.o $B/proto/manifest.pb-c.o
+# What the command reads state with.
+CLI_STATE := $(addprefix $B/state/,directory.o format.o key_group.o memory.o read.o states.o tree.o)
 # The part of LIB that does no I/O, and the part of P that libtidemark carries.
 PURE  := $(call obj,client/align*.c client/gateway.c client/session*.c)
 LIB_P := $(filter-out $B/proto/admin.pb-c.o $B/proto/manifest.pb-c.o,$P)
@@ -119,7 +121,7 @@ $B/proto/%.pb-c.c $B/proto/%.pb-c.h: proto/%.proto
 
 $B/tidemarkd: $B/daemon/main.o $(HOST) $(CORE) $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
-$B/tidemark: $(CLI) $S $R $P
+$B/tidemark: $(CLI) $(CLI_STATE) $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 
 $B/libtidemark.a: $(LIB) $(LIB_P)
@@ -183,7 +185,7 @@ $(filter $B/tests/storage/%,$(TESTS)): $S $R
 $(filter $B/tests/core/%,$(TESTS)): $(CORE) $R
 $(filter $B/tests/client/%,$(TESTS)): $(LIB)
 $(filter $B/tests/state/%,$(TESTS)): $(STATE) $(LIB) $S $R $B/tests/proto/lib_random.o
-$(filter $B/tests/cli/%,$(TESTS)): $(filter-out $B/client/cli/main.o,$(CLI)) $S $R
+$(filter $B/tests/cli/%,$(TESTS)): $(filter-out $B/client/cli/main.o,$(CLI)) $(CLI_STATE) $S $R
 $(filter $B/tests/daemon/%,$(TESTS)): $(HOST) $(CORE) $S $R
 $(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE) $R
 $B/tests/storage/% $B/tests/cli/% $B/tests/state/%: LIBS = $(SQLITE_LIBS)
@@ -192,6 +194,7 @@ $B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
 # The calls that these tests let fail.
 comma := ,
 $B/tests/client/test_faults: LIBS = $(foreach f,malloc calloc realloc strdup open openat mkdir write read fsync,-Wl$(comma)--wrap=$f)
+$B/tests/state/test_faults: LIBS = $(SQLITE_LIBS) $(foreach f,malloc calloc realloc strdup,-Wl$(comma)--wrap=$f)
 $B/tests/client/test_align_faults: LIBS = -Wl,--wrap=calloc,--wrap=realloc
 
 $(SIM): $(SIM_SRC:%.c=$B/%.o) $(CORE) $(PURE) $R $P
@@ -207,7 +210,7 @@ $B/tests/fuzz/fuzz_reader: LIBS = $(CHECK_LIBS)
 $B/tests/fuzz/fuzz_state: $(STATE) $(LIB)
 
 # Its connection is replaced, and its main is part of the target.
-$B/tests/fuzz/fuzz_cli: $(filter-out $B/client/cli/main.o $B/client/cli/rpc.o,$(CLI))
+$B/tests/fuzz/fuzz_cli: $(filter-out $B/client/cli/main.o $B/client/cli/rpc.o,$(CLI)) $(CLI_STATE)
 
 # $(call run,command): runs a test with its output in a log, which is shown if it fails.
 run = $(call Q,TEST  )timeout -k 5 $(or $(TIMEOUT),900) $(1) >$(@:.ok=.log) 2>&1 || \

@@ -59,6 +59,7 @@ struct tide_format_reader {
     struct tide_format_state *states; /* in the order of their ids */
     uint32_t n_states;
     uint64_t n_in_flight;
+    bool no_memory;
     struct tide_arena arena; /* what the views above point into */
     char why[WHY_SIZE];      /* what a call failed with; begins with the name */
 };

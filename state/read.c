@@ -23,7 +23,9 @@ static int fail(struct tide_format_reader *r, int rc, const char *format, ...)
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    snprintf(r->why, sizeof r->why, "%.200s: %s", r->name, what);
+    if (r->no_memory) rc = TIDE_ENOMEM;
+    snprintf(r->why, sizeof r->why, "%.200s: %s", r->name,
+             rc == TIDE_ENOMEM ? tide_strerror(rc) : what);
     return rc;
 }
 
@@ -74,7 +76,8 @@ static bool name(struct tide_format_reader *r, sqlite3_stmt *st, int column, str
     struct tide_bytes b = bytes(st, column);
     if (!is(st, column, SQLITE_TEXT) || !b.len || b.len > 255 || !tide_text_valid(b)) return false;
     *ret = tide_arena_bytes(&r->arena, b);
-    return ret->data != NULL;
+    r->no_memory = !ret->data;
+    return !r->no_memory;
 }
 
 static int one_number(struct tide_format_reader *r, const char *sql, uint64_t *ret)
@@ -305,6 +308,7 @@ static int open_reader(const char *path, const char *called, struct tide_bytes i
                        struct tide_format_reader **ret, char why[static WHY_SIZE])
 {
     struct tide_format_reader *r = calloc(1, sizeof *r);
+    snprintf(why, WHY_SIZE, "%.200s: %s", called, tide_strerror(TIDE_ENOMEM));
     if (!r) return TIDE_ENOMEM;
     tide_arena_init(&r->arena, ARENA_MAX);
     r->name = strdup(called);
@@ -314,7 +318,7 @@ static int open_reader(const char *path, const char *called, struct tide_bytes i
         *ret = r;
         return 0;
     }
-    memcpy(why, r->why, WHY_SIZE);
+    if (r->why[0]) memcpy(why, r->why, WHY_SIZE);
     tide_format_close(r);
     return rc;
 }

@@ -17,7 +17,7 @@ struct options {
     bool json, help, version, detach, all, tasks, wait, failed, verbose;
     bool abandon_owed, latest, nothing, allow_unmatched, allow_repeat, dry_run, commits, full,
         drain, checkpoint, supersede, savepoint;
-    const char *cause, *snapshot, *from;
+    const char *cause, *snapshot, *from, *operator_uid, *state;
     bool anywhere; /* connect was not given: it is the environment's, or the default */
     const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit, *alignment;
     uint64_t timeout_us; /* RPC_NEVER: not given */
@@ -103,6 +103,8 @@ int snapshot_show(struct cli *c);
 int snapshot_verify(struct cli *c);
 int lineage_show(struct cli *c);
 int rounds_list(struct cli *c);
+int state_ls(struct cli *c);
+int state_read(struct cli *c);
 int status_show(struct cli *c);
 
 #endif

@@ -28,6 +28,7 @@ enum {
     OF_STOP = 4096,
     OF_CANCEL = 8192,
     OF_RESTORE = 16384,
+    OF_STATE = 1 << 20,
     OF_FROM = 32768, /* restore and import */
     OF_IMPORT = 65536
 };
@@ -131,6 +132,17 @@ static const struct command {
      "Show, or wait for, a savepoint or checkpoint begun before.",
      "ID is what --detach printed, or what an interrupted command named.",
      "operation 7\noperation 7 --wait", "there is no such operation, or it failed"},
+    {"state", "ls", "PATH", OF_STATE, false, state_ls,
+     "List the states in a savepoint's directory.",
+     "Reads what libtidemark-state has written; asks no daemon. PATH may also be one of the\n"
+     "directory's databases. Prints a JSON document a line.",
+     "state ls /backup/savepoint-3f0a11-7-12", "there is no such savepoint, or it is damaged"},
+    {"state", "read", "PATH", OF_STATE, false, state_read,
+     "Print the entries of states in a savepoint's directory.",
+     "As 'state ls', a line for each value, item or element. What is not plain text stands in\n"
+     "members that end in _hex.",
+     "state read /backup/savepoint-3f0a11-7-12 --operator count --state totals",
+     "there is no such savepoint, or it is damaged"},
     {"status", NULL, NULL, OF_VERBOSE, false, status_show, "Show the daemon's state and counters.",
      NULL, "status\nstatus --verbose\nstatus --json", NULL},
 };
@@ -176,6 +188,9 @@ static const struct option {
     {"dry-run", NULL, 0, OF_FROM, offsetof(struct options, dry_run), "only say what would happen"},
     {"abandon-owed", NULL, 0, OF_RELEASE, offsetof(struct options, abandon_owed),
      "give up commits that workers have not confirmed:\nthe outside never sees them"},
+    {"operator", "UID", 0, OF_STATE, offsetof(struct options, operator_uid),
+     "only the states of this operator"},
+    {"state", "NAME", 0, OF_STATE, offsetof(struct options, state), "only the state of this name"},
     {"key", "KEY", 0, OF_TRIGGER, offsetof(struct options, key),
      "a retry with the same KEY finds the first try"},
     {"detach", NULL, 0, OF_TRIGGER, offsetof(struct options, detach),

@@ -32,9 +32,9 @@ class Completion(Case):
         return r.stdout.decode().split()
 
     def test_words(self):
-        self.assertEqual(set(self.complete("tidemark", "")), {c.split()[0] for c in schema.FORMS})
+        self.assertEqual(set(self.complete("tidemark", "")), {c.split()[0] for c in schema.COMMANDS})
         self.assertEqual(self.complete("tidemark", "snapshot", ""), ["show", "verify", "dispose", "import"])
-        self.assertEqual(set(self.complete("tidemark", "st")), {"status", "stop"})
+        self.assertEqual(set(self.complete("tidemark", "st")), {"status", "stop", "state"})
         self.assertIn("--detach", self.complete("tidemark", "savepoint", "w", "--"))
         self.assertNotIn("--detach", self.complete("tidemark", "jobs", "--"))
 

@@ -134,6 +134,32 @@ def look(directory):
     return total
 
 
+def read(directory, steps):
+    """The same with the command, which needs no daemon."""
+    listed = [json.loads(line) for line in tool("ls", directory)]
+    must(sorted({s["state"] for s in listed}) == ["chores", "count", "first", "note", "parity", "place"], "ls: %s", listed)
+    must(all(s["schema"] == "count" and s["version"] == 1 for s in listed if s["state"] == "count"), "ls: %s", listed)
+    rows = [json.loads(line) for line in tool("read", directory, "--operator", "count", "--state", "count")]
+    must(len(rows) == sum(s["rows"] for s in listed if s["state"] == "count"), "read: %d rows", len(rows))
+    must(sum(int.from_bytes(bytes.fromhex(r["value_hex"]) if "value_hex" in r else r["value"].encode(), "little")
+             for r in rows) == steps, "read: the counts are not those of %d steps", steps)
+    rows = [json.loads(line) for line in tool("read", directory, "--state", "place")]
+    must([r["item"] for r in rows] == ["step"] * 3, "read: %s", rows)
+    one = sorted(glob.glob(directory + "/t*"))[0]
+    must(all(json.loads(line)["round"] for line in tool("ls", one)), "ls of a file")
+    for args, text in ((("ls", directory + "/nothing"), "unable to open database file"), (("read", WORK), "No such file"),
+                       (("ls", directory, "--state", "nothing"), "has no such state"),
+                       (("ls", directory + "/_metadata"), "is not a database")):
+        done = subprocess.run([BUILD + "/tidemark", "state", *args], capture_output=True, text=True, timeout=PATIENCE)
+        must(done.returncode == 1 and text in done.stderr, "%s: %s", args, done)
+
+
+def tool(*args):
+    done = subprocess.run([BUILD + "/tidemark", "state", *args], capture_output=True, text=True, timeout=PATIENCE)
+    must(done.returncode == 0, "%s: %s", args, done.stderr)
+    return done.stdout.splitlines()
+
+
 def main():
     os.mkdir(WORK + "/data")
     daemon = popen([BUILD + "/tidemarkd", "--listen", "127.0.0.1:0", "--data", WORK + "/data"], WORK + "/tidemarkd.log")
@@ -155,6 +181,8 @@ def main():
     tidemark("cancel", "first")
     steps = look(directory)
     must(max(map(os.path.getsize, glob.glob(directory + "/t*"))) > 1 << 16, "no database was written as a file")
+
+    read(directory, steps)
 
     # It may be moved, and is restored from its new place.
     moved = WORK + "/moved"

@@ -1,0 +1,157 @@
+/* Every allocation of the library fails in turn: the call that needed it says so, what was there
+ * before is there still, a restore that failed has left nothing, and nothing leaks. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "state/tidemark-state.h"
+#include "tests/proto/lib_run.h"
+
+static unsigned calls, fail_at;
+
+static bool fails(void)
+{
+    return fail_at && ++calls == fail_at;
+}
+
+void *__real_malloc(size_t size);             /* NOLINT */
+void *__real_calloc(size_t n, size_t size);   /* NOLINT */
+void *__real_realloc(void *old, size_t size); /* NOLINT */
+char *__real_strdup(const char *text);        /* NOLINT */
+void *__wrap_malloc(size_t size);             /* NOLINT */
+void *__wrap_calloc(size_t n, size_t size);   /* NOLINT */
+void *__wrap_realloc(void *old, size_t size); /* NOLINT */
+char *__wrap_strdup(const char *text);        /* NOLINT */
+
+void *__wrap_malloc(size_t size) /* NOLINT */
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size) /* NOLINT */
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *old, size_t size) /* NOLINT */
+{
+    return fails() ? NULL : __real_realloc(old, size);
+}
+
+char *__wrap_strdup(const char *text) /* NOLINT */
+{
+    return fails() ? NULL : __real_strdup(text);
+}
+
+struct task {
+    struct tide_states *states;
+    struct tide_named *value, *map, *list;
+};
+
+/* 0, or what the first call that failed answered. */
+static int open_task(struct task *t)
+{
+    static const struct tide_states_config config = {"count", 0, 1, 16, false};
+    static const struct tide_schema schema = {"s", 1, 0, NULL, NULL};
+    *t = (struct task){0};
+    int rc = tide_states_new(&config, &t->states, NULL);
+    if (!rc) rc = tide_states_declare(t->states, "value", TIDE_VALUE, &schema, &t->value);
+    if (!rc) rc = tide_states_declare(t->states, "map", TIDE_MAP, NULL, &t->map);
+    if (!rc) rc = tide_states_declare(t->states, "list", TIDE_SPLIT, NULL, &t->list);
+    return rc;
+}
+
+/* Each number is put whole or not at all. */
+static int put(struct task *t, uint32_t i)
+{
+    int rc = tide_value_put(t->value, &i, sizeof i, &i, sizeof i);
+    if (!rc) rc = tide_map_put(t->map, "k", 1, &i, sizeof i, &i, sizeof i);
+    return rc ? rc : tide_list_add(t->list, NULL, 0, &i, sizeof i);
+}
+
+static void check(struct task *t, uint32_t n)
+{
+    const void *data;
+    size_t len;
+    ck_assert_uint_eq(tide_list_count(t->list, NULL, 0), n);
+    ck_assert_uint_ge(tide_map_count(t->map, "k", 1), n);
+    for (uint32_t i = 0; i < n; i++) {
+        ck_assert_int_eq(tide_value_get(t->value, &i, sizeof i, &data, &len), 0);
+        ck_assert_mem_eq(data, &i, sizeof i);
+        ck_assert_int_eq(tide_map_get(t->map, "k", 1, &i, sizeof i, &data, &len), 0);
+        ck_assert_int_eq(tide_list_get(t->list, NULL, 0, i, &data, &len), 0);
+        ck_assert_mem_eq(data, &i, sizeof i);
+    }
+}
+
+START_TEST(using_states)
+{
+    bool reached = true;
+    for (unsigned k = 1; reached; k++) {
+        struct task t;
+        uint32_t done = 0;
+        calls = 0;
+        fail_at = k;
+        int rc = open_task(&t);
+        while (!rc && done < 40) {
+            rc = put(&t, done);
+            done += !rc;
+        }
+        reached = calls >= k;
+        fail_at = 0;
+        ck_assert_int_eq(rc, reached ? TIDE_ENOMEM : 0);
+        if (t.list) check(&t, done);
+        tide_states_free(t.states);
+    }
+}
+END_TEST
+
+START_TEST(saving_and_restoring)
+{
+    char path[2][64];
+    const char *paths[2] = {path[0], path[1]};
+    struct task t;
+    bool reached = true;
+    ck_assert_int_eq(open_task(&t), 0);
+    for (uint32_t i = 0; i < 40; i++)
+        ck_assert_int_eq(put(&t, i), 0);
+    for (unsigned i = 0; i < 2; i++)
+        snprintf(path[i], sizeof path[i], "/tmp/tide-state-faults-%d-%u", (int)getpid(), i);
+    for (unsigned k = 1; reached; k++) {
+        calls = 0;
+        fail_at = k;
+        int rc = tide_states_save(t.states, path[0], true);
+        if (!rc) rc = tide_states_save(t.states, path[1], false);
+        reached = calls >= k;
+        fail_at = 0;
+        ck_assert_int_eq(rc, reached ? TIDE_ENOMEM : 0);
+        if (!reached) break;
+        (void)unlink(path[0]);
+        (void)unlink(path[1]);
+    }
+    tide_states_free(t.states);
+
+    ck_assert_int_eq(open_task(&t), 0);
+    reached = true;
+    for (unsigned k = 1; reached; k++) {
+        calls = 0;
+        fail_at = k;
+        int rc = tide_states_restore_files(t.states, paths, 2);
+        reached = calls >= k;
+        fail_at = 0;
+        ck_assert_int_eq(rc, reached ? TIDE_ENOMEM : 0);
+        check(&t, reached ? 0 : 40);
+    }
+    tide_states_free(t.states);
+    (void)unlink(path[0]);
+    (void)unlink(path[1]);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("state_faults");
+    add_test(s, using_states);
+    add_test(s, saving_and_restoring);
+    return run_suite(s);
+}
