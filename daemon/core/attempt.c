@@ -654,7 +654,7 @@ static bool somebody_comes(const struct core *c)
 static void grace_over(struct core *c, void *arg)
 {
     struct job *job = arg;
-    char names[200] = "";
+    char names[300] = "";
     size_t at = 0;
     if (c->shutting_down) return;
     if (!job->grace_again && somebody_comes(c)) { /* the loop may have stood still, unnoticed */

@@ -85,7 +85,7 @@ START_TEST(a_request_has_a_limit)
     const size_t len = 16600; /* of the field, in front of it as a varint */
     data[0] = (uint8_t)(0x80 | (len & 0x7f));
     data[1] = (uint8_t)(0x80 | (len >> 7 & 0x7f));
-    data[2] = len >> 14;
+    data[2] = (uint8_t)(len >> 14);
     field.len = 3 + len;
     m.base.n_unknown_fields = 1;
     m.base.unknown_fields = &field;

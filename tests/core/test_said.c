@@ -55,7 +55,7 @@ START_TEST(orders_have_limits)
     const size_t len = 16600;
     data[0] = (uint8_t)(0x80 | (len & 0x7f));
     data[1] = (uint8_t)(0x80 | (len >> 7 & 0x7f));
-    data[2] = len >> 14;
+    data[2] = (uint8_t)(len >> 14);
     field.len = 3 + len;
     Tide__HoldJob m = TIDE__HOLD_JOB__INIT;
     m.base.n_unknown_fields = 1;

@@ -1,0 +1,221 @@
+/* Attempts that do not come to run: what cannot be read, who is late, what is cut off; each as the
+ * trace it leaves. */
+#include <stdio.h>
+
+#include "tests/core/lib_play.h"
+
+static const struct job_options plain = {
+    .sources = 2, .sinks = 1, .interval_ms = 100, .deadline_ms = 60000, .retained = 2};
+static const struct join_options whole = {.count = 3, .worker = "w", .pid = 10};
+static struct play p;
+
+/* A checkpoint, or a savepoint that is the recovery point; then its worker is another process, and
+ * the next attempt has asked for what it restores. */
+static void up_to_the_load(bool savepoint)
+{
+    play_running(&p, &plain);
+    play_open(&p, ADMIN, TIDE__PEER_KIND__PEER_ADMIN);
+    if (savepoint) {
+        play_ask_savepoint(&p, &(struct ask){.commits = true});
+        play_settle(&p);
+    } else {
+        play_wait(&p, 100);
+    }
+    play_ack_all(&p, 1, p.round, NULL);
+    play_settle(&p);
+    play_confirm(&p, 1, p.round, 0, 3);
+    play_settle(&p);
+    play_close(&p, 1);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &plain, &whole);
+    while (p.n_commits)
+        play_stored(&p, TIDE_STORED);
+    play_wait(&p, 0);
+    while (p.n_commits)
+        play_stored(&p, TIDE_STORED);
+}
+
+static void state_is(const char *words)
+{
+    play_settle(&p);
+    play_forget(&p);
+    play_ask_job(&p, ADMIN);
+    ck_assert_msg(strstr(p.trace, words), "%s", p.trace);
+}
+
+/* S107: a manifest that is damaged or gone holds the job, since nothing else may stand for it; one
+ * that cannot be read at the moment is tried again. */
+START_TEST(manifest_cannot_be_read_S107)
+{
+    static const int damaged[] = {TIDE_ECORRUPT, TIDE_ENOTFOUND};
+    for (size_t i = 0; i < 2; i++) {
+        up_to_the_load(false);
+        ck_assert_uint_eq(p.n_loads, 1);
+        play_not_loaded(&p, damaged[i]);
+        state_is("job HELD");
+        play_end(&p);
+    }
+    up_to_the_load(false);
+    play_not_loaded(&p, TIDE_EIO);
+    state_is("job WAITING, waits for: the next try, in ");
+    while (!p.n_loads)
+        play_wait(&p, 1000);
+    play_loaded(&p);
+    state_is("job RESTORING");
+    play_end(&p);
+}
+END_TEST
+
+/* What was read is no manifest: nothing is restored from it. */
+START_TEST(manifest_is_none_S107)
+{
+    up_to_the_load(false);
+    struct shelf_job *j = &p.shelf.jobs[0];
+    j->images[0] = (struct tide_bytes){j->images[0].data, j->images[0].len - 1};
+    play_loaded(&p);
+    play_settle(&p);
+    play_forget(&p);
+    play_wait(&p, 0);
+    play_ask_job(&p, ADMIN);
+    ck_assert_msg(strstr(p.trace, "job HELD"), "%s", p.trace);
+    play_end(&p);
+}
+END_TEST
+
+/* Whether a savepoint's bytes are still in their place is looked at first: if that fails, it is
+ * tried again, and if they are gone, the job is held. */
+START_TEST(savepoint_cannot_be_looked_at)
+{
+    up_to_the_load(true);
+    ck_assert_uint_eq(p.n_files, 1);
+    play_filed(&p, TIDE_EIO);
+    state_is("job WAITING, waits for: the next try, in ");
+    while (!p.n_files)
+        play_wait(&p, 1000);
+    play_filed(&p, TIDE_ENOTFOUND);
+    state_is("job HELD");
+    play_end(&p);
+}
+END_TEST
+
+/* The job is cancelled, held or loses its worker while the bytes are on their way. */
+START_TEST(too_late_to_start)
+{
+    up_to_the_load(false);
+    play_ask_cancel(&p, &(struct ask){0});
+    play_stored(&p, TIDE_STORED); /* and its end is with the store */
+    play_loaded(&p);
+    state_is("job CANCELLED");
+    play_end(&p);
+
+    up_to_the_load(true);
+    play_ask_cancel(&p, &(struct ask){0});
+    play_stored(&p, TIDE_STORED);
+    play_filed(&p, 0);
+    ck_assert_uint_eq(p.n_loads, 0);
+    state_is("job CANCELLED");
+    play_end(&p);
+
+    up_to_the_load(false);
+    play_ask_hold(&p, &(struct ask){.cause = "why"});
+    play_stored(&p, TIDE_STORED);
+    play_loaded(&p);
+    state_is("job HELD");
+    play_end(&p);
+
+    up_to_the_load(false);
+    play_close(&p, 2);
+    play_loaded(&p);
+    state_is("job WAITING, waits for: workers for 3 of its 3 tasks");
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &plain, &whole);
+    state_is("job RESTORING");
+    play_end(&p);
+}
+END_TEST
+
+/* The row or the directory of an attempt cannot be had: it is tried again. */
+START_TEST(an_attempt_without_a_row)
+{
+    up_to_the_load(false);
+    play_loaded(&p);
+    play_stored(&p, TIDE_NO_SPACE);
+    state_is("job WAITING, waits for: the next try, in ");
+    play_wait(&p, 2000);
+    state_is("job RESTORING");
+    play_end(&p);
+}
+END_TEST
+
+/* Those that have not restored in time are named, five of them. */
+START_TEST(late_restores_are_named)
+{
+    const struct job_options wide = {.sources = 7, .deadline_ms = 1000};
+    play_start(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &wide, &(struct join_options){.count = 7, .worker = "w", .pid = 10});
+    play_settle(&p);
+    for (int s = 0; s < 605; s++) {
+        play_wait(&p, 1000);
+        play_heartbeat(&p, 1);
+    }
+    ck_assert_str_eq(p.reason, "7 tasks had not restored within 600000 ms: a[0] a[1] a[2] a[3] "
+                               "a[4] ...");
+    play_end(&p);
+}
+END_TEST
+
+/* A daemon that stops ends no attempt any more, however long its last commits take. */
+START_TEST(nothing_ends_while_it_stops_S19)
+{
+    play_running(&p, &plain);
+    play_wait(&p, 100);
+    play_shutdown(&p);
+    play_forget(&p);
+    play_wait(&p, 20000); /* longer than the lease */
+    ck_assert_ptr_null(strstr(p.trace, "attempt-end"));
+    ck_assert_ptr_null(strstr(p.trace, "rewind"));
+    play_end(&p);
+
+    play_running(&p, &plain);
+    play_wait(&p, 100);
+    play_crash(&p); /* the next one waits for the worker ... */
+    play_settle(&p);
+    play_shutdown(&p); /* ... and is stopped itself */
+    play_forget(&p);
+    play_wait(&p, 20000);
+    ck_assert_ptr_null(strstr(p.trace, "attempt-end"));
+    play_end(&p);
+}
+END_TEST
+
+/* Those that do not come back after a restart are named, as many as have room. */
+START_TEST(who_is_not_back_is_named)
+{
+    static char name[3][201];
+    play_start(&p);
+    for (uint32_t i = 0; i < 3; i++) {
+        memset(name[i], 'u' + (int)i, 200);
+        play_open(&p, i + 1, TIDE__PEER_KIND__PEER_WORKER);
+        play_join(&p, i + 1, &plain,
+                  &(struct join_options){.first = i, .count = 1, .worker = name[i], .pid = 10 + i});
+    }
+    play_settle(&p);
+    for (uint32_t i = 0; i < 3; i++)
+        play_restored(&p, i + 1, i, 1);
+    play_settle(&p);
+    play_crash(&p);
+    play_settle(&p);
+    play_wait(&p, 600000);
+    ck_assert_msg(strstr(p.reason, "not back within "), "%s", p.reason);
+    int n = 0;
+    for (uint32_t i = 0; i < 3; i++)
+        n += strstr(p.reason, name[i]) != NULL;
+    ck_assert_msg(n == 1, "%s", p.reason);
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("starts", manifest_cannot_be_read_S107, manifest_is_none_S107,
+           savepoint_cannot_be_looked_at, too_late_to_start, an_attempt_without_a_row,
+           late_restores_are_named, nothing_ends_while_it_stops_S19, who_is_not_back_is_named)
