@@ -98,8 +98,11 @@ enum tally { ALL_COUNT, SOME_COUNT, A_STRANGER };
 static void take_back(struct round *r, struct tide_acks acks, uint32_t n)
 {
     struct tide_ack_task ack;
-    while (n-- && tide_acks_next_task(&acks, &ack))
+    while (n-- > 0) {
+        bool more = tide_acks_next_task(&acks, &ack);
+        core_assert(more);
         bits_drop(&r->acked, ack.task);
+    }
 }
 
 static enum tally tally_each(struct round *r, const struct worker *w, const struct tide_acks *acks,

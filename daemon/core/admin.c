@@ -224,7 +224,8 @@ const char *job_waits_for(struct core *c, const struct job *job)
     } else {
         text = tide_arena_printf(&c->out, "the store");
     }
-    return text ? text : "";
+    core_assert(text != NULL);
+    return text;
 }
 
 static void show_round(struct core *c, const struct round *r, Tide__JobDetail *m)

@@ -105,7 +105,8 @@ static struct tide_bytes phase_words(const struct round *r, const struct worker 
                    ? tide_arena_printf(arena, "has not acted on its trigger%s", away)
                    : tide_arena_printf(arena, "waiting for the first barrier%s", away);
     }
-    return text ? VIEW(text) : VIEW("unknown");
+    core_assert(text != NULL);
+    return VIEW(text);
 }
 
 uint32_t round_holders(const struct round *r, struct tide_arena *arena, struct tide_holder **ret,
