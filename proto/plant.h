@@ -50,6 +50,7 @@ enum tide_plant {
     PLANT_OVERTAKE_BARRIER, /* a barrier that goes ahead passes barriers too */
     PLANT_READ_ON, /* behind a barrier that waits for a capture its channel is read on */
     PLANT_DROP_FLIGHT, /* records in flight are not handed back on restore */
+    PLANT_OLD_PLACE, /* a snapshot that was copied is read where it was written */
     PLANT_NOT_FULL, /* the first checkpoint after a restore from elsewhere may lean on it */
     TIDE_PLANTS
 };

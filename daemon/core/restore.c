@@ -201,7 +201,8 @@ static void put_head(struct core *c, struct job *job, const struct tide_manifest
         core_assert(from != NULL);
         start.snapshot = from->round;
         start.snapshot_incarnation = from->incarnation;
-        start.snapshot_directory = PB(VIEW(from->directory));
+        start.snapshot_directory =
+            PLANTED(OLD_PLACE) ? m->head->directory : PB(VIEW(from->directory));
     }
     start.n_ended = bits_ranges(&job->ended, &c->out, &start.ended);
     start.deliver_only = job->deliver_only;

@@ -520,6 +520,13 @@ static void w_token(char **arg)
     script_note("token %d %llu", rc, ull(n));
 }
 
+static void w_max(char **arg)
+{
+    (void)arg;
+    script_note("max %u %u", tide_task_max_parallelism(script.task[0]),
+                tide_task_max_parallelism(script.task[1]));
+}
+
 /* ---- running */
 
 static void w_until(char **arg)
@@ -590,6 +597,7 @@ static const struct word words[] = {
     {"at", w_at},
     {"unattended", w_unattended},
     {"token", w_token},
+    {"max", w_max},
     {NULL, NULL},
 };
 

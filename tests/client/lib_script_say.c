@@ -235,6 +235,8 @@ static Tide__Artifact artifact, *artifacts[1] = {&artifact};
 static Tide__Owed owed[2], *owes[2] = {&owed[0], &owed[1]};
 static Tide__TaskRange ended, *ends[1] = {&ended}, peer_range, *peer_ranges[1] = {&peer_range};
 static Tide__Peer one_peer, *one_peers[1] = {&one_peer};
+static Tide__KeyGroups cut, *cuts[1] = {&cut};
+static char cut_uid[8];
 static char from_dir[100], path[100], inline_text[100];
 static size_t part_max;
 static int
@@ -251,6 +253,7 @@ void script_start_init(void)
     tide__task_range__init(&ended);
     tide__task_range__init(&peer_range);
     tide__peer__init(&one_peer);
+    tide__key_groups__init(&cut);
     part_max = TIDE_PART_MAX;
     part_fault = 0;
     token.store_id = token.job_id = pb_text(ID);
@@ -266,6 +269,7 @@ void script_start_init(void)
     start.tasks = restores;
     start.ended = ends;
     start.peers = one_peers;
+    start.cut = cuts;
     one_peer.tasks = peer_ranges;
 }
 
@@ -345,6 +349,12 @@ static void w_but(char **arg)
         start.n_peers = one_peer.n_tasks = 1;
         peer_range.first = (uint32_t)script_number(arg[1], 0);
         peer_range.count = (uint32_t)script_number(arg[2], 1);
+    }
+    if (!strcmp(what, "cut")) {
+        start.n_cut = 1;
+        snprintf(cut_uid, sizeof cut_uid, "%s", arg[1]);
+        cut.uid = pb_text(cut_uid);
+        cut.max_parallelism = (uint32_t)script_number(arg[2], 0);
     }
     if (!strcmp(what, "parts")) part_max = script_number(arg[1], 20);
     if (!strcmp(what, "count")) part_fault = 1;

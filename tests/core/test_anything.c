@@ -226,7 +226,7 @@ static void order(Tide__Request *r)
     if (restore.from_case == TIDE__RESTORE_JOB__FROM_SNAPSHOT)
         restore.snapshot = dispose.snapshot;
     else if (restore.from_case == TIDE__RESTORE_JOB__FROM_DIRECTORY)
-        restore.directory = play_bytes(draw(4) ? where : "relative");
+        restore.directory = play_bytes(draw(4) ? where : draw(2) ? "/copies/one" : "relative");
     else if (restore.from_case == TIDE__RESTORE_JOB__FROM_LATEST)
         restore.latest = true;
     else if (restore.from_case == TIDE__RESTORE_JOB__FROM_NOTHING)
@@ -235,7 +235,18 @@ static void order(Tide__Request *r)
     restore.abandon_owed = draw(2) == 0;
     restore.allow_unmatched = draw(2) == 0;
     restore.dry_run = draw(3) == 0;
-    switch (draw(10)) {
+    static Tide__ImportSnapshot import;
+    tide__import_snapshot__init(&import);
+    import.job = stop.job;
+    import.key = stop.key;
+    import.directory = play_bytes(draw(3) ? where : draw(2) ? "/copies/two" : "");
+    import.label = play_bytes(draw(3) ? "" : "label");
+    import.dry_run = draw(3) == 0;
+    switch (draw(11)) {
+    case 10:
+        r->call_case = TIDE__REQUEST__CALL_IMPORT_SNAPSHOT;
+        r->import_snapshot = &import;
+        break;
     case 7:
     case 8:
     case 9:
@@ -335,6 +346,17 @@ static void answers(void)
     if (p.n_sents && !p.stopped) play_sent(&p);
 }
 
+/* What lies elsewhere: what was stored last, a part of that, or nothing. */
+static void elsewhere(void)
+{
+    static uint8_t bytes[65536];
+    size_t n = p.image_len < sizeof bytes ? p.image_len : 0;
+    if (n) memcpy(bytes, p.image, n);
+    if (n && draw(6) == 0) n = draw((uint32_t)n);
+    if (n && draw(6) == 0) bytes[draw((uint32_t)n)] ^= 1;
+    p.elsewhere = (struct tide_bytes){bytes, n};
+}
+
 static void one(void)
 {
     uint64_t session = worker();
@@ -343,6 +365,7 @@ static void one(void)
         return;
     }
     uint32_t what = draw(100);
+    if (draw(10) == 0) elsewhere();
     if (calm ? what < 45 : what < 25) {
         good(1 + draw(2));
     } else if (calm ? what < 47 : what < 50) {
@@ -393,6 +416,7 @@ START_TEST(nothing_breaks)
         if (draw(4) == 0) job.window = 2;
         job.coordinator = draw(3) == 0;
         if (draw(3) == 0) job.hooks = draw(2) ? "lock" : "lock feed";
+        if (draw(10) == 0) job.restore_from = "/copies/three";
         static char text[64];
         snprintf(text, sizeof text, "%s%s%s", job.coordinator ? "@a" : "",
                  job.coordinator && job.hooks ? " " : "", job.hooks ? job.hooks : "");

@@ -3,8 +3,9 @@
  * they are told to.
  *
  * Input: steps of a byte (opcode, who), a length of two bytes and that many bytes:
- *   0-3  a frame's body                       4  the next commit (even who) or file (odd) fails
- *   5    a Join, which becomes a Part with the right digest; a token without a job gets what the
+ *   0-3  a frame's body                       4  the next commit (even who) or file (odd) fails;
+ *                                                with bytes: they lie in every directory that is
+ * read 5    a Join, which becomes a Part with the right digest; a token without a job gets what the
  *        worker would have been given: without these, nothing behind them is seen
  *   6    the connection is cut                7  10 ms pass for each byte of the length, and one */
 #include <stdlib.h>
@@ -27,6 +28,7 @@ struct host {
     size_t first, end;
     struct tide_buf image; /* the manifest of `round`, the newest snapshot */
     uint64_t round;
+    struct tide_bytes elsewhere;
     tide_id job; /* the newest, with its newest attempt */
     uint64_t attempt, external;
     enum tide_outcome outcome; /* of the next commit; of those after it: stored */
@@ -80,6 +82,13 @@ static void load(struct host *h, const struct action *a)
     answer(h, ev);
 }
 
+/* What lies in a directory that is read: what the input said last, or the newest snapshot. */
+static struct tide_bytes read_elsewhere(const struct host *h)
+{
+    if (h->elsewhere.len) return h->elsewhere;
+    return (struct tide_bytes){h->image.data, h->image.len};
+}
+
 static void carry_out(struct host *h, struct action *a)
 {
     switch (a->type) {
@@ -87,8 +96,13 @@ static void carry_out(struct host *h, struct action *a)
     case ACT_FILE:
         free(a->image);
         a->image = NULL;
-        answer(h,
-               (struct event){.type = EV_FILE, .tag = a->tag, .rc = h->file_rc, .text = "told to"});
+        answer(h, (struct event){.type = EV_FILE,
+                                 .tag = a->tag,
+                                 .rc = h->file_rc,
+                                 .text = "told to",
+                                 .bytes = h->file_rc || a->op != FILE_META_READ
+                                              ? (struct tide_bytes){0}
+                                              : read_elsewhere(h)});
         h->file_rc = 0;
         break;
     case ACT_LOAD: load(h, a); break;
@@ -237,7 +251,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (len > size - at) len = size - at;
         struct tide_bytes body = {data + at, len};
         switch (op) {
-        case 4: fail_next(&h, who); break;
+        case 4:
+            if (len)
+                h.elsewhere = body;
+            else
+                fail_next(&h, who);
+            break;
         case 5: join(&h, who, body); break;
         case 6: cut(&h, who); break;
         case 7: pass_time(&h, (uint64_t)(len + 1) * 10000); break;

@@ -193,6 +193,17 @@ again = [say(w, restored=W.Restored(attempt=2, tasks=[C.TaskRange(first=f, count
 seed("core", "restore", steps(*begin, *one_round, *both, *again, later))
 seed("core", "restore-failed", steps(*begin, *one_round, *both, say(0, restore_failed=W.RestoreFailed(
     attempt=2, task=0, reason=b"gone")), later))
+# What lies in a directory: the newest snapshot, unless something else is said to; a job that is new begins from it.
+elsewhere = ask(restore=A.RestoreJob(job=b"job", directory=b"/copies/1", allow_repeat=True))
+seed("core", "import", steps(*begin, *one_round, elsewhere, *both, *again, later))
+seed("core", "import-alone", steps(*begin, *one_round, ask(import_snapshot=A.ImportSnapshot(
+    job=b"job", directory=b"/copies/1", label=b"l")), ask(restore=A.RestoreJob(job=b"job", snapshot=1003)), later))
+seed("core", "import-damaged", steps(*begin, *one_round, (4, 0, b"TIDEMETA\1\0\0\0\0\0\0\0"), elsewhere, later))
+begins = spec(b"new")
+begins.restore_from = b"/copies/1"
+seed("core", "import-new", steps(*begin, *one_round, (5, 2, W.Join(job=b"new", spec=begins, worker=b"w2", tasks=[
+    C.TaskRange(first=0, count=3)]).SerializeToString()), wait, say(2, restored=W.Restored(
+        attempt=1, tasks=[C.TaskRange(first=0, count=3)])), later))
 mine = C.Token(attempt=1)
 seed("core", "back", steps(*begin, *one_round, (6, 0, b""), wait, join(0, 0, 1, token=mine, phase=W.PHASE_RUNNING,
                                                                       told_complete=1001, unconfirmed=[1001]), later))

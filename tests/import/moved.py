@@ -257,7 +257,32 @@ def a_new_job_that_cannot_begin():
     two.kill()
 
 
-TESTS = [another_daemon_goes_on, restored_by_order, a_new_job_that_cannot_begin]
+def by_every_name():
+    """A job is ordered back: to what it would go on from by itself, to a savepoint by its number, to nothing."""
+    two = Daemon("six")
+    job = running(two, "job", rate=20000)
+
+    def goes_on_from(snapshot, *how):
+        before = two.job("job")["attempt"]
+        two.ok("restore", "job", *how)
+        until(lambda: job.state() == "RUNNING" and two.job("job")["attempt"] > before, "it does not go on")
+        with open(job.log) as f:
+            have = "restored attempt %d from snapshot %d" % (two.job("job")["attempt"], snapshot)
+            must(have in f.read(), "not said: %s", have)
+
+    saved = two.ok("savepoint", "job", "--commits")["operation"]["snapshot"]
+    job.until_rounds(2)
+    two.fails("would be repeated: only if that is allowed", "restore", "job", "--snapshot", str(saved))
+    two.ok("hold", "job")
+    newest = two.ok("snapshots", "job")["snapshots"][0]["snapshot"]
+    goes_on_from(newest, "--latest")  # also a job that is held
+    goes_on_from(saved, "--snapshot", str(saved), "--allow-repeat")
+    goes_on_from(0, "--nothing", "--allow-repeat")
+    job.end_by_force()
+    two.kill()
+
+
+TESTS = [another_daemon_goes_on, by_every_name, restored_by_order, a_new_job_that_cannot_begin]
 
 
 def main():

@@ -11,6 +11,8 @@ void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
     must(s, m && m->token, "a Start that cannot be parsed, or without token");
     uint64_t number = m->token->attempt, external = m->token->external, snapshot = m->snapshot;
     bool deliver_only = m->deliver_only;
+    struct tide_bytes in =
+        sim_bytes(s, (struct tide_bytes){m->snapshot_directory.data, m->snapshot_directory.len});
     struct directory *dir = files_find(s, (const char *)m->directory.data, m->directory.len);
     must(s, deliver_only || (dir && dir->exists),
          "Start of attempt %" PRIu64 " is sent before its directory is made", number);
@@ -34,6 +36,10 @@ void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
     const struct d_snapshot *d = snapshot ? store_snapshot(j, snapshot) : NULL;
     must(s, !snapshot || (d && d->state == TIDE_RETAINED),
          "attempt %" PRIu64 " restores %" PRIu64 ", which is not retained", number, snapshot);
+    must(s, !snapshot || tide_bytes_equal(in, d->directory),
+         "attempt %" PRIu64 " restores %" PRIu64 " from %.*s, and it lies in %.*s", number,
+         snapshot, (int)in.len, (const char *)in.data, d ? (int)d->directory.len : 0,
+         d ? (const char *)d->directory.data : "");
     must(s, !(j->resume && number != j->resume_attempt),
          "attempt %" PRIu64 " starts, and all of %" PRIu64 " were there to go on", number,
          j->resume_attempt);
