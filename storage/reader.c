@@ -301,7 +301,8 @@ static uint64_t newest_of(struct tide_answer *a, ProtobufCBinaryData name)
     sqlite3_stmt *st = tide_answer_query(
         a,
         "SELECT coalesce((SELECT max(round) FROM snapshot WHERE job = ?1"
-        " AND state <> 'deleted'), (SELECT max(round) FROM snapshot WHERE job = ?1))",
+        " AND state <> 'deleted' AND imported = 0), (SELECT max(round) FROM snapshot"
+        " WHERE job = ?1))",
         values, 1);
     if (tide_answer_next(a, st)) round = tide_db_num(st, 0);
     sqlite3_finalize(st);
