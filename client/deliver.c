@@ -70,21 +70,47 @@ static bool copy_peer(struct peer *to, const Tide__Peer *from)
     return true;
 }
 
+static bool copy_peers(struct tide_worker *w, size_t n, Tide__Peer *const *peers)
+{
+    forget_peers(w);
+    w->peers = calloc(n + 1, sizeof *w->peers);
+    if (!w->peers) return false;
+    for (size_t i = 0; i < n; i++) {
+        w->n_peers++;
+        if (!copy_peer(&w->peers[i], peers[i])) return false;
+    }
+    return true;
+}
+
 bool tide_deliver_begin(struct tide_worker *w, const struct tide_delivery *d)
 {
     if (w->attempt == d->attempt) return true;
     const Tide__Start *start = d->start;
-    forget_peers(w);
     for (unsigned i = 0; i < 16; i++)
         snprintf(w->job_id + 2 * i, 3, "%02x", start->token->job_id.data[i]);
-    w->peers = calloc(start->n_peers + 1, sizeof *w->peers);
-    if (!w->peers) return false;
-    for (size_t i = 0; i < start->n_peers; i++) {
-        w->n_peers++;
-        if (!copy_peer(&w->peers[i], start->peers[i])) return false;
-    }
+    if (!copy_peers(w, start->n_peers, start->peers)) return false;
     w->attempt = d->attempt;
     return true;
+}
+
+/* Another region was rewound. Without memory for the peers that it has now, the program learns so
+ * from tide_worker_endpoint(). */
+static void advance(struct tide_worker *w, const struct tide_delivery *d)
+{
+    Tide__Advance *m = tide__advance__unpack(NULL, d->bytes.len, d->bytes.data);
+    if (!m || !copy_peers(w, m->n_peers, m->peers)) {
+        forget_peers(w);
+        tide_worker_say(w, "no memory for the peers of attempt %llu",
+                        (unsigned long long)d->attempt);
+    }
+    if (m) tide__advance__free_unpacked(m, NULL);
+    w->attempt = d->attempt;
+    tide_parts_advance(w, d->attempt);
+    for (uint32_t i = 0; i < w->n_tasks; i++) {
+        struct tide_task *t = w->tasks[i];
+        if (t->callbacks.advance) t->callbacks.advance(t, d->attempt, t->user);
+        forget_reason(t);
+    }
 }
 
 /* ---- restoring */
@@ -434,6 +460,7 @@ void tide_deliver(struct tide_worker *w, const struct tide_delivery *d)
     case TIDE_DO_REFUSED:
     case TIDE_DO_CHECK_HOLDER:
     case TIDE_DO_NOTE: of_worker(w, d); return;
+    case TIDE_DO_ADVANCE: advance(w, d); return;
     default: break;
     }
     struct tide_task *t = tide_worker_find(w, d->task);

@@ -84,6 +84,11 @@ static uint32_t parallelism_of(const struct tide_worker *w, const char *uid)
     return 0;
 }
 
+static bool is_regional(const struct tide_worker *w)
+{
+    return tide_session_graph(w->session)->checkpointing.regional != 0;
+}
+
 static void coordinator_free(struct tide_coordinator *c)
 {
     while (c->taken) {
@@ -108,6 +113,14 @@ int tide_worker_add_coordinator_sized(struct tide_worker *w, const char *uid,
     if (!c) return TIDE_ENOMEM;
     int rc = tide_sized_copy(&c->callbacks, sizeof c->callbacks, from, size, LEAST_COORDINATOR);
     if (!rc && (!c->callbacks.restore || !c->callbacks.snapshot)) rc = TIDE_EINVAL;
+    if (!rc && is_regional(w) && c->callbacks.event && !c->callbacks.reset) {
+        coordinator_free(c);
+        tide_worker_say(w,
+                        "the coordinator of %s cannot be added: in a regional job it needs a "
+                        "reset callback",
+                        uid);
+        return TIDE_EINVAL;
+    }
     if (!rc) rc = tide_gateway_new(parallelism_of(w, uid), HELD_MAX, &c->gateway);
     if (!rc) rc = add(w, false, uid, &c->part);
     if (rc) {
@@ -404,6 +417,28 @@ static void release(struct tide_coordinator *c, const struct tide_delivery *d)
     pthread_mutex_unlock(&c->part.worker->lock);
 }
 
+/* Before anything is said about them in the new attempt: what the program sends from now on waits
+ * until they run. */
+static void subtasks_lost(struct tide_coordinator *c, const struct tide_delivery *d)
+{
+    pthread_mutex_lock(&c->part.worker->lock);
+    tide_gateway_reset_subtasks(c->gateway, d->first, d->count);
+    tide_gateway_pause_subtasks(c->gateway, d->first, d->count);
+    pthread_mutex_unlock(&c->part.worker->lock);
+    for (uint32_t i = 0; c->callbacks.reset && i < d->count; i++)
+        c->callbacks.reset(c, d->first + i, d->round, c->part.user);
+    pthread_mutex_lock(&c->part.worker->lock);
+    settle(c); /* what an answer waited for may have been among it */
+    pthread_mutex_unlock(&c->part.worker->lock);
+}
+
+static void subtasks_ready(struct tide_coordinator *c)
+{
+    pthread_mutex_lock(&c->part.worker->lock);
+    tide_gateway_resume(c->gateway);
+    pthread_mutex_unlock(&c->part.worker->lock);
+}
+
 static void to_coordinator(struct tide_coordinator *c, const struct tide_delivery *d)
 {
     const struct tide_coordinator_callbacks *call = &c->callbacks;
@@ -424,6 +459,8 @@ static void to_coordinator(struct tide_coordinator *c, const struct tide_deliver
         release(c, d);
         if (call->abort) call->abort(c, d->round, c->part.user);
         break;
+    case TIDE_DO_EXTERNAL_LOST: subtasks_lost(c, d); break;
+    case TIDE_DO_EXTERNAL_READY: subtasks_ready(c); break;
     case TIDE_DO_EXTERNAL_REWIND:
         reset(c, false);
         if (n) memcpy(text, d->text.data, n);
@@ -438,7 +475,7 @@ void tide_parts_deliver(struct tide_worker *w, const struct tide_delivery *d)
 {
     struct tide_part *p = w->parts[d->external];
     if (d->type == TIDE_DO_EXTERNAL_RESTORE) {
-        int rc = tide_deliver_begin(w, d) ? restore(p, d) : TIDE_ENOMEM;
+        int rc = !d->start || tide_deliver_begin(w, d) ? restore(p, d) : TIDE_ENOMEM;
         if (rc == TIDE_EAGAIN) return;
         pthread_mutex_lock(&w->lock);
         (void)tide_session_external_restored(w->session, p->index, rc, (struct tide_bytes){0},
@@ -449,6 +486,14 @@ void tide_parts_deliver(struct tide_worker *w, const struct tide_delivery *d)
     } else {
         to_hook(p->hook, d);
     }
+}
+
+void tide_parts_advance(struct tide_worker *w, uint64_t attempt)
+{
+    pthread_mutex_lock(&w->lock);
+    for (uint32_t i = 0; i < w->n_parts; i++)
+        w->parts[i]->attempt = attempt;
+    pthread_mutex_unlock(&w->lock);
 }
 
 bool tide_parts_events(struct tide_worker *w)

@@ -47,6 +47,8 @@ struct tide_gateway {
     uint32_t n_held;
     struct list *held; /* per subtask */
     struct list ready;
+    struct list waiting; /* may go but for their subtasks, which are not there */
+    uint64_t *absent;    /* a bit per subtask */
     struct event *given; /* taken last: the caller's view */
     struct flight *flights;
     uint32_t cap; /* of flights, a power of two */
@@ -93,7 +95,10 @@ int tide_gateway_new(uint32_t subtasks, size_t bytes_max, struct tide_gateway **
     g->subtasks = subtasks;
     g->bytes_max = bytes_max;
     g->held = calloc(subtasks ? subtasks : 1, sizeof *g->held);
-    if (!g->held) {
+    g->absent = calloc(subtasks / 64 + 1, sizeof *g->absent);
+    if (!g->held || !g->absent) {
+        free(g->held);
+        free(g->absent);
         free(g);
         return TIDE_ENOMEM;
     }
@@ -120,6 +125,8 @@ void tide_gateway_reset(struct tide_gateway *g)
     for (uint32_t i = 0; i < g->subtasks; i++)
         drop_list(&g->held[i]);
     drop_list(&g->ready);
+    drop_list(&g->waiting);
+    memset(g->absent, 0, (g->subtasks / 64 + 1) * sizeof *g->absent);
     free(g->given);
     g->given = NULL;
     while (g->n_rounds)
@@ -137,6 +144,7 @@ void tide_gateway_free(struct tide_gateway *g)
     tide_gateway_reset(g);
     free(g->flights);
     free(g->held);
+    free(g->absent);
     free(g);
 }
 
@@ -201,9 +209,16 @@ int tide_gateway_put(struct tide_gateway *g, uint32_t subtask, struct tide_bytes
     return 0;
 }
 
+static bool is_absent(const struct tide_gateway *g, uint32_t subtask)
+{
+    return g->absent[subtask >> 6] >> (subtask & 63) & 1;
+}
+
 bool tide_gateway_next(struct tide_gateway *g, struct tide_gateway_event *ret)
 {
-    struct event *e = shift(&g->ready);
+    struct event *e;
+    while ((e = shift(&g->ready)) && is_absent(g, e->subtask))
+        append(&g->waiting, e);
     free(g->given);
     g->given = e;
     if (!e) return false;
@@ -248,28 +263,51 @@ static void drop_held(struct tide_gateway *g, uint32_t subtask)
     }
 }
 
-void tide_gateway_reset_subtasks(struct tide_gateway *g, uint32_t first, uint32_t count)
+static void drop_ready(struct tide_gateway *g, struct list *from, uint32_t first, uint32_t count)
 {
-    struct list ready = g->ready;
+    struct list all = *from;
     struct event *e;
-    for (uint32_t i = 0; i < count && i < g->subtasks && first < g->subtasks - i; i++) {
-        drop_held(g, first + i);
-        for (uint32_t r = 0; r < g->n_rounds; r++)
-            g->rounds[r].released[(first + i) >> 6] |= UINT64_C(1) << ((first + i) & 63);
-    }
-    g->ready = (struct list){0};
-    while ((e = shift(&ready))) {
+    *from = (struct list){0};
+    while ((e = shift(&all))) {
         if (e->subtask - first >= count) {
-            append(&g->ready, e);
+            append(from, e);
             continue;
         }
         g->bytes -= weight(e);
         free(e);
     }
+}
+
+void tide_gateway_reset_subtasks(struct tide_gateway *g, uint32_t first, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && i < g->subtasks && first < g->subtasks - i; i++) {
+        drop_held(g, first + i);
+        for (uint32_t r = 0; r < g->n_rounds; r++)
+            g->rounds[r].released[(first + i) >> 6] |= UINT64_C(1) << ((first + i) & 63);
+    }
+    drop_ready(g, &g->ready, first, count);
+    drop_ready(g, &g->waiting, first, count);
     for (uint64_t id = g->done + 1; id <= g->last; id++)
         if (flight(g, id)->subtask - first < count) flight(g, id)->state = FLIGHT_SETTLED;
     while (g->done < g->last && flight(g, g->done + 1)->state == FLIGHT_SETTLED)
         g->done++;
+}
+
+void tide_gateway_pause_subtasks(struct tide_gateway *g, uint32_t first, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && i < g->subtasks && first < g->subtasks - i; i++)
+        g->absent[(first + i) >> 6] |= UINT64_C(1) << ((first + i) & 63);
+}
+
+/* What has waited goes before what was put since. */
+void tide_gateway_resume(struct tide_gateway *g)
+{
+    struct event *e;
+    memset(g->absent, 0, (g->subtasks / 64 + 1) * sizeof *g->absent);
+    while ((e = shift(&g->ready)))
+        append(&g->waiting, e);
+    g->ready = g->waiting;
+    g->waiting = (struct list){0};
 }
 
 /* ---- rounds */
@@ -382,6 +420,11 @@ const char *tide_gateway_check(const struct tide_gateway *g)
     for (const struct event *e = g->ready.first; e; e = e->next) {
         if (e->id > g->last || e->id <= g->done) return "ids of events that may go";
         if (flight(g, e->id)->state != FLIGHT_HERE) return "an event that may go was taken";
+        bytes += weight(e);
+    }
+    for (const struct event *e = g->waiting.first; e; e = e->next) {
+        if (!is_absent(g, e->subtask)) return "an event waits for a subtask that is there";
+        if (flight(g, e->id)->state != FLIGHT_HERE) return "an event that waits was taken";
         bytes += weight(e);
     }
     if (held != g->held_bytes || bytes + held != g->bytes) return "bytes of events";

@@ -29,10 +29,13 @@ struct tide_gateway;
 int tide_gateway_new(uint32_t subtasks, size_t bytes_max, struct tide_gateway **ret);
 void tide_gateway_free(struct tide_gateway *g);
 /* Open, nothing held, nothing under way, no failure: the attempt is over. Ids of events go on
- * rising, rounds begin anew. */
+ * rising, rounds begin anew, all subtasks are there. */
 void tide_gateway_reset(struct tide_gateway *g);
 /* These subtasks alone have begun anew: what was on its way to them is nothing to anybody. */
 void tide_gateway_reset_subtasks(struct tide_gateway *g, uint32_t first, uint32_t count);
+/* They are not there yet: what is put for them, or is let go by a round, waits until all are. */
+void tide_gateway_pause_subtasks(struct tide_gateway *g, uint32_t first, uint32_t count);
+void tide_gateway_resume(struct tide_gateway *g);
 
 /* ---- events */
 

@@ -476,7 +476,7 @@ void tide_session_rewind(struct tide_session *s, struct tide_bytes reason, uint6
     }
     tide_shared_unref(hold);
     s->rewinding = s->n_tasks;
-    s->fenced = false;
+    s->fenced = s->advancing = false;
     s->attempt = 0;
     s->phase = TIDE__WORKER_PHASE__PHASE_NOTHING;
 }
@@ -637,6 +637,9 @@ const char *tide_session_check(const struct tide_session *s)
     if (s->attached && !s->attempt) return "attached without an attempt";
     if (s->attached && s->link != LINK_JOINED) return "attached without being joined";
     if (s->fenced && !s->attempt) return "fenced without an attempt";
+    if (s->advancing && s->phase != TIDE__WORKER_PHASE__PHASE_RUNNING)
+        return "advances without running";
+    if (s->attempt && s->start->token->attempt != s->attempt) return "another attempt's token";
     if (!s->attempt && s->n_rounds) return "rounds without an attempt";
     for (uint32_t i = 0; i < s->n_tasks; i++) {
         const struct stask *t = &s->tasks[i];

@@ -170,7 +170,8 @@ enum tide_delivery_type {
                            */
     TIDE_DO_NOTE, /* text for the application's log: connection lost, parked, reconnecting ... */
     /* Of an external part, and all that follow. */
-    TIDE_DO_EXTERNAL_RESTORE,  /* from `bytes` (has_data), or reset; answer with _external_restored
+    TIDE_DO_EXTERNAL_RESTORE,  /* from `bytes` (has_data), or reset; answer with _external_restored.
+                                  start is NULL when another region was rewound, for hooks
                                 */
     TIDE_DO_EXTERNAL_RUN,      /* go */
     TIDE_DO_EXTERNAL_SNAPSHOT, /* round: answer with _external_answer */
@@ -178,7 +179,13 @@ enum tide_delivery_type {
                                   acked it; count UINT32_MAX: it is over, how is told separately */
     TIDE_DO_EXTERNAL_COMPLETE, /* round */
     TIDE_DO_EXTERNAL_ABORT,    /* round that it was asked for */
-    TIDE_DO_EXTERNAL_REWIND    /* the attempt is over (text) */
+    TIDE_DO_EXTERNAL_REWIND,   /* the attempt is over (text) */
+    TIDE_DO_EXTERNAL_LOST,     /* of a coordinator: its subtasks `first` to `first + count - 1` are
+                                  rewound to `round` (0: they start afresh); what was sent to them
+                                  since is lost, and what is sent now waits for EXTERNAL_READY */
+    TIDE_DO_EXTERNAL_READY,    /* they run again */
+    TIDE_DO_ADVANCE /* all: another region was rewound, the attempt has another number; bytes: the
+                       packed Advance, which has been checked */
 };
 struct tide_delivery {
     enum tide_delivery_type type;

@@ -9,11 +9,13 @@
  * - the round ends -> its answer is too late: the caller is told so
  * - the lease ends -> a question that has not been delivered is answered with that; a completion
  * and a restore are delivered after Resumed
- * - a part cannot go on in the attempt -> said at once, and again after Resumed */
+ * - a part cannot go on in the attempt -> said at once, and again after Resumed
+ * - another region is rewound -> hooks are restored once more, coordinators go on and hear of it */
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/session_impl.h"
+#include "proto/plant.h"
 
 #define DATA_MAX ((size_t)1 << 20)
 #define REASON_MAX 4096u
@@ -31,6 +33,11 @@ struct sexternal {
     uint32_t number;                  /* in the graph */
     const Tide__ExternalState *state; /* view into start; NULL: reset */
     bool restored, restore_due;
+    /* Of a hook, when another region was rewound, until the attempt runs: it is restored once more
+     * from that, NULL: reset. */
+    bool again;
+    uint64_t again_snapshot;
+    struct shared *again_data;
     uint64_t latest;       /* highest round that was asked, or is over */
     uint64_t told, wanted; /* completions that were delivered, and are to be */
     struct shared *failed; /* why it cannot go on in this attempt */
@@ -92,8 +99,16 @@ static void ask_remove(struct sexternal *e, const struct ask *a)
     memmove(&e->asks[at], &e->asks[at + 1], (e->n_asks - at) * sizeof e->asks[0]);
 }
 
+static void stop_again(struct sexternal *e)
+{
+    tide_shared_unref(e->again_data);
+    e->again_data = NULL;
+    e->again = false;
+}
+
 static void clear(struct sexternal *e)
 {
+    stop_again(e);
     while (e->n_asks)
         ask_remove(e, &e->asks[e->n_asks - 1]);
     tide_shared_unref(e->failed);
@@ -136,11 +151,16 @@ static void push_restore(struct tide_session *s, uint32_t index)
 {
     struct sexternal *e = &s->externals[index];
     struct tide_delivery d = delivery(s, index, TIDE_DO_EXTERNAL_RESTORE, s->start->snapshot);
-    d.start = s->start;
-    d.has_data = e->state != NULL;
-    if (e->state) d.bytes = tide_of_pb(e->state->data);
+    struct shared *hold = e->again ? e->again_data : NULL;
+    d.start = e->again ? NULL : s->start;
+    d.has_data = hold || (!e->again && e->state);
+    if (e->again) d.round = e->again_snapshot;
+    if (hold)
+        d.bytes = (struct tide_bytes){hold->data, hold->len};
+    else if (d.has_data)
+        d.bytes = tide_of_pb(e->state->data);
     e->restore_due = false;
-    tide_session_push(s, &d, NULL);
+    tide_session_push(s, &d, hold);
 }
 
 void tide_externals_begin(struct tide_session *s)
@@ -153,6 +173,71 @@ void tide_externals_begin(struct tide_session *s)
             if (tide_graph_external(s->graph, s->start->externals[k]->external) == e->number)
                 e->state = s->start->externals[k];
         push_restore(s, i);
+    }
+}
+
+const char *tide_externals_advance_wrong(const struct tide_session *s, const Tide__Advance *m)
+{
+    for (size_t i = 0; i < m->n_externals; i++) {
+        const Tide__External *e = m->externals[i]->external;
+        int64_t number = e && e->kind == TIDE__EXTERNAL_KIND__EXTERNAL_HOOK
+                             ? tide_graph_external(s->graph, e)
+                             : -1;
+        bool own = false;
+        for (uint32_t k = 0; k < s->n_externals; k++)
+            own = own || s->externals[k].number == number;
+        if (!own) return "Advance restores what is no hook of this worker";
+        if (m->externals[i]->data.len > DATA_MAX) return "Advance has too much for a hook";
+    }
+    return NULL;
+}
+
+/* Its subtasks among those, as runs of their own. */
+static void each_lost(struct tide_session *s, uint32_t index, const Tide__Advance *m,
+                      enum tide_delivery_type type)
+{
+    const struct tide_external *f = facts(s, index);
+    for (size_t i = 0; i < m->n_rewound; i++) {
+        uint64_t first = m->rewound[i]->first, end = first + m->rewound[i]->count;
+        if (first < f->first_task) first = f->first_task;
+        if (end > (uint64_t)f->first_task + f->tasks) end = (uint64_t)f->first_task + f->tasks;
+        if (first >= end) continue;
+        struct tide_delivery d = delivery(s, index, type, m->snapshot);
+        d.first = (uint32_t)(first - f->first_task);
+        d.count = (uint32_t)(end - first);
+        tide_session_push(s, &d, NULL);
+    }
+}
+
+static bool is_hook(const struct tide_session *s, uint32_t index)
+{
+    return facts(s, index)->kind == TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
+}
+
+void tide_externals_advance(struct tide_session *s, const Tide__Advance *m)
+{
+    for (uint32_t i = 0; i < s->n_externals; i++) {
+        struct sexternal *e = &s->externals[i];
+        if (!is_hook(s, i)) {
+            if (!PLANTED(EVENTS_GONE)) each_lost(s, i, m, TIDE_DO_EXTERNAL_LOST);
+            continue;
+        }
+        stop_again(e);
+        e->again = true;
+        e->again_snapshot = m->snapshot;
+        e->restored = false;
+        for (size_t k = 0; k < m->n_externals; k++)
+            if (tide_graph_external(s->graph, m->externals[k]->external) == e->number)
+                e->again_data = tide_shared_new(s, tide_of_pb(m->externals[k]->data));
+        push_restore(s, i);
+    }
+}
+
+void tide_externals_advanced(struct tide_session *s)
+{
+    for (uint32_t i = 0; i < s->n_externals; i++) {
+        stop_again(&s->externals[i]);
+        if (!is_hook(s, i)) push(s, i, TIDE_DO_EXTERNAL_READY, 0);
     }
 }
 
@@ -322,6 +407,9 @@ void tide_externals_repeat(struct tide_session *s)
         const struct sexternal *e = &s->externals[i];
         for (uint32_t k = 0; k < e->n_asks; k++)
             send_answer(s, i, &e->asks[k]);
+        if (e->again && e->restored)
+            tide_session_send_external(s, facts(s, i), 0, (struct tide_bytes){0},
+                                       (struct tide_bytes){0});
         if (e->failed)
             tide_session_send_external(s, facts(s, i), 0, (struct tide_bytes){0},
                                        (struct tide_bytes){e->failed->data, e->failed->len});
@@ -360,11 +448,24 @@ int tide_session_external_restored(struct tide_session *s, uint32_t index, int r
     if (s->dead) return s->dead;
     if (index >= s->n_externals) return TIDE_EINVAL;
     struct sexternal *e = &s->externals[index];
-    if (s->phase != TIDE__WORKER_PHASE__PHASE_STARTING || s->rewinding || s->deliver_only ||
-        s->link == LINK_OVER)
+    if ((s->phase != TIDE__WORKER_PHASE__PHASE_STARTING && !e->again) || s->rewinding ||
+        s->deliver_only || s->link == LINK_OVER)
         return TIDE_ESTALE;
     if (e->restored) return 0;
     tide_session_fence(s, now_us);
+    if (e->again && rc) {
+        if (!e->failed) e->failed = tide_shared_new(s, reason_of(rc, reason));
+        if (e->failed)
+            tide_session_send_external(s, facts(s, index), 0, (struct tide_bytes){0},
+                                       reason_of(rc, reason));
+        return 0;
+    }
+    if (e->again) {
+        e->restored = true;
+        tide_session_send_external(s, facts(s, index), 0, (struct tide_bytes){0},
+                                   (struct tide_bytes){0});
+        return 0;
+    }
     if (rc) { /* the daemon ends the attempt; cut off, a Join in phase starting does the same */
         tide_session_send_external(s, facts(s, index), 0, (struct tide_bytes){0},
                                    reason_of(rc, reason));

@@ -2,6 +2,7 @@
  *
  *   session.c        its life: tasks, connection, lease, time, and the queue of deliveries
  *   session_recv.c   what the daemon says
+ *   session_advance.c  ... when another region of the job was rewound
  *   session_send.c   what the worker says: building messages, repeating them
  *   session_round.c  rounds: how they come and end, declines, completion
  *   session_flow.c   flow rounds: aligners and their steps, barriers
@@ -189,6 +190,7 @@ struct tide_session {
     uint64_t attempt;   /* 0: none */
     Tide__WorkerPhase phase;
     bool deliver_only;
+    bool advancing;     /* to this attempt, which does not run yet */
     uint32_t rewinding; /* tasks that have not dropped what they had */
     uint32_t restoring; /* tasks and external parts that have not answered */
     uint32_t job_check;
@@ -271,6 +273,7 @@ void tide_session_send_external(struct tide_session *s, const struct tide_extern
 void tide_session_send_restore_failed(struct tide_session *s, uint32_t task,
                                       struct tide_bytes reason);
 void tide_session_send_decline(struct tide_session *s, const struct decline *d);
+void tide_session_send_advanced(struct tide_session *s);
 void tide_session_send_holder_gone(struct tide_session *s);
 void tide_session_send_leave(struct tide_session *s, struct tide_bytes reason);
 void tide_session_send_acks(struct tide_session *s);
@@ -349,6 +352,11 @@ void tide_externals_complete(struct tide_session *s, uint64_t round);
 void tide_externals_abort(struct tide_session *s, uint64_t round);
 void tide_externals_lowest(struct tide_session *s, uint64_t lowest);
 void tide_externals_rewind(struct tide_session *s, struct shared *reason);
+/* Another region was rewound: hooks are restored, coordinators told of subtasks; NULL, or how the
+ * daemon broke the protocol, and nothing has changed. */
+const char *tide_externals_advance_wrong(const struct tide_session *s, const Tide__Advance *m);
+void tide_externals_advance(struct tide_session *s, const Tide__Advance *m);
+void tide_externals_advanced(struct tide_session *s); /* the attempt runs */
 void tide_externals_fenced(struct tide_session *s);
 void tide_externals_resumed(struct tide_session *s);
 void tide_externals_send_restored(struct tide_session *s);
@@ -359,7 +367,13 @@ const struct tide_external *tide_externals_facts(const struct tide_session *s, u
 const char *tide_externals_check(const struct tide_session *s);
 void tide_externals_free(struct tide_session *s);
 
+/* ---- session_advance.c */
+void tide_session_on_advance(struct tide_session *s, struct tide_bytes content, uint64_t now_us);
+
 /* ---- session_recv.c */
+void tide_session_broken(struct tide_session *s, const char *what, uint64_t now_us);
+bool tide_ranges_fit(const struct tide_session *s, size_t n, Tide__TaskRange *const *ranges);
+bool tide_directory_valid(struct tide_bytes d);
 void tide_session_receive(struct tide_session *s, struct tide_bytes frame, uint64_t now_us);
 
 #endif

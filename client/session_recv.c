@@ -11,7 +11,7 @@
 #include "proto/graph_show.h"
 #include "proto/plant.h"
 
-static void broken(struct tide_session *s, const char *what, uint64_t now_us)
+void tide_session_broken(struct tide_session *s, const char *what, uint64_t now_us)
 {
     tide_session_note(s, "the daemon broke the protocol: %s; closing the connection", what);
     tide_session_close(s, now_us);
@@ -27,15 +27,15 @@ static int width(struct tide_bytes text)
 static void on_welcome(struct tide_session *s, const Tide__Welcome *m, uint64_t now_us)
 {
     if (s->link != LINK_HELLO) {
-        broken(s, "Welcome twice", now_us);
+        tide_session_broken(s, "Welcome twice", now_us);
         return;
     }
     if (m->version < s->graph->version || m->version > TIDE_PROTOCOL_MAX || m->store_id.len != 16) {
-        broken(s, "Welcome names a version that was not offered, or no store", now_us);
+        tide_session_broken(s, "Welcome names a version that was not offered, or no store", now_us);
         return;
     }
     if (m->frame_max && m->frame_max < TIDE_FRAME_MAX) { /* parts and batches are made for ours */
-        broken(s, "Welcome allows only shorter frames than 16 MiB", now_us);
+        tide_session_broken(s, "Welcome allows only shorter frames than 16 MiB", now_us);
         return;
     }
     s->link = LINK_WELCOMED;
@@ -99,12 +99,12 @@ static void on_refused(struct tide_session *s, const Tide__Refused *m, uint64_t 
 static void on_joined(struct tide_session *s, const Tide__Joined *m, uint64_t now_us)
 {
     if (s->link != LINK_JOINING) {
-        broken(s, "Joined without a Join", now_us);
+        tide_session_broken(s, "Joined without a Join", now_us);
         return;
     }
     if (m->job_id.len != 16 || !m->heartbeat_ms || m->lease_ms < m->heartbeat_ms ||
         m->lease_ms > TIDE_LEASE_MAX_MS || !m->orphan_limit_ms || !m->progress_ms) {
-        broken(s, "Joined lacks the job's id or times", now_us);
+        tide_session_broken(s, "Joined lacks the job's id or times", now_us);
         return;
     }
     s->link = LINK_JOINED;
@@ -121,7 +121,7 @@ static void on_joined(struct tide_session *s, const Tide__Joined *m, uint64_t no
 static void on_parked(struct tide_session *s, const Tide__Parked *m, uint64_t now_us)
 {
     if (s->link != LINK_JOINING) {
-        broken(s, "Parked without a Join", now_us);
+        tide_session_broken(s, "Parked without a Join", now_us);
         return;
     }
     struct tide_bytes worker = tide_of_pb(m->worker);
@@ -149,7 +149,7 @@ static void on_alive(struct tide_session *s, const Tide__HeartbeatAck *m)
 
 /* ---- the attempt */
 
-static bool directory_valid(struct tide_bytes d)
+bool tide_directory_valid(struct tide_bytes d)
 {
     return d.len && d.len <= DIRECTORY_MAX && d.data[0] == '/' && tide_text_valid(d);
 }
@@ -189,7 +189,7 @@ static const char *wrong_restore(struct tide_session *s, const Tide__TaskRestore
     return NULL;
 }
 
-static bool ranges_fit(const struct tide_session *s, size_t n, Tide__TaskRange *const *ranges)
+bool tide_ranges_fit(const struct tide_session *s, size_t n, Tide__TaskRange *const *ranges)
 {
     for (size_t i = 0; i < n; i++)
         if (ranges[i]->first >= s->graph->tasks ||
@@ -225,13 +225,13 @@ static const char *wrong_start(struct tide_session *s, const Tide__Start *m)
     const Tide__Token *k = m->token;
     if (!k || k->store_id.len != 16 || k->job_id.len != 16 || !k->attempt)
         return "Start without a token";
-    if (!m->deliver_only && !directory_valid(tide_of_pb(m->directory)))
+    if (!m->deliver_only && !tide_directory_valid(tide_of_pb(m->directory)))
         return "Start without a directory";
-    if (m->snapshot && !directory_valid(tide_of_pb(m->snapshot_directory)))
+    if (m->snapshot && !tide_directory_valid(tide_of_pb(m->snapshot_directory)))
         return "Start without the snapshot's directory";
-    if (!ranges_fit(s, m->n_ended, m->ended)) return "Start names tasks that do not exist";
+    if (!tide_ranges_fit(s, m->n_ended, m->ended)) return "Start names tasks that do not exist";
     for (size_t i = 0; i < m->n_peers; i++)
-        if (!ranges_fit(s, m->peers[i]->n_tasks, m->peers[i]->tasks))
+        if (!tide_ranges_fit(s, m->peers[i]->n_tasks, m->peers[i]->tasks))
             return "Start names peers' tasks that do not exist";
     for (size_t i = 0; i < m->n_tasks; i++) {
         const char *wrong = wrong_restore(s, m->tasks[i]);
@@ -285,7 +285,7 @@ static void begin_attempt(struct tide_session *s, uint64_t now_us)
     s->lowest_pending = m->lowest_pending;
     s->told_complete = s->told_effects = 0; /* of this attempt */
     s->attached = true;
-    s->fenced = false;
+    s->fenced = s->advancing = false;
     s->align_due_us = s->retry_due_us = UINT64_MAX;
     for (size_t i = 0; i < m->n_tasks; i++)
         tide_session_task(s, m->tasks[i]->task, NULL)->restore = m->tasks[i];
@@ -312,12 +312,12 @@ static void on_start(struct tide_session *s, struct tide_bytes part, uint64_t no
         return;
     }
     if (rc < 0) {
-        broken(s, "a part of Start is damaged, or it is too long", now_us);
+        tide_session_broken(s, "a part of Start is damaged, or it is too long", now_us);
         return;
     }
     if (s->link != LINK_JOINED || s->rewinding) {
         tide_joiner_release(&s->joiner);
-        broken(s, "Start before Joined", now_us);
+        tide_session_broken(s, "Start before Joined", now_us);
         return;
     }
     if (now_us >= s->lease_until_us &&
@@ -335,7 +335,7 @@ static void on_start(struct tide_session *s, struct tide_bytes part, uint64_t no
         bool same = m && m->token && m->token->attempt == s->attempt;
         tide_arena_release(&probe);
         tide_joiner_release(&s->joiner);
-        if (!same) broken(s, "Start of another attempt before Rewind", now_us);
+        if (!same) tide_session_broken(s, "Start of another attempt before Rewind", now_us);
         return;
     }
     /* The old one's views are dead: every task has rewound since. */
@@ -350,7 +350,7 @@ static void on_start(struct tide_session *s, struct tide_bytes part, uint64_t no
                                             : "Start takes too much memory";
     tide_joiner_release(&s->joiner);
     if (wrong) {
-        broken(s, wrong, now_us);
+        tide_session_broken(s, wrong, now_us);
         return;
     }
     s->start = m;
@@ -361,9 +361,13 @@ static void on_start(struct tide_session *s, struct tide_bytes part, uint64_t no
 static void on_run(struct tide_session *s, const Tide__Run *m, uint64_t now_us)
 {
     if (!s->attached || m->attempt != s->attempt) return;
+    if (s->advancing) { /* the region that was rewound runs */
+        s->advancing = false;
+        tide_externals_advanced(s);
+    }
     if (s->phase == TIDE__WORKER_PHASE__PHASE_RUNNING) return;
     if (s->phase != TIDE__WORKER_PHASE__PHASE_RESTORED) {
-        broken(s, "Run before Restored", now_us);
+        tide_session_broken(s, "Run before Restored", now_us);
         return;
     }
     s->phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
@@ -381,7 +385,7 @@ static void on_run(struct tide_session *s, const Tide__Run *m, uint64_t now_us)
 static void on_resumed(struct tide_session *s, const Tide__Resumed *m, uint64_t now_us)
 {
     if (s->link != LINK_JOINED || !s->attempt || m->attempt != s->attempt) {
-        broken(s, "Resumed for an attempt that was not joined with", now_us);
+        tide_session_broken(s, "Resumed for an attempt that was not joined with", now_us);
         return;
     }
     if (now_us >= s->lease_until_us) { /* so slow that it is over again */
@@ -439,12 +443,12 @@ static bool releases_unfinished(struct tide_session *s, size_t n, Tide__TaskRang
 static void on_complete(struct tide_session *s, const Tide__Complete *m, uint64_t now_us)
 {
     if (!s->attached || m->attempt != s->attempt) return;
-    if (!m->round || !ranges_fit(s, m->n_ended, m->ended)) {
-        broken(s, "Complete names no round, or tasks that do not exist", now_us);
+    if (!m->round || !tide_ranges_fit(s, m->n_ended, m->ended)) {
+        tide_session_broken(s, "Complete names no round, or tasks that do not exist", now_us);
         return;
     }
     if (releases_unfinished(s, m->n_ended, m->ended)) {
-        broken(s, "Complete releases a task that has not told its end", now_us);
+        tide_session_broken(s, "Complete releases a task that has not told its end", now_us);
         return;
     }
     each_in(s, m->n_ended, m->ended, set_end_at, m->round);
@@ -460,19 +464,19 @@ static void on_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t 
 {
     if (!s->attached || m->attempt != s->attempt) return;
     if (s->phase != TIDE__WORKER_PHASE__PHASE_RUNNING) {
-        broken(s, "Trigger before Run", now_us);
+        tide_session_broken(s, "Trigger before Run", now_us);
         return;
     }
     if (is_rendezvous(s)) {
-        broken(s, "Trigger, and the job's rounds are rendezvous rounds", now_us);
+        tide_session_broken(s, "Trigger, and the job's rounds are rendezvous rounds", now_us);
         return;
     }
-    if (!m->round || !directory_valid(tide_of_pb(m->directory))) {
-        broken(s, "Trigger names no round or no directory", now_us);
+    if (!m->round || !tide_directory_valid(tide_of_pb(m->directory))) {
+        tide_session_broken(s, "Trigger names no round or no directory", now_us);
         return;
     }
     if (m->alignment > TIDE__ALIGNMENT__ALIGN_TIMEOUT) {
-        broken(s, "Trigger of a round that is aligned in an unknown way", now_us);
+        tide_session_broken(s, "Trigger of a round that is aligned in an unknown way", now_us);
         return;
     }
     tide_rounds_lowest(s, m->lowest_pending);
@@ -488,15 +492,15 @@ static void on_prepare(struct tide_session *s, const Tide__Prepare *m, uint64_t 
 {
     if (!s->attached || m->attempt != s->attempt) return;
     if (s->phase != TIDE__WORKER_PHASE__PHASE_RUNNING) {
-        broken(s, "Prepare before Run", now_us);
+        tide_session_broken(s, "Prepare before Run", now_us);
         return;
     }
     if (!is_rendezvous(s)) {
-        broken(s, "Prepare, and the job's rounds are those of a flow", now_us);
+        tide_session_broken(s, "Prepare, and the job's rounds are those of a flow", now_us);
         return;
     }
-    if (!m->round || !directory_valid(tide_of_pb(m->directory))) {
-        broken(s, "Prepare names no round or no directory", now_us);
+    if (!m->round || !tide_directory_valid(tide_of_pb(m->directory))) {
+        tide_session_broken(s, "Prepare names no round or no directory", now_us);
         return;
     }
     tide_rounds_lowest(s, m->lowest_pending);
@@ -507,21 +511,21 @@ static void on_cut(struct tide_session *s, const Tide__Cut *m, uint64_t now_us)
 {
     if (!s->attached || m->attempt != s->attempt) return;
     const char *wrong = tide_meet_cut(s, m);
-    if (wrong) broken(s, wrong, now_us);
+    if (wrong) tide_session_broken(s, wrong, now_us);
 }
 
 static void on_snapshot_now(struct tide_session *s, const Tide__SnapshotNow *m, uint64_t now_us)
 {
     if (!s->attached || m->attempt != s->attempt) return;
     const char *wrong = tide_meet_snapshot_now(s, m, now_us);
-    if (wrong) broken(s, wrong, now_us);
+    if (wrong) tide_session_broken(s, wrong, now_us);
 }
 
 static void on_ask_external(struct tide_session *s, const Tide__AskExternal *m, uint64_t now_us)
 {
     if (!s->attached || m->attempt != s->attempt) return;
     const char *wrong = tide_externals_ask(s, m);
-    if (wrong) broken(s, wrong, now_us);
+    if (wrong) tide_session_broken(s, wrong, now_us);
 }
 
 static void on_abort(struct tide_session *s, const Tide__Abort *m, uint64_t now_us)
@@ -568,7 +572,8 @@ static void dispatch(struct tide_session *s, const Tide__ToWorker *m, uint64_t n
         break;
     case TIDE__TO_WORKER__MSG_REFUSED:
     case TIDE__TO_WORKER__MSG_START:
-    default: broken(s, "an unknown message", now_us);
+    case TIDE__TO_WORKER__MSG_ADVANCE:
+    default: tide_session_broken(s, "an unknown message", now_us);
     }
 }
 
@@ -580,21 +585,25 @@ void tide_session_receive(struct tide_session *s, struct tide_bytes frame, uint6
         on_start(s, content, now_us);
         return;
     }
+    if (field == TIDE__TO_WORKER__MSG_ADVANCE && s->link != LINK_HELLO) {
+        tide_session_on_advance(s, content, now_us);
+        return;
+    }
     tide_arena_reset(&s->arena);
     int rc = TIDE_EPROTO;
     const Tide__ToWorker *m =
         field ? tide_unpack(&s->arena, &tide__to_worker__descriptor, frame, &rc) : NULL;
     if (!m) {
-        broken(s,
-               rc == TIDE_EPROTO ? "a frame that cannot be read"
-                                 : "a frame that takes too much memory",
-               now_us);
+        tide_session_broken(s,
+                            rc == TIDE_EPROTO ? "a frame that cannot be read"
+                                              : "a frame that takes too much memory",
+                            now_us);
         return;
     }
     if (m->msg_case == TIDE__TO_WORKER__MSG_REFUSED)
         on_refused(s, m->refused, now_us);
     else if (s->link == LINK_HELLO && m->msg_case != TIDE__TO_WORKER__MSG_WELCOME)
-        broken(s, "its first message is no Welcome", now_us);
+        tide_session_broken(s, "its first message is no Welcome", now_us);
     else
         dispatch(s, m, now_us);
 }

@@ -318,6 +318,14 @@ void tide_session_send_restored(struct tide_session *s)
     tide_arena_release(&arena);
 }
 
+void tide_session_send_advanced(struct tide_session *s)
+{
+    Tide__Advanced m = TIDE__ADVANCED__INIT;
+    if (!may_speak(s)) return;
+    m.attempt = s->attempt;
+    put(s, TIDE__FROM_WORKER__MSG_ADVANCED, &m);
+}
+
 void tide_session_send_restore_failed(struct tide_session *s, uint32_t task,
                                       struct tide_bytes reason)
 {

@@ -181,6 +181,7 @@ int tide_spec_checkpointing_sized(struct tide_spec *s, const struct tide_checkpo
     m->failures_max = c->failures_max;
     m->backlog_interval_ms = c->backlog_interval_ms;
     m->deadline_cap_ms = c->deadline_cap_ms;
+    m->regional = c->regional != 0;
     s->message.checkpointing = m;
     return 0;
 }

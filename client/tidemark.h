@@ -18,7 +18,8 @@
  * tide_worker_free().
  *
  * The life of a task: restore, run, then rounds; finished and ended when its input ends; rewind,
- * and again from restore, whenever the attempt is over; stop when the job is. A round: trigger
+ * and again from restore, whenever the attempt is over; stop when the job is. In a regional job a
+ * task that has nothing to do with those of a lost worker is told advance instead. A round: trigger
  * (source) or barriers, forward, snapshot; later complete or abort. The last round of a job that an
  * admin stops has, before trigger, drain, or, behind snapshot, suspend. When the job has done its
  * work but commits are still owed, a worker that starts then gets complete, with handles, and stop,
@@ -104,6 +105,8 @@ struct tide_checkpointing {
     uint32_t failures_max;        /* in a row, at which the attempt ends; 1 tolerates none */
     uint32_t backlog_interval_ms; /* while a source has a backlog; TIDE_NO_INTERVAL: none begin */
     uint32_t deadline_cap_ms;     /* up to which a round that makes progress may take longer */
+    uint32_t regional; /* 1: a lost worker rewinds the tasks alone that edges connect with its own,
+                          see `advance` */
 };
 
 /* A spec is built, then given to tide_worker_new(), which copies it. The first failure sticks and
@@ -183,8 +186,8 @@ TIDE_API int tide_worker_token(struct tide_worker *w, uint64_t *ret_number);
 TIDE_API uint64_t tide_worker_attempt(const struct tide_worker *w);
 /* 32 hex digits, "" before the first restore; put (job, attempt) first on data connections. */
 TIDE_API const char *tide_worker_job_id(const struct tide_worker *w);
-/* Peers of the attempt: where the task runs. Valid until the next rewind. TIDE_ENOTFOUND,
- * TIDE_ESTATE. */
+/* Peers of the attempt: where the task runs. Valid until the next rewind or advance.
+ * TIDE_ENOTFOUND, TIDE_ESTATE. */
 TIDE_API int tide_worker_endpoint(const struct tide_worker *w, const char *uid, uint32_t subtask,
                                   const char **ret_endpoint);
 
@@ -300,6 +303,12 @@ struct tide_callbacks {
      * `forward` is called, behind everything, which is right but slow. */
     void (*overtake_output)(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_SIZE],
                             bool queued, void *user);
+    /* Regional jobs: a worker was lost, and no edge leads between its tasks and this one, so these
+     * are restored and this one goes on: its state, channels and tide_worker_token() stay. The
+     * round that was under way has aborted. The attempt has this number from now on: channels that
+     * are opened from here on say it, and tide_worker_endpoint() knows where the others run now.
+     * NULL: as if done. */
+    void (*advance)(struct tide_task *t, uint64_t attempt, void *user);
 };
 
 /* Adds a task before the first process(). channels: its input channels, numbered from 0 by the
@@ -432,6 +441,13 @@ struct tide_coordinator_callbacks {
     void (*rewind)(struct tide_coordinator *c, const char *reason, void *user);
     /* The job has ended. NULL: as if done. */
     void (*stop)(struct tide_coordinator *c, const char *outcome, void *user);
+    /* ---- regional jobs, in which a coordinator with `event` has this */
+    /* The subtask is restored from that snapshot (0: it starts afresh), and the coordinator goes on
+     * as it is: what it has sent to the subtask after its own snapshot for that round is lost. Send
+     * it again, from here or later; it waits until the subtask runs. An `event` for a subtask that
+     * cannot be reached any more is best answered by TIDE_EAGAIN, and never confirmed: this, or
+     * rewind, follows. */
+    void (*reset)(struct tide_coordinator *c, uint32_t subtask, uint64_t snapshot, void *user);
 };
 
 /* Adds the coordinator of an operator to this worker, before the first process(). */
@@ -470,7 +486,8 @@ struct tide_hook_callbacks {
     /* The snapshot that is restored has bytes of this hook. TIDE_EAGAIN: tide_hook_done() follows,
      * with round 0. NULL: as 0. */
     int (*restore)(struct tide_hook *h, uint64_t snapshot, const void *data, size_t n, void *user);
-    /* There is no snapshot, or it has nothing of this hook. NULL: as 0. */
+    /* There is no snapshot, or it has nothing of this hook. NULL: as 0. In a regional job restore
+     * or reset come also when part of the tasks is restored, elsewhere perhaps. */
     int (*reset)(struct tide_hook *h, void *user);
     /* The job has ended, or the worker is freed; called once. NULL: as if done. */
     void (*close)(struct tide_hook *h, void *user);

@@ -149,6 +149,7 @@ void tide_parts_deliver(struct tide_worker *w, const struct tide_delivery *d);
 /* Events that may go become callbacks, with the lock held but during these. True: there were some.
  */
 bool tide_parts_events(struct tide_worker *w);
+void tide_parts_advance(struct tide_worker *w, uint64_t attempt);
 void tide_parts_stop(struct tide_worker *w, const char *outcome);
 void tide_parts_free(struct tide_worker *w);
 

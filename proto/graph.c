@@ -334,6 +334,78 @@ static int check_cycles(struct making *m)
     return 0;
 }
 
+/* ---- regions */
+
+static uint32_t root_of(uint32_t *up, uint32_t i)
+{
+    while (up[i] != i)
+        i = up[i] = up[up[i]];
+    return i;
+}
+
+static void unite(uint32_t *up, uint32_t a, uint32_t b)
+{
+    a = root_of(up, a);
+    b = root_of(up, b);
+    if (a < b) /* the first of the operators stands for all */
+        up[b] = a;
+    else
+        up[a] = b;
+}
+
+/* Operators that pointwise edges connect are rows of equal length, and a column of them is a region
+ * of its own, unless one of these operators has an edge from all to all: then no two of their tasks
+ * are apart, and neither are those at the other end. */
+static int find_regions(struct making *m)
+{
+    struct tide_graph *g = &m->o->graph;
+    uint32_t *up = need(m, g->n_operators, sizeof *up);
+    bool *whole = need(m, g->n_operators, sizeof *whole);
+
+    if (!up || !whole) return TIDE_ENOMEM;
+    for (uint32_t i = 0; i < g->n_operators; i++)
+        up[i] = i;
+    for (uint32_t e = 0; e < g->n_edges; e++)
+        unite(up, g->edges[e].from, g->edges[e].to);
+    for (uint32_t e = 0; e < g->n_edges; e++)
+        if (g->edges[e].pattern == TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL)
+            whole[root_of(up, g->edges[e].from)] = true;
+    for (uint32_t i = 0; i < g->n_operators; i++) {
+        struct tide_operator *op = &g->operators[i];
+        uint32_t root = root_of(up, i);
+        op->apart = !whole[root];
+        op->first_region = root == i ? g->regions : g->operators[root].first_region;
+        if (root == i) g->regions += op->apart ? op->parallelism : 1;
+    }
+    return 0;
+}
+
+uint32_t tide_graph_region(const struct tide_graph *g, uint32_t task)
+{
+    uint32_t subtask = 0;
+    const struct tide_operator *op = tide_graph_operator(g, task, &subtask);
+    return op->first_region + (op->apart ? subtask : 0);
+}
+
+/* What one region's rewind alone cannot get right. */
+static int check_regional(struct making *m)
+{
+    const struct tide_graph *g = &m->o->graph;
+    if (!g->checkpointing.regional) return 0;
+    if (g->checkpointing.style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS)
+        return refuse(m, "regional: tasks of rendezvous rounds depend on each other by no edges "
+                         "that are known, so none can be rewound alone");
+    for (uint32_t i = 0; i < g->n_operators; i++) {
+        const struct tide_operator *op = &g->operators[i];
+        if (op->union_state && op->apart && op->parallelism > 1)
+            return refuse(m,
+                          "regional: operator %s keeps union list state, which every one of its "
+                          "tasks restores whole, and they are in %" PRIu32 " regions",
+                          tide_show(op->uid).text, op->parallelism);
+    }
+    return 0;
+}
+
 /* ---- what version 2 of the protocol added */
 
 static int by_bytes(const void *a, const void *b)
@@ -401,15 +473,6 @@ static int check_restore_from(struct making *m)
     return m->o->graph.restore_from.data ? 0 : TIDE_ENOMEM;
 }
 
-/* Each goes when the daemon and the library can do it. */
-static int refuse_for_now(struct making *m)
-{
-    const Tide__Checkpointing *c = &m->o->graph.checkpointing;
-    const char *what = NULL;
-    if (c->regional) what = "regional failover";
-    return what ? refuse(m, "%s: not supported yet", what) : 0;
-}
-
 static uint32_t version_needed(const Tide__JobSpec *spec)
 {
     if (spec->n_hooks || spec->restore_from.len || spec->allow_unmatched) return 2;
@@ -465,11 +528,12 @@ static int make(struct making *m)
     if (rc == 0) rc = number_operators(m);
     if (rc == 0) rc = sort_edges(m);
     if (rc == 0) rc = check_cycles(m);
+    if (rc == 0) rc = find_regions(m);
     if (rc == 0) rc = tide_checkpointing_fill(m->spec->checkpointing, &g->checkpointing, m->why);
     if (rc == 0) rc = sort_hooks(m);
     if (rc == 0) rc = number_externals(m);
     if (rc == 0) rc = check_restore_from(m);
-    if (rc == 0) rc = refuse_for_now(m);
+    if (rc == 0) rc = check_regional(m);
     if (rc == 0) rc = pack_canonical(m);
     if (rc) return rc;
     g->version = version_needed(m->spec);

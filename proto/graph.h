@@ -25,6 +25,10 @@ struct tide_operator {
     bool source; /* no edge leads to it */
     bool union_state, coordinator;
     bool max_chosen; /* the spec leaves max_parallelism to us */
+    /* Regions: tasks that edges connect. All tasks of the operator are in this one, or, apart, its
+     * subtasks are in this one and those that follow it. */
+    uint32_t first_region;
+    bool apart;
 };
 
 /* A part outside the tasks: the coordinator of an operator, or a hook. */
@@ -48,6 +52,7 @@ struct tide_graph {
     struct tide_external *externals; /* coordinators as their operators, then hooks bytewise */
     uint32_t n_externals;
     uint32_t tasks;
+    uint32_t regions; /* numbered from 0 in order of their first tasks */
     Tide__Checkpointing
         checkpointing; /* defaults filled in; 0 in the others says "none", and so does TIDE_NONE */
     struct tide_bytes restore_from; /* where a job that is new begins; not in spec_bytes */
@@ -67,6 +72,8 @@ const struct tide_operator *tide_graph_operator(const struct tide_graph *g, uint
                                                 uint32_t *ret_subtask);
 /* The number of a task, or -1. */
 int64_t tide_graph_task(const struct tide_graph *g, struct tide_bytes uid, uint32_t subtask);
+/* The region of a task that exists: those that no edge leads between have others. */
+uint32_t tide_graph_region(const struct tide_graph *g, uint32_t task);
 /* The number of an external part, or -1. */
 int64_t tide_graph_external(const struct tide_graph *g, const Tide__External *e);
 /* In words, the first difference between two specs, for a person. */

@@ -49,6 +49,9 @@ enum tide_plant {
     PLANT_CAPTURE_SHORT, /* a capture ends before its last barrier */
     PLANT_OVERTAKE_BARRIER, /* a barrier that goes ahead passes barriers too */
     PLANT_READ_ON, /* behind a barrier that waits for a capture its channel is read on */
+    PLANT_REWIND_SURVIVOR, /* a regional failover rewinds everybody */
+    PLANT_STALE_REGION, /* a round goes on over a regional failover with the acks of the rewound */
+    PLANT_EVENTS_GONE, /* a coordinator does not hear that its subtasks were rewound without it */
     PLANT_DROP_FLIGHT, /* records in flight are not handed back on restore */
     PLANT_OLD_PLACE, /* a snapshot that was copied is read where it was written */
     PLANT_NOT_FULL, /* the first checkpoint after a restore from elsewhere may lean on it */

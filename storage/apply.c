@@ -97,8 +97,8 @@ static const struct {
                    " VALUES (" JOB ", ?2, ?3, ?4, ?5, ?6, ?7)",
                    NULL},
     [Q_MEMBER] = {"INSERT INTO attempt_member (job, attempt, worker, endpoint, boot_id, pid, "
-                  "start_time, tasks)"
-                  " VALUES (" JOB ", ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                  "start_time, tasks, since)"
+                  " VALUES (" JOB ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                   NULL},
     [Q_ATTEMPT_RUN] = {"UPDATE attempt SET running_wall = ?3 WHERE job = " JOB " AND number = ?2",
                        "there is no such attempt"},
@@ -376,7 +376,7 @@ static void apply_attempt(struct tide_txn *t, const struct tide_record *r)
         if (tasks.rc) tide_txn_fail(t, SQLITE_NOMEM, "no memory for the list of a worker's tasks");
         RUN(t, Q_MEMBER, job, NUM(r->attempt.attempt), TEXT(m->worker), BLOB(m->endpoint),
             TEXT(m->boot_id), NUM(m->pid), NUM(m->start_time),
-            TEXT(((struct tide_bytes){tasks.data, tasks.len})));
+            TEXT(((struct tide_bytes){tasks.data, tasks.len})), OPT(m->since));
         tide_buf_release(&tasks);
     }
 }

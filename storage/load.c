@@ -150,7 +150,7 @@ static void load_attempt(struct loader *l, int64_t nr, struct tide_catalog_job *
                                        " WHERE job = ?1))",
                                        nr, sizeof *members, &a->n_members);
     st = query(l,
-               "SELECT worker, endpoint, boot_id, pid, start_time, tasks FROM attempt_member"
+               "SELECT worker, endpoint, boot_id, pid, start_time, tasks, since FROM attempt_member"
                " WHERE job = ?1 AND attempt = ?2 ORDER BY worker",
                nr, (int64_t)j->attempts);
     EACH(l, st, i, a->n_members)
@@ -159,7 +159,8 @@ static void load_attempt(struct loader *l, int64_t nr, struct tide_catalog_job *
                                           .endpoint = keep(l, st, 1),
                                           .boot_id = keep(l, st, 2),
                                           .pid = (uint32_t)tide_db_num(st, 3),
-                                          .start_time = tide_db_num(st, 4)};
+                                          .start_time = tide_db_num(st, 4),
+                                          .since = tide_db_num(st, 6)};
         ranges(l, tide_db_bytes(st, 5), &members[i]);
     }
     sqlite3_finalize(st);

@@ -88,6 +88,7 @@ struct tide_member { /* one worker of an attempt; ranges are pairs (first, count
     uint64_t start_time;
     const uint32_t *ranges;
     uint32_t n_ranges;
+    uint64_t since; /* the attempt in which it was started; 0: this one */
 };
 
 /* All views point into the commit's arena (or into its chunks). Times *_wall are us since 1970,

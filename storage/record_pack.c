@@ -293,6 +293,10 @@ static void fields_2(struct coder *c, struct tide_record *r)
         INT(c, r->snapshot.imported, 1u);
         return;
     case TIDE_REC_SNAPSHOT_STATE: INT(c, r->snapshot_state.disposed, 1u); return;
+    case TIDE_REC_ATTEMPT: /* members have been read into memory of the commit's */
+        for (uint32_t i = 0; !c->rc && i < r->attempt.n_members; i++)
+            num(c, &((struct tide_member *)(uintptr_t)r->attempt.members)[i].since);
+        return;
     case TIDE_REC_OPERATION:
         bytes(c, &r->operation.request);
         bytes(c, &r->operation.report);

@@ -353,6 +353,10 @@ static const char *const migrations[] = {
     "  CHECK (base_unmatched = 0 OR base_unmatched = 1);"
     "ALTER TABLE job ADD COLUMN base_adopted BLOB;"
 
+    /* the attempt in which the worker was started, when others were rewound since; NULL: this one
+     */
+    "ALTER TABLE attempt_member ADD COLUMN since INTEGER;"
+
     "DROP VIEW operations;"
     "ALTER TABLE operation RENAME TO operation_1;"
     "CREATE TABLE operation ("

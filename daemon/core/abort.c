@@ -85,8 +85,7 @@ void round_decline(struct core *c, struct worker *w, const Tide__Decline *m)
     struct round *r = job_round(job, m->round);
     uint32_t subtask;
     if (!r || (r->state != ROUND_ASKING && r->state != ROUND_COLLECTING) ||
-        m->attempt != job->attempt || w->attempt != m->attempt || w->standing != STANDS_HOLDING ||
-        bits_get(&r->acked, m->task))
+        m->attempt != r->attempt || !worker_speaks(w, m->attempt) || bits_get(&r->acked, m->task))
         return; /* late: the round's fate does not hang on it */
     const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
     struct tide_bytes reason = core_text_cut(UNPB(m->reason), 200);

@@ -172,8 +172,7 @@ static struct round *wanted_by(const struct worker *w, const struct tide_acks *a
 {
     const struct job *job = w->job;
     struct round *r = job_round(job, acks->round);
-    bool stale =
-        acks->attempt != w->attempt || w->attempt != job->attempt || w->standing != STANDS_HOLDING;
+    bool stale = !worker_speaks(w, acks->attempt) || (r && acks->attempt != r->attempt);
     if (PLANTED(STALE_ACK) && job->rounds && acks->attempt < job->attempt) {
         stale = false;
         r = job->rounds;
@@ -193,9 +192,7 @@ static void too_late(struct core *c, const struct worker *w, struct tide_acks *a
     struct trash *t = clean_aborted(job, acks->round);
     struct tide_ack_view ack;
     bool more = false;
-    if (!t || acks->attempt != t->attempt || w->attempt != t->attempt ||
-        w->standing != STANDS_HOLDING)
-        return;
+    if (!t || acks->attempt != t->attempt || !worker_speaks(w, t->attempt)) return;
     while (tide_acks_next(acks, &ack)) {
         if (ack.task >= t->acked.size || !worker_hosts(w, ack.task) ||
             !bits_put(&t->acked, ack.task))

@@ -184,16 +184,28 @@ static void show_workers(struct core *c, const struct job *job, Tide__JobDetail 
     }
 }
 
+static uint32_t tasks_missing(const struct job *job)
+{
+    uint32_t n = job->graph->tasks;
+    for (const struct worker *w = job->workers; w; w = w->next)
+        if (w->standing == STANDS_READY || (job->gap && region_survives(w))) n -= w->tasks;
+    return n;
+}
+
 const char *job_waits_for(struct core *c, const struct job *job)
 {
     char *text = NULL;
-    uint32_t part;
+    uint32_t part, missing;
+    const struct worker *behind = region_behind(job);
     if (job->adopting) {
         text = tide_arena_printf(&c->out, "its workers to come back after the daemon's restart");
     } else if (job->state == TIDE_JOB_RESTORING) {
         if (job->restored.set == job->graph->tasks && external_not_restored(job, &part))
             text = tide_arena_printf(&c->out, "%s to restore",
                                      external_words(&job->graph->externals[part]).text);
+        else if (job->restored.set == job->graph->tasks && behind)
+            text = tide_arena_printf(&c->out, "worker %.*s, whose region goes on, to advance",
+                                     (int)behind->name.len, (const char *)behind->name.data);
         else
             text = tide_arena_printf(&c->out, "%u of %u tasks to restore",
                                      job->graph->tasks - job->restored.set, job->graph->tasks);
@@ -201,18 +213,18 @@ const char *job_waits_for(struct core *c, const struct job *job)
         text = tide_arena_printf(&c->out, "its last commits to be confirmed");
     } else if (job->state != TIDE_JOB_WAITING) {
         return "";
-    } else if (job->n_holders) {
+    } else if (job->n_holders != region_survivors(job)) {
         for (const struct worker *w = job->workers; w && !text; w = w->next)
-            if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING)
+            if ((w->standing == STANDS_HOLDING && !job->gap) || w->standing == STANDS_REWINDING)
                 text =
                     tide_arena_printf(&c->out,
                                       "worker %.*s, which holds attempt %" PRIu64
                                       ", to drop it, or its lease (%" PRIu64 " ms left)",
                                       (int)w->name.len, (const char *)w->name.data, w->attempt,
                                       w->lease_until > c->now ? (w->lease_until - c->now) / MS : 0);
-    } else if (job->ready_tasks < job->graph->tasks) {
-        text = tide_arena_printf(&c->out, "workers for %u of its %u tasks",
-                                 job->graph->tasks - job->ready_tasks, job->graph->tasks);
+    } else if ((missing = tasks_missing(job)) > 0) {
+        text = tide_arena_printf(&c->out, "workers for %u of its %u tasks", missing,
+                                 job->graph->tasks);
     } else if (external_missing(job, STANDS_READY, &part)) {
         text = tide_arena_printf(&c->out, "a worker that hosts %s",
                                  external_words(&job->graph->externals[part]).text);
@@ -303,6 +315,7 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
     for (const struct round *r = job->rounds; r; r = r->next)
         show_round(c, r, &m);
     external_show(c, job, &m);
+    region_show(c, job, &m);
     m.waiting_for = PB(VIEW(job_waits_for(c, job)));
     m.gauges = &job->gauges;
     response.result_case = TIDE__RESPONSE__RESULT_JOB;

@@ -19,18 +19,27 @@
 
 /* ---- beginning */
 
-static void drop_image(struct job *job)
+void attempt_drop_image(struct job *job)
 {
     free(job->image);
     job->image = NULL;
     job->image_len = 0;
 }
 
+static uint32_t surviving_tasks(const struct job *job)
+{
+    uint32_t n = 0;
+    for (const struct worker *w = job->gap ? job->workers : NULL; w; w = w->next)
+        if (region_survives(w)) n += w->tasks;
+    return n;
+}
+
 static bool all_here(const struct job *job)
 {
     uint32_t part;
     if (job->state != TIDE_JOB_STOPPING)
-        return job->ready_tasks == job->graph->tasks && !external_missing(job, STANDS_READY, &part);
+        return job->ready_tasks + surviving_tasks(job) == job->graph->tasks &&
+               !external_missing(job, STANDS_READY, &part);
     for (const struct owed *o = job->owed; o; o = o->next)
         if (!job->host[o->task] || job->host[o->task]->standing != STANDS_READY) return false;
     return true;
@@ -83,8 +92,9 @@ static void record_attempt(struct core *c, struct job *job, struct tide_commit *
     r->attempt.directory = tide_commit_bytes(commit, VIEW(job->directory));
     r->attempt.members = members;
     for (struct worker *w = job->workers; w; w = w->next) {
-        if (w->standing != STANDS_READY) continue;
+        if (w->standing != STANDS_READY && !(job->gap && region_survives(w))) continue;
         struct tide_member *m = &members[r->attempt.n_members++];
+        if (w->standing != STANDS_READY) m->since = w->since;
         m->worker = tide_commit_bytes(commit, w->name);
         m->endpoint = tide_commit_bytes(commit, w->endpoint);
         m->boot_id = tide_commit_bytes(commit, w->boot_id);
@@ -102,7 +112,7 @@ static void store_attempt(struct core *c, struct job *job)
 {
     job->starting = START_STORING;
     job->attempt++;
-    notify_forget(job);
+    if (!job->gap) notify_forget(job);
     job->attempt_open = true;
     job->attempt_stored = job->attempt_dir_made = job->run_asked = job->attempt_refused = false;
     job->deliver_only = job->state == TIDE_JOB_STOPPING;
@@ -115,8 +125,9 @@ static void store_attempt(struct core *c, struct job *job)
     job->directory = core_printf("%s/%s/a%" PRIu64 "-%" PRIu64, c->config.state_root, job->name,
                                  c->incarnation, job->attempt);
     bits_clear(&job->restored);
+    if (job->gap) region_put(job, &job->restored);
     external_begin_attempt(job);
-    bits_clear(&job->backlog);
+    region_drop(job, &job->backlog);
     job->gauges.failures_in_a_row = 0;
 
     struct tide_commit *commit = tide_commit_new(true);
@@ -129,7 +140,9 @@ static void store_attempt(struct core *c, struct job *job)
     for (struct worker *w = job->workers; w; w = w->next) {
         if (w->standing != STANDS_READY) continue;
         worker_stand(w, STANDS_HOLDING);
-        w->attempt = job->attempt;
+        w->attempt = w->since = w->shown = job->attempt;
+        w->ran = 0;
+        w->from = job->restored_from;
         w->phase = TIDE__WORKER_PHASE__PHASE_STARTING;
         w->started = false;
         w->told_complete = 0;
@@ -177,7 +190,8 @@ static void hold_without(struct core *c, struct job *job)
 
 void attempt_try(struct core *c, struct job *job)
 {
-    if (c->shutting_down || !job->durable || job->starting || job->attempt_open || job->end_asked)
+    if (c->shutting_down || !job->durable || job->starting || job->end_asked ||
+        (job->attempt_open && !job->gap))
         return;
     if (job->state != TIDE_JOB_WAITING && job->state != TIDE_JOB_STOPPING) return;
     if (job->choice) return; /* an admin's order decides what to restore */
@@ -186,7 +200,7 @@ void attempt_try(struct core *c, struct job *job)
         job_finish(c, job);
         return;
     }
-    if (job->n_holders || !all_here(job)) {
+    if (job->n_holders != region_survivors(job) || !all_here(job)) {
         await_delivery(c, job);
         return;
     }
@@ -217,7 +231,7 @@ void attempt_try(struct core *c, struct job *job)
         load(c, job, from->round);
 }
 
-static void try_again_later(struct core *c, struct job *job)
+void attempt_try_again_later(struct core *c, struct job *job)
 {
     uint32_t n = job->failed_attempts < 7 ? job->failed_attempts : 7;
     uint64_t delay = BACKOFF_MIN_US << n;
@@ -249,7 +263,7 @@ void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, cons
                  "job %s: the _metadata of snapshot %" PRIu64 " cannot be looked at: %s", job->name,
                  round, text);
         job->failed_attempts++;
-        try_again_later(c, job);
+        attempt_try_again_later(c, job);
     }
 }
 
@@ -270,13 +284,13 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
             return;
         }
         job->failed_attempts++;
-        try_again_later(c, job);
+        attempt_try_again_later(c, job);
         return;
     }
     /* a worker may have gone, or a newer checkpoint may be there: then begin again */
     const struct snapshot *from = to_restore(job);
-    if (job->n_holders || !all_here(job) || job->rounds || job->choice || !from ||
-        from->round != job->restored_from) {
+    if (job->n_holders != region_survivors(job) || !all_here(job) || job->rounds || job->choice ||
+        !from || from->round != job->restored_from) {
         attempt_try(c, job);
         return;
     }
@@ -289,10 +303,11 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
 static void send_starts(struct core *c, struct job *job)
 {
     for (struct worker *w = job->workers; w; w = w->next) {
-        if (w->standing != STANDS_HOLDING || w->session) continue;
+        if (w->standing != STANDS_HOLDING || w->session || (job->gap && region_survives(w)))
+            continue;
         char *why = core_printf("worker %.*s went away before it was started", (int)w->name.len,
                                 (const char *)w->name.data);
-        attempt_end(c, job, why);
+        attempt_fail(c, job, w, why);
         free(why);
         return;
     }
@@ -313,26 +328,32 @@ static void send_starts(struct core *c, struct job *job)
         attempt_end(c, job, cause);
         job_hold(c, job, cause);
         free(cause);
-        drop_image(job);
+        attempt_drop_image(job);
         return;
     }
-    bits_clear(&job->ending);
-    if (!job->deliver_only) bits_clear(&job->ended);
+    region_drop(job, &job->ending);
+    if (!job->deliver_only) region_drop(job, &job->ended);
     if (job->image) match_ended(&match, m.head, &job->ended); /* they stay so */
-    restore_send_starts(c, job, job->image ? &m : NULL, &match);
+    bool fits = region_keep_hooks(c, job, job->image ? m.head : NULL);
+    if (fits) restore_send_starts(c, job, job->image ? &m : NULL, &match);
     if (job->image) {
         tide_manifest_close(&m);
         match_release(&match);
         job->gauges.last_checkpoint_restore_timestamp = (int64_t)(c->wall / MS);
         job->gauges.number_of_restored_checkpoints++;
     }
-    drop_image(job);
+    attempt_drop_image(job);
     job->starting = START_NOT;
+    if (!fits) {
+        attempt_end(c, job, "what an Advance would have to say is longer than a frame");
+        return;
+    }
     for (struct worker *w = job->workers; w; w = w->next)
-        if (w->standing == STANDS_HOLDING) {
+        if (w->standing == STANDS_HOLDING && !w->started) {
             w->started = true;
             worker_renew(c, w);
         }
+    region_advance_all(c, job);
     timer_set(c, &job->restore_timer, c->now + job->graph->checkpointing.restore_deadline_ms * MS);
     core_log(c, LEVEL_INFO, about_job(job), "job %s: attempt %" PRIu64 " starts %s %" PRIu64,
              job->name, job->attempt,
@@ -349,7 +370,7 @@ void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide
     if (job->end_asked) return;
     if (outcome != TIDE_STORED) {
         char *why = core_printf("its row could not be stored: %s", text);
-        attempt_end(c, job, why);
+        attempt_fail(c, job, NULL, why);
         free(why);
         return;
     }
@@ -367,7 +388,7 @@ void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc,
     if (attempt != job->attempt || job->starting != START_STORING || job->end_asked) return;
     if (rc) {
         char *why = core_printf("its directory could not be made: %s", text);
-        attempt_end(c, job, why);
+        attempt_fail(c, job, NULL, why);
         free(why);
         return;
     }
@@ -399,7 +420,7 @@ void attempt_all_restored(struct core *c, struct job *job)
 {
     uint32_t part;
     if (job->state == TIDE_JOB_RESTORING && job->restored.set == job->graph->tasks &&
-        !external_not_restored(job, &part))
+        !external_not_restored(job, &part) && !region_behind(job))
         record_running(c, job);
 }
 
@@ -431,7 +452,7 @@ void attempt_restore_failed(struct core *c, struct worker *w, const Tide__Restor
     char *why = core_printf("%.*s[%u] could not restore: %.*s", (int)op->uid.len,
                             (const char *)op->uid.data, subtask, (int)reason.len,
                             (const char *)reason.data);
-    attempt_end(c, job, why);
+    attempt_fail(c, job, w, why);
     free(why);
 }
 
@@ -440,26 +461,32 @@ static void resume(struct core *c, struct worker *w)
     struct job *job = w->job;
     Tide__Resumed resumed = TIDE__RESUMED__INIT;
     Tide__ToWorker message = TIDE__TO_WORKER__INIT;
-    resumed.attempt = job->attempt;
+    resumed.attempt = w->attempt;
     resumed.lowest_pending = job_lowest_pending(job);
     message.msg_case = TIDE__TO_WORKER__MSG_RESUMED;
     message.resumed = &resumed;
     send_worker(c, w->session, &message);
-    if (job->state != TIDE_JOB_RUNNING && job->state != TIDE_JOB_STOPPING) return;
+    if (w->attempt == job->attempt &&
+        (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_STOPPING))
+        w->ran = w->attempt;
+    if (!w->ran) return;
     Tide__Run run = TIDE__RUN__INIT;
-    run.attempt = job->attempt;
+    run.attempt = w->attempt;
     message.msg_case = TIDE__TO_WORKER__MSG_RUN;
     message.run = &run;
-    if (!job->deliver_only) send_worker(c, w->session, &message);
+    if (w->ran == w->attempt && !job->deliver_only) send_worker(c, w->session, &message);
     w->phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
-    round_resolve(c, w);
+    if (w->attempt == job->attempt)
+        round_resolve(c, w);
+    else if (!job->gap)
+        region_advance(c, w);
 }
 
 void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome)
 {
     if (attempt != job->attempt || !job->attempt_open || job->state != TIDE_JOB_RESTORING) return;
     if (outcome != TIDE_STORED) {
-        attempt_end(c, job, "that it runs could not be stored");
+        attempt_fail(c, job, NULL, "that it runs could not be stored");
         return;
     }
     job_move(job, TIDE_JOB_RUNNING);
@@ -476,16 +503,20 @@ void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tid
         message.run = &run;
         send_holders(c, job, &message, 0);
         for (struct worker *w = job->workers; w; w = w->next)
-            if (w->standing == STANDS_HOLDING) w->phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+            if (w->standing == STANDS_HOLDING) {
+                w->phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+                w->ran = job->attempt;
+            }
     }
     core_log(c, LEVEL_INFO, about_job(job), "job %s: attempt %" PRIu64 " runs", job->name,
              job->attempt);
+    round_release(c, job);
     trigger_running(c, job);
 }
 
 /* ---- coming back */
 
-static void adopt(struct core *c, struct job *job)
+void attempt_adopt(struct core *c, struct job *job)
 {
     for (struct worker *w = job->workers; w; w = w->next)
         if (w->standing == STANDS_HOLDING && (!w->back || !w->session)) return;
@@ -501,7 +532,10 @@ static void adopt(struct core *c, struct job *job)
     core_log(c, LEVEL_INFO, about_job(job),
              "job %s: attempt %" PRIu64 " goes on, all workers are back", job->name, job->attempt);
     if (job->state == TIDE_JOB_RESTORING) {
-        record_running(c, job);
+        /* who was away when the others went on to it, before the restart, follows now */
+        for (struct worker *w = job->workers; w; w = w->next)
+            if (w->standing == STANDS_HOLDING && w->attempt != job->attempt) resume(c, w);
+        if (!region_behind(job)) record_running(c, job);
         return;
     }
     job->adopting = false;
@@ -526,7 +560,7 @@ void attempt_rejoined(struct core *c, struct worker *w)
         return;
     }
     w->back = true;
-    adopt(c, job);
+    attempt_adopt(c, job);
 }
 
 /* ---- ending */
@@ -542,8 +576,10 @@ void tell_rewind(struct core *c, struct worker *w, const char *reason)
     send_worker(c, w->session, &message);
 }
 
-static void add_end(struct job *job, uint64_t wall, const char *reason)
+void attempt_add_end(struct job *job, uint64_t wall, const char *reason)
 {
+    for (const struct attempt_end *e = job->ends; e; e = e->next)
+        if (e->attempt == job->attempt) return;
     struct attempt_end *e = core_alloc(sizeof *e);
     *e = (struct attempt_end){job->attempt, wall, core_printf("%s", reason), job->ends};
     job->ends = e;
@@ -551,7 +587,7 @@ static void add_end(struct job *job, uint64_t wall, const char *reason)
 
 void attempt_end_unrecorded(struct job *job)
 {
-    add_end(job, 0, "it had ended when the daemon restarted");
+    attempt_add_end(job, 0, "it had ended when the daemon restarted");
 }
 
 static void record_end(struct core *c, struct job *job, const char *reason)
@@ -559,10 +595,11 @@ static void record_end(struct core *c, struct job *job, const char *reason)
     struct tide_commit *commit = tide_commit_new(false);
     core_assert(commit != NULL);
     if (!job->attempt_refused) {
-        add_end(job, c->wall, reason);
+        attempt_add_end(job, c->wall, reason);
         record_attempt_end(job, commit, job->ends);
     }
-    if (!job->end_asked && (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING)) {
+    if (!job->end_asked && (job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_RESTORING ||
+                            (job->gap && job->state == TIDE_JOB_WAITING))) {
         /* a final round that is with the store has STOPPING in its commit: that must be the last
          * word */
         const struct round *r = job_committing(job);
@@ -573,20 +610,16 @@ static void record_end(struct core *c, struct job *job, const char *reason)
     ride_commit(c, commit);
 }
 
-static void let_go(struct core *c, struct job *job, const char *reason)
+void attempt_let_go(struct core *c, struct worker *w, const char *reason)
 {
-    for (struct worker *w = job->workers, *next; w; w = next) {
-        next = w->next;
-        if (w->standing != STANDS_HOLDING) continue;
-        if (w->started) {
-            worker_stand(w, STANDS_REWINDING);
-            tell_rewind(c, w, reason);
-        } else if (w->session) {
-            worker_stand(w, STANDS_READY);
-            w->attempt = 0;
-        } else {
-            worker_release(c, w);
-        }
+    if (w->started) {
+        worker_stand(w, STANDS_REWINDING);
+        tell_rewind(c, w, reason);
+    } else if (w->session) {
+        worker_stand(w, STANDS_READY);
+        w->attempt = 0;
+    } else {
+        worker_release(c, w);
     }
 }
 
@@ -596,14 +629,18 @@ static void end(struct core *c, struct job *job, const char *reason)
              job->attempt, reason);
     job->attempt_open = job->adopting = false;
     job->starting = START_NOT;
-    drop_image(job);
+    attempt_drop_image(job);
     timer_clear(c, &job->restore_timer);
     timer_clear(c, &job->grace_timer);
     timer_set(c, &job->trigger_timer, c->now); /* for requests that wait */
     round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
     record_end(c, job, reason);
     job->unsent_complete = 0; /* what is owed goes out with the next Start */
-    let_go(c, job, reason);
+    job->gap = false;
+    for (struct worker *w = job->workers, *next; w; w = next) {
+        next = w->next;
+        if (w->standing == STANDS_HOLDING) attempt_let_go(c, w, reason);
+    }
 }
 
 void attempt_end_ordered(struct core *c, struct job *job, const char *reason)
@@ -626,7 +663,7 @@ void attempt_end(struct core *c, struct job *job, const char *reason)
         job_fail(c, job, cause);
         free(cause);
     } else if (!ran) {
-        try_again_later(c, job);
+        attempt_try_again_later(c, job);
     } else {
         timer_set(c, &job->start_timer, c->now); /* not in the middle of whatever ended this one */
     }
@@ -690,6 +727,10 @@ static char *late_words(const struct job *job)
             at += (size_t)snprintf(names + at, sizeof names - at, " %.*s[%u]", (int)op->uid.len,
                                    (const char *)op->uid.data, subtask);
     }
+    const struct worker *behind = region_behind(job);
+    if (!left && behind)
+        return core_printf("worker %.*s, whose region goes on, had not advanced within %u ms",
+                           (int)behind->name.len, (const char *)behind->name.data, ms);
     if (!left && external_not_restored(job, &part))
         return core_printf("%s had not restored within %u ms",
                            external_words(&job->graph->externals[part]).text, ms);
@@ -703,7 +744,7 @@ static void restore_late(struct core *c, void *arg)
     if (c->shutting_down) return;
     char *why = late_words(job);
     bool stopping = job->state == TIDE_JOB_STOPPING;
-    attempt_end(c, job, why);
+    attempt_fail(c, job, NULL, why);
     if (stopping) stop_failed(c, job, why);
     free(why);
 }

@@ -11,8 +11,12 @@ static const char *check_tasks(const struct job *job)
         if (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING) holders++;
         if (w->standing == STANDS_READY && !w->session) return "a READY worker is not connected";
         if (w->standing == STANDS_PARKED && !w->session) return "a parked worker is not connected";
-        if (w->standing == STANDS_HOLDING && w->attempt != job->attempt)
+        if (w->standing == STANDS_HOLDING && w->attempt != job->attempt &&
+            (w->attempt > job->attempt || w->attempt < w->since || !w->ran))
             return "a worker holds an attempt that is not the job's";
+        if (w->standing == STANDS_HOLDING && job->state == TIDE_JOB_RUNNING && !job->adopting &&
+            w->shown != job->attempt)
+            return "the job runs, and a worker has not shown the attempt";
         for (uint32_t i = 0; i < w->n_ranges && w->standing != STANDS_PARKED; i++)
             for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++)
                 if (job->host[w->ranges[2 * i] + t] != w)
@@ -21,6 +25,9 @@ static const char *check_tasks(const struct job *job)
     if (ready != job->ready_tasks) return "ready tasks are miscounted";
     if (holders != job->n_holders) return "holders are miscounted";
     if (workers != job->n_workers) return "workers are miscounted";
+    bool told = job->state == TIDE_JOB_RESTORING && !job->starting;
+    if (job->gap && (!job->attempt_open || job->state > TIDE_JOB_RESTORING || told))
+        return "survivors of an attempt that is not open";
     return NULL;
 }
 
@@ -51,7 +58,8 @@ static const char *check_round(const struct job *job, const struct round *r)
     if (r->job != job) return "a round of another job";
     if (r->attempt != job->attempt && r->state != ROUND_COMMITTING)
         return "an open round of an older attempt";
-    if (!job->attempt_open && r->state != ROUND_COMMITTING)
+    if ((!job->attempt_open || (job->gap && !PLANTED(STALE_REGION))) &&
+        r->state != ROUND_COMMITTING)
         return "an open round without an attempt";
     if (!r->timer.place && r->state != ROUND_COMMITTING) return "a round without a deadline";
     if (r->state > ROUND_COLLECTING && r->acked.set != r->plan.expected)

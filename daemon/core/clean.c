@@ -186,7 +186,7 @@ static bool eligible(const struct job *job, const struct trash *t)
     if (!t->recorded || PLANTED(NEVER_SWEPT)) return false;
     if (tide_job_ended(job->state)) return true;
     bool started = job->attempt_open && job->starting == START_NOT;
-    return job->last_complete >= t->later || (job->attempt > t->attempt && started);
+    return job->last_complete >= t->later || (started && region_oldest(job) > t->attempt);
 }
 
 void clean_pump(struct core *c, struct job *job)
@@ -225,7 +225,7 @@ static void forget_snapshot(struct job *job, uint64_t round)
         if (job->gauges.last_checkpoint_external_path.data == (uint8_t *)s->directory)
             job->gauges.last_checkpoint_external_path = (ProtobufCBinaryData){0};
         *at = s->next;
-        if (s->kind == TIDE_SAVEPOINT && !s->imported && s->attempt == job->attempt)
+        if (s->kind == TIDE_SAVEPOINT && !s->imported && s->attempt >= region_oldest(job))
             notify_remember(job, s->round, s->commits);
         free(s->directory);
         free((void *)(uintptr_t)s->ended.data);

@@ -125,23 +125,22 @@ bool external_missing(const struct job *job, enum standing standing, uint32_t *r
     for (uint32_t i = 0; i < job->graph->n_externals; i++) {
         const struct worker *host = job->externals[i].host;
         if (host && host->standing == standing) continue;
+        if (host && standing == STANDS_READY && job->gap && region_survives(host)) continue;
         *ret_index = i;
         return true;
     }
     return false;
 }
 
-bool external_hosts_coordinator(const struct worker *w)
-{
-    return w->n_externals && !is_hook(w->job, w->externals[0]);
-}
-
 /* ---- restoring */
 
+/* Coordinators of survivors stay as they are. */
 void external_begin_attempt(struct job *job)
 {
-    for (uint32_t i = 0; i < job->graph->n_externals; i++)
-        job->externals[i].restored = false;
+    for (uint32_t i = 0; i < job->graph->n_externals; i++) {
+        struct external *e = &job->externals[i];
+        e->restored = job->gap && !is_hook(job, i) && e->host && region_survives(e->host);
+    }
 }
 
 bool external_not_restored(const struct job *job, uint32_t *ret_index)
@@ -253,6 +252,7 @@ void external_resume(struct core *c, struct worker *w)
 
 /* ---- and is answered */
 
+/* It lives in a worker that holds the attempt. */
 static void part_failed(struct core *c, struct job *job, uint32_t index, struct round *r,
                         struct tide_bytes reason)
 {
@@ -265,7 +265,7 @@ static void part_failed(struct core *c, struct job *job, uint32_t index, struct 
     if (r)
         round_abort(c, r, TIDE__ABORT_CODE__ABORT_EXTERNAL, why);
     else
-        attempt_end(c, job, why);
+        attempt_fail(c, job, job->externals[index].host, why);
     free(why);
 }
 
@@ -300,15 +300,15 @@ void external_answer(struct core *c, struct worker *w, const Tide__ExternalAnswe
 {
     struct job *job = w->job;
     uint32_t index = (uint32_t)tide_graph_external(job->graph, m->state->external);
-    if (m->attempt != job->attempt || w->attempt != m->attempt || w->standing != STANDS_HOLDING ||
-        !job->attempt_open)
+    if (!worker_speaks(w, m->attempt)) return;
+    if (m->round == 0 && m->failed.len) {
+        part_failed(c, job, index, NULL, UNPB(m->failed));
         return;
+    }
+    if (m->attempt != job->attempt) return;
     if (m->round == 0) {
-        job->externals[index].restored |= !m->failed.len;
-        if (m->failed.len)
-            part_failed(c, job, index, NULL, UNPB(m->failed));
-        else
-            attempt_all_restored(c, job);
+        job->externals[index].restored = true;
+        attempt_all_restored(c, job);
         return;
     }
     struct round *r = job_round(job, m->round);

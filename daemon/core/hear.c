@@ -144,18 +144,18 @@ static void joined_frame(struct core *c, struct session *s, const Tide__FromWork
     case TIDE__FROM_WORKER__MSG_DECLINE: round_decline(c, w, m->decline); break;
     case TIDE__FROM_WORKER__MSG_BARRIER: round_progress(c, w, m->barrier); break;
     case TIDE__FROM_WORKER__MSG_FINISHED:
-        if (m->finished->attempt == w->attempt)
+        if (worker_speaks(w, m->finished->attempt))
             round_finished(c, w, m->finished->n_tasks, m->finished->tasks);
         break;
     case TIDE__FROM_WORKER__MSG_CONFIRM: round_confirm(c, w, m->confirm); break;
     case TIDE__FROM_WORKER__MSG_POSITION: meeting_reported(c, s, m->position); break;
     case TIDE__FROM_WORKER__MSG_STANDING: meeting_stand(c, s, m->standing); break;
     case TIDE__FROM_WORKER__MSG_BACKLOG:
-        if (m->backlog->attempt == w->attempt && w->standing == STANDS_HOLDING &&
-            w->job->attempt_open && w->attempt == w->job->attempt)
+        if (worker_speaks(w, m->backlog->attempt))
             trigger_backlog(c, w->job, m->backlog->task, m->backlog->behind);
         break;
     case TIDE__FROM_WORKER__MSG_EXTERNAL: external_answer(c, w, m->external); break;
+    case TIDE__FROM_WORKER__MSG_ADVANCED: region_advanced(c, w, m->advanced); break;
     case TIDE__FROM_WORKER__MSG_HOLDER_GONE: holder_gone(c, s, m->holder_gone); break;
     case TIDE__FROM_WORKER__MSG_LEAVE: leave(c, s, m->leave); break;
     default:

@@ -2,10 +2,10 @@
  * daemon/core/ includes either.
  *
  * Reading order: core.c (the door and the start), job.c (a job's states), join.c (workers come and
- * go), hear.c (what they say), attempt.c and restore.c (an execution of the job), trigger.c (when
- * rounds begin), plan.c, round.c, ack.c, progress.c, abort.c and notify.c (one round), rendezvous.c
- * (its other style), clean.c (what may be deleted), admin.c (what people ask). util.c, timer.c and
- * pending.c are plumbing. */
+ * go), hear.c (what they say), attempt.c, region.c and restore.c (an execution of the job),
+ * trigger.c (when rounds begin), plan.c, round.c, ack.c, progress.c, abort.c and notify.c (one
+ * round), rendezvous.c (its other style), clean.c (what may be deleted), admin.c (what people ask).
+ * util.c, timer.c and pending.c are plumbing. */
 #ifndef CORE_INTERNAL_H
 #define CORE_INTERNAL_H
 
@@ -123,10 +123,41 @@ void attempt_restored(struct core *c, struct worker *w, const Tide__Restored *m)
 void attempt_restore_failed(struct core *c, struct worker *w, const Tide__RestoreFailed *m);
 void attempt_rejoined(struct core *c, struct worker *w); /* adoption, or a mere reconnect */
 void attempt_timers_init(struct job *job);
+void attempt_adopt(struct core *c, struct job *job); /* once all workers are back */
+void attempt_try_again_later(struct core *c, struct job *job);
+void attempt_drop_image(struct job *job);
+/* That it has ended, for the record that follows; once. */
+void attempt_add_end(struct job *job, uint64_t wall, const char *reason);
+/* Tells the worker so, or, if it was not started, it is READY again. */
+void attempt_let_go(struct core *c, struct worker *w, const char *reason);
 void tell_rewind(struct core *c, struct worker *w, const char *reason);
 
+/* ---- region.c */
+/* It cannot go on with this worker, which holds it or is just being lost; NULL: with those that
+ * were to be restored. In a regional job the others go on, if there are any. */
+void attempt_fail(struct core *c, struct job *job, struct worker *w, const char *reason);
+/* It held the job's attempt before the one that is being started, and goes on. */
+bool region_survives(const struct worker *w);
+uint32_t region_survivors(const struct job *job);
+/* Drops what is set of tasks that are to be restored. */
+void region_drop(const struct job *job, struct bits *b);
+void region_put(const struct job *job, struct bits *b); /* ... sets those of survivors */
+/* What the hooks of survivors are restored from, once it is known. False: for one of them it is
+ * more than a frame can hold. */
+bool region_keep_hooks(struct core *c, struct job *job, const Tide__ManifestHead *head);
+void region_advance(struct core *c, struct worker *w); /* it is present and behind */
+void region_advance_all(struct core *c, struct job *job);
+void region_advanced(struct core *c, struct worker *w, const Tide__Advanced *m);
+/* Who has not confirmed the attempt; NULL: nobody. */
+const struct worker *region_behind(const struct job *job);
+/* The lowest attempt that one of the job's workers was started in. */
+uint64_t region_oldest(const struct job *job);
+void region_show(struct core *c, const struct job *job, Tide__JobDetail *m);
+/* Whether what the worker says under that attempt is said in the one under way. */
+bool worker_speaks(const struct worker *w, uint64_t attempt);
+
 /* ---- restore.c */
-/* Sends Start to all members. m: NULL to start afresh. */
+/* Sends Start to all members that are to be restored. m: NULL to start afresh. */
 void restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m,
                          struct match *match);
 
@@ -249,8 +280,6 @@ void external_release(struct worker *w);
 struct worker *external_in_the_way(const struct worker *w, uint32_t *ret_index);
 /* One that no worker of this standing hosts. */
 bool external_missing(const struct job *job, enum standing standing, uint32_t *ret_index);
-/* Its tasks and those of its operator cannot go back one without the other. */
-bool external_hosts_coordinator(const struct worker *w);
 void external_begin_attempt(struct job *job);
 bool external_not_restored(const struct job *job, uint32_t *ret_index);
 /* What the snapshot has of its parts, as bytes of a Start (or, hooks alone, of an Advance). */

@@ -338,6 +338,9 @@ static void load_attempt(struct job *job, const struct tide_catalog_attempt *fro
         for (uint32_t k = 0; k < m->n_ranges; k++)
             w->tasks += w->ranges[2 * k + 1];
         w->attempt = job->attempt;
+        w->since = m->since ? m->since : job->attempt;
+        w->ran = w->since < job->attempt ? w->since : 0;
+        w->from = w->since < job->attempt ? 0 : job->restored_from;
         w->started = true;
         /* of an attempt that has ended, too, nobody knows here that the leases are over */
         worker_place(w, ended ? STANDS_REWINDING : STANDS_HOLDING);
@@ -544,7 +547,7 @@ void job_ended_stored(struct core *c, struct job *job)
     message.stop = &stop;
     core_log(c, LEVEL_INFO, about_job(job), "job %s is %s, last snapshot %" PRIu64, job->name,
              tide_job_state_name(job->state), job->ended_snapshot);
-    job->attempt_open = job->adopting = false;
+    job->attempt_open = job->adopting = job->gap = false;
     job->starting = START_NOT; /* the answer about an attempt's row may come later */
     timer_clear(c, &job->trigger_timer);
     for (struct worker *w = job->workers, *next; w; w = next) {

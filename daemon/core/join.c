@@ -83,6 +83,7 @@ void worker_release(struct core *c, struct worker *w)
     free((void *)(uintptr_t)w->boot_id.data);
     free(w->ranges);
     free(w->open_rounds);
+    free((void *)(uintptr_t)w->hooks.data);
     free(w);
 }
 
@@ -149,7 +150,7 @@ void lease_arm(struct core *c, struct job *job)
 void worker_lost(struct core *c, struct worker *w, const char *why)
 {
     struct job *job = w->job;
-    bool holds = w->standing == STANDS_HOLDING && w->attempt == job->attempt && job->attempt_open;
+    bool holds = w->standing == STANDS_HOLDING && job->attempt_open;
     core_log(c, LEVEL_WARN, about_worker(w), "job %s: worker %.*s is lost: %s", job->name,
              (int)w->name.len, (const char *)w->name.data, why);
     if (PLANTED(RELEASE_SURVIVORS) && holds) meeting_planted_release(c, w);
@@ -174,7 +175,7 @@ void worker_lost(struct core *c, struct worker *w, const char *why)
             w, STANDS_REWINDING); /* the attempt's end is not to release it: that follows here */
         char *reason = core_printf("worker %.*s is lost: %s", (int)w->name.len,
                                    (const char *)w->name.data, why);
-        attempt_end(c, job, reason);
+        attempt_fail(c, job, w, reason);
         free(reason);
     }
     worker_release(c, w);
@@ -495,6 +496,17 @@ static bool same_ranges(const struct worker *w, const Tide__Join *m)
     return true;
 }
 
+/* Of a survivor it may be older than the job's; what its hooks were to be restored from has not
+ * outlived a restart. */
+static bool token_fits(const struct worker *w, const Tide__Join *m)
+{
+    const struct job *job = w->job;
+    const Tide__Token *t = m->token;
+    if (!worker_speaks(w, t->attempt)) return false;
+    if (t->attempt < job->attempt) return !job->adopting || !m->n_externals;
+    return t->incarnation == job->attempt_incarnation;
+}
+
 static void join_with_attempt(struct core *c, struct session *s, struct job *job,
                               const Tide__Join *m)
 {
@@ -502,10 +514,7 @@ static void join_with_attempt(struct core *c, struct session *s, struct job *job
     while (w && !(same_process(w, m) &&
                   (w->standing == STANDS_HOLDING || w->standing == STANDS_REWINDING)))
         w = w->next;
-    bool current = w && w->standing == STANDS_HOLDING && job->attempt_open &&
-                   m->token->attempt == job->attempt &&
-                   m->token->incarnation == job->attempt_incarnation && same_ranges(w, m) &&
-                   external_back(w, m);
+    bool current = w && token_fits(w, m) && same_ranges(w, m) && external_back(w, m);
     s->joined = true;
     if (w) {
         leave_session(c, w, s);
@@ -522,6 +531,7 @@ static void join_with_attempt(struct core *c, struct session *s, struct job *job
         return;
     }
     w->phase = m->phase;
+    w->attempt = w->shown = m->token->attempt; /* it has not got the Advance, if it is older */
     worker_renew(c, w);
     tell_joined(c, w);
     for (size_t i = 0; i < m->n_ending && ranges_ok(job, m->n_ending, m->ending, w); i++)
@@ -571,16 +581,16 @@ static void join_with_nothing(struct core *c, struct session *s, struct job *job
 {
     struct worker *old = same_before(s, job, m);
     if (old) {
-        bool held =
-            old->standing == STANDS_HOLDING && job->attempt_open && old->attempt == job->attempt;
+        bool held = old->standing == STANDS_HOLDING && job->attempt_open;
         leave_session(c, old, s);
         if (s->worker == old) s->worker = NULL;
         old->session =
             0; /* whatever the attempt's end says is not for the one that has come anew */
         char *why = core_printf("worker %.*s joined again with nothing", (int)old->name.len,
                                 (const char *)old->name.data);
+        if (held) worker_stand(old, STANDS_REWINDING); /* the end is not to release it */
+        if (held) attempt_fail(c, job, old, why);
         worker_release(c, old);
-        if (held) attempt_end(c, job, why);
         free(why);
         job_admit_parked(c, job);
     }

@@ -49,7 +49,11 @@ void round_trigger(struct core *c, struct round *r, uint64_t session)
 
 static bool owed_from_before(const struct job *job)
 {
-    return job->owed && job->owed->round <= job->restored_from;
+    for (const struct owed *o = job->owed; o && o->round <= job->restored_from; o = o->next) {
+        const struct worker *host = job->host[o->task];
+        if (!host || !region_survives(host) || o->round <= host->from) return true;
+    }
+    return false; /* what survivors owe of later rounds they have been told, or will be */
 }
 
 /* The tasks that had ended when that round completed, not those that have ended since: one that is
@@ -99,10 +103,13 @@ void round_release(struct core *c, struct job *job)
 {
     uint64_t from = job->unsent_complete;
     if (!from || owed_from_before(job) || effects_before(job, from)) return;
+    /* not between Start and Run; what survivors have not heard until then is told with Advance */
+    if (job->state == TIDE_JOB_RESTORING) return;
     job->unsent_complete = 0;
     if (!job->attempt_open) return;
+    uint64_t oldest = region_oldest(job);
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        if (s->round >= from && s->attempt == job->attempt) round_send_complete(c, job, s->round);
+        if (s->round >= from && s->attempt >= oldest) round_send_complete(c, job, s->round);
 }
 
 void round_send_complete(struct core *c, struct job *job, uint64_t round)
@@ -211,12 +218,12 @@ void round_resolve(struct core *c, struct worker *w)
             continue;
         }
         if (job_round(job, w->open_rounds[i]) || (s && PLANTED(LOSE_NOTICE))) continue;
-        if (s && s->attempt == job->attempt) {
+        if (s && s->attempt >= w->since) {
             if (hold)
                 withhold(job, s->round);
             else
                 send_complete_to(c, w, s->round, s->commits);
-        } else if (newest && newest->attempt == job->attempt && w->open_rounds[i] < newest->round) {
+        } else if (newest && newest->attempt >= w->since && w->open_rounds[i] < newest->round) {
             continue; /* complete and deleted since, for all we know: only a worker without open
                          tasks can ask */
         } else {
@@ -226,7 +233,7 @@ void round_resolve(struct core *c, struct worker *w)
         }
     }
     w->n_open = 0;
-    if (newest && newest->attempt == job->attempt && newest->round > w->told_complete &&
+    if (newest && newest->attempt >= w->since && newest->round > w->told_complete &&
         !PLANTED(LOSE_NOTICE)) {
         if (hold)
             withhold(job, newest->round);
@@ -271,8 +278,7 @@ void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m)
 {
     struct job *job = w->job;
     struct tide_commit *commit = NULL;
-    if (m->attempt != job->attempt || w->attempt != m->attempt || w->standing != STANDS_HOLDING)
-        return;
+    if (!worker_speaks(w, m->attempt)) return;
     for (struct owed **at = &job->owed; *at;) {
         struct owed *o = *at;
         if (o->round > m->round || !worker_hosts(w, o->task) || !names(m, o->task)) {
@@ -297,7 +303,6 @@ void round_confirm(struct core *c, struct worker *w, const Tide__Confirm *m)
 void round_finished(struct core *c, struct worker *w, size_t n, Tide__TaskRange **ranges)
 {
     struct job *job = w->job;
-    if (w->standing != STANDS_HOLDING || !job->attempt_open || w->attempt != job->attempt) return;
     for (size_t i = 0; i < n; i++)
         for (uint32_t t = 0; t < ranges[i]->count; t++)
             if (!bits_get(&job->ended, ranges[i]->first + t)) {

@@ -183,7 +183,13 @@ struct worker {
     uint64_t start_time;
     uint32_t *ranges; /* pairs (first, count), ascending, disjoint */
     uint32_t n_ranges, tasks;
-    uint64_t attempt;        /* held; 0: none */
+    uint64_t attempt;        /* held, as it was last told; 0: none */
+    uint64_t since;          /* the attempt in which it was started: the least that it may name */
+    uint64_t shown;          /* the highest that it has shown to hold */
+    uint64_t ran;            /* the attempt in which it was last told to run; 0: it was not */
+    uint64_t from;           /* the snapshot that its tasks were restored from */
+    bool going;              /* for region.c: it is to be rewound */
+    struct tide_bytes hooks; /* of a survivor: what its next Advance restores its hooks from */
     Tide__WorkerPhase phase; /* of that attempt */
     bool started;            /* its Start was sent by this daemon, or before it */
     bool back;               /* adoption: it has joined again */
@@ -404,6 +410,7 @@ struct job {
     /* the attempt */
     uint64_t attempt; /* highest ever */
     bool attempt_open, adopting, deliver_only;
+    bool gap; /* part of its workers have been rewound, and the next attempt is not told yet */
     bool grace_again; /* the grace time was prolonged */
     uint64_t attempt_incarnation, attempt_nonce, external, restored_from;
     char *directory; /* of the attempt */

@@ -72,6 +72,7 @@ void job_hold(struct core *c, struct job *job, const char *cause)
 {
     static const char old_copy[] = "an old copy of the database";
     if (tide_job_ended(job->state) || job->end_asked) return;
+    if (job->gap) attempt_end_ordered(c, job, cause);
     if (job->state == TIDE_JOB_HELD) {
         /* what an admin ordered gives way to what nobody may overlook */
         if (!strstr(cause, old_copy) || (job->cause && strstr(job->cause, old_copy))) return;

@@ -223,7 +223,7 @@ void restore_send_starts(struct core *c, struct job *job, const struct tide_mani
     tide_buf_init(&head, TIDE_PARTS_MAX);
     tide_buf_init(&peers, TIDE_PARTS_MAX);
     for (struct worker *w = job->workers; w; w = w->next) {
-        if (w->standing != STANDS_HOLDING) continue;
+        if (w->standing != STANDS_HOLDING || (job->gap && region_survives(w))) continue;
         made[n].w = w;
         tide_buf_init(&made[n].tasks, TIDE_PARTS_MAX);
         for (uint32_t i = 0; i < w->n_ranges; i++)

@@ -565,7 +565,7 @@ static void complete(struct core *c, struct round *r)
     clean_pump(c, job);
     job_finish(c, job);
     trigger_pump(c, job);
-    if (!job->attempt_open) attempt_try(c, job);
+    if (!job->attempt_open || job->gap) attempt_try(c, job);
 }
 
 static void committed(struct core *c, struct round *r, const struct event *ev)
@@ -585,7 +585,7 @@ static void committed(struct core *c, struct round *r, const struct event *ev)
                 why);
     free(why);
     hand_over_next(c, job);
-    if (!job->attempt_open) attempt_try(c, job);
+    if (!job->attempt_open || job->gap) attempt_try(c, job);
 }
 
 /* A savepoint is done when its _metadata is in its place, too. */

@@ -189,6 +189,12 @@ static void on_position(struct tide_task *t, void *user)
     script_note("%s position", name_of(t));
 }
 
+static void on_advance(struct tide_task *t, uint64_t attempt, void *user)
+{
+    (void)user;
+    script_note("%s advance %llu", name_of(t), ull(attempt));
+}
+
 static void on_log(const char *text, void *user)
 {
     (void)user;
@@ -198,9 +204,9 @@ static void on_log(const char *text, void *user)
 static void open_worker(void)
 {
     static const struct tide_callbacks callbacks = {
-        on_restore,  on_run,   on_trigger, on_block,    on_forward, on_snapshot,
-        on_complete, on_abort, on_ended,   on_rewind,   on_stop,    on_fenced,
-        on_subsumed, on_drain, on_suspend, on_position, NULL,       NULL};
+        on_restore, on_run,      on_trigger, on_block, on_forward, on_snapshot, on_complete,
+        on_abort,   on_ended,    on_rewind,  on_stop,  on_fenced,  on_subsumed, on_drain,
+        on_suspend, on_position, NULL,       NULL,     on_advance};
     char why[256];
     struct tide_spec *spec;
     ck_assert_int_eq(tide_spec_new("job", &spec), 0);

@@ -64,6 +64,13 @@ static void on_stop(struct tide_coordinator *c, const char *outcome, void *user)
     script_note("@a stop: %s", outcome);
 }
 
+static void on_subtask_reset(struct tide_coordinator *c, uint32_t subtask, uint64_t snapshot,
+                             void *user)
+{
+    (void)c, (void)user;
+    script_note("@a reset %u to %llu", subtask, ull(snapshot));
+}
+
 static int on_trigger(struct tide_hook *h, uint64_t round, void *user)
 {
     (void)user;
@@ -102,7 +109,8 @@ void script_parts_spec(struct tide_spec *spec)
 void script_parts_add(void)
 {
     static const struct tide_coordinator_callbacks coordinator = {
-        on_restore, on_run, on_snapshot, on_event, on_complete, on_abort, on_rewind, on_stop};
+        on_restore, on_run,    on_snapshot, on_event,        on_complete,
+        on_abort,   on_rewind, on_stop,     on_subtask_reset};
     static const struct tide_hook_callbacks hook = {on_trigger, on_hook_restore, on_reset,
                                                     on_close};
     ck_assert_int_eq(

@@ -55,6 +55,8 @@ struct job_options {
     uint32_t window;          /* not 0: rendezvous rounds */
     bool coordinator;         /* of `a` */
     bool union_state;         /* of `a` */
+    bool pointwise;           /* from `a` to `b` */
+    bool regional;
     const char *hooks;        /* "lock feed"; NULL: none */
     const char *restore_from; /* where it begins when it is new; NULL: afresh */
     bool allow_unmatched;
@@ -100,6 +102,7 @@ void play_join_spec(struct play *p, uint64_t session, Tide__JobSpec *spec,
                     const struct join_options *join);
 void play_frame(struct play *p, uint64_t session, const Tide__FromWorker *m);
 void play_restored(struct play *p, uint64_t session, uint32_t first, uint32_t count);
+void play_advanced(struct play *p, uint64_t session, uint64_t attempt);
 void play_ack(struct play *p, uint64_t session, uint64_t attempt, uint64_t round, uint32_t task);
 /* All tasks of the job, on one worker; handle: of the last task, that it asks to be committed;
  * NULL: none. */

@@ -139,7 +139,10 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     b.parallelism = job->sinks;
     edge.from = play_bytes("a");
     edge.to = play_bytes("b");
-    edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+    edge.pattern =
+        job->pointwise ? TIDE__EDGE_PATTERN__EDGE_POINTWISE : TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+    cp.regional = job->regional;
+    cp.attempts_max = job->attempts_max;
     cp.interval_ms = job->interval_ms;
     cp.deadline_ms = job->deadline_ms;
     cp.retained = job->retained;
@@ -192,6 +195,16 @@ void play_restored(struct play *p, uint64_t session, uint32_t first, uint32_t co
     m.tasks = ranges;
     message.msg_case = TIDE__FROM_WORKER__MSG_RESTORED;
     message.restored = &m;
+    play_frame(p, session, &message);
+}
+
+void play_advanced(struct play *p, uint64_t session, uint64_t attempt)
+{
+    Tide__Advanced m = TIDE__ADVANCED__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = attempt;
+    message.msg_case = TIDE__FROM_WORKER__MSG_ADVANCED;
+    message.advanced = &m;
     play_frame(p, session, &message);
 }
 

@@ -43,6 +43,19 @@ static void say_ask(struct play *p, const Tide__AskExternal *m)
         say(p, " %u+%u", m->tasks[i]->first, m->tasks[i]->count);
 }
 
+static void say_advance(struct play *p, const Tide__Advance *m)
+{
+    say(p, "advance attempt %" PRIu64 " to %" PRIu64 ", rewound", m->from, m->token->attempt);
+    for (size_t i = 0; i < m->n_rewound; i++)
+        say(p, " %u+%u", m->rewound[i]->first, m->rewound[i]->count);
+    say(p, " from %" PRIu64 ", %zu peers", m->snapshot, m->n_peers);
+    for (size_t i = 0; i < m->n_externals; i++) {
+        say(p, ", ");
+        say_part(p, m->externals[i]->external);
+        say(p, "=%.*s", text_len(m->externals[i]->data), (char *)m->externals[i]->data.data);
+    }
+}
+
 static void say_to_worker(struct play *p, const Tide__ToWorker *m)
 {
     switch (m->msg_case) {
@@ -126,6 +139,7 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
     case TIDE__TO_WORKER__MSG_STOP:
         say(p, "stop %.*s", text_len(m->stop->outcome), (char *)m->stop->outcome.data);
         break;
+    case TIDE__TO_WORKER__MSG_ADVANCE: say_advance(p, m->advance); break;
     case TIDE__TO_WORKER__MSG_TURN_UNALIGNED:
         say(p, "turn %" PRIu64 " unaligned", m->turn_unaligned->round);
         break;
@@ -163,6 +177,10 @@ static void say_response(struct play *p, const Tide__Response *m)
         say(p, "job %.*s, waits for: %.*s", text_len(m->job->summary->state),
             (char *)m->job->summary->state.data, text_len(m->job->waiting_for),
             (char *)m->job->waiting_for.data);
+        for (size_t i = 0; i < m->job->n_regions; i++)
+            say(p, "\n  region of %u: %.*s, since %" PRIu64, m->job->regions[i]->tasks[0]->first,
+                text_len(m->job->regions[i]->state), (char *)m->job->regions[i]->state.data,
+                m->job->regions[i]->since);
         break;
     default: say(p, "response %d", (int)m->result_case);
     }
