@@ -142,7 +142,6 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     edge.pattern =
         job->pointwise ? TIDE__EDGE_PATTERN__EDGE_POINTWISE : TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
     cp.regional = job->regional;
-    cp.attempts_max = job->attempts_max;
     cp.interval_ms = job->interval_ms;
     cp.deadline_ms = job->deadline_ms;
     cp.retained = job->retained;

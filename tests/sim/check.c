@@ -107,7 +107,11 @@ void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *session
         case 9: check_sent_trigger(s, j, content, sessions, n); break;
         case 10: check_sent_complete(s, j, content, sessions, n); break;
         case 11: check_sent_abort(s, j, content); break;
-        case 12: check_sent_rewind(s, j, content); break;
+        case 12: check_sent_rewind(s, j, content, sessions, n); break;
+        case 16:
+            old_check_sent(s, j, "Advance");
+            check_sent_advance(s, j, content, sessions, n);
+            break;
         case 200: check_sent_prepare(s, j, content, sessions, n); break;
         case 201: check_sent_cut(s, j, content); break;
         case 202: check_sent_now(s, j, content); break;

@@ -55,7 +55,14 @@ struct round *check_learn_round(struct sim *s, struct job *j, uint64_t number, u
 /* check_attempts.c */
 void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
                       const uint64_t *sessions, uint32_t n);
-void check_sent_rewind(struct sim *s, struct job *j, struct tide_bytes content);
+void check_sent_rewind(struct sim *s, struct job *j, struct tide_bytes content,
+                       const uint64_t *sessions, uint32_t n);
+void check_sent_advance(struct sim *s, struct job *j, struct tide_bytes content,
+                        const uint64_t *sessions, uint32_t n);
+/* The worker is of that attempt, and goes on in it as it was started before. */
+bool check_survives(const struct attempt *a, const struct proc *p);
+void check_advanced(struct sim *s, struct proc *p, const struct tide_delivery *d);
+bool check_published_in(struct sim *s, const struct task *t, uint64_t attempt);
 void check_sent_run(struct sim *s, struct job *j, struct tide_bytes content);
 void check_sent_joined(struct sim *s, struct tide_bytes content);
 void check_attempt_row(struct sim *s, struct job *j, const struct tide_record *r);

@@ -2,6 +2,136 @@
  * but the daemon was away. */
 #include "tests/sim/sim.h"
 
+/* ---- regions: who has nothing to do with the lost goes on */
+
+bool check_survives(const struct attempt *a, const struct proc *p)
+{
+    for (uint32_t t = 0; t < TASKS_MAX; t++)
+        if (p->task[t] && a->member[t] && a->member_pid[t] == p->pid)
+            return a->since[t] != a->number;
+    return false;
+}
+
+/* As far as it can know itself, it has what the newest attempt needs of it. */
+static bool is_healthy(struct sim *s, const struct attempt *a, const struct proc *p)
+{
+    uint64_t stamp;
+    if (!p->alive || p->over || p->stale || p->part_failed) return false;
+    if (tide_session_token(p->session, proc_now(s, p), &stamp) ||
+        tide_session_attempt(p->session) != a->number)
+        return false;
+    for (uint32_t t = 0; t < TASKS_MAX; t++)
+        if (p->task[t] && (!p->task[t]->running || a->member_pid[t] != p->pid)) return false;
+    return true;
+}
+
+/* The tasks that edges, or a worker in common, connect with those. */
+static uint32_t connected(const struct job *j, const struct attempt *a, uint32_t tasks)
+{
+    for (uint32_t before = 0; before != tasks;) {
+        before = tasks;
+        for (uint32_t c = 0; c < j->flow.channels; c++) {
+            uint32_t ends = 1u << j->flow.channel[c].from | 1u << j->flow.channel[c].to;
+            if (tasks & ends) tasks |= ends;
+        }
+        for (uint32_t t = 0; t < j->flow.tasks; t++)
+            for (uint32_t u = 0; tasks >> t & 1 && u < j->flow.tasks; u++)
+                if (a->member_pid[t] == a->member_pid[u]) tasks |= 1u << u;
+    }
+    return tasks;
+}
+
+/* Whether somebody whom its tasks depend on may be lost, or something else than a loss may have
+ * ended the attempt of all. */
+static bool may_rewind(struct sim *s, struct job *j, const struct attempt *a, const struct proc *p)
+{
+    uint32_t tasks = 0;
+    if (!j->checkpointing.regional || j->checkpointing.failures_max || j->ordered || j->old ||
+        p->stale || j->settled != s->daemon.life || j->store.state >= TIDE_JOB_STOPPING)
+        return true;
+    for (const struct round *r = j->rounds; r; r = r->next) /* the last one of all, perhaps */
+        if (r->handed && !r->told_complete && !r->over) return true;
+    for (uint32_t t = 0; t < j->flow.tasks; t++)
+        if (p->task[t]) tasks |= 1u << t;
+    tasks = connected(j, a, tasks);
+    for (uint32_t t = 0; t < j->flow.tasks; t++) {
+        bool healthy = false;
+        for (const struct proc *q = tasks >> t & 1 ? j->procs : NULL; q && !healthy; q = q->next)
+            healthy = q->task[t] && is_healthy(s, a, q);
+        if (tasks >> t & 1 && !healthy) return true;
+    }
+    return false;
+}
+
+static void region_check_rewind(struct sim *s, struct job *j, const struct proc *p, uint64_t number,
+                                const char *why)
+{
+    const struct attempt *a = check_attempt(s, j, j->store.attempts);
+    if (number != a->number || !a->row) return;
+    must(s, may_rewind(s, j, a, p),
+         "%s is rewound (%s), and everybody whom its tasks have to do with is there", proc_name(p),
+         why);
+}
+
+void check_sent_advance(struct sim *s, struct job *j, struct tide_bytes content,
+                        const uint64_t *sessions, uint32_t n)
+{
+    Tide__Advance *m = tide__advance__unpack(NULL, content.len, content.data);
+    must(s, m && m->token, "an Advance that cannot be parsed, or without token");
+    uint64_t number = m->token->attempt, from = m->from, snapshot = m->snapshot;
+    uint32_t rewound = 0;
+    for (size_t i = 0; i < m->n_rewound; i++)
+        for (uint32_t t = 0; t < m->rewound[i]->count; t++)
+            rewound |= 1u << (m->rewound[i]->first + t);
+    tide__advance__free_unpacked(m, NULL);
+    const struct attempt *a = check_attempt(s, j, number);
+    must(s, a->row && number == j->store.attempts && from < number,
+         "Advance from attempt %" PRIu64 " to %" PRIu64 ", the newest durable one is %" PRIu64,
+         from, number, j->store.attempts);
+    must(s, snapshot == a->restored_from,
+         "Advance says that snapshot %" PRIu64 " is restored, attempt %" PRIu64
+         " restores %" PRIu64,
+         snapshot, number, a->restored_from);
+    for (uint32_t t = 0; t < j->flow.tasks; t++)
+        must(s, (rewound >> t & 1) == (a->since[t] == number),
+             "Advance to attempt %" PRIu64 " says that %s is %s", number, task_name(j, t),
+             rewound >> t & 1 ? "rewound" : "not rewound");
+    for (uint32_t i = 0; i < n; i++) {
+        const struct conn *c = net_find(s, sessions[i]);
+        must(s, !c || !c->proc || check_survives(a, c->proc) || c->proc->stale,
+             "%s is to advance to attempt %" PRIu64 ", in which it is to be started",
+             proc_name(c->proc), number);
+    }
+    s->stats->advances++;
+}
+
+/* A survivor has advanced: what it says from now on is of that attempt. */
+void check_advanced(struct sim *s, struct proc *p, const struct tide_delivery *d)
+{
+    p->part_failed = false;
+    for (uint32_t t = 0; t < TASKS_MAX; t++) {
+        if (!p->task[t]) continue;
+        must(s, p->task[t]->running, "%s advances, and does not run", task_name(p->job, t));
+        p->task[t]->attempt = d->attempt;
+    }
+    uint64_t stamp;
+    if (tide_session_token(p->session, proc_now(s, p), &stamp)) return;
+    happens(s, (struct happening){.type = H_HOLDS,
+                                  .job = p->job->number,
+                                  .worker = log_worker(p),
+                                  .attempt = d->attempt});
+}
+
+/* Whether what the task publishes in that attempt is its own affair in the newest one, too. */
+bool check_published_in(struct sim *s, const struct task *t, uint64_t attempt)
+{
+    struct job *j = t->proc->job;
+    const struct attempt *a = check_attempt(s, j, j->store.attempts);
+    return attempt == a->number ||
+           (a->member_pid[t->number] == t->proc->pid && a->since[t->number] <= attempt &&
+            a->since[t->number] != a->number);
+}
+
 void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
                       const uint64_t *sessions, uint32_t n)
 {
@@ -45,7 +175,7 @@ void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
          j->resume_attempt);
     for (struct proc *p = j->procs; p; p = p->next) {
         uint64_t stamp, has = p->alive ? tide_session_attempt(p->session) : 0;
-        if (!has || has >= number || p->stale) continue;
+        if (!has || has >= number || p->stale || check_survives(a, p)) continue;
         must(s, tide_session_token(p->session, proc_now(s, p), &stamp) != 0,
              "attempt %" PRIu64 " starts while %s, of attempt %" PRIu64
              ", still believes its lease",
@@ -63,7 +193,8 @@ void check_sent_start(struct sim *s, struct job *j, struct tide_bytes content,
     note(s, "daemon: Start of attempt %" PRIu64 " from snapshot %" PRIu64, number, snapshot);
 }
 
-void check_sent_rewind(struct sim *s, struct job *j, struct tide_bytes content)
+void check_sent_rewind(struct sim *s, struct job *j, struct tide_bytes content,
+                       const uint64_t *sessions, uint32_t n)
 {
     Tide__Rewind *m = tide__rewind__unpack(NULL, content.len, content.data);
     must(s, m, "a Rewind that cannot be parsed");
@@ -74,6 +205,10 @@ void check_sent_rewind(struct sim *s, struct job *j, struct tide_bytes content)
     note(s, "daemon: Rewind of attempt %" PRIu64 ": %s", number, why);
     log_attempt(s, j, H_REWIND, number);
     check_attempt(s, j, number)->rewound = true;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct conn *c = net_find(s, sessions[i]);
+        if (c && c->proc) region_check_rewind(s, j, c->proc, number, why);
+    }
     must(s, !(j->resume && number == j->resume_attempt),
          "attempt %" PRIu64 " is rewound (%s), and all of it were there to go on", number, why);
 }
@@ -124,6 +259,17 @@ void check_attempt_row(struct sim *s, struct job *j, const struct tide_record *r
                 a->member[t] = true;
                 a->member_pid[t] = m->pid;
                 a->member_start[t] = m->start_time;
+                a->since[t] = m->since ? m->since : a->number;
+                a->from[t] = check_attempt(s, j, a->since[t])->restored_from;
+                if (!m->since) continue;
+                must(s, j->checkpointing.regional && m->since < a->number,
+                     "attempt %" PRIu64 " has %s as started in attempt %" PRIu64, a->number,
+                     task_name(j, t), m->since);
+                must(s, check_attempt(s, j, m->since)->member_pid[t] == m->pid,
+                     "attempt %" PRIu64 " has another process for %s than attempt %" PRIu64
+                     ", in which it was started",
+                     a->number, task_name(j, t), m->since);
+                a->restored |= 1u << t;
             }
     }
     /* one that only delivers what is owed, after the end of all tasks, needs no others */

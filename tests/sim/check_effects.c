@@ -13,7 +13,7 @@ void check_publish(struct sim *s, struct task *t, struct part *p, const struct t
         if (p->state == PART_PENDING) p->state = PART_FORGOTTEN;
         return;
     }
-    must(s, d->attempt == j->store.attempts,
+    must(s, check_published_in(s, t, d->attempt),
          "%s of attempt %" PRIu64 " publishes in attempt %" PRIu64, task_name(j, t->number),
          d->attempt, j->store.attempts);
     must(s, p->state != PART_DROPPED, "%s publishes part %u, which was dropped",

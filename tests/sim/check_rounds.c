@@ -14,6 +14,7 @@ void check_begun(struct sim *s, struct job *j, const struct check_begun *b, cons
     struct round *r = check_learn_round(s, j, b->number, b->attempt, b->incarnation, where);
     must(s, !r->told_complete && !r->told_abort,
          "%s of round %" PRIu64 " is sent after its end was told", what, b->number);
+    j->settled = s->daemon.life;
     must(s, b->attempt == j->store.attempts && check_attempt(s, j, b->attempt)->row,
          "round %" PRIu64 " is triggered in attempt %" PRIu64
          ", the newest in the store is %" PRIu64,
@@ -56,11 +57,22 @@ void check_sent_trigger(struct sim *s, struct job *j, struct tide_bytes content,
     check_full(s, j, begun.number, savepoint, full);
 }
 
+/* What the task that is owed it was restored from. */
+static uint64_t restored_from(struct sim *s, struct job *j, const struct d_owed *o)
+{
+    const struct attempt *a = check_attempt(s, j, j->store.attempts);
+    for (uint32_t t = 0; t < j->flow.tasks; t++)
+        if (j->flow.task[t].subtask == o->subtask &&
+            tide_bytes_equal(o->uid, tide_bytes_of(j->flow.uid[j->flow.task[t].op])))
+            return a->from[t];
+    return a->restored_from;
+}
+
 /* Whether what is owed from before the attempt holds back its own completions. */
 static bool owed_before(struct sim *s, struct job *j)
 {
     for (const struct d_owed *o = j->store.owed; o; o = o->next)
-        if (o->round <= check_attempt(s, j, j->store.attempts)->restored_from) return true;
+        if (o->round <= restored_from(s, j, o)) return true;
     return false;
 }
 
@@ -105,9 +117,7 @@ void check_sent_complete(struct sim *s, struct job *j, struct tide_bytes content
     must(s, !r->told_abort, "round %" PRIu64 " is told complete after it was told aborted", number);
     /* what is owed from before the attempt has its effects before those of the attempt */
     for (const struct d_owed *o = j->store.owed; commits && o; o = o->next)
-        must(s,
-             o->round > check_attempt(s, j, j->store.attempts)->restored_from ||
-                 o->round == number || !check_owed(j, o),
+        must(s, o->round > restored_from(s, j, o) || o->round == number || !check_owed(j, o),
              "Complete of round %" PRIu64 " is sent while round %" PRIu64
              " is owed from before the attempt",
              number, o->round);

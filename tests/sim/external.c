@@ -46,6 +46,7 @@ void external_plan(struct sim *s, struct job *j, bool any)
     e->op = OPS_MAX;
     if (!any) return;
     if (percent(s, 75)) e->op = (uint32_t)below(s, j->flow.n_ops);
+    if (j->checkpointing.regional) e->op = OPS_MAX;
     e->n_hooks = (uint32_t)below(s, HOOKS_MAX + 1);
     if (e->op == OPS_MAX && !e->n_hooks) e->n_hooks = 1;
     e->slot = (uint32_t)below(s, j->slots);
@@ -261,6 +262,7 @@ static void send(struct sim *s, void *arg, uint64_t generation)
 static void restored(struct sim *s, struct proc *p, uint32_t index)
 {
     bool fails = s->now < p->job->fail_restore_until && percent(s, 15);
+    p->part_failed = fails;
     (void)tide_session_external_restored(p->session, index, fails ? TIDE_EIO : 0,
                                          tide_bytes_of(fails ? "a planted fault" : ""),
                                          proc_now(s, p));
@@ -382,6 +384,11 @@ static void to_hook(struct sim *s, struct proc *p, const struct tide_delivery *d
                         .fails = s->now < j->decline_until && percent(s, 25),
                         .bare = percent(s, 30)};
     sim_at(s, s->now + (percent(s, 60) ? 0 : below(s, 25 * MS)), hook_answers, l, 0);
+}
+
+void external_advance(struct proc *p, uint64_t attempt)
+{
+    if (p->coordinator) p->coordinator->attempt = attempt;
 }
 
 void external_deliver(struct sim *s, struct proc *p, const struct tide_delivery *d)

@@ -83,6 +83,14 @@ static void plan(struct sim *s, struct job *j)
                 f->parallelism[b] = f->parallelism[a];
                 f->pointwise[a][b] = true;
             }
+    if (j->checkpointing.regional && percent(s, 85)) { /* columns that nothing connects */
+        uint32_t columns = (uint32_t)between(s, 2, PARALLEL_MAX);
+        for (uint32_t a = 0; a < f->n_ops; a++) {
+            f->parallelism[a] = columns;
+            for (uint32_t b = 0; b < f->n_ops; b++)
+                f->pointwise[a][b] = f->edge[a][b];
+        }
+    }
     for (uint32_t a = 0; a < f->n_ops; a++)
         for (uint32_t b = 0; b < f->n_ops; b++)
             f->pointwise[a][b] = f->pointwise[a][b] && f->parallelism[a] == f->parallelism[b];

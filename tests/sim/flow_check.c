@@ -42,6 +42,20 @@ static void walk(struct sim *s, struct on_channel *o, uint32_t task, Tide__Fligh
     }
 }
 
+/* In the attempt in which its ends were started, both in the same one. */
+static const struct pipe *pipe_of(struct sim *s, struct job *j, const struct d_snapshot *d,
+                                  uint32_t c)
+{
+    const struct attempt *a = check_attempt(s, j, d->attempt);
+    const struct flow_channel *ch = &j->flow.channel[c];
+    uint64_t since = a->since[ch->from];
+    must(s, since == a->since[ch->to],
+         "attempt %" PRIu64 ": %s was started in attempt %" PRIu64
+         ", %s, which it feeds, in %" PRIu64,
+         a->number, task_name(j, ch->from), since, task_name(j, ch->to), a->since[ch->to]);
+    return &check_attempt(s, j, since ? since : a->number)->pipe[c];
+}
+
 static void check_channel(struct sim *s, struct job *j, const struct d_snapshot *d, uint32_t c)
 {
     const struct flow_channel *ch = &j->flow.channel[c];
@@ -49,7 +63,7 @@ static void check_channel(struct sim *s, struct job *j, const struct d_snapshot 
     struct on_channel o = {.job = j,
                            .snapshot = d,
                            .channel = ch,
-                           .pipe = &check_attempt(s, j, d->attempt)->pipe[c],
+                           .pipe = pipe_of(s, j, d, c),
                            .number = got,
                            .ends = d->task[ch->to].ends >> ch->input & 1};
     walk(s, &o, ch->to, TIDE__FLIGHT__FLIGHT_INPUT, ch->input);

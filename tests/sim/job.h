@@ -206,6 +206,7 @@ struct proc {
     uint64_t told_complete; /* the newest round of its attempt that it was told complete */
     bool stale;             /* lives since before an old copy of the store was put back (old.c) */
     uint64_t token_incarnation; /* of the attempt that it has */
+    bool part_failed;           /* its hook could not be restored when others were rewound */
     bool told_rewind;           /* the daemon has said something that may end its attempt */
 };
 
@@ -224,6 +225,8 @@ struct attempt {
     uint32_t member_pid[TASKS_MAX];
     uint64_t member_start[TASKS_MAX];
     bool member[TASKS_MAX];
+    uint64_t since[TASKS_MAX]; /* the attempt in which it was started: its pipes are that one's */
+    uint64_t from[TASKS_MAX];  /* the snapshot that it was restored from */
     uint64_t restored_from;
     bool start_sent;
 };
@@ -382,9 +385,10 @@ struct job {
     bool reopened;    /* it had ended, and goes on by an order */
     bool resume;      /* the attempt of before the daemon was away must go on */
     uint64_t resume_attempt;
-    bool may_hold;  /* one has joined whose open rounds the copy cannot know */
-    bool old;       /* an old copy of its rows was put back */
-    bool must_hold; /* ... and a worker has joined that knows more */
+    uint64_t settled; /* the daemon's life in which all its workers were last known to be back */
+    bool may_hold;    /* one has joined whose open rounds the copy cannot know */
+    bool old;         /* an old copy of its rows was put back */
+    bool must_hold;   /* ... and a worker has joined that knows more */
     bool done;
     const char *waits_for; /* what keeps the history from ending well */
 };
@@ -418,6 +422,7 @@ void base_abandoned(struct sim *s, struct job *j, const struct tide_record *stri
 void external_plan(struct sim *s, struct job *j, bool any);
 void external_start(struct sim *s, struct proc *p);
 void external_deliver(struct sim *s, struct proc *p, const struct tide_delivery *d);
+void external_advance(struct proc *p, uint64_t attempt);
 void external_drop(struct proc *p); /* its process is dead */
 void external_free(struct proc *p); /* the history is over */
 

@@ -40,7 +40,7 @@ struct h_attempt {
     bool past, over, running;
     struct {
         uint32_t worker;
-        uint64_t tasks;
+        uint64_t tasks, since; /* since 0: it was started for this attempt */
     } members[MEMBERS];
 };
 
@@ -214,20 +214,31 @@ static const char *is_member(struct history *h, const struct happening *e)
     struct h_attempt *a = attempt_of(h, e->job, e->attempt);
     if (!a || a->n_members == MEMBERS) return wrong(h, "the log: a member of no attempt");
     a->members[a->n_members].worker = e->worker;
+    a->members[a->n_members].since = e->n;
     a->members[a->n_members++].tasks = e->tasks;
     return NULL;
+}
+
+/* Whether it takes part in the attempt with what it has from another. */
+static bool goes_on(const struct h_attempt *a, uint32_t worker, uint64_t from)
+{
+    for (uint32_t i = 0; i < a->n_members; i++)
+        if (a->members[i].worker == worker)
+            return a->members[i].since && a->members[i].since <= from;
+    return false;
 }
 
 static const char *start(struct history *h, const struct happening *e)
 {
     struct h_job *j = &h->jobs[e->job];
-    if (!attempt_of(h, e->job, e->attempt))
+    const struct h_attempt *a = attempt_of(h, e->job, e->attempt);
+    if (!a)
         return wrong(h, "1: attempt %" PRIu64 " is started, and its members are not recorded",
                      e->attempt);
     for (uint32_t i = 1; i < h->n_workers; i++) {
         const struct h_worker *w = &h->workers[i];
         if (w->holds && !w->stale && w->job == e->job && w->attempt < e->attempt &&
-            w->lease_until > e->at)
+            w->lease_until > e->at && !goes_on(a, i, w->attempt))
             return wrong(h,
                          "5: attempt %" PRIu64 " is started, worker %u of attempt %" PRIu64
                          " has its lease for %" PRIu64 " us more",
@@ -436,7 +447,8 @@ static const char *published(struct history *h, const struct happening *e)
     if (!r || !r->complete)
         return wrong(h, "2: task %u publishes for round %" PRIu64 ", which is not durable", e->task,
                      e->round);
-    if (e->attempt != j->started)
+    const struct h_attempt *newest = attempt_of(h, e->job, j->started);
+    if (e->attempt != j->started && !(newest && goes_on(newest, e->worker, e->attempt)))
         return wrong(h, "5: task %u of attempt %" PRIu64 " publishes, and %" PRIu64 " has started",
                      e->task, e->attempt, j->started);
     if (e->round > j->newest_effect) j->newest_effect = e->round;

@@ -26,7 +26,8 @@ enum happening_type {
     H_AWAY, /* stands still until n */
     /* what is durable */
     H_ATTEMPT,  /* job, attempt, incarnation, n: external number, round: restored snapshot; tasks */
-    H_MEMBER,   /* job, attempt, worker, tasks: of the attempt's membership */
+    H_MEMBER,   /* job, attempt, worker, tasks: of the attempt's membership; n: it goes on as it was
+                   started in that earlier attempt (0: it is started) */
     H_ABORTED,  /* job, round; by its deadline: ordered is false, tasks: whom it names as holders;
                    otherwise: ordered; n: 1 if a later one stands for it */
     H_SNAPSHOT, /* job, attempt, round; tasks: whose acks it has; ended: that had ended before; n:

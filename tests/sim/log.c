@@ -69,6 +69,7 @@ static void attempt(struct sim *s, const struct job *j, const struct tide_record
                                       .job = j->number,
                                       .attempt = r->attempt.attempt,
                                       .worker = log_pid(m->pid),
+                                      .n = m->since,
                                       .tasks = ranges(m->ranges, m->n_ranges)});
     }
 }

@@ -150,9 +150,9 @@ static void print_stats(const struct sim_stats *t)
            t->abort_codes[4], t->abort_codes[5], t->abort_codes[6], t->abort_codes[7],
            t->abort_codes[8]);
     printf("sim: %" PRIu64 " attempts, %" PRIu64 " daemon deaths, %" PRIu64
-           " worker deaths, %" PRIu64 " resumed, %" PRIu64 " fenced, %" PRIu64
+           " worker deaths, %" PRIu64 " resumed, %" PRIu64 " advanced, %" PRIu64 " fenced, %" PRIu64
            " acks refused by the library, %" PRIu64 " directories deleted\n",
-           t->attempts, t->daemon_crashes, t->worker_crashes, t->resumed, t->fenced,
+           t->attempts, t->daemon_crashes, t->worker_crashes, t->resumed, t->advances, t->fenced,
            t->refused_acks, t->deleted);
     printf("sim: %" PRIu64 " parts published, %" PRIu64 " dropped by a restore, %" PRIu64
            " jobs finished, %" PRIu64 " held, %" PRIu64 " acks with records in flight; %" PRIu64

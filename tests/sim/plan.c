@@ -57,6 +57,31 @@ static uint64_t of_hundred(const struct sim *s, const struct job *j)
     return ((s->seed * JOBS_MAX + j->number + 1) * 0x9e3779b97f4a7c15u >> 32) % 100;
 }
 
+static bool is_regional(const struct sim *s, const struct job *j)
+{
+    uint64_t x = (s->seed * JOBS_MAX + j->number + 1) * 0xd6e8feb86659fd93u;
+    return ((x ^ x >> 32) * 0xd6e8feb86659fd93u >> 32) % 4 == 0;
+}
+
+/* Each column of subtasks has workers of its own: two of them, where there are enough. */
+static void plan_columns(struct job *j)
+{
+    uint32_t columns = 0, used = 0, number[SLOTS_MAX] = {0};
+    for (uint32_t o = 0; o < j->flow.n_ops; o++)
+        if (j->flow.parallelism[o] > columns) columns = j->flow.parallelism[o];
+    for (uint32_t i = 0; i < j->flow.tasks; i++) {
+        const struct flow_task *t = &j->flow.task[i];
+        uint32_t slot = t->subtask + (t->op % 2) * columns;
+        j->slot_of[i] = slot < SLOTS_MAX ? slot : t->subtask;
+        used |= 1u << j->slot_of[i];
+    }
+    j->slots = 0;
+    for (uint32_t k = 0; k < SLOTS_MAX; k++)
+        if (used >> k & 1) number[k] = j->slots++;
+    for (uint32_t i = 0; i < j->flow.tasks; i++)
+        j->slot_of[i] = number[j->slot_of[i]];
+}
+
 /* Nothing goes wrong with its workers and tasks: no round of it aborts, and they come as planned,
  * whatever others have. */
 static void plan_calm(struct sim *s, struct job *j)
@@ -73,13 +98,16 @@ static void plan_job(struct sim *s, struct job *j)
 {
     j->program = of_hundred(s, j) < 15 ? &meet_program : &flow_program;
     tide__checkpointing__init(&j->checkpointing);
+    j->checkpointing.regional = !j->program->meets && is_regional(s, j);
     j->program->plan(s, j);
     j->slots = (uint32_t)between(s, 1, j->flow.tasks < SLOTS_MAX ? j->flow.tasks : SLOTS_MAX);
     for (uint32_t i = 0; i < j->flow.tasks; i++)
         j->slot_of[i] = i < j->slots ? i : (uint32_t)below(s, j->slots);
+    if (j->checkpointing.regional && percent(s, 80)) plan_columns(j);
     plan_spec(s, j);
     uint64_t of = of_hundred(s, j);
-    if (of >= 85) j->spec.operators[of % j->spec.n_operators]->union_state = true;
+    if (of >= 85 && !j->checkpointing.regional)
+        j->spec.operators[of % j->spec.n_operators]->union_state = true;
     external_plan(s, j, of % 10 < 3);
     j->inline_percent = percent(s, 50) ? 100 : (uint32_t)below(s, 101);
     j->upload_max_ms = percent(s, 80) ? 40 : 300;

@@ -207,7 +207,10 @@ static const char *const delivery_name[] = {[TIDE_DO_CONNECT] = "connect",
                                             [TIDE_DO_EXTERNAL_RELEASE] = "release",
                                             [TIDE_DO_EXTERNAL_COMPLETE] = "complete",
                                             [TIDE_DO_EXTERNAL_ABORT] = "abort",
-                                            [TIDE_DO_EXTERNAL_REWIND] = "rewind"};
+                                            [TIDE_DO_EXTERNAL_REWIND] = "rewind",
+                                            [TIDE_DO_EXTERNAL_LOST] = "lost",
+                                            [TIDE_DO_EXTERNAL_READY] = "ready",
+                                            [TIDE_DO_ADVANCE] = "advance"};
 
 /* What the library tells its program: "w0/101 tells sink/2: complete round 7". */
 static void note_delivery(struct sim *s, const struct proc *p, const struct tide_delivery *d)
@@ -266,6 +269,10 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
     case TIDE_DO_REFUSED: end_process(s, p, d); break;
     case TIDE_DO_CHECK_HOLDER: holder(s, p, d->pid, d->start_time); break;
     case TIDE_DO_NOTE: break;
+    case TIDE_DO_ADVANCE:
+        if (!p->stale) check_advanced(s, p, d);
+        external_advance(p, d->attempt);
+        break;
     default:
         if (d->type >= TIDE_DO_EXTERNAL_RESTORE)
             external_deliver(s, p, d);
@@ -338,6 +345,14 @@ static void heard_start(struct proc *p, struct tide_bytes content)
     tide__part__free_unpacked(part, NULL);
 }
 
+static void heard_advance(struct proc *p, struct tide_bytes content)
+{
+    Tide__Advance *m = tide__advance__unpack(NULL, content.len, content.data);
+    if (m && m->token && m->token->attempt == tide_session_attempt(p->session))
+        p->token_incarnation = m->token->incarnation;
+    tide__advance__free_unpacked(m, NULL);
+}
+
 static void hear_beat(struct sim *s, const struct proc *p, struct tide_bytes content)
 {
     Tide__HeartbeatAck *m = tide__heartbeat_ack__unpack(NULL, content.len, content.data);
@@ -359,6 +374,7 @@ void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame)
     if (field == 5) hear_beat(s, p, content);
     tide_session_frame(p->session, frame, proc_now(s, p));
     if (field == 6) heard_start(p, content);
+    if (field == 16) heard_advance(p, content);
     proc_pump(s, p);
     /* unless the lease turned out to be over, and the connection is closed unheard */
     if (field == 10 && p->conn == on) hear_complete(s, p, content);
