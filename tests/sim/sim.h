@@ -108,9 +108,9 @@ struct daemon {
 
 struct sim_stats {
     uint64_t histories, finished, held, rounds, complete, aborted, daemon_crashes, worker_crashes,
-        attempts, resumed, advances, fenced, deleted, savepoints, published, parts_dropped, refused_acks,
-        events, steps, deliver, met, events_sent, in_flight, unaligned, savepoints_unaligned,
-        counted;
+        attempts, resumed, advances, fenced, deleted, savepoints, published, parts_dropped,
+        refused_acks, events, steps, deliver, met, events_sent, in_flight, unaligned,
+        savepoints_unaligned, counted;
     uint64_t abort_codes[16];
     uint64_t bases, refused_orders, imports;
     uint64_t suspended, drained, cancelled, told_ended, disposed;
