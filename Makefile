@@ -236,6 +236,7 @@ $B/tests/state/worker: tests/state/worker.c $B/libtidemark-state.a $B/libtidemar
 	$(call Q,CC    )$(CC) $(BASE) -I$B/include $(LDFLAGS) -o $@ $< $B/libtidemark-state.a $B/libtidemark.a $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tests/frozen/run.ok: $B/tests/frozen/worker
 $B/tests/state/run.ok: $B/tests/state/worker
+$B/tests/region/run.ok: $B/tests/region/worker
 $B/tests/kill/run.ok: $B/tests/kill/worker $B/tests/kill/aim.so $B/tests/kill/recover
 $(FUZZ:=.ok): $B/%.ok: $B/% $$(wildcard $$*.corpus/*)
 	$(call run,$< $(wildcard $*.corpus))

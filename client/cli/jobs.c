@@ -200,6 +200,16 @@ static int job_json(const struct cli *c, const Tide__JobDetail *d, const struct 
         json_end_object(&j);
     }
     json_end_array(&j);
+    json_u64(&j, "region_count", d->regions_count);
+    json_array(&j, "regions");
+    for (size_t i = 0; i < d->n_regions; i++) {
+        json_object(&j, NULL);
+        ranges_json(&j, "tasks", d->regions[i]->tasks, d->regions[i]->n_tasks);
+        json_data(&j, "state", d->regions[i]->state);
+        json_u64(&j, "since", d->regions[i]->since);
+        json_end_object(&j);
+    }
+    json_end_array(&j);
     ranges_json(&j, "missing", d->missing, d->n_missing);
     ranges_json(&j, "ended", d->ended, d->n_ended);
     json_array(&j, "open_rounds");
@@ -312,6 +322,7 @@ static void checkpointing_lines(const Tide__Checkpointing *k)
         show_line("Rounds", "rendezvous, within %u positions", k->window);
     else if (k->style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS)
         show_line("Rounds", "rendezvous, without positions");
+    if (k->regional) show_line("Failover", "regional: a lost worker rewinds its region alone");
     show_line("Limits", "round %s, lease %s", text_duration(a, (uint64_t)k->deadline_ms * 1000),
               text_duration(b, (uint64_t)k->lease_ms * 1000));
 }
@@ -382,6 +393,29 @@ static void externals_text(const Tide__JobDetail *d)
     show_print(&t);
 }
 
+static void regions_text(const Tide__JobDetail *d, const struct tide_graph *g)
+{
+    static const char *const titles[] = {"REGION", "STATE", "SINCE", "TASKS"};
+    static const unsigned char columns[] = {TABLE_RIGHT, TABLE_LEFT, TABLE_RIGHT, TABLE_WIDE};
+    struct table t;
+    table_init(&t, sizeof titles / sizeof *titles, titles, columns);
+    for (size_t i = 0; i < d->n_regions; i++) {
+        const Tide__RegionInfo *r = d->regions[i];
+        char *tasks = ranges_words(g, r->tasks, r->n_tasks);
+        table_put_u64(&t, i);
+        table_put_data(&t, r->state);
+        if (r->since)
+            table_put_u64(&t, r->since);
+        else
+            table_put(&t, "-");
+        table_put(&t, tasks);
+        free(tasks);
+    }
+    putchar('\n');
+    show_print(&t);
+    if (d->regions_count > d->n_regions) printf("and %zu more\n", d->regions_count - d->n_regions);
+}
+
 static void job_text(const Tide__JobDetail *d, const struct tide_graph *g)
 {
     job_lines(d, g);
@@ -391,6 +425,7 @@ static void job_text(const Tide__JobDetail *d, const struct tide_graph *g)
     }
     if (d->n_workers) workers_text(d, g);
     if (d->n_externals) externals_text(d);
+    if (d->n_regions) regions_text(d, g);
     if (d->n_open) {
         struct table t;
         show_rounds_table(&t);

@@ -64,6 +64,21 @@ class Listing(Case):
         self.assertEqual((job["open_rounds"][0]["round"], job["waiting_for"]), (18, "a worker for sink/0"))
         self.assertEqual(job["gauges"]["lastCheckpointDuration"], 120)
 
+    def test_regions(self):
+        detail = s.job_detail()
+        detail.spec.checkpointing.regional = True
+        detail.regions_count = 2
+        detail.regions.add(tasks=[common.TaskRange(first=0, count=1)], state=b"running", since=3)
+        detail.regions.add(tasks=[common.TaskRange(first=1, count=1)], state=b"waiting")
+        self.on(show_job=R(job=detail))
+        out = self.text("job", "show", "wordcount")
+        self.assertIn("Failover", out)
+        self.assertRegex(out, r"REGION  STATE    SINCE  TASKS\n +0  running +3  \S+\n +1  waiting +-  \S+\n")
+        job = self.json("job", "show", "wordcount")["job"]
+        self.assertEqual((job["region_count"], job["regions"]), (2, [
+            {"tasks": [{"first": 0, "count": 1}], "state": "running", "since": 3},
+            {"tasks": [{"first": 1, "count": 1}], "state": "waiting", "since": 0}]))
+
     def test_externals(self):
         detail = s.job_detail()
         coordinator = common.External(kind=common.EXTERNAL_COORDINATOR, name=b"source")

@@ -76,11 +76,11 @@ class Run:
         return done.returncode, json.loads(done.stdout) if done.stdout else None
 
     def show(self):
-        return self.ask("job", "show", "regions")[1] or {}
+        return self.ask("job", "show", "regions")[1]["job"]
 
     def state(self):
         code, answer = self.ask("jobs")
-        return answer["jobs"][0]["state"] if code == 0 and answer["jobs"] else None
+        return answer["jobs"][0]["state"] if code == 0 and answer["jobs"] else None  # None: not joined yet
 
     def complete(self):
         rounds = self.ask("rounds", "regions", "--limit", "1000")[1]["rounds"]

@@ -11,11 +11,11 @@
  * One line in FOLDER/log-<INDEX> for each of:
  *   restore COUNT SNAPSHOT ATTEMPT    run    advance ATTEMPT    rewind COUNT    stop OUTCOME */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -80,8 +80,7 @@ static int on_snapshot(struct tide_task *t, struct tide_snapshot *s, void *user)
     (void)t, (void)user;
     if (me.count > me.cut) {
         if (me.n_pending == PENDING_MAX) return TIDE_EBUSY;
-        me.pending[me.n_pending++] =
-            (struct range){tide_snapshot_round(s), me.cut + 1, me.count};
+        me.pending[me.n_pending++] = (struct range){tide_snapshot_round(s), me.cut + 1, me.count};
         me.cut = me.count;
     }
     int rc = tide_snapshot_write(s, &me.count, sizeof me.count);
@@ -90,7 +89,8 @@ static int on_snapshot(struct tide_task *t, struct tide_snapshot *s, void *user)
     return rc;
 }
 
-static int on_complete(struct tide_task *t, uint64_t round, const void *handle, size_t n, void *user)
+static int on_complete(struct tide_task *t, uint64_t round, const void *handle, size_t n,
+                       void *user)
 {
     (void)t, (void)user;
     const struct range *owed = handle;
@@ -172,10 +172,9 @@ int main(int argc, char **argv)
     setvbuf(me.log, NULL, _IOLBF, 0);
     (void)tide_spec_new("regions", &spec);
     (void)tide_spec_operator(spec, "count", (uint32_t)atoi(argv[3]), 0);
-    (void)tide_spec_checkpointing(spec, &(struct tide_checkpointing){.interval_ms = 40,
-                                                                     .lease_ms = 6000,
-                                                                     .heartbeat_ms = 500,
-                                                                     .regional = 1});
+    (void)tide_spec_checkpointing(
+        spec, &(struct tide_checkpointing){
+                  .interval_ms = 40, .lease_ms = 6000, .heartbeat_ms = 500, .regional = 1});
     struct tide_worker_config config = {.spec = spec, .address = argv[1], .name = name};
     int rc = tide_worker_new(&config, &w, why);
     tide_spec_free(spec);
