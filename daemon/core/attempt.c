@@ -550,6 +550,7 @@ void attempt_rejoined(struct core *c, struct worker *w)
     struct job *job = w->job;
     if (!job->adopting) {
         resume(c, w);
+        attempt_all_restored(c, job); /* its Join shows, perhaps, that it has advanced */
         return;
     }
     if (w->phase < TIDE__WORKER_PHASE__PHASE_RESTORED) {

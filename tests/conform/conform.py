@@ -31,6 +31,7 @@ import vectors_rounds  # noqa: F401
 import vectors_import  # noqa: F401
 import vectors_meet  # noqa: F401
 import vectors_unaligned  # noqa: F401
+import vectors_regions  # noqa: F401
 import vectors_leases  # noqa: F401
 import vectors_admin  # noqa: F401
 import vectors_orders  # noqa: F401

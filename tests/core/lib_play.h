@@ -52,10 +52,10 @@ struct play {
 struct job_options {
     uint32_t sources, sinks, interval_ms, deadline_ms, retained, lease_ms;
     uint32_t attempts_max;
-    uint32_t window;          /* not 0: rendezvous rounds */
-    bool coordinator;         /* of `a` */
-    bool union_state;         /* of `a` */
-    bool pointwise;           /* from `a` to `b` */
+    uint32_t window;  /* not 0: rendezvous rounds */
+    bool coordinator; /* of `a` */
+    bool union_state; /* of `a` */
+    bool pointwise;   /* from `a` to `b` */
     bool regional;
     const char *hooks;        /* "lock feed"; NULL: none */
     const char *restore_from; /* where it begins when it is new; NULL: afresh */
