@@ -207,6 +207,17 @@ static void rewind_some(struct core *c, struct job *job, const char *reason)
         timer_set(c, &job->start_timer, c->now); /* not in the middle of what has ended this one */
 }
 
+/* See proto/plant.h. */
+static void planted_release(struct core *c, struct job *job)
+{
+    struct round *r = job->rounds;
+    if (!r || r->state != ROUND_COLLECTING) return;
+    for (uint32_t t = 0; t < job->graph->tasks; t++)
+        if (job->host[t] && job->host[t]->going && !bits_get(&r->plan.ended, t))
+            bits_put(&r->acked, t);
+    if (r->acked.set >= r->plan.expected) round_all_acked(c, r);
+}
+
 void attempt_fail(struct core *c, struct job *job, struct worker *w, const char *reason)
 {
     if (!job->attempt_open) return;
@@ -214,6 +225,7 @@ void attempt_fail(struct core *c, struct job *job, struct worker *w, const char 
         attempt_end(c, job, reason);
         return;
     }
+    if (PLANTED(RELEASE_REGION)) planted_release(c, job);
     if (!PLANTED(STALE_REGION))
         round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
     /* the end of a round may be that of the attempt */

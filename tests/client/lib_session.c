@@ -10,6 +10,7 @@ struct bench bench;
 uint32_t bench_window;
 bool bench_externals;
 bool bench_union;
+bool bench_regional;
 
 static const uint8_t job_id[16] = JOB_ID;
 
@@ -153,6 +154,9 @@ static void note_sent(const Tide__FromWorker *m)
         note_ranges("", m->standing->n_tasks, m->standing->tasks);
         note("\n");
         break;
+    case TIDE__FROM_WORKER__MSG_ADVANCED:
+        note("> advanced %llu\n", (unsigned long long)m->advanced->attempt);
+        break;
     case TIDE__FROM_WORKER__MSG_EXTERNAL:
         note_part("> external ", m->external->state->external);
         note(" %llu %.*s%s%.*s\n", (unsigned long long)m->external->round,
@@ -211,7 +215,7 @@ static void note_barrier(const struct tide_delivery *d)
 static void note_external(const struct tide_delivery *d)
 {
     unsigned long long r = (unsigned long long)d->round;
-    const char *part = d->external ? "lock" : "@a";
+    const char *part = d->external ? "lock" : bench_regional ? "@c" : "@a";
     switch (d->type) {
     case TIDE_DO_EXTERNAL_RESTORE:
         if (d->has_data)
@@ -230,6 +234,11 @@ static void note_external(const struct tide_delivery *d)
         break;
     case TIDE_DO_EXTERNAL_COMPLETE: note("%s: complete %llu\n", part, r); break;
     case TIDE_DO_EXTERNAL_ABORT: note("%s: abort %llu\n", part, r); break;
+    case TIDE_DO_EXTERNAL_LOST:
+        note("%s: lost %u+%u, from %llu\n", part, d->first, d->count, r);
+        break;
+    case TIDE_DO_EXTERNAL_READY: note("%s: ready\n", part); break;
+    case TIDE_DO_ADVANCE: note("advance to %llu\n", (unsigned long long)d->attempt); break;
     case TIDE_DO_EXTERNAL_REWIND:
         note("%s: rewind: %.*s\n", part, (int)d->text.len, (const char *)d->text.data);
         break;
@@ -327,7 +336,7 @@ void bench_say(Tide__ToWorker__MsgCase which, void *message)
 void say_welcome(void)
 {
     Tide__Welcome m = TIDE__WELCOME__INIT;
-    m.version = bench_window || bench_externals || bench_union ? 2 : 1;
+    m.version = bench_window || bench_externals || bench_union || bench_regional ? 2 : 1;
     m.store_id = text("store store stor");
     m.incarnation = 7;
     bench_say(TIDE__TO_WORKER__MSG_WELCOME, &m);
@@ -399,6 +408,34 @@ void say_run(uint64_t attempt)
     Tide__Run m = TIDE__RUN__INIT;
     m.attempt = attempt;
     bench_say(TIDE__TO_WORKER__MSG_RUN, &m);
+}
+
+void advance_init(Tide__Advance *m, Tide__Token *token, uint64_t from, uint64_t to)
+{
+    tide__advance__init(m);
+    tide__token__init(token);
+    token->store_id = text("store store stor");
+    token->job_id = text(JOB_ID);
+    token->attempt = to;
+    token->incarnation = 7;
+    token->external = 1000 + to;
+    m->from = from;
+    m->token = token;
+    m->directory = text("/d");
+}
+
+void say_advance(uint64_t from, uint64_t to, uint64_t snapshot)
+{
+    Tide__Advance m;
+    Tide__Token token;
+    Tide__TaskRange range = TIDE__TASK_RANGE__INIT, *ranges[1] = {&range};
+    advance_init(&m, &token, from, to);
+    range.first = 3; /* c's subtasks 1 and 2 */
+    range.count = 2;
+    m.rewound = ranges;
+    m.n_rewound = 1;
+    m.snapshot = snapshot;
+    bench_say(TIDE__TO_WORKER__MSG_ADVANCE, &m);
 }
 
 void say_resumed(uint64_t attempt)
@@ -520,21 +557,26 @@ void say_refused(Tide__RefusedCode code)
 void bench_open(void)
 {
     Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
-    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
+    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, c_ = TIDE__OPERATOR__INIT,
+                   *operators[3] = {&a, &b, &c_};
     Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
     Tide__Checkpointing checkpointing = TIDE__CHECKPOINTING__INIT;
     char why[256];
     spec.name = text("job");
     checkpointing.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
     checkpointing.window = bench_window;
-    if (bench_window) spec.checkpointing = &checkpointing;
-    spec.n_operators = 2;
+    if (bench_regional) tide__checkpointing__init(&checkpointing);
+    checkpointing.regional = bench_regional;
+    if (bench_window || bench_regional) spec.checkpointing = &checkpointing;
+    spec.n_operators = bench_regional ? 3 : 2;
     spec.operators = operators;
     spec.n_edges = 1;
     spec.edges = edges;
     a.uid = edge.from = text("a");
     b.uid = edge.to = text("b");
     a.parallelism = b.parallelism = 1;
+    c_.uid = text("c");
+    c_.parallelism = 3;
     edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
     struct tide_session_config c = {.spec = &spec,
                                     .worker = tide_bytes_of("w1"),
@@ -545,7 +587,8 @@ void bench_open(void)
                                     .start_time = 4242,
                                     .seed = 1};
     ProtobufCBinaryData hooks[1] = {text("lock")};
-    a.coordinator = bench_externals;
+    a.coordinator = bench_externals && !bench_regional;
+    c_.coordinator = bench_externals && bench_regional;
     a.union_state = bench_union;
     spec.n_hooks = bench_externals;
     spec.hooks = hooks;
@@ -555,7 +598,8 @@ void bench_open(void)
     ck_assert_int_eq(tide_session_add_task(bench.s, tide_bytes_of("b"), 0, 2), 1);
     ck_assert_int_eq(tide_session_add_task(bench.s, tide_bytes_of("a"), 0, 0), 0);
     if (!bench_externals) return;
-    ck_assert_int_eq(tide_session_add_external(bench.s, false, tide_bytes_of("a")), 0);
+    const char *directs = bench_regional ? "c" : "a";
+    ck_assert_int_eq(tide_session_add_external(bench.s, false, tide_bytes_of(directs)), 0);
     ck_assert_int_eq(tide_session_add_external(bench.s, true, tide_bytes_of("lock")), 1);
 }
 

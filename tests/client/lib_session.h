@@ -29,6 +29,10 @@ extern bool bench_externals;
 /* Of jobs opened from here on: a keeps union list state. */
 extern bool bench_union;
 
+/* Of jobs opened from here on: regional, with three tasks of an operator `c` in other workers,
+ * which has the coordinator in place of a. */
+extern bool bench_regional;
+
 void bench_open(void);  /* a new session, not connected */
 void bench_close(void); /* frees it, after its own check */
 void bench_pump(void);  /* takes all deliveries into the trace */
@@ -44,6 +48,8 @@ void say_start(uint64_t attempt);
 void say_start_message(const Tide__Start *m);
 void start_init(Tide__Start *m, Tide__Token *token, uint64_t attempt);
 void say_run(uint64_t attempt);
+void advance_init(Tide__Advance *m, Tide__Token *token, uint64_t from, uint64_t to);
+void say_advance(uint64_t from, uint64_t to, uint64_t snapshot); /* c[1] and c[2] are rewound */
 void say_resumed(uint64_t attempt);
 void say_trigger(uint64_t attempt, uint64_t round);
 void say_trigger_as(uint64_t attempt, uint64_t round, Tide__Alignment alignment,

@@ -37,6 +37,11 @@ static uint32_t connected(const struct job *j, const struct attempt *a, uint32_t
         for (uint32_t t = 0; t < j->flow.tasks; t++)
             for (uint32_t u = 0; tasks >> t & 1 && u < j->flow.tasks; u++)
                 if (a->member_pid[t] == a->member_pid[u]) tasks |= 1u << u;
+        /* who has a coordinator goes back with whom it lives with */
+        for (uint32_t t = 0; t < j->flow.tasks; t++)
+            for (uint32_t u = 0; tasks >> t & 1 && u < j->flow.tasks; u++)
+                if (j->flow.task[t].op == j->externals.op && j->slot_of[u] == j->externals.slot)
+                    tasks |= 1u << u;
     }
     return tasks;
 }

@@ -28,7 +28,7 @@ struct coordinator { /* in one process */
     struct coordinator_state state;
     bool running;
     uint64_t attempt;
-    struct attempt *in; /* its lines */
+    struct attempt *in[PARALLEL_MAX]; /* per subtask: in which its line is */
     uint32_t generation;
     struct taken {
         struct taken *next;
@@ -46,7 +46,6 @@ void external_plan(struct sim *s, struct job *j, bool any)
     e->op = OPS_MAX;
     if (!any) return;
     if (percent(s, 75)) e->op = (uint32_t)below(s, j->flow.n_ops);
-    if (j->checkpointing.regional) e->op = OPS_MAX;
     e->n_hooks = (uint32_t)below(s, HOOKS_MAX + 1);
     if (e->op == OPS_MAX && !e->n_hooks) e->n_hooks = 1;
     e->slot = (uint32_t)below(s, j->slots);
@@ -124,6 +123,7 @@ void external_drop(struct proc *p)
 static void settle(struct sim *s, struct coordinator *c)
 {
     struct tide_session *session = c->proc->session;
+    if (tide_gateway_failed(c->gateway)) c->proc->part_failed = true;
     if (tide_gateway_failed(c->gateway))
         (void)tide_session_external_failed(session, COORDINATOR, tide_bytes_of("an event is lost"),
                                            proc_now(s, c->proc));
@@ -181,6 +181,7 @@ static void receive(struct sim *s, struct task *t, struct posted *e)
     if (lost) { /* and with it the channel */
         note(s, "%s: event %u is lost", task_name(j, t->number), e->number);
         e->in->events[e->subtask].broken = e->in->event_lost = true;
+        check_attempt(s, j, j->store.attempts)->event_lost = true;
         check_trouble(s, j);
     }
     sim_at(s, s->now + (percent(s, 60) ? 0 : below(s, 10 * MS)), confirmed, e, lost);
@@ -213,7 +214,7 @@ static void carry(struct sim *s, struct coordinator *c, const struct tide_gatewa
 {
     struct posted *e = sim_alloc(s, sizeof *e);
     *e = (struct posted){.id = from->id,
-                         .in = c->in,
+                         .in = c->in[from->subtask],
                          .subtask = from->subtask,
                          .number = tide_get_u32(from->bytes.data),
                          .from = c,
@@ -310,13 +311,34 @@ static void ask_coordinator(struct sim *s, struct coordinator *c, uint64_t round
     sim_at(s, s->now + (percent(s, 60) ? 0 : below(s, 25 * MS)), coordinator_takes, l, 0);
 }
 
+/* They begin again, with what they had in that snapshot; what they had been sent since is sent
+ * again. */
+static void subtasks_lost(struct sim *s, struct coordinator *c, const struct tide_delivery *d)
+{
+    struct job *j = c->proc->job;
+    const struct d_snapshot *from = d->round ? store_snapshot(j, d->round) : NULL;
+    struct coordinator_state then = {0};
+    must(s, !d->round || (from && from->part[0].len == sizeof then),
+         "subtasks go back to snapshot %" PRIu64 ", which has no bytes of the coordinator",
+         d->round);
+    if (from) memcpy(&then, from->part[0].data, sizeof then);
+    tide_gateway_reset_subtasks(c->gateway, d->first, d->count);
+    tide_gateway_pause_subtasks(c->gateway, d->first, d->count);
+    for (uint32_t i = d->first; i < d->first + d->count; i++) {
+        c->in[i] = check_attempt(s, j, d->attempt);
+        c->state.sent[i] = then.sent[i];
+    }
+    settle(s, c);
+}
+
 static void to_coordinator(struct sim *s, struct coordinator *c, const struct tide_delivery *d)
 {
     switch (d->type) {
     case TIDE_DO_EXTERNAL_RESTORE:
         reset(c);
         c->attempt = d->attempt;
-        c->in = check_attempt(s, c->proc->job, d->attempt);
+        for (uint32_t i = 0; i < PARALLEL_MAX; i++)
+            c->in[i] = check_attempt(s, c->proc->job, d->attempt);
         c->state = (struct coordinator_state){0};
         must(s, !d->has_data || d->bytes.len == sizeof c->state,
              "the coordinator restores %zu bytes", d->bytes.len);
@@ -339,6 +361,11 @@ static void to_coordinator(struct sim *s, struct coordinator *c, const struct ti
     case TIDE_DO_EXTERNAL_COMPLETE:
     case TIDE_DO_EXTERNAL_ABORT:
         tide_gateway_open(c->gateway, d->round);
+        carry_all(s, c);
+        break;
+    case TIDE_DO_EXTERNAL_LOST: subtasks_lost(s, c, d); break;
+    case TIDE_DO_EXTERNAL_READY:
+        tide_gateway_resume(c->gateway);
         carry_all(s, c);
         break;
     case TIDE_DO_EXTERNAL_REWIND: reset(c); break;
