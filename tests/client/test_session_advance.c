@@ -217,11 +217,10 @@ START_TEST(what_breaks_the_protocol)
 }
 END_TEST
 
-
 int main(void)
 {
     const TTest *const tests[] = {
-        goes_on_under_another_number, repeats_are_answered,   joins_with_the_new_attempt,
+        goes_on_under_another_number, repeats_are_answered,    joins_with_the_new_attempt,
         hooks_and_coordinators_S143,  a_hook_that_cannot_S146, a_fenced_hook_is_restored_later,
         what_breaks_the_protocol,
     };
