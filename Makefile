@@ -101,7 +101,7 @@ SCRIPTS  := $(patsubst %.sh,$B/%,$(wildcard tests/*/run.sh))
 FUZZ     := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 SIM_SRC  := $(filter-out $(wildcard tests/sim/test_*.c),$(wildcard tests/sim/*.c))
 SIM      := $(if $(SIM_SRC),$B/tests/sim/sim)
-BENCH    := $B/tests/bench/floor $B/tests/bench/bench $B/tests/bench/bench_store $B/tests/bench/bench_acks $B/tests/bench/bench_align
+BENCH    := $B/tests/bench/floor $B/tests/bench/bench $B/tests/bench/bench_store $B/tests/bench/bench_acks $B/tests/bench/bench_align $B/tests/bench/bench_state
 DRIVER   := $(if $(wildcard tests/demo/*.c),$B/demo/driver)
 
 all: $(PROGRAMS) $(LIBRARY) $(EXAMPLES)
@@ -287,17 +287,20 @@ sim: $(SIM)
 $B/tests/bench/floor: tests/bench/floor.c config.mk
 	@mkdir -p $(@D)
 	$(call Q,CC    )$(CC) -std=c11 -O2 -Wall -Wextra -o $@ $<
-$B/tests/bench/bench: $(filter-out %/floor.o %/bench_store.o %/bench_acks.o %/bench_align.o,$(call obj,tests/bench/*.c)) $P
+$B/tests/bench/bench: $(filter-out %/floor.o %/bench_store.o %/bench_acks.o %/bench_align.o %/bench_state.o,$(call obj,tests/bench/*.c)) $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 $B/tests/bench/bench_store: $B/tests/bench/bench_store.o $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tests/bench/bench_align: $B/tests/bench/bench_align.o $(filter %/align.o %/align_line.o %/align_tracker.o %/align_unaligned.o,$(PURE))
 	$(call Q,LINK  )$(LINK) -o $@ $^
+$B/tests/bench/bench_state: $B/tests/bench/bench_state.o $(STATE) $(STATE_P) $(LIB) $P
+	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tests/bench/bench_acks: $B/tests/bench/bench_acks.o $(CORE) $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 bench: $(PROGRAMS) $(BENCH)
 	@$B/tests/bench/bench --daemon $B/tidemarkd --floor $B/tests/bench/floor --json $B/bench.json $(BENCH_ARGS)
 	@$B/tests/bench/bench_align
+	@$B/tests/bench/bench_state
 
 fuzz: .deps-all
 	@bash tests/fuzz/fuzz.sh $(or $(SECONDS),30)

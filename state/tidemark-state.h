@@ -88,7 +88,8 @@ TIDE_API int tide_states_new_sized(const struct tide_states_config *config, size
                                    struct tide_states **ret, char why[256]);
 #define tide_states_new(config, ret, why)                                                          \
     tide_states_new_sized((config), sizeof(struct tide_states_config), (ret), (why))
-/* Waits for snapshots that are being written. NULL is fine. */
+/* Gives up snapshots that are being written, and waits for that: before tide_worker_free(). NULL is
+ * fine. */
 TIDE_API void tide_states_free(struct tide_states *s);
 /* A sentence about the last failure; valid until the next call. Never NULL. */
 TIDE_API const char *tide_states_error(const struct tide_states *s);
@@ -151,7 +152,11 @@ TIDE_API int tide_keys_each(struct tide_named *n,
 
 /* ---- snapshots */
 
-/* For the restore callback, whose answer is that of this function: the states become those of the
+/* What the daemon hands out so far is the task's own state, at the parallelism at which it was
+ * written: a union of several tasks is refused then (TIDE_ENOTSUP), and so is a job with another
+ * parallelism, by the daemon. Files and directories have no such limit.
+ *
+ * For the restore callback, whose answer is that of this function: the states become those of the
  * snapshot, or, if there is none, empty. At another parallelism, or with another operator's range
  * of keys, the task gets its part of what all tasks had. What was there before is dropped, and if
  * it fails nothing is there: TIDE_ECORRUPT (a database is damaged), TIDE_EVERSION (written by a

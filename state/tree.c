@@ -388,8 +388,11 @@ static int visit(const struct tide_cell *c, tide_tree_visit *f, void *user)
         struct entry *e = (struct entry *)(uintptr_t)c;
         return f(user, key_of(e), value_of(e), below_of(e));
     }
+    struct tide_cell *const *child = ((const struct node *)c)->child;
+    for (unsigned i = 0; i < WAYS; i++) /* in hash order each is somewhere else in memory */
+        if (child[i]) __builtin_prefetch(child[i]);
     for (unsigned i = 0; !rc && i < WAYS; i++)
-        rc = visit(((const struct node *)c)->child[i], f, user);
+        rc = visit(child[i], f, user);
     return rc;
 }
 
