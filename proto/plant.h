@@ -27,6 +27,7 @@ enum tide_plant {
     PLANT_RELEASE_EARLY, /* events are let go before the subtask has acked */
     PLANT_HOOK_IGNORED, /* a hook's failure is taken for an answer */
     PLANT_STOP_EARLY, /* a job ends before its effects are confirmed */
+    PLANT_HELD_APART, /* a job is HELD in one commit, its stop has failed in another */
     PLANT_DISPOSE_RECOVERY, /* the recovery point may be disposed of */
     PLANT_LOSE_NOTICE, /* a completion is not told again to a worker that comes back */
     PLANT_ABORT_COMMITTING, /* a round aborts after its commit was handed to the store */

@@ -55,7 +55,7 @@ bool stop_is_held(const struct operation *op)
 
 void stop_record_held(struct job *job, struct tide_commit *commit)
 {
-    for (const struct operation *op = job->operations; op; op = op->next)
+    for (const struct operation *op = job->operations; op && !PLANTED(HELD_APART); op = op->next)
         if (stop_is_held(op)) operation_record(commit, job, op);
 }
 
@@ -260,7 +260,10 @@ void stop_held(struct core *c, struct job *job, const char *cause)
     if (!op) return;
     char *why = core_printf("snapshot %" PRIu64 " is complete, but the stop failed: %s",
                             op->snapshot, cause);
-    operation_fail_later(c, job, op, why);
+    if (PLANTED(HELD_APART))
+        operation_fail(c, job, op, NULL, why);
+    else
+        operation_fail_later(c, job, op, why);
     free(why);
 }
 

@@ -209,8 +209,10 @@ void check_durable(struct sim *s, const struct tide_commit *c)
         }
     }
     log_durable(s, c);
-    for (j = s->jobs; j; j = j->next)
+    for (j = s->jobs; j; j = j->next) {
         check_retention(s, j);
+        check_stopping(s, j, c);
+    }
     if (newest) check_kept(s, newest);
 }
 

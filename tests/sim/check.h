@@ -89,6 +89,7 @@ void check_met(struct sim *s, const struct task *t, const struct round *r, const
 /* check_stop.c */
 void check_job_ended(struct sim *s, struct job *j); /* it is durable */
 bool check_drained(const struct job *j);            /* its sources were told to end their input */
+void check_stopping(struct sim *s, const struct job *j, const struct tide_commit *c);
 void check_operation(struct sim *s, const struct job *j, const struct tide_record *r);
 void check_answer(struct sim *s, struct tide_bytes body);
 /* check_import.c */

@@ -59,6 +59,29 @@ bool check_drained(const struct job *j)
     return j->old || drained_by(j, j->store.ended_snapshot) != NULL;
 }
 
+/* A stop that has its snapshot is open while the job is STOPPING, and no longer: whatever takes the
+ * job elsewhere ends it in the same commit, and nothing else does. */
+void check_stopping(struct sim *s, const struct job *j, const struct tide_commit *c)
+{
+    enum tide_job_state state = j->store.state;
+    for (const struct d_operation *d = j->store.operations; d; d = d->next)
+        must(s,
+             !ends_jobs(d->o.kind) || !d->o.snapshot_good || d->o.state != TIDE_OP_RUNNING ||
+                 state == TIDE_JOB_STOPPING,
+             "job %s is %s, and operation %" PRIu64 " is to stop it still", j->name,
+             tide_job_state_name(state), d->o.id);
+    for (const struct tide_record *r = c->first; r; r = r->next)
+        if (r->type == TIDE_REC_OPERATION && r->operation.kind == TIDE_OP_RELEASE)
+            return; /* of what was not even HELD in the store */
+    for (const struct tide_record *r = c->first; r; r = r->next)
+        must(s,
+             r->type != TIDE_REC_OPERATION || store_job(s, r) != j ||
+                 !ends_jobs(r->operation.kind) || !r->operation.snapshot_good ||
+                 r->operation.state != TIDE_OP_FAILED || state != TIDE_JOB_STOPPING,
+             "job %s is STOPPING, and operation %" PRIu64 ", which stops it, has failed", j->name,
+             r->operation.id);
+}
+
 /* ---- operations */
 
 void check_operation(struct sim *s, const struct job *j, const struct tide_record *r)

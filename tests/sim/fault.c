@@ -254,7 +254,7 @@ static void next_fault(struct sim *s, void *arg, uint64_t x)
 
 static void calm_job(struct sim *s, struct job *j)
 {
-    j->fail_restore_until = j->decline_until = 0;
+    j->fail_restore_until = j->decline_until = j->mute_until = 0;
     for (struct proc *p = j->procs; p; p = p->next) {
         p->dark_until = 0;
         for (uint32_t i = 0; i < TASKS_MAX; i++)

@@ -585,7 +585,8 @@ static struct part *part_find(const struct job *j, uint32_t id)
 static void publish(struct sim *s, struct task *t, const struct tide_delivery *d)
 {
     struct job *j = t->proc->job;
-    if (s->now < j->decline_until && percent(s, 20)) { /* the outside world does not answer */
+    if (s->now < j->mute_until ||
+        (s->now < j->decline_until && percent(s, 20))) { /* the outside world does not answer */
         tide_session_commit_failed(t->proc->session, t->number, d->round, proc_now(s, t->proc));
         return;
     }

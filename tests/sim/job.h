@@ -370,6 +370,7 @@ struct job {
     bool over; /* nobody is restarted any more */
     /* faults */
     uint64_t fail_restore_until, decline_until;
+    uint64_t mute_until; /* the outside world does not answer */
     /* durable */
     struct job_store store;
     /* history */

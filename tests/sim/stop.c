@@ -90,6 +90,24 @@ static void wait_for_end(struct sim *s, struct job *j)
     if (m.operation) send(s, j, &r, "waits for the end");
 }
 
+static void power_out(struct sim *s, void *arg, uint64_t x)
+{
+    struct job *j = arg;
+    (void)x;
+    for (struct proc *p = j->procs; p && !s->calm; p = p->next)
+        proc_kill(s, p, "the power is out", false);
+}
+
+/* While it stops the outside world does not answer, and its workers die: who comes is there to
+ * deliver alone, and may not get that done in time. */
+static void disturb(struct sim *s, struct job *j)
+{
+    j->mute_until = s->now + between(s, 500 * MS, 5 * SECOND);
+    note(s, "%sfault: the outside world does not answer until %" PRIu64 " ms", j->prefix,
+         in_trace(j->mute_until));
+    sim_at(s, s->now + between(s, 20 * MS, 700 * MS), power_out, j, 0);
+}
+
 void stop_something(struct sim *s, struct job *j)
 {
     char key[32];
@@ -109,5 +127,6 @@ void stop_something(struct sim *s, struct job *j)
         stop(s, j, key);
     else
         cancel(s, j, key);
+    if (percent(s, 20)) disturb(s, j);
     wait_for_end(s, j);
 }
