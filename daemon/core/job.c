@@ -325,6 +325,8 @@ static void load_attempt(struct job *job, const struct tide_catalog_attempt *fro
     job->external = from->external;
     job->restored_from = from->restored_from;
     job->directory = core_text(from->directory);
+    /* nobody goes on in it; it is known to be ours when the job is reopened */
+    if (tide_job_ended(job->state)) return;
     for (uint32_t i = 0; i < from->n_members; i++) {
         const struct tide_member *m = &from->members[i];
         struct worker *w = worker_new(job, m->worker);
@@ -459,7 +461,7 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
     load_rounds(job, from);
     load_operations(job, from);
     load_ended(job);
-    if (!tide_job_ended(job->state)) load_attempt(job, &from->last);
+    load_attempt(job, &from->last);
     if (!job->attempt_open && (job->state == TIDE_JOB_RESTORING || job->state == TIDE_JOB_RUNNING))
         job->state =
             TIDE_JOB_WAITING; /* the attempt's end is durable, the state's row had not followed */

@@ -407,6 +407,38 @@ START_TEST(reopens)
 }
 END_TEST
 
+/* ... also when the daemon has restarted since: a worker that lives yet, with the attempt of
+ * before, is no sign of an old copy (seed 1063843). */
+START_TEST(reopens_after_a_restart)
+{
+    static struct play p;
+    static const struct job_options endless = {.sources = 1, .deadline_ms = 60000};
+    play_running(&p, &endless);
+    play_finished(&p, 1, 0, 1);
+    play_ack(&p, 1, 1, p.round, 0);
+    play_settle(&p);
+    ck_assert_int_eq(p.shelf.jobs[0].state, TIDE_JOB_FINISHED);
+    play_crash(&p);
+    play_settle(&p);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    Tide__RestoreJob *m = from_nothing();
+    m->allow_repeat = true;
+    play_ask_restore(&p, m);
+    play_settle(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &endless,
+              &(struct join_options){.count = 1,
+                                     .worker = "w",
+                                     .pid = 10,
+                                     .attempt = 1,
+                                     .told_complete = 1,
+                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    play_settle(&p);
+    ck_assert_int_eq(p.shelf.jobs[0].state, TIDE_JOB_WAITING);
+    play_end(&p);
+}
+END_TEST
+
 /* S131: without a snapshot there is nothing to restore; what is not there, or not said, is refused
  * by name. */
 START_TEST(nothing_there)
@@ -464,5 +496,5 @@ START_TEST(not_stored)
 END_TEST
 
 SUITE_MAIN("choice", latest, older, by_directory, until_a_newer_round, nothing, survives_a_crash,
-           dry_run, owed, confirmed_is_not_owed_again, waits_for_a_commit, reopens, nothing_there,
-           unreadable, not_stored)
+           dry_run, owed, confirmed_is_not_owed_again, waits_for_a_commit, reopens,
+           reopens_after_a_restart, nothing_there, unreadable, not_stored)

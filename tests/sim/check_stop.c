@@ -110,7 +110,7 @@ static const struct d_operation *operation(const struct sim *s, uint64_t id, str
 
 static void answered(struct sim *s, const Tide__Operation *m)
 {
-    struct job *j;
+    struct job *j = NULL;
     const struct d_operation *d = operation(s, m->id, &j);
     note(s, "daemon: tells of operation %" PRIu64 ", %.*s: %.*s %.*s", m->id, (int)m->kind.len,
          (const char *)m->kind.data, (int)m->state.len, (const char *)m->state.data,
