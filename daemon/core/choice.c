@@ -287,7 +287,7 @@ void choice_pump(struct core *c, struct job *job)
 void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, const char *text)
 {
     struct choice *ch = job->choice;
-    if (!ch) return;
+    core_assert(ch != NULL);
     if (outcome != TIDE_STORED) {
         give_up(c, job, core_printf("it could not be stored: %s", text));
         return;
@@ -316,7 +316,7 @@ void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, c
 void choice_manifest(struct core *c, struct job *job, const struct event *ev)
 {
     struct choice *ch = job->choice;
-    if (!ch) return;
+    core_assert(ch != NULL);
     if (ev->rc) {
         give_up(c, job,
                 core_printf("snapshot %" PRIu64 " cannot be read: %s", ch->snapshot, ev->text));
@@ -336,7 +336,7 @@ void choice_directory(struct core *c, struct job *job, const struct event *ev)
 {
     struct choice *ch = job->choice;
     char why[300];
-    if (!ch) return;
+    core_assert(ch != NULL);
     ch->import = import_new(ch->directory, ev, why);
     if (!ch->import) {
         give_up(c, job, core_printf("%s", why));

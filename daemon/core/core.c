@@ -26,7 +26,7 @@ uint64_t core_random(struct core *c)
 
 uint64_t core_random_below(struct core *c, uint64_t bound)
 {
-    return bound ? core_random(c) % bound : 0;
+    return core_random(c) % bound;
 }
 
 void core_stop(struct core *c, int exit_code, const char *why)
@@ -106,7 +106,7 @@ struct core *core_new(const struct core_config *config, const struct tide_catalo
     c->config.state_root = core_printf("%s", config->state_root);
     c->config.savepoint_root =
         config->savepoint_root ? core_printf("%s", config->savepoint_root) : NULL;
-    c->config.software = core_printf("%s", config->software ? config->software : "");
+    c->config.software = core_printf("%s", config->software);
     c->store_id = catalog->store_id;
     c->incarnation = catalog->incarnation;
     if (PLANTED(OLD_INCARNATION) && catalog->n_incarnations > 1)

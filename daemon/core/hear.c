@@ -23,7 +23,7 @@ static void heartbeat(struct core *c, struct session *s, const Tide__Heartbeat *
     Tide__HeartbeatAck alive = TIDE__HEARTBEAT_ACK__INIT;
     Tide__ToWorker message = TIDE__TO_WORKER__INIT;
     /* one that should drop its attempt gets no further lease for it */
-    if (!s->worker || s->worker->standing == STANDS_REWINDING) return;
+    if (s->worker->standing == STANDS_REWINDING) return;
     worker_renew(c, s->worker);
     alive.sequence = m->sequence;
     message.msg_case = TIDE__TO_WORKER__MSG_ALIVE;

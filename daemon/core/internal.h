@@ -13,7 +13,7 @@
 
 /* ---- core.c */
 uint64_t core_random(struct core *c);
-uint64_t core_random_below(struct core *c, uint64_t bound); /* 0 when bound is 0 */
+uint64_t core_random_below(struct core *c, uint64_t bound); /* bound at least 1 */
 void core_reserve_ids(struct core *c);
 uint64_t core_new_id(struct core *c); /* 0: none is reserved at the moment */
 void core_stop(struct core *c, int exit_code, const char *why);

@@ -260,9 +260,10 @@ void job_forget(struct core *c, struct job *job, Tide__RefusedCode code, const c
     core_assert(!job->durable && !job->rounds && !job->attempt_open && !job->operations);
     while (job->workers) {
         struct session *s = map_get(&c->sessions, job->workers->session);
-        if (s && code == TIDE__REFUSED_CODE__REFUSED_SPEC)
+        core_assert(s != NULL);
+        if (code == TIDE__REFUSED_CODE__REFUSED_SPEC)
             send_refused(c, s, code, "job %s cannot begin from restore_from: %s", job->name, why);
-        else if (s)
+        else
             send_refused(c, s, code, "job %s could not be stored: %s", job->name, why);
         worker_release(c, job->workers);
     }
@@ -455,7 +456,7 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
                               core_copy(from->base_adopted)};
     if (PLANTED(FORGET_ORDER)) job->base = (struct base){0};
     job_adopt(job);
-    if (from->cause.len) job->cause = core_text(from->cause);
+    if (from->cause.len || job->state == TIDE_JOB_HELD) job->cause = core_text(from->cause);
     load_snapshots(job, from);
     load_owed(job, from);
     load_rounds(job, from);

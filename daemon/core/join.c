@@ -166,7 +166,8 @@ void worker_lost(struct core *c, struct worker *w, const char *why)
     }
     if (w->session) {
         struct session *s = map_get(&c->sessions, w->session);
-        if (s) s->worker = NULL;
+        core_assert(s != NULL);
+        s->worker = NULL;
         act_close(c, w->session);
         w->session = 0;
     }
@@ -627,7 +628,7 @@ static void join_with_nothing(struct core *c, struct session *s, struct job *job
 void job_refuse_held(struct core *c, struct session *s, const struct job *job)
 {
     send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_HELD, "job %s is held: %s", job->name,
-                 job->cause ? job->cause : "");
+                 job->cause);
 }
 
 /* What it held is free, if it comes with nothing; it tries again later. */

@@ -45,10 +45,11 @@ static void record_held(struct core *c, struct job *job, uint64_t order)
 static void refuse_waiting(struct core *c, struct job *job)
 {
     for (struct worker *w = job->workers, *next; w; w = next) {
-        struct session *s = map_get(&c->sessions, w->session);
         next = w->next;
         if (w->standing != STANDS_READY && w->standing != STANDS_PARKED) continue;
-        if (s) job_refuse_held(c, s, job);
+        struct session *s = map_get(&c->sessions, w->session);
+        core_assert(s != NULL);
+        job_refuse_held(c, s, job);
         worker_release(c, w);
     }
 }
@@ -75,7 +76,7 @@ void job_hold(struct core *c, struct job *job, const char *cause)
     if (job->gap) attempt_end_ordered(c, job, cause);
     if (job->state == TIDE_JOB_HELD) {
         /* what an admin ordered gives way to what nobody may overlook */
-        if (!strstr(cause, old_copy) || (job->cause && strstr(job->cause, old_copy))) return;
+        if (!strstr(cause, old_copy) || strstr(job->cause, old_copy)) return;
         job->held_stored = false;
         free(job->cause);
         job->cause = core_printf("%s", cause);
@@ -111,7 +112,7 @@ void order_held(struct core *c, struct job *job, uint64_t order, enum tide_outco
 static char *may_not_hold(const struct job *job)
 {
     if (job->state == TIDE_JOB_HELD)
-        return core_printf("job %s is HELD already: %s", job->name, job->cause ? job->cause : "");
+        return core_printf("job %s is HELD already: %s", job->name, job->cause);
     if (job->state == TIDE_JOB_STOPPING || job->end_asked)
         return core_printf("job %s is ending: its last snapshot is complete", job->name);
     if (tide_job_ended(job->state))

@@ -37,6 +37,7 @@ struct play {
     uint8_t job_id[16];
     uint64_t round;     /* of the last Trigger or Prepare */
     uint64_t operation; /* of the last Operation */
+    char phase[60];     /* ... and what it was doing */
     uint64_t subsumed;  /* of the last Complete */
     uint64_t requests;
     uint32_t tasks;       /* of the job that was joined last */

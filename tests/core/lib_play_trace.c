@@ -156,6 +156,8 @@ static void say_response(struct play *p, const Tide__Response *m)
         break;
     case TIDE__RESPONSE__RESULT_OPERATION:
         p->operation = m->operation->id;
+        snprintf(p->phase, sizeof p->phase, "%.*s", text_len(m->operation->phase),
+                 (char *)m->operation->phase.data);
         say(p, "operation %.*s %.*s", text_len(m->operation->kind), (char *)m->operation->kind.data,
             text_len(m->operation->state), (char *)m->operation->state.data);
         if (m->operation->error.len)

@@ -157,10 +157,12 @@ END_TEST
 START_TEST(what_the_core_answers)
 {
     static const Tide__Request__CallCase own[] = {
-        TIDE__REQUEST__CALL_LIST_JOBS,  TIDE__REQUEST__CALL_SHOW_JOB, TIDE__REQUEST__CALL_SAVEPOINT,
-        TIDE__REQUEST__CALL_CHECKPOINT, TIDE__REQUEST__CALL_WAIT,     TIDE__REQUEST__CALL_HOLD,
-        TIDE__REQUEST__CALL_RELEASE,    TIDE__REQUEST__CALL_RESTORE,  TIDE__REQUEST__CALL_STOP,
-        TIDE__REQUEST__CALL_CANCEL,     TIDE__REQUEST__CALL_DISPOSE};
+        TIDE__REQUEST__CALL_LIST_JOBS, TIDE__REQUEST__CALL_SHOW_JOB,
+        TIDE__REQUEST__CALL_SAVEPOINT, TIDE__REQUEST__CALL_CHECKPOINT,
+        TIDE__REQUEST__CALL_WAIT,      TIDE__REQUEST__CALL_HOLD,
+        TIDE__REQUEST__CALL_RELEASE,   TIDE__REQUEST__CALL_RESTORE,
+        TIDE__REQUEST__CALL_STOP,      TIDE__REQUEST__CALL_CANCEL,
+        TIDE__REQUEST__CALL_DISPOSE,   TIDE__REQUEST__CALL_IMPORT_SNAPSHOT};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         ck_assert(core_answers(own[i]));
     ck_assert(!core_answers(TIDE__REQUEST__CALL_HELLO));
@@ -242,6 +244,103 @@ START_TEST(waiters_are_bounded)
 }
 END_TEST
 
-SUITE_MAIN("admins", texts_have_limits, a_request_has_a_limit, targets, no_place_is_configured_S176,
-           calls_have_versions, what_the_core_answers, a_job_by_its_id, one_cancel,
-           waiters_are_bounded)
+static const char *phase_of(uint64_t operation)
+{
+    play_ask_operation(&p, ADMIN, operation);
+    play_forget(&p);
+    return p.phase;
+}
+
+/* Whoever asks hears how far it is, each step of the way. */
+START_TEST(phases_of_a_stop)
+{
+    run();
+    play_ask_stop(&p, &(struct ask){0});
+    play_stored(&p, TIDE_STORED);
+    uint64_t stop = p.operation;
+    ck_assert_str_eq(phase_of(stop), "preparing");
+    play_filed(&p, 0);
+    ck_assert_str_eq(phase_of(stop), "beginning");
+    play_stored(&p, TIDE_STORED);
+    ck_assert_str_eq(phase_of(stop), "collecting acks");
+    play_ack_all(&p, 1, p.round, "part");
+    ck_assert_str_eq(phase_of(stop), "writing metadata");
+    play_filed(&p, 0);
+    ck_assert_str_eq(phase_of(stop), "committing");
+    play_stored(&p, TIDE_STORED);
+    ck_assert_str_eq(phase_of(stop), "waiting for effects to be confirmed");
+    play_confirm(&p, 1, p.round, 0, 3);
+    ck_assert_str_eq(phase_of(stop), "publishing");
+    play_filed(&p, 0);
+    ck_assert_str_eq(phase_of(stop), "ending the job");
+    play_settle(&p);
+    ck_assert_str_eq(phase_of(stop), "");
+    play_end(&p);
+}
+END_TEST
+
+/* A round whose acks are there waits while another's commit is with the store, and so does a job
+ * whose attempt has ended meanwhile; both are said. */
+START_TEST(behind_a_commit)
+{
+    run();
+    play_ask_checkpoint(&p, &(struct ask){.key = "c"});
+    play_settle(&p);
+    uint64_t first = p.round;
+    play_ask_savepoint(&p, &(struct ask){.key = "s"});
+    play_settle(&p);
+    uint64_t second = p.round, savepoint = p.operation;
+    play_ack_all(&p, 1, second, NULL);
+    play_filed(&p, 0); /* its commit is with the store */
+    play_ack_all(&p, 1, first, NULL);
+    ck_assert_str_eq(phase_of(savepoint), "committing");
+    play_ask_checkpoint(&p, &(struct ask){.key = "c"});
+    ck_assert_str_eq(p.phase, "waiting for another round's commit");
+    play_close(&p, 1);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &plain, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
+    play_forget(&p);
+    play_ask_job(&p, ADMIN);
+    char want[100];
+    snprintf(want, sizeof want, "job WAITING, waits for: the commit of round %u\n",
+             (unsigned)second);
+    told(want);
+    play_end(&p);
+}
+END_TEST
+
+/* A job whose last commits are with the store ends as it is: it is cancelled no more, and goes on
+ * from nothing else. */
+START_TEST(too_late)
+{
+    Tide__RestoreJob m = TIDE__RESTORE_JOB__INIT;
+    run();
+    play_finished(&p, 1, 0, 3);
+    play_settle(&p);
+    play_ack_all(&p, 1, p.round, NULL);
+    while (!strstr(p.trace, "job-state=FINISHED"))
+        play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_ask_cancel(&p, &(struct ask){0});
+    play_expect(&p, "to 100: error 3: job job is FINISHED\n");
+    m.from_case = TIDE__RESTORE_JOB__FROM_NOTHING;
+    m.nothing = true;
+    play_ask_restore(&p, &m);
+    play_expect(&p, "to 100: error 3: job job is ending: its last snapshot is complete\n");
+    play_ask_hold(&p, &(struct ask){.key = "h"});
+    play_expect(&p, "to 100: error 3: job job is ending: its last snapshot is complete\n");
+    play_end(&p);
+
+    run();
+    play_ask_cancel(&p, &(struct ask){0});
+    play_stored(&p, TIDE_STORED); /* the end is with the store */
+    play_forget(&p);
+    play_ask_restore(&p, &m);
+    play_expect(&p, "to 100: error 3: job job is ending: its last snapshot is complete\n");
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("admins", phases_of_a_stop, behind_a_commit, too_late, texts_have_limits,
+           a_request_has_a_limit, targets, no_place_is_configured_S176, calls_have_versions,
+           what_the_core_answers, a_job_by_its_id, one_cancel, waiters_are_bounded)

@@ -206,6 +206,7 @@ START_TEST(who_is_not_back_is_named)
     play_settle(&p);
     play_crash(&p);
     play_settle(&p);
+    play_open(&p, 9, TIDE__PEER_KIND__PEER_WORKER); /* somebody comes, and says nothing */
     play_wait(&p, 600000);
     ck_assert_msg(strstr(p.reason, "not back within "), "%s", p.reason);
     int n = 0;
@@ -216,6 +217,122 @@ START_TEST(who_is_not_back_is_named)
 }
 END_TEST
 
-SUITE_MAIN("starts", manifest_cannot_be_read_S107, manifest_is_none_S107,
-           savepoint_cannot_be_looked_at, too_late_to_start, an_attempt_without_a_row,
-           late_restores_are_named, nothing_ends_while_it_stops_S19, who_is_not_back_is_named)
+/* A hook that does not restore is named when all tasks have; so is a task with a long name. */
+START_TEST(late_parts_are_named)
+{
+    static char uid[256];
+    const struct job_options hooked = {
+        .sources = 2, .sinks = 1, .deadline_ms = 1000, .hooks = "lock"};
+    play_start(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &hooked,
+              &(struct join_options){.count = 3, .worker = "w", .pid = 10, .externals = "lock"});
+    play_settle(&p);
+    play_restored(&p, 1, 0, 3);
+    for (int s = 0; s < 605; s++) {
+        play_wait(&p, 1000);
+        play_heartbeat(&p, 1);
+    }
+    ck_assert_str_eq(p.reason, "hook 'lock' had not restored within 600000 ms");
+    play_end(&p);
+
+    Tide__Operator op = TIDE__OPERATOR__INIT, *operators[1] = {&op};
+    Tide__Checkpointing cp = TIDE__CHECKPOINTING__INIT;
+    Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
+    memset(uid, 'u', 255);
+    op.uid = play_bytes(uid);
+    op.parallelism = 2;
+    spec.name = play_bytes("job");
+    spec.n_operators = 1;
+    spec.operators = operators;
+    spec.checkpointing = &cp;
+    play_start(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join_spec(&p, 1, &spec, &(struct join_options){.count = 2, .worker = "w", .pid = 10});
+    play_settle(&p);
+    for (int s = 0; s < 605; s++) {
+        play_wait(&p, 1000);
+        play_heartbeat(&p, 1);
+    }
+    ck_assert_ptr_nonnull(strstr(p.reason, "2 tasks had not restored within 600000 ms: uuu"));
+    play_end(&p);
+}
+END_TEST
+
+/* What is ordered while the bytes are on their way is what holds. */
+START_TEST(ordered_meanwhile)
+{
+    Tide__RestoreJob m = TIDE__RESTORE_JOB__INIT;
+    up_to_the_load(false);
+    m.from_case = TIDE__RESTORE_JOB__FROM_NOTHING;
+    m.nothing = m.allow_repeat = true;
+    play_ask_restore(&p, &m);
+    play_stored(&p, TIDE_STORED);
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_loaded(&p);
+    play_settle(&p);
+    PLAY_AMONG(&p, "to 2: start attempt 2 from 0, ");
+    play_end(&p);
+
+    up_to_the_load(false);
+    m.from_case = TIDE__RESTORE_JOB__FROM_LATEST;
+    play_ask_restore(&p, &m);
+    play_stored(&p, TIDE_STORED);
+    ck_assert_uint_eq(p.n_loads, 2);
+    play_forget(&p);
+    play_loaded(&p); /* the attempt's: the order comes first */
+    ck_assert_ptr_null(strstr(p.trace, "start"));
+    play_settle(&p);
+    PLAY_AMONG(&p, "to 2: start attempt 2 from 1, ");
+    play_end(&p);
+}
+END_TEST
+
+/* S175: effects that are still owed when the job stops: whoever comes to carry them out has as long
+ * as a restore may take; the job is held then, and does not count as failed. */
+START_TEST(deliveries_have_a_time_S175)
+{
+    struct job_options job = plain;
+    job.interval_ms = 0;
+    job.attempts_max = 1;
+    play_running(&p, &job);
+    play_open(&p, ADMIN, TIDE__PEER_KIND__PEER_ADMIN);
+    play_ask_stop(&p, &(struct ask){.checkpoint = true});
+    play_settle(&p);
+    play_ack_all(&p, 1, p.round, "part");
+    play_settle(&p);
+    play_close(&p, 1);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &job, &whole);
+    play_settle(&p);
+    play_wait(&p, 0);
+    play_settle(&p);
+    PLAY_AMONG(&p, "to 2: start attempt 2 from ", ", deliver only");
+    play_restored(&p, 2, 0, 3);
+    play_settle(&p);
+    play_close(&p, 2); /* it is cut off for a moment */
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_forget(&p);
+    play_join(&p, 3, &job,
+              &(struct join_options){.count = 3,
+                                     .worker = "w",
+                                     .pid = 10,
+                                     .attempt = 2,
+                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    play_settle(&p);
+    PLAY_AMONG(&p, "to 3: resumed attempt 2\n");
+    for (int s = 0; s < 605; s++) {
+        play_wait(&p, 1000);
+        play_heartbeat(&p, 3);
+    }
+    ck_assert_str_eq(p.reason, "the commits still owed were not confirmed within 600000 ms");
+    state_is("job HELD");
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("starts", late_parts_are_named, ordered_meanwhile, deliveries_have_a_time_S175,
+           manifest_cannot_be_read_S107, manifest_is_none_S107, savepoint_cannot_be_looked_at,
+           too_late_to_start, an_attempt_without_a_row, late_restores_are_named,
+           nothing_ends_while_it_stops_S19, who_is_not_back_is_named)
