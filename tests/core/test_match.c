@@ -127,6 +127,12 @@ static struct tide_buf image_of(const struct row *row)
 
 /* ---- each row */
 
+#define ALL_OF_3                                                                                   \
+    "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n"   \
+    "c: restored: 1 tasks, 1 artifacts, 10 bytes\n"
+#define FLIGHT                                                                                     \
+    "a: refused: the snapshot has records that were under way, and the job's graph is another: "   \
+    "not supported yet\n"
 #define LOST " would be lost unless unmatched state is allowed"
 static const struct row rows[] = {
     {"S130: the same graph: all is restored", "a2 b1; a>b", "ss .", NULL, "a2 b1; a>b",
@@ -237,6 +243,26 @@ static const struct row rows[] = {
      "a: refused: the snapshot has records that were under way, and the job's graph is another: "
      "not supported yet\n",
      .moves = NULL, .unaligned = true},
+    {"records in flight, one more channel", "a1 b1 c1; a>b", "s s s", NULL, "a1 b1 c1; a>b b>c",
+     ALL_OF_3 FLIGHT, .moves = NULL, .unaligned = true},
+    {"records in flight, a channel to another", "a1 b1 c1; a>b", "s s s", NULL, "a1 b1 c1; a>c",
+     ALL_OF_3 FLIGHT, .moves = NULL, .unaligned = true},
+    {"records in flight, a channel from another", "a1 b1 c1; a>c", "s s s", NULL, "a1 b1 c1; b>c",
+     ALL_OF_3 FLIGHT, .moves = NULL, .unaligned = true},
+    {"records in flight, another name", "a1 b1; a>b", "s .", NULL, "a1 c1; a>c",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n"
+     "b: skipped: the job has no such operator, and it had no state\n"
+     "c: new: it starts without state\n" FLIGHT,
+     .moves = NULL, .unaligned = true},
+    {"records in flight, another parallelism", "a1 b2; a>b", "s ..", NULL, "a1 b3; a>b",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: it had no state\n" FLIGHT,
+     .moves = NULL, .unaligned = true},
+    {"two reasons: the first is the answer, both are told", "a2/16 b1", "ss s", NULL, "a2/32",
+     "a: refused: the snapshot has max parallelism 16, the job 32\n"
+     "b: refused: the job has no such operator, and the state of 1 tasks" LOST "\n",
+     .moves = NULL},
+    {"a coordinator of nobody in the snapshot's own graph", "a1", "s", "@z", "a1",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n", .moves = "0"},
 };
 
 static void expect_why(const struct row *row, const char *why)
