@@ -234,18 +234,35 @@ START_TEST(that_do_not_fit)
 }
 END_TEST
 
-/* A connection belongs to the job that it has joined. */
+/* A connection belongs to the job that it has joined: it joins once, and once more after each
+ * Rewind, and no other job. */
 START_TEST(another_job)
 {
     start();
+    join.range.count = 2;
     send(1);
     play_settle(&p);
     play_forget(&p);
+    send(1);
+    refused("a second Join, which is for the answer to Rewind alone");
+    send(1);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    join.m.worker = play_bytes("v");
+    join.range.first = 2;
+    join.range.count = 1;
+    send(2);
+    play_settle(&p);
+    play_close(&p, 2);
+    play_wait(&p, 6000);
+    play_heartbeat(&p, 1);
+    play_wait(&p, 6000);
+    play_settle(&p);
+    PLAY_AMONG(&p, "to 1: rewind attempt 1\n");
     make("a2 b1; a>b");
     join.spec.spec.name = join.m.job = play_bytes("other");
     send(1);
-    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: refused: "));
-    ck_assert_ptr_nonnull(strstr(p.trace, "close 1\n"));
+    PLAY_AMONG(&p, "to 1: refused: this connection has joined job job: use another for job other\n",
+               "close 1\n");
     play_end(&p);
 }
 END_TEST
@@ -329,5 +346,108 @@ START_TEST(strange_tokens)
 }
 END_TEST
 
-SUITE_MAIN("joins", texts_at_their_limits, malformed, open_rounds_are_bounded, by_fingerprint,
+/* A job of tasks 0 to 2 that runs attempt 1 under incarnation 1000, and a daemon after that one. */
+static void back_after_a_restart(void)
+{
+    play_running(&p, &(struct job_options){.sources = 2, .sinks = 1, .deadline_ms = 1000});
+    play_crash(&p);
+    play_settle(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_forget(&p);
+    make("a2 b1; a>b");
+    join.spec.checkpointing.deadline_ms = 1000;
+    join.m.token = &join.token;
+    join.m.phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+    join.host.start_time = 1;
+}
+
+static void holds_the_job(const char *text)
+{
+    ck_assert_msg(strstr(p.trace, text), "%s", p.trace);
+    play_settle(&p);
+    play_open(&p, ADMIN, TIDE__PEER_KIND__PEER_ADMIN);
+    play_forget(&p);
+    play_ask_job(&p, ADMIN);
+    ck_assert_msg(strstr(p.trace, "job HELD"), "%s", p.trace);
+    play_end(&p);
+}
+
+/* An attempt that this store gave to nobody under that incarnation, effects that it has not
+ * published, an incarnation whose random bits were others: an old copy was put back. */
+START_TEST(what_only_a_later_store_knows)
+{
+    back_after_a_restart();
+    join.token.incarnation = p.shelf.incarnations[1].number;
+    join.token.nonce = p.shelf.incarnations[1].nonce;
+    send(1);
+    holds_the_job("knows of an attempt that this store has not seen: an old copy");
+
+    back_after_a_restart();
+    join.token.nonce ^= 1;
+    send(1);
+    holds_the_job("knows of an incarnation that this store has not seen: an old copy");
+
+    back_after_a_restart();
+    join.m.told_effects = 5;
+    send(1);
+    holds_the_job("knows of a completed round that this store does not have: an old copy");
+}
+END_TEST
+
+/* A token of another job of this store is nobody's; a worker that is another process, or hosts
+ * other tasks than it did, does not go on with the attempt. */
+START_TEST(who_is_not_who_it_was)
+{
+    uint8_t first[16];
+    back_after_a_restart();
+    memcpy(first, join.job_id, 16);
+    join.range.count = 2;
+    send(1);
+    PLAY_AMONG(&p, "to 1: rewind attempt 1\n");
+    play_end(&p);
+
+    back_after_a_restart();
+    join.host.start_time = 2;
+    send(1);
+    PLAY_AMONG(&p, "to 1: rewind attempt 1\n");
+    play_end(&p);
+
+    back_after_a_restart();
+    send(1);
+    play_settle(&p);
+    PLAY_AMONG(&p, "to 1: resumed attempt 1\n");
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_forget(&p);
+    join.spec.spec.name = join.m.job = play_bytes("other");
+    send(2);
+    ck_assert_msg(strstr(p.trace, "its token is of another job"), "%s", p.trace);
+    play_end(&p);
+}
+END_TEST
+
+/* A Join that is small on the wire and large in memory is refused before it has it. */
+START_TEST(too_big_in_memory)
+{
+    enum { N = 60000 };
+    static Tide__TaskRange none = TIDE__TASK_RANGE__INIT;
+    static Tide__TaskRange *list[N];
+    static uint8_t big[N * 4];
+    struct tide_buf out;
+    start();
+    for (uint32_t i = 0; i < N; i++)
+        list[i] = &none;
+    join.m.tasks = list;
+    join.m.n_tasks = N;
+    size_t len = tide__join__pack(&join.m, big);
+    tide_buf_init(&out, TIDE_FRAME_MAX);
+    tide_parts_put(&out, TIDE_PART_JOIN, (struct tide_bytes){big, len});
+    play_feed(&p, 1, &out);
+    tide_buf_release(&out);
+    PLAY_AMONG(&p, "to 1: refused: Join ", "close 1\n");
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("joins", what_only_a_later_store_knows, who_is_not_who_it_was, too_big_in_memory,
+           texts_at_their_limits, malformed, open_rounds_are_bounded, by_fingerprint,
            that_do_not_fit, another_job, limits, versions, strange_tokens)
