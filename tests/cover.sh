@@ -1,7 +1,7 @@
 #!/bin/bash
-# cover.sh: `make cover`: how many branches of daemon/core/ and of the client's aligner the tests take, assertions
-# left out, and with them check.c, which is nothing but assertions. Fails below LEAST percent; a line for each branch that nobody took is in build/cover/branches.txt,
-# with its source in build/cover/html/.
+# cover.sh: `make cover`: how many branches of daemon/core/ and of the client's aligner the tests of pure code take, assertions left out,
+# and with them check.c, which is nothing but assertions. Fails below LEAST percent; each line with a branch that nobody took is in
+# build/cover/branches.txt, with its source in build/cover/html/. docs/coverage.md says what is left, and why.
 #
 #   [LEAST=95] [SEEDS=4000] tests/cover.sh
 set -euo pipefail

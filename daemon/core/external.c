@@ -79,8 +79,9 @@ bool external_back(struct worker *w, const Tide__Join *m)
     if (!adopted && m->n_externals != w->n_externals) return false;
     for (size_t i = 0; i < m->n_externals; i++) {
         int64_t index = tide_graph_external(job->graph, m->externals[i]);
-        const struct worker *host = index < 0 ? NULL : job->externals[index].host;
-        if (index < 0 || (host ? host != w : !adopted)) return false;
+        core_assert(index >= 0); /* the Join was looked at */
+        const struct worker *host = job->externals[index].host;
+        if (host ? host != w : !adopted) return false;
     }
     char why[256];
     if (!adopted || w->n_externals) return true;

@@ -47,9 +47,10 @@ static void welcome(const struct hello_config *config, struct peer peer, struct 
 /* Takes the same time wherever the first difference is. */
 static bool same_secret(struct tide_bytes want, struct tide_bytes got)
 {
+    core_assert(want.len > 0);
     uint8_t difference = want.len != got.len;
     for (size_t i = 0; i < got.len; i++)
-        difference |= (uint8_t)(got.data[i] ^ (want.len ? want.data[i % want.len] : 1));
+        difference |= (uint8_t)(got.data[i] ^ want.data[i % want.len]);
     return difference == 0;
 }
 

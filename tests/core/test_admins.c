@@ -341,6 +341,36 @@ START_TEST(too_late)
 }
 END_TEST
 
-SUITE_MAIN("admins", phases_of_a_stop, behind_a_commit, too_late, texts_have_limits,
-           a_request_has_a_limit, targets, no_place_is_configured_S176, calls_have_versions,
-           what_the_core_answers, a_job_by_its_id, one_cancel, waiters_are_bounded)
+/* 64 requests wait for a job that does not run; one more is told so, by name. A daemon that stops
+ * takes none. */
+START_TEST(a_queue_has_a_limit)
+{
+    play_start(&p);
+    play_open(&p, ADMIN, TIDE__PEER_KIND__PEER_ADMIN);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &plain, &(struct join_options){.count = 1, .worker = "w", .pid = 10});
+    play_settle(&p);
+    for (int i = 0; i < 64; i++) {
+        play_ask_checkpoint(&p, &(struct ask){0});
+        play_settle(&p);
+    }
+    play_forget(&p);
+    play_ask_checkpoint(&p, &(struct ask){0});
+    play_expect(&p, "to 100: error 4: 64 requests are waiting for job job already\n");
+    play_wait(&p, 1001); /* they have waited for as long as a round may take */
+    play_settle(&p);
+    play_forget(&p);
+    play_ask_checkpoint(&p, &(struct ask){0});
+    play_expect(&p, "commit: operation=queued audit\n");
+    play_shutdown(&p);
+    play_forget(&p);
+    play_ask_checkpoint(&p, &(struct ask){0});
+    play_expect(&p, "to 100: error 4: not at this moment: try again\n");
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("admins", a_queue_has_a_limit, phases_of_a_stop, behind_a_commit, too_late,
+           texts_have_limits, a_request_has_a_limit, targets, no_place_is_configured_S176,
+           calls_have_versions, what_the_core_answers, a_job_by_its_id, one_cancel,
+           waiters_are_bounded)

@@ -157,5 +157,32 @@ START_TEST(ends_before_the_trigger_S29)
 }
 END_TEST
 
-SUITE_MAIN("finished", the_ack_says_what_it_holds, ends_before_the_trigger_S29,
-           no_round_while_partly_finished, no_round_in_which_part_has_finished, others_may_finish)
+/* Of a batch of which only part counts, too. */
+START_TEST(the_rest_of_a_batch_says_so)
+{
+    static struct play p;
+    struct tide_ack_builder b;
+    uint8_t packed[256];
+    play_running(&p, &job);
+    next_round(&p);
+    play_ack(&p, 1, p.attempt, p.round, 2);
+    tide_ack_builder_init(&b, 4096);
+    for (uint32_t t = 0; t < 3; t += 2) {
+        Tide__TaskAck ack;
+        tide__task_ack__init(&ack);
+        ack.task = t;
+        ack.finished_operator = t == 0;
+        size_t len = tide__task_ack__pack(&ack, packed);
+        tide_ack_builder_add_full(&b, (struct tide_bytes){packed, len});
+    }
+    play_ack_frame(&p, 1, &b);
+    play_ack(&p, 1, p.attempt, p.round, 1);
+    ck_assert_str_eq(p.reason,
+                     "operator a keeps union list state, and 1 of its 2 tasks have finished");
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("finished", the_rest_of_a_batch_says_so, the_ack_says_what_it_holds,
+           ends_before_the_trigger_S29, no_round_while_partly_finished,
+           no_round_in_which_part_has_finished, others_may_finish)

@@ -448,6 +448,34 @@ START_TEST(too_big_in_memory)
 }
 END_TEST
 
-SUITE_MAIN("joins", what_only_a_later_store_knows, who_is_not_who_it_was, too_big_in_memory,
-           texts_at_their_limits, malformed, open_rounds_are_bounded, by_fingerprint,
-           that_do_not_fit, another_job, limits, versions, strange_tokens)
+/* A new job that the store does not take is as if nobody had joined it, whichever others there are;
+ * its name may be used again. */
+START_TEST(not_stored)
+{
+    static const char *const names[] = {"one", "two", "three"};
+    play_start(&p);
+    for (uint32_t i = 0; i < 3; i++) {
+        play_open(&p, i + 1, TIDE__PEER_KIND__PEER_WORKER);
+        make("a2 b1; a>b");
+        join.spec.spec.name = join.m.job = play_bytes(names[i]);
+        send(i + 1);
+    }
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_stored(&p, TIDE_REFUSED); /* one in the middle ... */
+    PLAY_AMONG(&p, "to 2: refused: job two could not be stored: a reason\n", "close 2\n");
+    play_stored(&p, TIDE_REFUSED); /* ... and the last */
+    PLAY_AMONG(&p, "to 3: refused: job three could not be stored: a reason\n", "close 3\n");
+    play_open(&p, 4, TIDE__PEER_KIND__PEER_WORKER);
+    make("a2 b1; a>b");
+    join.spec.spec.name = join.m.job = play_bytes("three");
+    send(4);
+    play_settle(&p);
+    PLAY_AMONG(&p, "to 4: joined\n");
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("joins", not_stored, what_only_a_later_store_knows, who_is_not_who_it_was,
+           too_big_in_memory, texts_at_their_limits, malformed, open_rounds_are_bounded,
+           by_fingerprint, that_do_not_fit, another_job, limits, versions, strange_tokens)

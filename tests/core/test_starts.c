@@ -2,6 +2,7 @@
  * trace it leaves. */
 #include <stdio.h>
 
+#include "storage/manifest.h"
 #include "tests/core/lib_play.h"
 
 static const struct job_options plain = {
@@ -78,6 +79,32 @@ START_TEST(manifest_is_none_S107)
     play_wait(&p, 0);
     play_ask_job(&p, ADMIN);
     ck_assert_msg(strstr(p.trace, "job HELD"), "%s", p.trace);
+    play_end(&p);
+}
+END_TEST
+
+/* Nor from one whose graph is another's: its digest is right, and it says so in words. */
+START_TEST(manifest_is_of_another_graph_S107)
+{
+    static uint8_t head[4096];
+    struct tide_manifest m;
+    struct tide_buf out;
+    char why[256];
+    up_to_the_load(false);
+    struct shelf_job *j = &p.shelf.jobs[0];
+    ck_assert_int_eq(tide_manifest_open(&m, j->images[0], why), 0);
+    m.head->spec->operators[0]->uid.data[0] = 'z';
+    m.head->spec->edges[0]->from.data[0] = 'z';
+    size_t len = tide__manifest_head__pack(m.head, head);
+    tide_buf_init(&out, 1 << 20);
+    tide_manifest_put(&out, (struct tide_bytes){head, len}, &m.acks, 1);
+    tide_manifest_close(&m);
+    struct tide_bytes before = j->images[0];
+    j->images[0] = (struct tide_bytes){out.data, out.len};
+    play_loaded(&p);
+    state_is("job HELD");
+    j->images[0] = before;
+    tide_buf_release(&out);
     play_end(&p);
 }
 END_TEST
@@ -332,7 +359,7 @@ START_TEST(deliveries_have_a_time_S175)
 }
 END_TEST
 
-SUITE_MAIN("starts", late_parts_are_named, ordered_meanwhile, deliveries_have_a_time_S175,
-           manifest_cannot_be_read_S107, manifest_is_none_S107, savepoint_cannot_be_looked_at,
-           too_late_to_start, an_attempt_without_a_row, late_restores_are_named,
-           nothing_ends_while_it_stops_S19, who_is_not_back_is_named)
+SUITE_MAIN("starts", manifest_is_of_another_graph_S107, late_parts_are_named, ordered_meanwhile,
+           deliveries_have_a_time_S175, manifest_cannot_be_read_S107, manifest_is_none_S107,
+           savepoint_cannot_be_looked_at, too_late_to_start, an_attempt_without_a_row,
+           late_restores_are_named, nothing_ends_while_it_stops_S19, who_is_not_back_is_named)
