@@ -23,6 +23,7 @@ outside() {
     unset MAKEFLAGS MFLAGS MAKELEVEL
     local packages=${1:-} build=build/gate/deb began=$SECONDS
     [ -n "$packages" ] || { DEB_BUILD_OPTIONS=noautodbgsym make --no-print-directory B=$build deb && packages=$build/deb; }
+    [ -n "$packages" ] || fail "the packages do not build"
     echo "deb: packages after $((SECONDS - began)) s"
     root_make
     mkdir -p "$root/opt/packages" "$root/opt/parts"
