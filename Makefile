@@ -88,7 +88,7 @@ STATE := $(call obj,state/*.c)
 # What STATE needs beside what libtidemark carries: manifests.
 STATE_P := $B/storage/manifest.o $B/proto/manifest.pb-c.o
 # What the command reads state with.
-CLI_STATE := $(addprefix $B/state/,directory.o format.o key_group.o memory.o read.o states.o tree.o)
+CLI_STATE := $(addprefix $B/state/,directory.o format.o key_group.o memory.o read.o states.o tree.o write.o)
 # The part of LIB that does no I/O, and the part of P that libtidemark carries.
 PURE  := $(call obj,client/align*.c client/gateway.c client/session*.c)
 LIB_P := $(filter-out $B/proto/admin.pb-c.o $B/proto/manifest.pb-c.o,$P)
@@ -208,6 +208,7 @@ $B/tests/fuzz/fuzz_reader: $B/tests/storage/lib_fixture.o
 $B/tests/fuzz/fuzz_reader: LIBS = $(CHECK_LIBS)
 
 $B/tests/fuzz/fuzz_state: $(STATE) $(LIB)
+$B/tests/fuzz/fuzz_line: $B/client/cli/line.o
 
 # Its connection is replaced, and its main is part of the target.
 $B/tests/fuzz/fuzz_cli: $(filter-out $B/client/cli/main.o $B/client/cli/rpc.o,$(CLI)) $(CLI_STATE)

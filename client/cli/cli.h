@@ -17,11 +17,12 @@ struct options {
     bool json, help, version, detach, all, tasks, wait, failed, verbose;
     bool abandon_owed, latest, nothing, allow_unmatched, allow_repeat, dry_run, commits, full,
         drain, checkpoint, supersede, savepoint;
-    const char *cause, *snapshot, *from, *operator_uid, *state;
+    const char *cause, *snapshot, *from, *operator_uid, *state, *job, *max_parallelism;
     bool anywhere; /* connect was not given: it is the environment's, or the default */
     const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit, *alignment;
     uint64_t timeout_us; /* RPC_NEVER: not given */
     uint64_t limit_n;    /* 0: not given */
+    uint64_t max_n;      /* the same of max_parallelism */
 };
 
 struct cli {
@@ -105,6 +106,7 @@ int lineage_show(struct cli *c);
 int rounds_list(struct cli *c);
 int state_ls(struct cli *c);
 int state_read(struct cli *c);
+int state_write(struct cli *c);
 int status_show(struct cli *c);
 
 #endif

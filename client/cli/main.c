@@ -29,6 +29,7 @@ enum {
     OF_CANCEL = 8192,
     OF_RESTORE = 16384,
     OF_STATE = 1 << 20,
+    OF_WRITE = 1 << 21,
     OF_FROM = 32768, /* restore and import */
     OF_IMPORT = 65536
 };
@@ -143,6 +144,12 @@ static const struct command {
      "members that end in _hex.",
      "state read /backup/savepoint-3f0a11-7-12 --operator count --state totals",
      "there is no such savepoint, or it is damaged"},
+    {"state", "write", "PATH", OF_WRITE, false, state_write,
+     "Make a savepoint's directory out of lines on standard input.",
+     "Lines are as 'state ls' prints them, which declare states, and 'state read', which have\n"
+     "entries. Each operator becomes one task; a job restores it at any parallelism.",
+     "state write /backup/edited <lines\nstate write /backup/wider --max-parallelism 1024 <lines",
+     "a line cannot be read, or PATH is there already"},
     {"status", NULL, NULL, OF_VERBOSE, false, status_show, "Show the daemon's state and counters.",
      NULL, "status\nstatus --verbose\nstatus --json", NULL},
 };
@@ -191,6 +198,10 @@ static const struct option {
     {"operator", "UID", 0, OF_STATE, offsetof(struct options, operator_uid),
      "only the states of this operator"},
     {"state", "NAME", 0, OF_STATE, offsetof(struct options, state), "only the state of this name"},
+    {"job", "NAME", 0, OF_WRITE, offsetof(struct options, job),
+     "the job that it is of (default \"written\")"},
+    {"max-parallelism", "N", 0, OF_WRITE, offsetof(struct options, max_parallelism),
+     "cut keys into N key groups (default: as the lines\nsay, or 128)"},
     {"key", "KEY", 0, OF_TRIGGER, offsetof(struct options, key),
      "a retry with the same KEY finds the first try"},
     {"detach", NULL, 0, OF_TRIGGER, offsetof(struct options, detach),
@@ -502,6 +513,14 @@ static int check_values(struct options *o)
     if (o->timeout && (!text_parse_duration(o->timeout, &o->timeout_us) || !o->timeout_us))
         return cli_misuse("--timeout '%s' is not a time: give 10 or 10s, 500ms, 5m, 1h",
                           o->timeout);
+    if (o->max_parallelism &&
+        (!text_parse_u64(o->max_parallelism, &o->max_n) || !o->max_n || o->max_n > 1u << 20))
+        return cli_misuse("--max-parallelism is 1 to 1048576, not '%s'", o->max_parallelism);
+    if (o->job &&
+        (!*o->job || strlen(o->job) > 255 || *o->job == '.' ||
+         strspn(o->job, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") !=
+             strlen(o->job)))
+        return cli_misuse("--job is no name of a job: '%s'", o->job);
     if (o->limit && (!text_parse_u64(o->limit, &o->limit_n) || !o->limit_n))
         return cli_misuse("--limit '%s' is not a number above 0", o->limit);
     if (o->cause && strlen(o->cause) > 255) return cli_misuse("--cause is longer than 255 bytes");

@@ -154,8 +154,44 @@ def read(directory, steps):
         must(done.returncode == 1 and text in done.stderr, "%s: %s", args, done)
 
 
-def tool(*args):
-    done = subprocess.run([BUILD + "/tidemark", "state", *args], capture_output=True, text=True, timeout=PATIENCE)
+def write(directory):
+    """Out of what was read, in another order and with other key groups: the same savepoint in other words."""
+    lines = tool("ls", directory) + tool("read", directory)
+    entries = [line for line in lines if '"state": "first"' in line and '"rows"' not in line]
+    others = [line for line in lines if line not in entries]  # the elements of a list keep their order
+    others.reverse()
+    others = [line.replace('"max_parallelism": 128', '"max_parallelism": 64') for line in others if '"rows"' in line] + \
+             [line for line in others if '"rows"' not in line]
+    written = WORK + "/written"
+    must(tool("write", written, "--job", "edited", "--max-parallelism", "256", lines=others + entries) == [written], "write")
+    listed = [json.loads(line) for line in tool("ls", written)]
+    must({(s["subtask"], s["parallelism"], s["max_parallelism"]) for s in listed} == {(0, 1, 256)}, "written: %s", listed)
+    had = sorted(json.loads(line)["value_hex" if '"value_hex"' in line else "value"] for line in tool("read", directory)
+                 if '"state": "place"' not in line)
+    have = sorted(json.loads(line)["value_hex" if '"value_hex"' in line else "value"] for line in tool("read", written)
+                  if '"state": "place"' not in line)
+    must(had == have, "written: other values")
+    row = '{"operator": "o", "state": "s", "kind": "value", "key": "k", "value": "v"}'
+    for bad, text in (("x", "line 1: no JSON object"), (row + row, "line 1: more than one object in a line"),
+                      (row.replace('"key": "k", ', ""), "line 1: has no key"), (row.replace("value\"", "heap\"", 1), "no kind"),
+                      (row.replace('"k"', '"\\ud800"'), "line 1: half of a character"),
+                      (row.replace('"value": "v"', '"value_hex": "0"'), "is not hexadecimal"),
+                      (row.replace('"key"', '"kee"'), 'unknown member "kee"'),
+                      (row + "\n" + row.replace('"v"', '"w"'), "state s: two entries of one key"),
+                      (row + "\n" + row.replace('"value", "key"', '"list", "key"'), "line 2: state s was declared otherwise"),
+                      ("", "no line declares a state")):
+        done = subprocess.run([BUILD + "/tidemark", "state", "write", "%s/bad-%d" % (WORK, abs(hash(bad)))], input=bad,
+                              capture_output=True, text=True, timeout=PATIENCE)
+        must(done.returncode == 1 and text in done.stderr, "%s: %s", bad, done)
+    must(subprocess.run([BUILD + "/tidemark", "state", "write", written], input=row, capture_output=True, text=True,
+                        timeout=PATIENCE).returncode == 1, "it writes over what is there")
+    must(not glob.glob(WORK + "/bad-*/_metadata"), "half a savepoint")
+    return written
+
+
+def tool(*args, lines=None):
+    done = subprocess.run([BUILD + "/tidemark", "state", *args], input=None if lines is None else "\n".join(lines) + "\n",
+                          capture_output=True, text=True, timeout=PATIENCE)
     must(done.returncode == 0, "%s: %s", args, done.stderr)
     return done.stdout.splitlines()
 
@@ -184,11 +220,13 @@ def main():
 
     read(directory, steps)
 
+    written = write(directory)
+
     # It may be moved, and is restored from its new place.
     moved = WORK + "/moved"
     os.rename(directory, moved)
-    for name, parallelism in (("wider", 5), ("narrower", 1)):
-        job = Job(name, parallelism, 2, moved)
+    for name, parallelism, begun_with in (("wider", 5, moved), ("narrower", 1, moved), ("edited", 4, written)):
+        job = Job(name, parallelism, 2, begun_with)
         job.end()
         must("begins with snapshot 0 at step %d\n" % steps in job.log(0), "%s: %s", name, job.log(0))
         check(job, 12)
