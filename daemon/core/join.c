@@ -297,6 +297,30 @@ static bool speaks(struct core *c, struct session *s, const struct tide_graph *g
     return false;
 }
 
+/* Until the job has begun, that is. Afterwards, or once an admin has ordered what to restore, where
+ * it began is no matter any more. */
+static bool begins_there(struct core *c, struct session *s, const struct job *job,
+                         const struct tide_graph *graph)
+{
+    if (job->attempt || !graph->restore_from.len) return true;
+    for (const struct operation *op = job->operations; op; op = op->next)
+        if (op->kind == TIDE_OP_RESTORE) return true;
+    const struct snapshot *base = job_snapshot(job, job->base.snapshot);
+    char *want = import_path(graph->restore_from), *have = NULL;
+    if (base)
+        have = core_printf("%s", base->directory);
+    else if (job->graph->restore_from.len && !job->durable)
+        have = import_path(job->graph->restore_from);
+    bool same = have && strcmp(want, have) == 0;
+    if (!same)
+        send_refused(c, s, TIDE__REFUSED_CODE__REFUSED_SPEC,
+                     "job %s begins %s%s, as its first worker has said, not from %s", job->name,
+                     have ? "from " : "afresh", have ? have : "", want);
+    free(want);
+    free(have);
+    return same;
+}
+
 /* The job that the Join is for, made if it is new; NULL: refused. */
 static struct job *join_job(struct core *c, struct session *s, const Tide__Join *m)
 {
@@ -344,6 +368,8 @@ static struct job *join_job(struct core *c, struct session *s, const Tide__Join 
                      "the spec differs from the one in force for job %s: %s (changing a job is not "
                      "supported yet)",
                      job->name, why);
+        job = NULL;
+    } else if (!begins_there(c, s, job, graph)) {
         job = NULL;
     }
     tide_graph_free(graph);

@@ -448,6 +448,62 @@ START_TEST(new_job)
 }
 END_TEST
 
+/* Workers of a job that is new must agree on where it begins; once it has begun that is past. */
+START_TEST(workers_disagree)
+{
+    static const struct job_options begins = {
+        .sources = 2, .sinks = 1, .interval_ms = 100, .restore_from = "/backup/s"};
+    static const struct join_options first = {.count = 1, .worker = "v", .pid = 10},
+                                     second = {.first = 1, .count = 2, .worker = "w", .pid = 11};
+    static struct play p;
+    struct tide_bytes image = foreign(0);
+    struct job_options other = begins, afresh = begins;
+    other.restore_from = "/backup/t";
+    afresh.restore_from = NULL;
+    play_start(&p);
+    p.elsewhere = image;
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &begins, &first);
+    play_forget(&p);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &other, &second);
+    play_expect(&p, "to 2: refused: job job begins from /backup/s, as its first worker has said, "
+                    "not from /backup/t\nclose 2\n");
+    play_settle(&p);
+    play_forget(&p);
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &other, &second);
+    play_expect(&p, "to 3: refused: job job begins from /backup/s, as its first worker has said, "
+                    "not from /backup/t\nclose 3\n");
+    play_open(&p, 4, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 4, &afresh, &second); /* it says nothing, and goes along */
+    play_settle(&p);
+    play_restored(&p, 1, 0, 1);
+    play_restored(&p, 4, 1, 2);
+    play_settle(&p);
+    ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 1);
+    play_forget(&p);
+    play_close(&p, 4);
+    play_wait(&p, 12000);
+    play_open(&p, 5, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 5, &other, &second);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 5: joined\n"));
+    play_end(&p);
+    /* nor does one that comes first, and says nothing, decide it unseen */
+    play_start(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &afresh, &first);
+    play_settle(&p);
+    play_forget(&p);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &begins, &second);
+    play_expect(&p, "to 2: refused: job job begins afresh, as its first worker has said, not from "
+                    "/backup/s\nclose 2\n");
+    p.elsewhere = image;
+    drop(&p);
+}
+END_TEST
+
 /* ... and from what is no snapshot, or does not fit, it does not begin: nothing is left, and the
  * next Join may be right. */
 START_TEST(new_job_refused)
@@ -631,5 +687,5 @@ START_TEST(imported)
 END_TEST
 
 SUITE_MAIN("import", moved, full_until_one_is_complete, of_another_store, unmatched,
-           max_parallelism, ended_and_fed, new_job, new_job_refused, unreadable, gone_again,
-           survives_a_crash, imported)
+           max_parallelism, ended_and_fed, new_job, workers_disagree, new_job_refused, unreadable,
+           gone_again, survives_a_crash, imported)
