@@ -79,7 +79,7 @@ static void describe(struct import *im, const Tide__ManifestHead *head)
     im->style = head->style == TIDE__ROUND_STYLE__STYLE_RENDEZVOUS ? TIDE_RENDEZVOUS : TIDE_FLOW;
     im->unaligned = head->unaligned;
     im->tasks = head->tasks;
-    if (label.len < sizeof im->label && tide_text_valid(label))
+    if (label.len && label.len < sizeof im->label && tide_text_valid(label))
         memcpy(im->label, label.data, label.len);
     snprintf(im->words, sizeof im->words, "%s %" PRIu64 " of %s", tide_kind_name(im->kind),
              im->of_round, head->spec ? tide_show(UNPB(head->spec->name)).text : "a job");
