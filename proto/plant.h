@@ -52,7 +52,7 @@ enum tide_plant {
     PLANT_READ_ON, /* behind a barrier that waits for a capture its channel is read on */
     PLANT_REWIND_SURVIVOR, /* a regional failover rewinds everybody */
     PLANT_RELEASE_REGION, /* survivors are released from a round's barrier: the rewound are left out of it */
-    PLANT_STALE_REGION, /* a round goes on over a regional failover with the acks of the rewound */
+    PLANT_STALE_REGION, /* the ack of a region from before its rewind is accepted */
     PLANT_EVENTS_GONE, /* a coordinator does not hear that its subtasks were rewound without it */
     PLANT_DROP_FLIGHT, /* records in flight are not handed back on restore */
     PLANT_OLD_PLACE, /* a snapshot that was copied is read where it was written */

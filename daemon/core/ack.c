@@ -173,6 +173,11 @@ static struct round *wanted_by(const struct worker *w, const struct tide_acks *a
     const struct job *job = w->job;
     struct round *r = job_round(job, acks->round);
     bool stale = !worker_speaks(w, acks->attempt) || (r && acks->attempt != r->attempt);
+    if (PLANTED(STALE_REGION) && job->graph->checkpointing.regional && job->rounds &&
+        acks->attempt < w->since) {
+        stale = false;
+        r = job->rounds;
+    }
     if (PLANTED(STALE_ACK) && job->rounds && acks->attempt < job->attempt) {
         stale = false;
         r = job->rounds;

@@ -58,8 +58,7 @@ static const char *check_round(const struct job *job, const struct round *r)
     if (r->job != job) return "a round of another job";
     if (r->attempt != job->attempt && r->state != ROUND_COMMITTING)
         return "an open round of an older attempt";
-    if ((!job->attempt_open || (job->gap && !PLANTED(STALE_REGION))) &&
-        r->state != ROUND_COMMITTING)
+    if ((!job->attempt_open || job->gap) && r->state != ROUND_COMMITTING)
         return "an open round without an attempt";
     if (!r->timer.place && r->state != ROUND_COMMITTING) return "a round without a deadline";
     if (r->state > ROUND_COLLECTING && r->acked.set != r->plan.expected)

@@ -226,8 +226,7 @@ void attempt_fail(struct core *c, struct job *job, struct worker *w, const char 
         return;
     }
     if (PLANTED(RELEASE_REGION)) planted_release(c, job);
-    if (!PLANTED(STALE_REGION))
-        round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
+    round_abort_all(c, job, TIDE__ABORT_CODE__ABORT_WORKER_LOST, reason);
     /* the end of a round may be that of the attempt */
     if (job->attempt_open) rewind_some(c, job, reason);
 }

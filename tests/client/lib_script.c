@@ -223,6 +223,10 @@ static void open_worker(void)
                                    .endpoint = "here",
                                    .no_helper_thread = true,
                                    .log = on_log};
+    if (script.regional) {
+        (void)tide_spec_operator(spec, "c", 3, 0);
+        (void)tide_spec_checkpointing(spec, &(struct tide_checkpointing){.regional = 1});
+    }
     if (script.parts) script_parts_spec(spec);
     ck_assert_msg(tide_worker_new(&c, &script.w, why) == 0, "%s", why);
     tide_spec_free(spec);
@@ -331,6 +335,9 @@ static void hear(const struct heard *h)
         break;
     case TIDE__FROM_WORKER__MSG_HOLDER_GONE: script_note("> holder gone"); break;
     case TIDE__FROM_WORKER__MSG_LEAVE: script_note("> leave"); break;
+    case TIDE__FROM_WORKER__MSG_ADVANCED:
+        script_note("> advanced %llu", ull(m->advanced->attempt));
+        break;
     case TIDE__FROM_WORKER__MSG_EXTERNAL: {
         const Tide__ExternalState *state = m->external->state;
         bool hook = state->external->kind == TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
@@ -654,9 +661,10 @@ const char *script_run(const char *text)
     peer_open(&script.peer);
     while (*text == ' ')
         text++;
-    script.parts = strncmp(text, "parts;", 6) == 0;
+    script.regional = strncmp(text, "regional;", 9) == 0;
+    script.parts = script.regional || strncmp(text, "parts;", 6) == 0;
     open_worker();
-    run_words(text + (script.parts ? 6 : 0));
+    run_words(script.parts ? strchr(text, ';') + 1 : text);
     uint64_t end = script_now_ms() + 20000;
     while (!script.over && !script.said_hello && script_now_ms() < end)
         script_turn(5);

@@ -26,7 +26,8 @@ struct script {
     bool once, unattended;
     uint32_t window; /* not 0: the job's rounds are rendezvous rounds */
     int complete_rc, snapshot_rc, drain_rc;
-    bool parts; /* a coordinator and a hook live here too */
+    bool parts;    /* a coordinator and a hook live here too */
+    bool regional; /* ... the coordinator of c, whose three tasks are elsewhere, in other regions */
     struct tide_coordinator *coordinator;
     struct tide_hook *hook;
     int part_rc, event_rc, restore_rc;

@@ -1,5 +1,5 @@
-/* The external parts of a script whose first word is `parts`: a's coordinator @a and the hook lock
- * live in its worker too. */
+/* The external parts of a script whose first word is `parts`, a's coordinator @a, or `regional`,
+ * c's coordinator @c: it and the hook lock live in its worker too. */
 #include <stdio.h>
 
 #include "tests/client/lib_script_impl.h"
@@ -9,11 +9,16 @@ static unsigned long long ull(uint64_t n)
     return n;
 }
 
+static const char *who(void)
+{
+    return script.regional ? "@c" : "@a";
+}
+
 static int on_restore(struct tide_coordinator *c, uint64_t snapshot, const void *data, size_t n,
                       void *user)
 {
     (void)c, (void)user;
-    script_note("@a restore %llu%s%.*s", ull(snapshot), data ? " " : "", (int)n,
+    script_note("%s restore %llu%s%.*s", who(), ull(snapshot), data ? " " : "", (int)n,
                 data ? (const char *)data : "");
     return script.late ? TIDE_EAGAIN : script.restore_rc;
 }
@@ -21,13 +26,13 @@ static int on_restore(struct tide_coordinator *c, uint64_t snapshot, const void 
 static void on_run(struct tide_coordinator *c, void *user)
 {
     (void)c, (void)user;
-    script_note("@a run");
+    script_note("%s run", who());
 }
 
 static int on_snapshot(struct tide_coordinator *c, uint64_t round, void *user)
 {
     (void)user;
-    script_note("@a snapshot %llu", ull(round));
+    script_note("%s snapshot %llu", who(), ull(round));
     if (script.part_rc) return script.part_rc;
     return tide_coordinator_snapshot(c, round, "state", 5);
 }
@@ -36,39 +41,40 @@ static int on_event(struct tide_coordinator *c, uint32_t subtask, uint64_t event
                     size_t n, void *user)
 {
     (void)c, (void)user;
-    script_note("@a event %llu to %u: %.*s", ull(event), subtask, (int)n, (const char *)data);
+    script_note("%s event %llu to %u: %.*s", who(), ull(event), subtask, (int)n,
+                (const char *)data);
     return script.event_rc;
 }
 
 static void on_complete(struct tide_coordinator *c, uint64_t round, void *user)
 {
     (void)c, (void)user;
-    script_note("@a complete %llu", ull(round));
+    script_note("%s complete %llu", who(), ull(round));
 }
 
 static void on_abort(struct tide_coordinator *c, uint64_t round, void *user)
 {
     (void)c, (void)user;
-    script_note("@a abort %llu", ull(round));
+    script_note("%s abort %llu", who(), ull(round));
 }
 
 static void on_rewind(struct tide_coordinator *c, const char *reason, void *user)
 {
     (void)c, (void)user;
-    script_note("@a rewind: %s", reason);
+    script_note("%s rewind: %s", who(), reason);
 }
 
 static void on_stop(struct tide_coordinator *c, const char *outcome, void *user)
 {
     (void)c, (void)user;
-    script_note("@a stop: %s", outcome);
+    script_note("%s stop: %s", who(), outcome);
 }
 
 static void on_subtask_reset(struct tide_coordinator *c, uint32_t subtask, uint64_t snapshot,
                              void *user)
 {
     (void)c, (void)user;
-    script_note("@a reset %u to %llu", subtask, ull(snapshot));
+    script_note("%s reset %u to %llu", who(), subtask, ull(snapshot));
 }
 
 static int on_trigger(struct tide_hook *h, uint64_t round, void *user)
@@ -102,7 +108,7 @@ static void on_close(struct tide_hook *h, void *user)
 
 void script_parts_spec(struct tide_spec *spec)
 {
-    ck_assert_int_eq(tide_spec_coordinator(spec, "a"), 0);
+    ck_assert_int_eq(tide_spec_coordinator(spec, who() + 1), 0);
     ck_assert_int_eq(tide_spec_hook(spec, "lock"), 0);
 }
 
@@ -114,7 +120,8 @@ void script_parts_add(void)
     static const struct tide_hook_callbacks hook = {on_trigger, on_hook_restore, on_reset,
                                                     on_close};
     ck_assert_int_eq(
-        tide_worker_add_coordinator(script.w, "a", &coordinator, NULL, &script.coordinator), 0);
+        tide_worker_add_coordinator(script.w, who() + 1, &coordinator, NULL, &script.coordinator),
+        0);
     ck_assert_int_eq(tide_worker_add_hook(script.w, "lock", &hook, NULL, &script.hook), 0);
 }
 
@@ -181,7 +188,7 @@ static void say_ask(char **arg, Tide__ExternalPhase phase, size_t n_tasks)
     Tide__AskExternal m = TIDE__ASK_EXTERNAL__INIT;
     Tide__External e = external_of(arg[1]);
     Tide__TaskRange range = TIDE__TASK_RANGE__INIT, *ranges[1] = {&range};
-    m.attempt = 1;
+    m.attempt = script.regional ? tide_worker_attempt(script.w) : 1;
     m.round = script_number(arg[0], 0);
     m.external = &e;
     m.phase = phase;

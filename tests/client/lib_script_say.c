@@ -195,6 +195,36 @@ static void w_abort(char **arg)
     script_say(TIDE__TO_WORKER__MSG_ABORT, &m);
 }
 
+/* advance FROM TO [SNAPSHOT [FIRST [COUNT [HOOK'S DATA]]]]: c[1], task 3, if nothing else is said
+ */
+static void w_advance(char **arg)
+{
+    Tide__Advance m = TIDE__ADVANCE__INIT;
+    Tide__Token token = TIDE__TOKEN__INIT;
+    Tide__TaskRange range = TIDE__TASK_RANGE__INIT, *ranges[1] = {&range};
+    char *hook[] = {"lock", arg[5]};
+    Tide__ExternalState *states[1];
+    token.store_id = pb_text(ID);
+    token.job_id = pb_text(ID);
+    token.attempt = script_number(arg[1], 2);
+    token.incarnation = 1;
+    token.external = 1000;
+    m.from = script_number(arg[0], 1);
+    m.token = &token;
+    m.directory = pb_text(script.dir);
+    m.snapshot = script_number(arg[2], 0);
+    range.first = (uint32_t)script_number(arg[3], 3);
+    range.count = (uint32_t)script_number(arg[4], 1);
+    m.rewound = ranges;
+    m.n_rewound = 1;
+    if (arg[5][0]) {
+        states[0] = script_gave(hook);
+        m.externals = states;
+        m.n_externals = 1;
+    }
+    script_say(TIDE__TO_WORKER__MSG_ADVANCE, &m);
+}
+
 static void w_rewind(char **arg)
 {
     Tide__Rewind m = TIDE__REWIND__INIT;
@@ -563,11 +593,11 @@ const struct word daemon_words[] = {
     {"but", w_but},         {"gave", w_gave},       {"run", w_run},
     {"resumed", w_resumed}, {"trigger", w_trigger}, {"complete", w_complete},
     {"abort", w_abort},     {"rewind", w_rewind},   {"fenced", w_fenced},
-    {"bye", w_bye},         {"stop", w_stop},       {"raw", w_raw},
-    {"hex", w_hex},         {"frame", w_frame},     {"length", w_length},
-    {"large", w_large},     {"many", w_many},       {"bite", w_bite},
-    {"batch", w_batch},     {"send", w_send},       {"loris", w_loris},
-    {"prepare", w_prepare}, {"fix", w_fix},         {"now", w_now},
-    {"cut", w_cut},         {"deaf", w_deaf},       {"mute", w_mute},
-    {"slow", w_slow},       {NULL, NULL},
+    {"advance", w_advance}, {"bye", w_bye},         {"stop", w_stop},
+    {"raw", w_raw},         {"hex", w_hex},         {"frame", w_frame},
+    {"length", w_length},   {"large", w_large},     {"many", w_many},
+    {"bite", w_bite},       {"batch", w_batch},     {"send", w_send},
+    {"loris", w_loris},     {"prepare", w_prepare}, {"fix", w_fix},
+    {"now", w_now},         {"cut", w_cut},         {"deaf", w_deaf},
+    {"mute", w_mute},       {"slow", w_slow},       {NULL, NULL},
 };

@@ -342,6 +342,34 @@ START_TEST(subtasks_begin_anew)
 }
 END_TEST
 
+/* Subtasks that are not there yet: what is sent to them waits until they are, in order, and goes
+ * behind nothing that was put later; what others get passes. */
+START_TEST(absent_subtasks_are_waited_for)
+{
+    open_gateway(3);
+    put(1, "a");
+    tide_gateway_reset_subtasks(g, 1, 2);
+    tide_gateway_pause_subtasks(g, 1, 2);
+    put(1, "b");
+    put(0, "c");
+    put(2, "d");
+    ck_assert_str_eq(go(), "0:c ");
+    put(1, "e");
+    fine();
+    ck_assert_str_eq(go(), "");
+    tide_gateway_reset_subtasks(g, 2, 1); /* that one once more */
+    tide_gateway_resume(g);
+    put(1, "f");
+    ck_assert_str_eq(go(), "1:b 1:e 1:f ");
+    tide_gateway_pause_subtasks(g, 0, 1);
+    put(0, "g");
+    tide_gateway_reset(g); /* all are there again */
+    put(0, "h");
+    ck_assert_str_eq(go(), "0:h ");
+    tide_gateway_free(g);
+}
+END_TEST
+
 /* ---- against a model: per subtask a list of events and, per round, where it stands */
 
 #define SUBTASKS 3u
@@ -471,6 +499,7 @@ int main(void)
                                   several_rounds_keep_order,
                                   full_is_refused,
                                   subtasks_begin_anew,
+                                  absent_subtasks_are_waited_for,
                                   the_cut_is_exact_S187};
     Suite *suite = suite_create("gateway");
     TCase *all = tcase_create("gateway");
