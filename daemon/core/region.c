@@ -211,6 +211,7 @@ static void rewind_some(struct core *c, struct job *job, const char *reason)
 static void planted_release(struct core *c, struct job *job)
 {
     struct round *r = job->rounds;
+    if (!PLANTED(RELEASE_REGION)) return;
     if (!r || r->state != ROUND_COLLECTING) return;
     for (uint32_t t = 0; t < job->graph->tasks; t++)
         if (job->host[t] && job->host[t]->going && !bits_get(&r->plan.ended, t))
@@ -386,7 +387,8 @@ static void show_tasks(struct core *c, const struct job *job, uint32_t region,
         for (uint32_t t = range->first; t < range->first + count; t++) {
             const struct worker *host = job->host[t];
             *ret_missing |= !host;
-            if (host && (!*ret_host || host->standing != STANDS_HOLDING || !host->ran))
+            if (host &&
+                (!*ret_host || host->standing != STANDS_HOLDING || !host->session || !host->ran))
                 *ret_host = host;
         }
     }
