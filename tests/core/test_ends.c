@@ -137,5 +137,56 @@ START_TEST(it_ends_before_a_number_S17)
 }
 END_TEST
 
-SUITE_MAIN("ends", finished_keeps_what_it_retains_S103, suspended_keeps_what_it_retains_S104,
+/* S109: a cancelled job: what its aborted rounds have left goes, also when it had acks, and what it
+ * retained stays. */
+START_TEST(cancelled_keeps_what_it_retains_S109)
+{
+    run(&three, 2);
+    play_wait(&p, 100);
+    ck_assert_uint_eq(p.round, 3);
+    play_ack(&p, 1, 1, 3, 0);
+    play_ask_cancel(&p, &(struct ask){0});
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "job-state=CANCELLED"));
+    play_wait(&p, 60000);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "delete r3\n"));
+    ck_assert_ptr_null(strstr(p.trace, "delete r1\n"));
+    ck_assert_ptr_null(strstr(p.trace, "delete r2\n"));
+    play_forget(&p);
+    expect_nothing_goes();
+    restore(1, "to 100: operation restore done\n");
+    play_end(&p);
+}
+END_TEST
+
+/* S58: the deadline of a round that has ended, well or not, comes and goes without a word. */
+START_TEST(deadline_of_an_ended_round_S58)
+{
+    struct job_options job = three;
+    job.deadline_ms = 500;
+    job.interval_ms = 0;
+    for (int well = 0; well < 2; well++) {
+        run(&job, 0);
+        play_ask_checkpoint(&p, &(struct ask){0});
+        play_settle(&p);
+        if (well)
+            play_ack_all(&p, 1, p.round, NULL);
+        else
+            play_decline(&p, 1, 0, "no disk");
+        play_settle(&p);
+        play_forget(&p);
+        for (int i = 0; i < 10; i++) {
+            play_wait(&p, 100);
+            play_expect(&p, "");
+            play_heartbeat(&p, 1);
+            play_forget(&p);
+        }
+        play_end(&p);
+    }
+}
+END_TEST
+
+SUITE_MAIN("ends", cancelled_keeps_what_it_retains_S109, deadline_of_an_ended_round_S58,
+           finished_keeps_what_it_retains_S103, suspended_keeps_what_it_retains_S104,
            failed_keeps_what_it_retains_S116, it_ends_before_a_number_S17)

@@ -73,8 +73,8 @@ START_TEST(none_while_it_stops_S19)
 }
 END_TEST
 
-/* S101, S115: what is above the number to keep goes, the oldest first, bytes after the row says
- * deleting and before it says deleted. */
+/* S101, S113, S115: what is above the number to keep goes, the oldest first, bytes after the row
+ * says deleting and before it says deleted. */
 START_TEST(the_oldest_goes_first_S101)
 {
     static struct play p;

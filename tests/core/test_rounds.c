@@ -58,8 +58,8 @@ START_TEST(acks_are_a_set_S49)
 }
 END_TEST
 
-/* S50: with one retained, the next checkpoint replaces the first: deleting is durable before the
- * delete, deleted after it. */
+/* S50, S100: with one retained (there is no way to ask for none: 0 is the default), the next
+ * checkpoint replaces the first: deleting is durable before the delete, deleted after it. */
 START_TEST(next_replaces_S50)
 {
     static struct play p;
@@ -131,7 +131,7 @@ START_TEST(decline_aborts_S71)
 }
 END_TEST
 
-/* The store has no room for the abort at first: it names the same when it is told again. */
+/* S73: the store has no room for the abort at first: it names the same when it is told again. */
 START_TEST(abort_is_recorded_again_with_its_holders)
 {
     static struct play p;
