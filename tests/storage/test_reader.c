@@ -237,6 +237,60 @@ START_TEST(rounds)
 }
 END_TEST
 
+/* S220, S221, S224: the history has no length that could be too short: a page of one has the
+ * newest, and says that there is more; page by page all are had, each once, as they are had at
+ * once. */
+START_TEST(history_page_by_page_S221)
+{
+    fill();
+    uint64_t all[16], before = 0;
+    size_t n = 0, pages = 0;
+    Tide__Request q = TIDE__REQUEST__INIT;
+    Tide__ListRounds list = TIDE__LIST_ROUNDS__INIT;
+    q.rounds = &list;
+    list.job = text("alpha");
+    Tide__Response *a = ask(&q, TIDE__REQUEST__CALL_ROUNDS, TIDE__RESPONSE__RESULT_ROUNDS);
+    ck_assert(!a->rounds->more);
+    while (n < a->rounds->n_rounds) {
+        all[n] = a->rounds->rounds[n]->round;
+        n++;
+    }
+    drop(a);
+    list.limit = 1;
+    do {
+        list.before = before;
+        a = ask(&q, TIDE__REQUEST__CALL_ROUNDS, TIDE__RESPONSE__RESULT_ROUNDS);
+        ck_assert_uint_eq(a->rounds->n_rounds, 1);
+        before = a->rounds->rounds[0]->round;
+        ck_assert_uint_eq(before, all[pages++]);
+        ck_assert_int_eq(a->rounds->more, pages < n);
+        drop(a);
+    } while (pages < n);
+    done();
+}
+END_TEST
+
+/* S223, S226: an answer is read when it is asked for, and is the asker's own: what is done to it
+ * changes none that comes after. */
+START_TEST(answers_are_the_askers_own_S223)
+{
+    fill();
+    Tide__Request q = TIDE__REQUEST__INIT;
+    Tide__ListRounds list = TIDE__LIST_ROUNDS__INIT;
+    q.rounds = &list;
+    list.job = text("alpha");
+    for (int twice = 0; twice < 2; twice++) {
+        Tide__Response *a = ask(&q, TIDE__REQUEST__CALL_ROUNDS, TIDE__RESPONSE__RESULT_ROUNDS);
+        Tide__RoundInfo *r = a->rounds->rounds[1];
+        ck_assert(r->round == 13 && is(r->reason, "deadline") && r->acked == 99);
+        r->round = r->acked = 0;
+        memset(r->reason.data, 'x', r->reason.len);
+        drop(a);
+    }
+    done();
+}
+END_TEST
+
 START_TEST(operation_and_others)
 {
     fill();
@@ -324,6 +378,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, one_snapshot);
     tcase_add_test(tc, lineage);
     tcase_add_test(tc, rounds);
+    tcase_add_test(tc, history_page_by_page_S221);
+    tcase_add_test(tc, answers_are_the_askers_own_S223);
     tcase_add_test(tc, operation_and_others);
     tcase_add_test(tc, manifest);
     tcase_add_test(tc, apart);
