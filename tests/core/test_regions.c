@@ -520,8 +520,148 @@ START_TEST(last_round_is_of_all)
 }
 END_TEST
 
+/* The restore takes too long: what was to be restored is rewound, and with it a survivor that has
+ * not advanced; the others go on. What it says of the attempt before, late, is too late. */
+START_TEST(restore_deadline)
+{
+    static struct play p;
+    running(&p, &apart, 3);
+    leave(&p, 3);
+    play_advanced(&p, 1, 1); /* nobody has asked it */
+    join_one(&p, 4, &apart, 2);
+    play_settle(&p);
+    play_advanced(&p, 1, 2);
+    play_forget(&p);
+    for (int i = 0; i < 601; i++) { /* the default is 10 minutes */
+        play_wait(&p, 1000);
+        for (uint64_t s = 1; s <= 4; s++)
+            if (s != 3) play_heartbeat(&p, s);
+    }
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 4: rewind attempt 2\n"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 2: rewind attempt 2\n"));
+    ck_assert_ptr_null(strstr(p.trace, "to 1: rewind"));
+    ck_assert_ptr_null(strstr(p.trace, "to 1: start"));
+    play_end(&p);
+}
+END_TEST
+
+/* Two operators without edges, of which `a` has a coordinator. */
+static void join_parts(struct play *p, uint64_t session, uint32_t task, const char *externals)
+{
+    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
+    Tide__Checkpointing cp = TIDE__CHECKPOINTING__INIT;
+    Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
+    char name[8];
+    snprintf(name, sizeof name, "w%u", task);
+    a.uid = play_bytes("a");
+    b.uid = play_bytes("b");
+    a.parallelism = b.parallelism = 2;
+    a.coordinator = true;
+    cp.regional = true;
+    cp.interval_ms = 100;
+    spec.name = play_bytes("job");
+    spec.operators = operators;
+    spec.n_operators = 2;
+    spec.checkpointing = &cp;
+    play_open(p, session, TIDE__PEER_KIND__PEER_WORKER);
+    play_join_spec(p, session, &spec,
+                   &(struct join_options){.first = task,
+                                          .count = 1,
+                                          .worker = name,
+                                          .pid = 10 + (uint32_t)session,
+                                          .externals = externals});
+}
+
+/* A coordinator does not go back without the tasks of its operator; these do without it. */
+START_TEST(coordinator_takes_its_tasks_along)
+{
+    static struct play p;
+    play_start(&p);
+    for (uint32_t t = 0; t < 4; t++)
+        join_parts(&p, t + 1, t, t == 3 ? "@a" : NULL); /* it lives with b[1] */
+    play_settle(&p);
+    for (uint32_t t = 0; t < 4; t++)
+        play_restored(&p, t + 1, t, 1);
+    play_external(&p, 4, "@a", 0, NULL, NULL);
+    play_settle(&p);
+    play_forget(&p);
+    leave(&p, 1);
+    play_expect(&p, "close 1\n");
+    join_parts(&p, 5, 0, NULL);
+    play_settle(&p);
+    play_restored(&p, 5, 0, 1);
+    for (uint64_t s = 2; s <= 4; s++)
+        play_advanced(&p, s, 2);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 5,4,3,2: run\n"));
+    play_forget(&p);
+    play_external(&p, 4, "@a", 0, NULL, "an event is lost"); /* b[1], a[0] and a[1]; not b[0] */
+    play_expect(&p, "to 5: rewind attempt 2\nto 4: rewind attempt 2\nto 2: rewind attempt 2\n");
+    play_end(&p);
+}
+END_TEST
+
+/* Sources that have ended their input for a drain cannot go on: a loss rewinds everybody then. */
+START_TEST(a_drain_is_of_all)
+{
+    static struct play p;
+    Tide__StopJob stop = TIDE__STOP_JOB__INIT;
+    Tide__Request m = TIDE__REQUEST__INIT;
+    struct job_options quiet = apart;
+    quiet.interval_ms = 0;
+    running(&p, &quiet, 3);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    stop.job = play_bytes("job");
+    stop.drain = true;
+    m.call_case = TIDE__REQUEST__CALL_STOP;
+    m.stop = &stop;
+    play_request(&p, 100, &m);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, ", drain"));
+    leave(&p, 3);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 2: rewind attempt 1\nto 1: rewind attempt 1\n"));
+    play_end(&p);
+}
+END_TEST
+
+/* People see at most a hundred of them, and who is away. */
+START_TEST(many_regions)
+{
+    static struct play p;
+    struct job_options many = apart;
+    many.sources = 150;
+    play_start(&p);
+    again(&p, 1, &many, (struct join_options){.first = 0, .count = 75, .pid = 1}, "w1");
+    again(&p, 2, &many, (struct join_options){.first = 75, .count = 75, .pid = 2}, "w2");
+    play_settle(&p);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    play_restored(&p, 1, 0, 75);
+    play_restored(&p, 2, 75, 75);
+    play_settle(&p);
+    play_close(&p, 2);
+    play_forget(&p);
+    play_ask_job(&p, 100);
+    ck_assert_ptr_nonnull(strstr(p.trace, "region of 74: running, since 1\n"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "region of 99: away, since 1\n"));
+    ck_assert_ptr_null(strstr(p.trace, "region of 100:"));
+    play_end(&p);
+    struct job_options one = columns;
+    one.pointwise = false;
+    running(&p, &one, 6);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    play_ask_job(&p, 100);
+    play_expect(&p, "to 100: job RUNNING, waits for: \n  region of 0: running, since 1\n");
+    leave(&p, 6);
+    play_forget(&p);
+    play_ask_job(&p, 100);
+    ck_assert_ptr_nonnull(strstr(p.trace, "region of 0: waiting"));
+    play_end(&p);
+}
+END_TEST
+
 SUITE_MAIN("regions", survivors_advance, people_see_regions, one_region_is_all,
            worker_connects_regions, losses_add_up, survivor_was_away,
            old_attempt_speaks_for_survivors, commit_under_way,
            hooks_are_reset_coordinators_are_not_S143, restart_in_between,
-           failing_restores_end_the_job, hold_rewinds_everybody, last_round_is_of_all)
+           failing_restores_end_the_job, hold_rewinds_everybody, last_round_is_of_all,
+           restore_deadline, coordinator_takes_its_tasks_along, a_drain_is_of_all, many_regions)

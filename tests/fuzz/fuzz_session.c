@@ -5,7 +5,8 @@
  *
  * An input that begins with a byte of 255 has a job of rendezvous rounds, and moves of 224 to 255
  * for them; one that begins with 254 has a coordinator and a hook in its worker, and moves of 192
- * to 223 for them. */
+ * to 215 for them; with 253 the coordinator is of an operator that has its tasks elsewhere, in
+ * regions of their own, and moves of 216 to 223 rewind these. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,20 +25,22 @@ static ProtobufCBinaryData text(const char *t)
     return (ProtobufCBinaryData){strlen(t), (uint8_t *)(uintptr_t)t};
 }
 
-static bool meets; /* a job of rendezvous rounds */
-static bool parts; /* external ones live in the worker */
+static bool meets;    /* a job of rendezvous rounds */
+static bool parts;    /* external ones live in the worker */
+static bool regional; /* ... and there is an operator c, of two tasks */
 
 static struct tide_session *make(void)
 {
     ProtobufCBinaryData hooks[1] = {text("lock")};
     Tide__Checkpointing checkpointing = TIDE__CHECKPOINTING__INIT;
     Tide__JobSpec spec = TIDE__JOB_SPEC__INIT;
-    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, *operators[2] = {&a, &b};
+    Tide__Operator a = TIDE__OPERATOR__INIT, b = TIDE__OPERATOR__INIT, c_ = TIDE__OPERATOR__INIT,
+                   *operators[3] = {&a, &b, &c_};
     Tide__Edge edge = TIDE__EDGE__INIT, *edges[1] = {&edge};
     struct tide_session *s;
     char why[256];
     spec.name = text("job");
-    spec.n_operators = 2;
+    spec.n_operators = regional ? 3 : 2;
     spec.operators = operators;
     spec.n_edges = 1;
     spec.edges = edges;
@@ -45,9 +48,13 @@ static struct tide_session *make(void)
     b.uid = edge.to = text("b");
     a.parallelism = b.parallelism = 1;
     edge.pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
-    checkpointing.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
-    if (meets) spec.checkpointing = &checkpointing;
-    a.coordinator = parts;
+    c_.uid = text("c");
+    c_.parallelism = 2;
+    checkpointing.regional = regional;
+    if (meets) checkpointing.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
+    if (meets || regional) spec.checkpointing = &checkpointing;
+    a.coordinator = parts && !regional;
+    c_.coordinator = regional;
     spec.n_hooks = parts;
     spec.hooks = hooks;
     struct tide_session_config c = {
@@ -55,7 +62,7 @@ static struct tide_session *make(void)
     must(tide_session_new(&c, &s, why) == 0);
     must(tide_session_add_task(s, tide_bytes_of("a"), 0, 0) == 0);
     must(tide_session_add_task(s, tide_bytes_of("b"), 0, 2) == 1);
-    must(!parts || tide_session_add_external(s, false, tide_bytes_of("a")) == 0);
+    must(!parts || tide_session_add_external(s, false, tide_bytes_of(regional ? "c" : "a")) == 0);
     must(!parts || tide_session_add_external(s, true, tide_bytes_of("lock")) == 1);
     return s;
 }
@@ -94,7 +101,7 @@ static void pump(struct tide_session *s, uint64_t now)
         case TIDE_DO_COMPLETE: (void)tide_session_confirm(s, d.task, d.round, now); break;
         case TIDE_DO_REWIND: (void)tide_session_rewound(s, d.task, now); break;
         case TIDE_DO_EXTERNAL_RESTORE:
-            must(d.start && d.external < 2);
+            must(d.external == 1 || (d.start && d.external == 0));
             (void)tide_session_external_restored(s, d.external, 0, none, now);
             break;
         case TIDE_DO_EXTERNAL_SNAPSHOT:
@@ -102,7 +109,16 @@ static void pump(struct tide_session *s, uint64_t now)
                 (void)tide_session_external_answer(s, d.external, d.attempt, d.round, 0,
                                                    tide_bytes_of("state"), now);
             break;
-        case TIDE_DO_EXTERNAL_RELEASE: must(d.count == UINT32_MAX || d.first + d.count <= 1); break;
+        case TIDE_DO_EXTERNAL_RELEASE:
+            must(d.count == UINT32_MAX || d.first + d.count <= 1u + regional);
+            break;
+        case TIDE_DO_EXTERNAL_LOST:
+            must(d.external == 0 && d.count && d.first + d.count <= 2);
+            break;
+        case TIDE_DO_ADVANCE:
+            must(d.bytes.len > 0 && d.attempt <= tide_session_attempt(s));
+            current = tide_session_attempt(s);
+            break;
         case TIDE_DO_CHECK_HOLDER: tide_session_holder(s, d.round & 1, now); break;
         default: break;
         }
@@ -249,7 +265,7 @@ static void external(struct tide_session *s, unsigned which, uint8_t arg, uint64
     const struct tide_bytes what = tide_bytes_of("what");
     uint32_t part = arg >> 4 & 1;
     e.kind = part ? TIDE__EXTERNAL_KIND__EXTERNAL_HOOK : TIDE__EXTERNAL_KIND__EXTERNAL_COORDINATOR;
-    e.name = text(part ? "lock" : "a");
+    e.name = text(part ? "lock" : regional ? "c" : "a");
     ask.attempt = current;
     ask.round = arg & 15;
     ask.external = arg == 255 ? NULL : &e;
@@ -265,6 +281,36 @@ static void external(struct tide_session *s, unsigned which, uint8_t arg, uint64
     if (which == 2)
         (void)tide_session_external_restored(s, part, arg & 32 ? TIDE_EIO : 0, what, now);
     if (which == 3) (void)tide_session_external_failed(s, part, what, now);
+}
+
+/* Another region is rewound: two bits for the attempt, one each for from which, for whose tasks,
+ * for the hook's bytes; the others for what is wrong. */
+static void advance(struct tide_session *s, uint8_t arg, uint64_t now)
+{
+    Tide__Advance m = TIDE__ADVANCE__INIT;
+    Tide__Token token = TIDE__TOKEN__INIT;
+    Tide__TaskRange range = TIDE__TASK_RANGE__INIT, *ranges[1] = {&range};
+    Tide__External e = TIDE__EXTERNAL__INIT;
+    Tide__ExternalState state = TIDE__EXTERNAL_STATE__INIT, *states[1] = {&state};
+    token.store_id = text("0123456789abcdef");
+    token.job_id = text(arg == 254 ? "0123456789abcdeX" : "0123456789abcdef");
+    m.from = arg & 4 ? 1 : current;
+    token.attempt = current + (arg & 3);
+    m.token = arg == 255 ? NULL : &token;
+    m.directory = text(arg == 253 ? "" : "/d");
+    range.first = arg == 252 ? 1 : 2 + (arg >> 3 & 1);
+    range.count = arg == 251 ? 9 : 1;
+    m.rewound = ranges;
+    m.n_rewound = 1;
+    m.snapshot = arg >> 5;
+    e.kind =
+        arg == 250 ? TIDE__EXTERNAL_KIND__EXTERNAL_COORDINATOR : TIDE__EXTERNAL_KIND__EXTERNAL_HOOK;
+    e.name = text(arg == 250 ? "c" : "lock");
+    state.external = &e;
+    state.data = text("held");
+    m.externals = states;
+    m.n_externals = arg >> 4 & 1;
+    say(s, TIDE__TO_WORKER__MSG_ADVANCE, &m, now);
 }
 
 static void others(struct tide_session *s, uint8_t arg, uint64_t now)
@@ -364,7 +410,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     meets = size && data[0] == 255;
     asking = at_its_end = false;
-    parts = size && data[0] == 254;
+    regional = size && data[0] == 253;
+    parts = regional || (size && data[0] == 254);
     struct tide_session *s = make();
     uint64_t now = until(s, 1, 1000);
     lazy = false;
@@ -379,7 +426,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             continue;
         }
         if (parts && which >= 192 && which < 224) {
-            external(s, which & 3u, arg, now);
+            if (regional && which >= 216)
+                advance(s, arg, now);
+            else
+                external(s, which & 3u, arg, now);
             pump(s, now);
             continue;
         }

@@ -126,6 +126,11 @@ for name, moves in (("ask", [(192, 1), (192, 0x11), (192, 0x21), (14, 1)]), ("la
                     ("fails", [(192, 2), (193, 0x22), (195, 0), (16, 1), (3, 2)]), ("lowest", [(192, 2), (192, 4), (13, 0x15)]),
                     ("fence", [(12, 1), (192, 2), (11, 200), (12, 0), (11, 200)])):
     seed("session", "external-" + name, b"\xfe" + b"".join(bytes(m) for m in up + moves))
+for name, moves in (("once", [(216, 1), (192, 1), (6, 2)]), ("again", [(216, 0x31), (216, 0x39), (216, 5), (6, 3)]),
+                    ("cut", [(216, 0x11), (8, 0), (11, 40), (4, 0), (5, 0), (216, 1), (194, 0x30)]),
+                    ("wrong", [(216, 255), (216, 254), (216, 252), (216, 250)]),
+                    ("rewound", [(216, 1), (16, 2), (216, 1)])):
+    seed("session", "advance-" + name, b"\xfd" + b"".join(bytes(m) for m in up + moves))
 
 
 def join(who, first, count, **more):

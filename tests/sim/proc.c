@@ -222,6 +222,10 @@ static void note_delivery(struct sim *s, const struct proc *p, const struct tide
         snprintf(who, sizeof who, "part %u", (unsigned)d->external);
     else
         snprintf(who, sizeof who, "%s", task_name(p->job, d->task));
+    if (d->type == TIDE_DO_ADVANCE) {
+        note(s, "%s goes on in attempt %" PRIu64, proc_name(p), d->attempt);
+        return;
+    }
     if ((d->type >= TIDE_DO_FENCED && d->type < TIDE_DO_EXTERNAL_RESTORE) ||
         d->type == TIDE_DO_CLOSE) {
         note(s, "%s: %s%s%.*s", proc_name(p), d->type == TIDE_DO_NOTE ? "" : what,
