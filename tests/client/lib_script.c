@@ -54,7 +54,7 @@ void script_note(const char *format, ...)
 
 /* ---- the program */
 
-static const char *name_of(const struct tide_task *t)
+const char *script_name_of(const struct tide_task *t)
 {
     return t == script.task[0] ? "a" : "b";
 }
@@ -68,45 +68,48 @@ static int on_restore(struct tide_task *t, const struct tide_restore *r, void *u
 {
     char buf[64];
     (void)user;
-    script_note("%s restore %llu%s", name_of(t), ull(r->snapshot), r->ended ? " ended" : "");
+    script_note("%s restore %llu%s", script_name_of(t), ull(r->snapshot), r->ended ? " ended" : "");
     for (uint32_t i = 0; i < r->n_states; i++) {
         struct tide_state_reader *reader;
         size_t n;
         int rc = tide_state_open(r, &r->states[i], &reader);
         if (rc) return rc;
         while (!(rc = tide_state_read(reader, buf, sizeof buf, &n)) && n)
-            script_note("%s state %.*s", name_of(t), (int)n, buf);
+            script_note("%s state %.*s", script_name_of(t), (int)n, buf);
         tide_state_close(reader);
         if (rc) return rc;
     }
+    int rc = script_flight_restore(t, r);
+    if (rc) return rc;
     return script.late ? TIDE_EAGAIN : 0;
 }
 
 static void on_run(struct tide_task *t, void *user)
 {
     (void)user;
-    script_note("%s run", name_of(t));
+    script_note("%s run", script_name_of(t));
 }
 
 static int on_trigger(struct tide_task *t, uint64_t round, void *user)
 {
     (void)user;
-    script_note("%s trigger %llu", name_of(t), ull(round));
+    script_note("%s trigger %llu", script_name_of(t), ull(round));
     return 0;
 }
 
 static void on_block(struct tide_task *t, uint32_t channel, bool blocked, void *user)
 {
     (void)user;
-    script_note("%s %s %u", name_of(t), blocked ? "block" : "unblock", channel);
+    script_note("%s %s %u", script_name_of(t), blocked ? "block" : "unblock", channel);
 }
 
 static void on_forward(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_SIZE], void *user)
 {
     (void)user;
-    script_note("%s forward%s%s %u", name_of(t), barrier[8] & 2 ? " cancel" : "",
-                barrier[8] & 4 ? " end" : "", barrier[0]);
-    if (t != script.task[0]) return;
+    script_note("%s forward%s%s%s%s %u", script_name_of(t), barrier[8] & 2 ? " cancel" : "",
+                barrier[8] & 4 ? " end" : "", barrier[8] & 1 ? " unaligned" : "",
+                barrier[8] & 8 ? " counted" : "", barrier[0]);
+    if (t != script.task[0] || script.flight) return;
     memcpy(script.barrier, barrier, sizeof script.barrier);
     (void)tide_task_barrier(script.task[1], 0, barrier);
     if (!script.hold) (void)tide_task_barrier(script.task[1], 1, barrier);
@@ -115,9 +118,9 @@ static void on_forward(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_S
 static int on_snapshot(struct tide_task *t, struct tide_snapshot *snapshot, void *user)
 {
     (void)user;
-    script_note("%s snapshot %llu%s", name_of(t), ull(tide_snapshot_round(snapshot)),
+    script_note("%s snapshot %llu%s", script_name_of(t), ull(tide_snapshot_round(snapshot)),
                 tide_snapshot_is_savepoint(snapshot) ? " savepoint" : "");
-    (void)tide_snapshot_write(snapshot, name_of(t), 1);
+    (void)tide_snapshot_write(snapshot, script_name_of(t), 1);
     if (!script.defer) return script.snapshot_rc;
     script.given[t == script.task[1]] = snapshot;
     return TIDE_EAGAIN;
@@ -127,7 +130,7 @@ static int on_complete(struct tide_task *t, uint64_t round, const void *handle, 
                        void *user)
 {
     (void)user;
-    script_note("%s complete %llu%s%.*s", name_of(t), ull(round), handle ? " handle " : "",
+    script_note("%s complete %llu%s%.*s", script_name_of(t), ull(round), handle ? " handle " : "",
                 (int)len, handle ? (const char *)handle : "");
     int rc = script.complete_rc;
     if (script.once) script.complete_rc = 0;
@@ -137,62 +140,62 @@ static int on_complete(struct tide_task *t, uint64_t round, const void *handle, 
 static void on_abort(struct tide_task *t, uint64_t round, void *user)
 {
     (void)user;
-    script_note("%s abort %llu", name_of(t), ull(round));
+    script_note("%s abort %llu", script_name_of(t), ull(round));
 }
 
 static void on_ended(struct tide_task *t, void *user)
 {
     (void)user;
-    script_note("%s ended", name_of(t));
+    script_note("%s ended", script_name_of(t));
 }
 
 static void on_rewind(struct tide_task *t, const char *reason, void *user)
 {
     (void)user;
-    script_note("%s rewind: %s", name_of(t), reason);
+    script_note("%s rewind: %s", script_name_of(t), reason);
 }
 
 static void on_stop(struct tide_task *t, const char *outcome, void *user)
 {
     (void)user;
-    script_note("%s stop: %s", name_of(t), outcome);
+    script_note("%s stop: %s", script_name_of(t), outcome);
 }
 
 static void on_fenced(struct tide_task *t, bool fenced, void *user)
 {
     (void)user;
-    script_note("%s %s", name_of(t), fenced ? "fenced" : "unfenced");
+    script_note("%s %s", script_name_of(t), fenced ? "fenced" : "unfenced");
 }
 
 static void on_subsumed(struct tide_task *t, uint64_t round, void *user)
 {
     (void)user;
-    script_note("%s subsumed %llu", name_of(t), ull(round));
+    script_note("%s subsumed %llu", script_name_of(t), ull(round));
 }
 
 static int on_drain(struct tide_task *t, uint64_t round, void *user)
 {
     (void)user;
-    script_note("%s drain %llu", name_of(t), ull(round));
+    script_note("%s drain %llu", script_name_of(t), ull(round));
     return script.drain_rc;
 }
 
 static void on_suspend(struct tide_task *t, bool suspended, void *user)
 {
     (void)user;
-    script_note("%s %s", name_of(t), suspended ? "stand still" : "go on");
+    script_note("%s %s", script_name_of(t), suspended ? "stand still" : "go on");
 }
 
 static void on_position(struct tide_task *t, void *user)
 {
     (void)user;
-    script_note("%s position", name_of(t));
+    script_note("%s position", script_name_of(t));
 }
 
 static void on_advance(struct tide_task *t, uint64_t attempt, void *user)
 {
     (void)user;
-    script_note("%s advance %llu", name_of(t), ull(attempt));
+    script_note("%s advance %llu", script_name_of(t), ull(attempt));
 }
 
 static void on_log(const char *text, void *user)
@@ -207,12 +210,19 @@ static void open_worker(void)
         on_restore, on_run,      on_trigger, on_block, on_forward, on_snapshot, on_complete,
         on_abort,   on_ended,    on_rewind,  on_stop,  on_fenced,  on_subsumed, on_drain,
         on_suspend, on_position, NULL,       NULL,     on_advance};
+    struct tide_callbacks flying = callbacks;
+    flying.overtake_input = script_flight_input;
+    flying.overtake_output = script_flight_output;
+    const struct tide_callbacks *call = script.flight ? &flying : &callbacks;
     char why[256];
     struct tide_spec *spec;
     ck_assert_int_eq(tide_spec_new("job", &spec), 0);
     (void)tide_spec_operator(spec, "a", 1, 0);
     (void)tide_spec_operator(spec, "b", 1, 0);
     (void)tide_spec_edge(spec, "a", "b", TIDE_ALL_TO_ALL);
+    if (script.flight)
+        (void)tide_spec_checkpointing(
+            spec, &(struct tide_checkpointing){.alignment = TIDE_BARRIERS_UNALIGNED});
     if (script.window)
         (void)tide_spec_checkpointing(
             spec,
@@ -230,10 +240,10 @@ static void open_worker(void)
     if (script.parts) script_parts_spec(spec);
     ck_assert_msg(tide_worker_new(&c, &script.w, why) == 0, "%s", why);
     tide_spec_free(spec);
-    ck_assert_int_eq(tide_worker_add_task(script.w, "a", 0, 0, &callbacks, NULL, &script.task[0]),
-                     0);
-    ck_assert_int_eq(tide_worker_add_task(script.w, "b", 0, 2, &callbacks, NULL, &script.task[1]),
-                     0);
+    ck_assert_int_eq(tide_worker_add_task(script.w, "a", 0, 0, call, NULL, &script.task[0]), 0);
+    ck_assert_int_eq(tide_worker_add_task(script.w, "b", 0, 2, call, NULL, &script.task[1]), 0);
+    for (unsigned i = 0; i < 2 && script.promotable; i++)
+        ck_assert_int_eq(tide_task_promotable(script.task[i], script.promotable), 0);
     if (script.parts) script_parts_add();
 }
 
@@ -279,11 +289,12 @@ static void hear_acks(struct tide_bytes body)
 {
     struct tide_acks r;
     struct tide_ack_view v;
-    char why[160], text[64] = "";
+    char why[160], text[512] = "";
     ck_assert_msg(tide_acks_open(&r, body, why) == 0, "%s", why);
     while (tide_acks_next(&r, &v)) {
         size_t len = strlen(text);
         snprintf(text + len, sizeof text - len, " %u", v.task);
+        if (script.flight) script_flight_ack(&v, text + strlen(text), sizeof text - strlen(text));
     }
     script_note("> ack %llu:%s", ull(r.round), text);
 }
@@ -638,6 +649,7 @@ static void run_word(char *text)
     if (!n) return;
     if (call_word(words, args) || call_word(daemon_words, args)) return;
     if (script.parts && call_word(part_words, args)) return;
+    if (script.flight && call_word(flight_words, args)) return;
     ck_abort_msg("the script has a word that nobody knows: %s", args[0]);
 }
 
@@ -655,6 +667,9 @@ const char *script_run(const char *text)
     char command[100];
     memset(&script, 0, sizeof script);
     if (sscanf(text, " meet %u;", &script.window) == 1) text = strchr(text, ';') + 1;
+    script.flight = sscanf(text, " flight %u;", &script.promotable) == 1;
+    if (script.flight) text = strchr(text, ';') + 1;
+    script_flight_begin();
     strcpy(script.dir, "/tmp/tidemark-script-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(script.dir));
     script_start_init();

@@ -4,7 +4,8 @@
  * at once, but not the second one after the script has said `hold`. Both are of one worker, at a
  * daemon that says what the script says and nothing else, but for the answers to heartbeats.
  *
- * A script that begins with `meet WINDOW` has a job of rendezvous rounds.
+ * A script that begins with `meet WINDOW` has a job of rendezvous rounds. In one that begins with
+ * `flight PROMOTABLE` the tasks have queues: what reaches b's inputs is what the script puts there.
  *
  * A script is a list of words with their arguments, ended by semicolons; lib_script.c has the
  * table. The trace has one line for each message of the worker (> what), callback (a what, b what),

@@ -2,7 +2,8 @@
  *
  *   lib_script.c      the trace, the program's callbacks and words, running
  *   lib_script_say.c  the daemon's words
- *   lib_script_parts.c  a coordinator and a hook, and their words */
+ *   lib_script_parts.c  a coordinator and a hook, and their words
+ *   lib_script_flight.c queues that barriers go ahead of, and their words */
 #ifndef TESTS_CLIENT_SCRIPT_IMPL_H
 #define TESTS_CLIENT_SCRIPT_IMPL_H
 
@@ -28,6 +29,8 @@ struct script {
     int complete_rc, snapshot_rc, drain_rc;
     bool parts;    /* a coordinator and a hook live here too */
     bool regional; /* ... the coordinator of c, whose three tasks are elsewhere, in other regions */
+    bool flight;   /* its tasks have queues */
+    uint32_t promotable; /* outputs of each */
     struct tide_coordinator *coordinator;
     struct tide_hook *hook;
     int part_rc, event_rc, restore_rc;
@@ -44,6 +47,17 @@ struct word {
 };
 extern const struct word daemon_words[]; /* ends with NULL */
 extern const struct word part_words[];
+extern const struct word flight_words[];
+void script_flight_begin(void); /* empty queues */
+void script_flight_input(struct tide_task *t, uint32_t channel, void *user);
+void script_flight_output(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_SIZE],
+                          bool queued, void *user);
+int script_flight_restore(struct tide_task *t, const struct tide_restore *r);
+/* What an ack in full says of records in flight. */
+void script_flight_ack(const struct tide_ack_view *v, char *to, size_t size);
+/* An artifact that the next Start hands to b too. */
+void script_start_add(const Tide__Artifact *artifact);
+const char *script_name_of(const struct tide_task *t); /* a, b */
 void script_parts_spec(struct tide_spec *spec);
 void script_parts_add(void);
 Tide__ExternalState *script_gave(char **arg); /* static */

@@ -51,7 +51,8 @@ void script_say(Tide__ToWorker__MsgCase which, void *message)
 static void w_welcome(char **arg)
 {
     Tide__Welcome m = TIDE__WELCOME__INIT;
-    m.version = (uint32_t)script_number(arg[0], script.window || script.parts ? 2 : 1);
+    m.version =
+        (uint32_t)script_number(arg[0], script.window || script.parts || script.flight ? 2 : 1);
     m.store_id = pb_text(arg[1][0] ? arg[1] : ID);
     m.incarnation = 1;
     m.frame_max = (uint32_t)script_number(arg[2], TIDE_FRAME_MAX);
@@ -261,7 +262,7 @@ static void w_stop(char **arg)
 static Tide__Start start; /* what the next `start` says; changed by words before it */
 static Tide__Token token;
 static Tide__TaskRestore restore, *restores[1] = {&restore};
-static Tide__Artifact artifact, *artifacts[1] = {&artifact};
+static Tide__Artifact artifact, *artifacts[4] = {&artifact}, added[3];
 static Tide__Owed owed[2], *owes[2] = {&owed[0], &owed[1]};
 static Tide__TaskRange ended, *ends[1] = {&ended}, peer_range, *peer_ranges[1] = {&peer_range};
 static Tide__Peer one_peer, *one_peers[1] = {&one_peer};
@@ -294,6 +295,7 @@ void script_start_init(void)
     start.snapshot_directory = pb_text(from_dir);
     start.lowest_pending = 1;
     restore.task = 1;
+    artifacts[0] = &artifact;
     restore.artifacts = artifacts;
     restore.owed = owes;
     start.tasks = restores;
@@ -301,6 +303,16 @@ void script_start_init(void)
     start.peers = one_peers;
     start.cut = cuts;
     one_peer.tasks = peer_ranges;
+}
+
+void script_start_add(const Tide__Artifact *a)
+{
+    size_t n = restore.n_artifacts++;
+    ck_assert_uint_lt(n, 4);
+    artifacts[n] = n ? &added[n - 1] : &artifact;
+    *artifacts[n] = *a;
+    start.snapshot = 4;
+    start.n_tasks = 1;
 }
 
 /* state PATH|inline SIZE CONTENT [task]: b restores it; its digest is that of CONTENT. */

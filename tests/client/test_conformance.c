@@ -8,7 +8,7 @@
 #include "tests/client/lib_run.h"
 #include "tests/client/lib_script.h"
 
-#define VECTORS_MAX 256
+#define VECTORS_MAX 512
 #define FILE_NAME "tests/client/conformance.txt"
 
 static struct vector {
@@ -77,7 +77,11 @@ static void load(void)
     squeeze(protocol);
     char *at = strstr(file, "\n# ");
     if (at) at++;
-    while (at && *at == '#' && n_vectors < VECTORS_MAX) {
+    while (at && *at == '#') {
+        if (n_vectors == VECTORS_MAX) {
+            fprintf(stderr, "%s has more than %d vectors\n", FILE_NAME, VECTORS_MAX);
+            exit(2);
+        }
         struct vector *v = &vectors[n_vectors++];
         char *name = take(&at, "# "), *says = take(&at, "says:"), *script = take(&at, "script:"),
              *trace = take(&at, "trace:\n");
