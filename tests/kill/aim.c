@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -58,6 +59,7 @@ WRAP(int, unlinkat, (int fd, const char *path, int flags), (fd, path, flags))
 WRAP(int, rename, (const char *from, const char *to), (from, to))
 WRAP(int, renameat2, (int fd, const char *from, int fd2, const char *to, unsigned flags),
      (fd, from, fd2, to, flags))
+WRAP(ssize_t, send, (int fd, const void *data, size_t n, int flags), (fd, data, n, flags))
 WRAP(ssize_t, write, (int fd, const void *data, size_t n), (fd, data, n))
 WRAP(ssize_t, pwritev, (int fd, const struct iovec *v, int n, off_t to), (fd, v, n, to))
 WRAP(ssize_t, pwrite64, (int fd, const void *data, size_t n, off64_t to), (fd, data, n, to))

@@ -29,8 +29,8 @@ PATIENCE = 60  # seconds, for anything that should take one
 HEARD_S = 15  # without a round told: a quarter of the lease
 TASKS = ["%s-%d" % (kind, i) for kind in ("source", "keeper") for i in range(WORKERS)]
 # System calls of the daemon, and up to which of them one start may be let live.
-CALLS = {"fdatasync": 40, "fsync": 20, "mkdir": 3, "unlinkat": 60, "rename": 1, "renameat2": 1, "write": 120,
-         "pwritev": 60, "pwrite64": 1500}
+CALLS = {"fdatasync": 40, "fsync": 20, "mkdir": 3, "unlinkat": 60, "rename": 1, "renameat2": 1, "write": 60,
+         "send": 120, "pwritev": 60, "pwrite64": 1500}
 
 
 class Failed(Exception):
