@@ -163,6 +163,25 @@ const Tide__Gauges *play_gauges(struct play *p);
 /* A job of two sources and one sink on one worker, running; interval 0. */
 void play_running(struct play *p, const struct job_options *job);
 
+/* A test for each row of a table, by its number in _i, and others. */
+#define ROWS_MAIN(name, each, n, ...)                                                              \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        const TTest *const others[] = {__VA_ARGS__};                                               \
+        Suite *suite = suite_create(name);                                                         \
+        TCase *all = tcase_create(name);                                                           \
+        tcase_add_loop_test(all, each, 0, (int)(n));                                               \
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++)                                \
+            tcase_add_test(all, others[i]);                                                        \
+        tcase_set_timeout(all, 60);                                                                \
+        suite_add_tcase(suite, all);                                                               \
+        SRunner *runner = srunner_create(suite);                                                   \
+        srunner_run_all(runner, CK_NORMAL);                                                        \
+        int failed = srunner_ntests_failed(runner);                                                \
+        srunner_free(runner);                                                                      \
+        return failed != 0;                                                                        \
+    }
+
 #define SUITE_MAIN(name, ...)                                                                      \
     int main(void)                                                                                 \
     {                                                                                              \

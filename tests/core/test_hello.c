@@ -179,16 +179,4 @@ START_TEST(something_else_comes_first)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("hello");
-    TCase *all = tcase_create("hello");
-    tcase_add_loop_test(all, each_row, 0, (int)(sizeof rows / sizeof *rows));
-    tcase_add_test(all, something_else_comes_first);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
-}
+ROWS_MAIN("hello", each_row, sizeof rows / sizeof *rows, something_else_comes_first)

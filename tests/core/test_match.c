@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
+#include "tests/core/lib_play.h"
 #include "tests/core/lib_spec.h"
 
 struct row {
@@ -368,16 +369,4 @@ START_TEST(its_own_graph_is_none)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("match");
-    TCase *all = tcase_create("match");
-    tcase_add_loop_test(all, each_row, 0, (int)(sizeof rows / sizeof *rows));
-    tcase_add_test(all, its_own_graph_is_none);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
-}
+ROWS_MAIN("match", each_row, sizeof rows / sizeof *rows, its_own_graph_is_none)

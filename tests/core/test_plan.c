@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
+#include "tests/core/lib_play.h"
 #include "tests/core/lib_spec.h"
 
 /* Tasks are numbered as the operators are written, a letter each: '.' runs, 'h' holds its end, 'x'
@@ -191,19 +192,5 @@ START_TEST(union_state_is_all_or_nothing_S181)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("plan");
-    TCase *all = tcase_create("plan");
-    tcase_add_loop_test(all, each_row, 0, (int)(sizeof rows / sizeof *rows));
-    tcase_add_test(all, one_of_many_S47);
-    tcase_add_test(all, ends_after_the_plan_S29);
-    tcase_add_test(all, a_drained_round_is_the_last);
-    tcase_add_test(all, union_state_is_all_or_nothing_S181);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
-}
+ROWS_MAIN("plan", each_row, sizeof rows / sizeof *rows, one_of_many_S47, ends_after_the_plan_S29,
+          a_drained_round_is_the_last, union_state_is_all_or_nothing_S181)
