@@ -5,6 +5,16 @@
 
 static const struct job_options two_and_one = {.sources = 2, .sinks = 1, .deadline_ms = 1000};
 
+static const struct job_options periodic = {
+    .sources = 2, .sinks = 1, .interval_ms = 100, .deadline_ms = 1000};
+
+/* Round 1 has been triggered. */
+static void up_to_the_trigger(struct play *p)
+{
+    play_running(p, &periodic);
+    play_wait(p, 100);
+}
+
 /* A job starts once every task is hosted; row and directory come before Start, the row before Run.
  */
 START_TEST(job_starts)
@@ -40,10 +50,7 @@ END_TEST
 START_TEST(acks_are_a_set_S49)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_expect(&p, "ride: round-begin\nto 1: trigger checkpoint 1\n");
     play_ack(&p, 1, 1, 1, 0);
     play_ack(&p, 1, 1, 1, 0);
@@ -63,10 +70,7 @@ END_TEST
 START_TEST(next_replaces_S50)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     play_forget(&p);
@@ -116,10 +120,7 @@ END_TEST
 START_TEST(decline_aborts_S71)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_ack(&p, 1, 1, p.round, 0);
     play_forget(&p);
     play_decline(&p, 1, 1, "no disk");
@@ -135,10 +136,7 @@ END_TEST
 START_TEST(abort_is_recorded_again_with_its_holders)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_ack(&p, 1, 1, p.round, 0);
     play_decline(&p, 1, 1, "no disk");
     play_forget(&p);
@@ -156,10 +154,7 @@ END_TEST
 START_TEST(deadline_names_S74)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_ack(&p, 1, 1, p.round, 0);
     play_ack(&p, 1, 1, p.round, 2);
     play_forget(&p);
@@ -174,17 +169,14 @@ END_TEST
 START_TEST(committing_is_not_aborted)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
     play_wait(&p, 5000); /* past its deadline */
     play_expect(&p, "");
     play_close(&p, 1);
     play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &job, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
+    play_join(&p, 2, &periodic, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
     play_expect(&p,
                 "ride: attempt-end job-state=WAITING\nto 2: joined\n"); /* and nothing starts before
                                                                            the store has answered */
@@ -199,10 +191,7 @@ END_TEST
 START_TEST(store_full_aborts)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
     play_stored(&p, TIDE_NO_SPACE);
@@ -224,10 +213,7 @@ END_TEST
 START_TEST(unknown_outcome_stops)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
     play_stored(&p, TIDE_UNKNOWN);
@@ -239,10 +225,7 @@ END_TEST
 START_TEST(silent_store_stops)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
     for (int i = 0; i < 30; i++) {
@@ -286,9 +269,7 @@ END_TEST
 START_TEST(savepoint_in_a_strange_directory)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
+    play_running(&p, &periodic);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     play_savepoint(&p, 100, "k");
     play_stored(&p, TIDE_STORED);
@@ -353,10 +334,7 @@ END_TEST
 START_TEST(owed_until_confirmed)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_ack(&p, 1, 1, p.round, 0);
     play_ack(&p, 1, 1, p.round, 1);
     play_ack_handle(&p, 1, 2, "part-1");
@@ -364,7 +342,7 @@ START_TEST(owed_until_confirmed)
     play_close(&p, 1);
     play_stored(&p, TIDE_STORED);
     play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &job, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
+    play_join(&p, 2, &periodic, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
     play_wait(&p, 0);
     play_settle(&p);
     ck_assert_ptr_nonnull(strstr(
@@ -390,17 +368,14 @@ END_TEST
 START_TEST(no_completion_overtakes_another)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
-    play_wait(&p, 100);
+    up_to_the_trigger(&p);
     play_ack(&p, 1, 1, p.round, 0);
     play_ack(&p, 1, 1, p.round, 1);
     play_ack_handle(&p, 1, 2, "part-1");
     play_close(&p, 1);
     play_stored(&p, TIDE_STORED);
     play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &job, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
+    play_join(&p, 2, &periodic, &(struct join_options){.count = 3, .worker = "w", .pid = 10});
     play_wait(&p, 0);
     play_settle(&p);
     play_restored(&p, 2, 0, 3);
@@ -454,9 +429,7 @@ END_TEST
 START_TEST(ended_counts_as_acked_S28)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_running(&p, &job);
+    play_running(&p, &periodic);
     play_finished(&p, 1, 0, 1);
     play_wait(&p, 100);
     play_ack_all(&p, 1, p.round, NULL);
