@@ -5,6 +5,10 @@
 
 static const struct job_options plain = {.sources = 2, .sinks = 1, .deadline_ms = 1000};
 static struct play p;
+/* A job like that, with what is named besides. */
+#define RUN(...)                                                                                   \
+    play_running(                                                                                  \
+        &p, &(struct job_options){.sources = 2, .sinks = 1, .deadline_ms = 1000, __VA_ARGS__})
 
 static void complete(uint64_t round)
 {
@@ -43,10 +47,7 @@ static void wait_ms(uint64_t ms)
 /* S34: two under way, the younger completes: the older is subsumed, and two more may begin. */
 START_TEST(the_younger_completes_S34)
 {
-    struct job_options job = plain;
-    job.interval_ms = 100;
-    job.max_concurrent = 2;
-    play_running(&p, &job);
+    RUN(.interval_ms = 100, .max_concurrent = 2);
     play_wait(&p, 200);
     play_expect(&p, "ride: round-begin\nto 1: trigger checkpoint 1\n"
                     "ride: round-begin\nto 1: trigger checkpoint 2\n");
@@ -71,10 +72,7 @@ END_TEST
  * not counted among the retained; the next checkpoint names the one before as out of use. */
 START_TEST(a_savepoint_among_checkpoints_S77_S94)
 {
-    struct job_options job = plain;
-    job.interval_ms = 100;
-    job.max_concurrent = 2;
-    play_running(&p, &job);
+    RUN(.interval_ms = 100, .max_concurrent = 2);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     play_savepoint(&p, 100, "k"); /* operation 1 */
     play_settle(&p);
@@ -125,11 +123,7 @@ END_TEST
  * the next one go on. */
 START_TEST(one_commit_at_a_time)
 {
-    struct job_options job = plain;
-    job.interval_ms = 100;
-    job.max_concurrent = 3;
-    job.retained = 2;
-    play_running(&p, &job);
+    RUN(.interval_ms = 100, .max_concurrent = 3, .retained = 2);
     play_wait(&p, 300);
     play_forget(&p);
     play_ack_all(&p, 1, 1, NULL);
@@ -173,9 +167,7 @@ END_TEST
  * are not, since they would confirm what the checkpoint has not yet asked of them. */
 START_TEST(effects_come_first)
 {
-    struct job_options job = plain;
-    job.interval_ms = 100;
-    play_running(&p, &job);
+    RUN(.interval_ms = 100);
     play_wait(&p, 100);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     play_savepoint(&p, 100, "k");
@@ -196,9 +188,7 @@ END_TEST
 /* The same when the checkpoint comes to nothing. */
 START_TEST(effects_do_not_come)
 {
-    struct job_options job = plain;
-    job.interval_ms = 100;
-    play_running(&p, &job);
+    RUN(.interval_ms = 100);
     play_wait(&p, 100);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     play_savepoint(&p, 100, "k");
@@ -216,10 +206,7 @@ END_TEST
  * is its ack there. */
 START_TEST(an_end_is_an_ack)
 {
-    struct job_options job = plain;
-    job.interval_ms = 100;
-    job.max_concurrent = 2;
-    play_running(&p, &job);
+    RUN(.interval_ms = 100, .max_concurrent = 2);
     play_finished(&p, 1, 0, 1);
     play_wait(&p, 200);
     play_ack(&p, 1, 1, 2, 1);
@@ -238,10 +225,7 @@ END_TEST
  * over; a directory that is made in the end goes again. */
 START_TEST(a_target_hangs)
 {
-    struct job_options job = plain;
-    job.interval_ms = 100;
-    job.retained = 100;
-    play_running(&p, &job);
+    RUN(.interval_ms = 100, .retained = 100);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     play_savepoint(&p, 100, "k");
     play_stored(&p, TIDE_STORED);
@@ -300,10 +284,7 @@ END_TEST
  * round, the rest is counted as skipped. */
 START_TEST(the_period_does_not_drift_S14)
 {
-    struct job_options job = plain;
-    job.interval_ms = 100;
-    job.min_pause_ms = 30;
-    play_running(&p, &job);
+    RUN(.interval_ms = 100, .min_pause_ms = 30);
     uint64_t before = p.now_us;
     play_wait(&p, 100);
     ck_assert_uint_eq(p.round, 1);
@@ -331,10 +312,7 @@ END_TEST
 /* A pause of its own after a failure; what people ask for does not wait for it. */
 START_TEST(a_pause_after_a_failure)
 {
-    struct job_options job = plain;
-    job.interval_ms = 10;
-    job.failure_pause_ms = 300;
-    play_running(&p, &job);
+    RUN(.interval_ms = 10, .failure_pause_ms = 300);
     play_wait(&p, 10);
     play_decline(&p, 1, 0, "no");
     play_settle(&p);
@@ -356,10 +334,7 @@ END_TEST
  * shorter one again at once; with none no round begins by itself, but people may ask. */
 START_TEST(backlogs)
 {
-    struct job_options job = plain;
-    job.interval_ms = 100;
-    job.backlog_interval_ms = 1000;
-    play_running(&p, &job);
+    RUN(.interval_ms = 100, .backlog_interval_ms = 1000);
     play_backlog(&p, 1, 0, true);
     play_backlog(&p, 1, 1, true);
     play_wait(&p, 100);
@@ -410,9 +385,7 @@ END_TEST
  * the first try does not count any more. */
 START_TEST(deletion_does_not_starve_rounds_S4)
 {
-    struct job_options job = plain;
-    job.interval_ms = 100;
-    play_running(&p, &job);
+    RUN(.interval_ms = 100);
     for (uint64_t round = 1; round <= 3; round++) {
         play_wait(&p, 100);
         ck_assert_uint_eq(p.round, round);
