@@ -66,7 +66,8 @@ bool worker_speaks(const struct worker *w, uint64_t attempt)
 uint64_t region_oldest(const struct job *job)
 {
     uint64_t oldest = job->attempt;
-    for (const struct worker *w = job->workers; w; w = w->next)
+    const struct worker *first = job->graph->checkpointing.regional ? job->workers : NULL;
+    for (const struct worker *w = first; w; w = w->next)
         if (w->standing == STANDS_HOLDING && w->since < oldest) oldest = w->since;
     return oldest;
 }

@@ -538,9 +538,96 @@ START_TEST(unknown_fields_count)
 }
 END_TEST
 
+/* ---- regions */
+
+static uint32_t first_of(uint32_t *up, uint32_t t)
+{
+    while (up[t] != t)
+        t = up[t];
+    return t;
+}
+
+static void connect(uint32_t *up, uint32_t a, uint32_t b)
+{
+    a = first_of(up, a);
+    b = first_of(up, b);
+    up[a > b ? a : b] = a < b ? a : b;
+}
+
+/* Task by task, from the edges alone: two are in one region exactly when edges lead from one to the
+ * other, whichever way; regions are numbered by their first tasks. */
+static void check_regions(const struct tide_graph *g)
+{
+    uint32_t up[64], regions = 0, number[64];
+    ck_assert_uint_le(g->tasks, 64);
+    for (uint32_t t = 0; t < g->tasks; t++)
+        up[t] = t;
+    for (uint32_t e = 0; e < g->n_edges; e++) {
+        const struct tide_operator *a = &g->operators[g->edges[e].from],
+                                   *b = &g->operators[g->edges[e].to];
+        for (uint32_t i = 0; i < a->parallelism; i++)
+            for (uint32_t k = 0; k < b->parallelism; k++)
+                if (i == k || g->edges[e].pattern == TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL)
+                    connect(up, a->first_task + i, b->first_task + k);
+    }
+    for (uint32_t t = 0; t < g->tasks; t++) {
+        uint32_t first = first_of(up, t);
+        if (first == t) number[t] = regions++;
+        ck_assert_uint_eq(tide_graph_region(g, t), number[first]);
+    }
+    ck_assert_uint_eq(g->regions, regions);
+}
+
+START_TEST(regions_are_what_edges_connect)
+{
+    static const char *const uids[] = {"e", "b", "d", "a", "f", "c"};
+    struct rng r = {7};
+    for (int n = 0; n < 3000; n++) {
+        uint32_t columns = 1 + rng_below(&r, 4);
+        memset(&d, 0, sizeof d);
+        draft("job");
+        uint32_t ops = 1 + rng_below(&r, 6);
+        for (uint32_t i = 0; i < ops; i++)
+            op(uids[i], rng_below(&r, 3) ? columns : 1 + rng_below(&r, 4), 0);
+        for (uint32_t i = 0; i < ops; i++)
+            for (uint32_t k = i + 1; k < ops; k++) {
+                if (rng_below(&r, 3)) continue;
+                bool pointwise = d.ops[i].parallelism == d.ops[k].parallelism && rng_below(&r, 4);
+                Tide__Edge *e = edge(uids[i], uids[k]);
+                if (pointwise) e->pattern = TIDE__EDGE_PATTERN__EDGE_POINTWISE;
+            }
+        struct tide_graph *g = accept();
+        check_regions(g);
+        tide_graph_free(g);
+    }
+}
+END_TEST
+
+START_TEST(regional_needs_regions_that_edges_tell)
+{
+    draft("job");
+    op("a", 3, 0)->union_state = true;
+    op("b", 3, 0);
+    checkpointing()->regional = true;
+    refused("regional: operator 'a' keeps union list state, which every one of its tasks restores "
+            "whole, and they are in 3 regions");
+    edge("a", "b")->pattern = TIDE__EDGE_PATTERN__EDGE_POINTWISE;
+    refused("regional: operator 'a' keeps union list state, which every one of its tasks restores "
+            "whole, and they are in 3 regions");
+    d.edges[0].pattern = TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL;
+    tide_graph_free(accept());
+    d.ops[0].union_state = false;
+    checkpointing()->style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
+    refused("regional: tasks of rendezvous rounds depend on each other by no edges that are known, "
+            "so none can be rewound alone");
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("graph");
+    add_test(s, regions_are_what_edges_connect);
+    add_test(s, regional_needs_regions_that_edges_tell);
     add_test(s, tasks_are_numbered_by_uid_then_subtask);
     add_test(s, uids_sort_as_bytes);
     add_test(s, defaults_are_filled_in);
