@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "tests/core/lib_play.h"
+#include "tests/core/lib_spec.h"
 
 static const struct job_options plain = {
     .sources = 2, .sinks = 1, .deadline_ms = 60000, .retained = 3};
@@ -201,5 +202,42 @@ START_TEST(malformed)
 }
 END_TEST
 
-SUITE_MAIN("dispose", an_order_wants_it, an_attempt_restores_it, until_the_next_attempt,
-           several_at_once, it_is_gone_already, malformed)
+/* Another job goes on from the directory in which the savepoint lies: it stays until that job has
+ * ended, or has a snapshot of its own with effects. */
+START_TEST(another_job_goes_on_from_it)
+{
+    Tide__RestoreJob m = TIDE__RESTORE_JOB__INIT;
+    Tide__Request r = TIDE__REQUEST__INIT;
+    struct spec spec;
+    run();
+    uint64_t s = savepoint();
+    p.elsewhere = shelf_image(&p.shelf, s);
+    spec_read(&spec, "a2 b1; a>b");
+    spec.spec.name = play_bytes("other");
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join_spec(&p, 2, &spec.spec, &(struct join_options){.count = 3, .worker = "v", .pid = 11});
+    play_settle(&p);
+    m.job = play_bytes("other");
+    m.from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
+    m.directory = play_bytes("/savepoints/savepoint-c15c02-1000-1");
+    r.call_case = TIDE__REQUEST__CALL_RESTORE;
+    r.restore = &m;
+    play_request(&p, ADMIN, &r);
+    play_settle(&p);
+    play_forget(&p);
+    play_ask_operation(&p, ADMIN, p.operation);
+    ck_assert_msg(strstr(p.trace, "operation restore done"), "%s", p.trace);
+    play_forget(&p);
+    play_ask_dispose(&p, &(struct ask){.snapshot = s});
+    play_expect(&p, "to 100: error 3: job other goes on from what is in its directory\n");
+    play_ask_cancel(&p, &(struct ask){.job = "other"});
+    play_settle(&p);
+    play_ask_dispose(&p, &(struct ask){.snapshot = s});
+    play_settle(&p);
+    outcome(p.operation, "to 100: operation dispose done\n");
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("dispose", another_job_goes_on_from_it, an_order_wants_it, an_attempt_restores_it,
+           until_the_next_attempt, several_at_once, it_is_gone_already, malformed)
