@@ -10,7 +10,7 @@
  *
  * What can go wrong: union list state goes to every task on restore. Without the pieces of those
  * that have finished it would not be whole, and with them they would not have finished: such a
- * snapshot must not be. */
+ * snapshot must not be. docs/decisions/plans.md has the reasons. */
 #include "daemon/core/internal.h"
 
 void plan_make(struct plan *p, const struct tide_graph *g, const struct bits *ended,
