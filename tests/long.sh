@@ -32,9 +32,10 @@ step_repeat() { # tests with real time in them, again and again beside each othe
         make --no-print-directory check || { echo "failed in try $n of 20"; return 1; }
     done
 }
+step_cover() { make --no-print-directory cover; }
 step_bench() { make --no-print-directory bench; }
 
-for step in ${STEPS:-sim plants repeat kill fuzz demo bench}; do
+for step in ${STEPS:-sim plants repeat kill fuzz demo cover bench}; do
     began=$SECONDS
     echo "long: $step"
     if (step_"$step"); then result=ok; else result=FAILED failed=1; fi
