@@ -235,6 +235,22 @@ void play_running(struct play *p, const struct job_options *job)
     play_forget(p);
 }
 
+void play_running_on_two(struct play *p, const struct job_options *job, uint32_t first_has)
+{
+    uint32_t rest = job->sources + job->sinks - first_has;
+    play_start(p);
+    play_open(p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(p, 1, job, &(struct join_options){.count = first_has, .worker = "w1", .pid = 10});
+    play_open(p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(p, 2, job,
+              &(struct join_options){.first = first_has, .count = rest, .worker = "w2", .pid = 11});
+    play_settle(p);
+    play_restored(p, 1, 0, first_has);
+    play_restored(p, 2, first_has, rest);
+    play_settle(p);
+    play_forget(p);
+}
+
 const Tide__Gauges *play_gauges(struct play *p)
 {
     static struct tide_arena arena;

@@ -162,6 +162,8 @@ const Tide__Gauges *play_gauges(struct play *p);
 
 /* A job of two sources and one sink on one worker, running; interval 0. */
 void play_running(struct play *p, const struct job_options *job);
+/* The same on two: worker w1 of session 1 has the first tasks, w2 of session 2 the others. */
+void play_running_on_two(struct play *p, const struct job_options *job, uint32_t first_has);
 
 /* A test for each row of a table, by its number in _i, and others. */
 #define ROWS_MAIN(name, each, n, ...)                                                              \

@@ -10,16 +10,7 @@ static struct play p;
 /* Tasks 0 and 1 in worker 1, task 2 in worker 2, a round under way. */
 static void run(void)
 {
-    play_start(&p);
-    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &plain, &(struct join_options){.count = 2, .worker = "w1", .pid = 10});
-    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &plain,
-              &(struct join_options){.first = 2, .count = 1, .worker = "w2", .pid = 11});
-    play_settle(&p);
-    play_restored(&p, 1, 0, 2);
-    play_restored(&p, 2, 2, 1);
-    play_settle(&p);
+    play_running_on_two(&p, &plain, 2);
     play_wait(&p, 100);
     play_forget(&p);
 }

@@ -91,18 +91,7 @@ END_TEST
 START_TEST(stray_acks_S52_S53)
 {
     static struct play p;
-    struct job_options job = two_and_one;
-    job.interval_ms = 100;
-    play_start(&p);
-    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &job, &(struct join_options){.count = 2, .worker = "w1", .pid = 10});
-    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &job,
-              &(struct join_options){.first = 2, .count = 1, .worker = "w2", .pid = 11});
-    play_settle(&p);
-    play_restored(&p, 1, 0, 2);
-    play_restored(&p, 2, 2, 1);
-    play_settle(&p);
+    play_running_on_two(&p, &periodic, 2);
     play_wait(&p, 100);
     play_forget(&p);
     play_ack(&p, 1, 7, p.round, 0);

@@ -38,6 +38,13 @@ static void cancel_job(struct play *p)
     play_settle(p);
 }
 
+static void take_savepoint(struct play *p, bool commits, const char *handle)
+{
+    savepoint(p, commits);
+    play_ack_all(p, 1, p->round, handle);
+    play_settle(p);
+}
+
 static void take_checkpoint(struct play *p)
 {
     checkpoint(p, false);
@@ -124,9 +131,7 @@ START_TEST(recovery_point_is_gone)
     static struct play p;
     start_job(&p);
     take_checkpoint(&p);
-    savepoint(&p, true);
-    play_ack_all(&p, 1, p.round, NULL);
-    play_settle(&p);
+    take_savepoint(&p, true, NULL);
     fail_over(&p);
     play_forget(&p);
     play_filed(&p, TIDE_ENOTFOUND);
@@ -143,9 +148,7 @@ START_TEST(recovery_point_cannot_be_seen)
 {
     static struct play p;
     start_job(&p);
-    savepoint(&p, true);
-    play_ack_all(&p, 1, p.round, NULL);
-    play_settle(&p);
+    take_savepoint(&p, true, NULL);
     fail_over(&p);
     play_forget(&p);
     play_filed(&p, TIDE_EIO);
@@ -185,9 +188,7 @@ START_TEST(stop_puts_checkpoints_out_of_use_S97_S98)
     static struct play p;
     start_job(&p);
     take_checkpoint(&p);
-    savepoint(&p, false);
-    play_ack_all(&p, 1, p.round, NULL);
-    play_settle(&p);
+    take_savepoint(&p, false, NULL);
     stop_job(&p);
     play_ack_all(&p, 1, p.round, NULL);
     play_forget(&p);
@@ -248,9 +249,7 @@ START_TEST(dispose_of_a_savepoint)
 {
     static struct play p;
     start_job(&p);
-    savepoint(&p, false);
-    play_ack_all(&p, 1, p.round, NULL);
-    play_settle(&p);
+    take_savepoint(&p, false, NULL);
     play_forget(&p);
     play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "k"});
     play_expect(&p, "commit: operation=queued audit\n");
@@ -280,9 +279,7 @@ START_TEST(dispose_across_a_restart)
 {
     static struct play p;
     start_job(&p);
-    savepoint(&p, false);
-    play_ack_all(&p, 1, p.round, NULL);
-    play_settle(&p);
+    take_savepoint(&p, false, NULL);
     play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "k"});
     play_stored(&p, TIDE_STORED);
     play_stored(&p, TIDE_STORED);
@@ -294,9 +291,7 @@ START_TEST(dispose_across_a_restart)
     play_end(&p);
 
     start_job(&p); /* or before anything but the request was durable */
-    savepoint(&p, false);
-    play_ack_all(&p, 1, p.round, NULL);
-    play_settle(&p);
+    take_savepoint(&p, false, NULL);
     play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "k"});
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
@@ -318,9 +313,7 @@ START_TEST(what_is_needed_stays)
                     "when its time has come\n");
     play_ask_dispose(&p, &(struct ask){.snapshot = 7, .key = "b"});
     play_expect(&p, "to 100: error 1: there is no snapshot 7, or it is deleted already\n");
-    savepoint(&p, true);
-    play_ack_all(&p, 1, p.round, "part");
-    play_settle(&p);
+    take_savepoint(&p, true, "part");
     play_forget(&p);
     play_ask_dispose(&p, &(struct ask){.snapshot = 4, .key = "c"});
     play_expect(&p, "to 100: error 3: a commit of snapshot 4 is still owed to b[0] of job job\n");
@@ -370,9 +363,7 @@ START_TEST(dispose_that_cannot_be_stored)
 {
     static struct play p;
     start_job(&p);
-    savepoint(&p, false);
-    play_ack_all(&p, 1, p.round, NULL);
-    play_settle(&p);
+    take_savepoint(&p, false, NULL);
     play_ask_dispose(&p, &(struct ask){.snapshot = 2, .key = "k"});
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
