@@ -6,7 +6,8 @@
  * An input that begins with a byte of 255 has a job of rendezvous rounds, and moves of 224 to 255
  * for them; one that begins with 254 has a coordinator and a hook in its worker, and moves of 192
  * to 215 for them; with 253 the coordinator is of an operator that has its tasks elsewhere, in
- * regions of their own, and moves of 216 to 223 rewind these. */
+ * regions of their own, and moves of 216 to 223 rewind these. In one that begins with
+ * 252 barriers may go ahead of records, and moves of 192 to 223 are about that. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,7 @@ static ProtobufCBinaryData text(const char *t)
 
 static bool meets;    /* a job of rendezvous rounds */
 static bool parts;    /* external ones live in the worker */
+static bool flies;    /* barriers go ahead of records */
 static bool regional; /* ... and there is an operator c, of two tasks */
 
 static struct tide_session *make(void)
@@ -52,7 +54,8 @@ static struct tide_session *make(void)
     c_.parallelism = 2;
     checkpointing.regional = regional;
     if (meets) checkpointing.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
-    if (meets || regional) spec.checkpointing = &checkpointing;
+    if (flies) checkpointing.alignment = TIDE__ALIGNMENT__ALIGN_UNALIGNED;
+    if (meets || regional || flies) spec.checkpointing = &checkpointing;
     a.coordinator = parts && !regional;
     c_.coordinator = regional;
     spec.n_hooks = parts;
@@ -196,7 +199,7 @@ static void good(struct tide_session *s, unsigned which, uint64_t number, uint64
     Tide__Joined joined = TIDE__JOINED__INIT;
     Tide__Run run = TIDE__RUN__INIT;
     Tide__Resumed resumed = TIDE__RESUMED__INIT;
-    welcome.version = meets || parts ? 2 : 1;
+    welcome.version = meets || parts || flies ? 2 : 1;
     welcome.store_id = joined.job_id = text("0123456789abcdef");
     joined.lease_ms = 3000;
     joined.heartbeat_ms = joined.orphan_limit_ms = joined.progress_ms = 500;
@@ -253,6 +256,42 @@ static void meeting(struct tide_session *s, unsigned which, uint8_t arg, uint64_
     asking = true;
     at_its_end = at_its_end || lazy;
     (void)tide_session_position(s, arg & 1, arg >> 1, now);
+}
+
+/* Barriers that go ahead: three bits for the round, the others for how, the channel, the task. */
+static void flight(struct tide_session *s, unsigned which, uint8_t arg, uint64_t now)
+{
+    static const uint32_t flags[] = {0, TIDE_BARRIER_UNALIGNED, TIDE_BARRIER_COUNTED,
+                                     TIDE_BARRIER_CANCEL};
+    Tide__Trigger trigger = TIDE__TRIGGER__INIT;
+    Tide__TurnUnaligned turn = TIDE__TURN_UNALIGNED__INIT;
+    uint8_t bytes[TIDE_BARRIER_BYTES];
+    struct tide_barrier b = {.round = arg & 7,
+                             .flags = flags[arg >> 4 & 3],
+                             .job_check = tide_job_check((const uint8_t *)"0123456789abcdef")};
+    uint32_t channel = arg >> 3 & 1;
+    trigger.attempt = turn.attempt = current;
+    trigger.round = turn.round = arg & 7;
+    trigger.directory = text("/a/r");
+    trigger.left_ms = arg & 128 ? 700 : 60000;
+    trigger.alignment = (Tide__Alignment)(arg >> 3 & 7); /* some are none */
+    trigger.aligned_timeout_ms = 300;
+    trigger.age_ms = arg & 64 ? 400 : 0;
+    tide_barrier_encode(&b, bytes);
+    switch (which) {
+    case 0: say(s, TIDE__TO_WORKER__MSG_TRIGGER, &trigger, now); break;
+    case 1: say(s, TIDE__TO_WORKER__MSG_TURN_UNALIGNED, &turn, now); break;
+    case 2: (void)tide_session_announce(s, 1, channel, bytes, now); break;
+    case 3: (void)tide_session_barrier(s, 1, channel, bytes, now); break;
+    case 4: (void)tide_session_sent(s, arg >> 7, bytes, now); break;
+    case 5: tide_session_processed(s, 1, arg); break;
+    case 6:
+        (void)tide_session_force(s, 1, channel, arg & 1);
+        (void)tide_session_promotable(s, arg >> 7, arg >> 1 & 3);
+        break;
+    default: /* a record is of the round that is captured, or of none */
+        must(!tide_session_record(s, 1, channel, arg) || tide_session_attempt(s));
+    }
 }
 
 /* Of the external parts: four bits for the round, one for the part, the rest for what is special.
@@ -412,11 +451,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     asking = at_its_end = false;
     regional = size && data[0] == 253;
     parts = regional || (size && data[0] == 254);
+    flies = size && data[0] == 252;
     struct tide_session *s = make();
     uint64_t now = until(s, 1, 1000);
     lazy = false;
     current = 0;
-    for (size_t at = meets || parts; at + 2 <= size;) {
+    for (size_t at = meets || parts || flies; at + 2 <= size;) {
         uint8_t which = data[at], move = which % 32, arg = data[at + 1];
         at += 2;
         if (meets && which >= 224) {
@@ -430,6 +470,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 advance(s, arg, now);
             else
                 external(s, which & 3u, arg, now);
+            pump(s, now);
+            continue;
+        }
+        if (flies && which >= 192 && which < 224) {
+            flight(s, which & 7u, arg, now);
             pump(s, now);
             continue;
         }

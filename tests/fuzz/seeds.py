@@ -252,6 +252,21 @@ seed("core", "unequal", steps(*met[:6], *[say(0, position=W.Position(attempt=1, 
                                           for r in range(1001, 1005)]))
 seed("core", "early", steps(*met[:6], *[say(1, standing=W.Standing(attempt=1, round=r, tasks=[C.TaskRange(first=1, count=2)]))
                                         for r in range(1001, 1005)], later))
+# Barriers that go ahead: moves of 192 to 223 behind a 252.
+flights = {
+    "unaligned": [(192, 0x11), (195, 0x11), (199, 5), (194, 9), (199, 13), (195, 0x19)],
+    "timeout": [(192, 0x1a), (195, 2), (194, 10), (11, 30), (199, 9), (195, 10)],
+    "turned": [(192, 0x1b), (193, 3), (195, 3), (197, 9), (195, 11)],
+    "counted": [(192, 0x0c), (195, 0x24), (192, 0x0d), (195, 0x25), (195, 0x2d)],
+    "parked": [(192, 0x11), (192, 2), (195, 1), (195, 2), (199, 8), (195, 9), (195, 10)],
+    "aborted": [(192, 0x11), (195, 1), (199, 8), (15, 1), (195, 9)],
+    "given-up": [(192, 0x11), (195, 1), (8, 0), (11, 40), (195, 9)],
+    "promoted": [(192, 0x19), (195, 1), (195, 9), (11, 30), (196, 1)],
+    "forced": [(192, 0x11), (195, 9), (195, 1)],
+}
+for name, moves in flights.items():
+    before = {"promoted": b"\xc6\x02", "forced": b"\xc6\x01"}.get(name, b"")
+    seed("session", "flight-" + name, b"\xfc" + before + b"".join(bytes(m) for m in up + moves))
 # The same for a session: moves of fuzz_session.c.
 opening = bytes([255, 4, 0, 5, 0, 3, 1, 6, 1])  # Welcome, Joined, Start, Run of attempt 1
 at_3 = bytes([227, 6, 227, 7])  # both tasks at position 3
