@@ -138,6 +138,7 @@ void tide_meet_prepare(struct tide_session *s, const Tide__Prepare *m, uint64_t 
     struct round *r = tide_round_open(s, m->round, directory, m->left_ms, now_us);
     if (!r) return;
     r->savepoint = m->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT;
+    r->full = m->full;
     r->directory_exists = m->directory_exists;
     r->stop = m->stop;
     r->meets = true;

@@ -192,6 +192,7 @@ void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_
     struct round *r = tide_round_open(s, m->round, tide_of_pb(m->directory), m->left_ms, now_us);
     if (!r) return;
     r->savepoint = m->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT;
+    r->full = m->full;
     r->directory_exists = m->directory_exists;
     r->stop = m->stop;
     tide_flow_trigger(s, r, m, now_us);

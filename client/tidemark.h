@@ -526,6 +526,10 @@ TIDE_API void tide_state_close(struct tide_state_reader *r);
  * until tide_snapshot_done(). Failures stick: checking once, at done, is enough. */
 TIDE_API uint64_t tide_snapshot_round(const struct tide_snapshot *s);
 TIDE_API bool tide_snapshot_is_savepoint(const struct tide_snapshot *s);
+/* It must stand for itself: nothing in it may lean on bytes that an earlier snapshot has written.
+ * So it is with savepoints, with checkpoints that an admin asks for as full ones, and with those
+ * after a restore from elsewhere, until one has completed. */
+TIDE_API bool tide_snapshot_is_full(const struct tide_snapshot *s);
 /* Begins a further artifact; without it everything goes into one. */
 TIDE_API int tide_snapshot_artifact(struct tide_snapshot *s, const char *name,
                                     uint32_t key_group_first, uint32_t key_group_count);

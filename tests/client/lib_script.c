@@ -119,7 +119,9 @@ static int on_snapshot(struct tide_task *t, struct tide_snapshot *snapshot, void
 {
     (void)user;
     script_note("%s snapshot %llu%s", script_name_of(t), ull(tide_snapshot_round(snapshot)),
-                tide_snapshot_is_savepoint(snapshot) ? " savepoint" : "");
+                tide_snapshot_is_savepoint(snapshot) ? " savepoint"
+                : tide_snapshot_is_full(snapshot)    ? " full"
+                                                     : "");
     (void)tide_snapshot_write(snapshot, script_name_of(t), 1);
     if (!script.defer) return script.snapshot_rc;
     script.given[t == script.task[1]] = snapshot;

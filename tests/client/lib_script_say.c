@@ -128,6 +128,7 @@ static void trigger_init(Tide__Trigger *m, char **arg, char *where, size_t size)
     m->directory = pb_text(arg[4][0] && arg[4][0] != '-' ? arg[4] : where);
     if (strcmp(arg[5], "suspend") == 0) m->stop = TIDE__STOP_MODE__STOP_SUSPEND;
     if (strcmp(arg[5], "drain") == 0) m->stop = TIDE__STOP_MODE__STOP_DRAIN;
+    m->full = strcmp(arg[5], "full") == 0;
 }
 
 static void w_trigger(char **arg)
