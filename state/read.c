@@ -407,15 +407,15 @@ int tide_format_rows(struct tide_format_reader *r, uint32_t state, uint64_t firs
     if (rc) rc = fail_sql(r, rc);
     for (uint64_t i = 0; !rc && i < rows; i++) {
         struct tide_row row = {0};
+        const unsigned long long expected = from + i;
         uint64_t id;
         rc = step(r, st);
         if (rc < 0) break;
-        rc = rc && number(st, 0, ROWS_MAX, &id) && id == from + i &&
+        rc = rc && number(st, 0, ROWS_MAX, &id) && id == expected &&
                      check_row(r, st, state, groups, &row)
                  ? 0
                  : fail(r, TIDE_ECORRUPT, "state %.*s: row %llu is missing or cannot be",
-                        (int)s->name.len, (const char *)s->name.data,
-                        (unsigned long long)(from + i));
+                        (int)s->name.len, (const char *)s->name.data, expected);
         if (!rc) rc = f(user, &row);
     }
     sqlite3_finalize(st);

@@ -256,7 +256,7 @@ inside() {
     apt_get remove tidemark
     [ "$(property ActiveState)" != active ] || fail "it runs on after the removal"
     [ -f /etc/tidemark/tidemarkd.conf ] || fail "the removal took the configuration"
-    apt_get purge tidemark libtidemark0 libtidemark-dev
+    apt_get purge tidemark libtidemark0 libtidemark-dev libtidemark-state0 libtidemark-state-dev
     systemctl daemon-reload
     [ -f "$place/_metadata" ] && [ -f /var/lib/tidemark/tidemark.db ] || fail "the data is gone"
     listing >/tmp/after
@@ -269,7 +269,7 @@ inside() {
     install_packages
     systemctl stop tidemarkd
     rm -rf /var/lib/tidemark
-    apt_get purge tidemark libtidemark0 libtidemark-dev
+    apt_get purge tidemark libtidemark0 libtidemark-dev libtidemark-state0 libtidemark-state-dev
     systemctl daemon-reload
     listing >/tmp/after
     diff /tmp/before /tmp/after || fail "left behind by the purge"

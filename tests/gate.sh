@@ -16,7 +16,7 @@ check_() { make --no-print-directory -k -j$((jobs + 2)) check "$@"; }
 
 step_clang() { # but for the scripts around whole programs, which gcc's and the sanitizers' go through
     check_ B=$root/clang CC=clang WERROR=-Werror SIM_SEEDS=500 \
-        AREAS="proto storage core client daemon sim fuzz wordcount"
+        AREAS="proto storage core client state daemon sim fuzz wordcount"
 }
 step_asan() {
     ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 CK_TIMEOUT_MULTIPLIER=10 \
@@ -25,11 +25,11 @@ step_asan() {
 step_tsan() { # the areas that start threads
     TSAN_OPTIONS=halt_on_error=1 CK_TIMEOUT_MULTIPLIER=10 setarch -R \
         make --no-print-directory -k -j"$jobs" check B=$root/tsan SAN=thread TIMEOUT=1200 \
-        AREAS="storage client daemon"
+        AREAS="storage client state daemon"
 }
 step_valgrind() { # but for what takes minutes here (every length, each failure in turn, kills, waits by the clock)
-    make_ check B=$root/valgrind TIMEOUT=1500 AREAS="proto storage core client" \
-        SKIP="proto/test_ack storage/test_faults storage/test_memory storage/test_journal client/test_faults client/test_conformance core/test_anything" CK_TIMEOUT_MULTIPLIER=20 \
+    make_ check B=$root/valgrind TIMEOUT=1500 AREAS="proto storage core client state" \
+        SKIP="state/test_assign state/test_faults state/test_format state/test_key_group state/test_tree proto/test_ack storage/test_faults storage/test_memory storage/test_journal client/test_faults client/test_conformance core/test_anything" CK_TIMEOUT_MULTIPLIER=20 \
         RUN="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --fair-sched=yes"
 }
 step_lint() { make_ lint; }
@@ -44,6 +44,8 @@ step_install() { # what is installed is enough to build the example with
     echo '#include <tidemark.h>' >$root/shim/client/tidemark.h
     # shellcheck disable=SC2086
     cc -std=c11 -D_GNU_SOURCE -I$root/shim $cflags client/examples/wordcount/*.c -o $root/wordcount $libs -pthread || return
+    # shellcheck disable=SC2086
+    cc -std=c11 -D_GNU_SOURCE tests/state/worker.c $(pkg-config --cflags --libs tidemark-state tidemark) -o $root/state-worker || return
     test "$(readlink "$to/usr/lib/libtidemark.so.0")" = "libtidemark.so.$(pkg-config --modversion tidemark)" || return
     make_ uninstall DESTDIR="$to" prefix=/usr >/dev/null || return
     test -z "$(find "$to" ! -type d)" || { find "$to" ! -type d; echo "left behind by uninstall"; return 1; }
