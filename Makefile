@@ -196,6 +196,7 @@ comma := ,
 $B/tests/client/test_faults: LIBS = $(foreach f,malloc calloc realloc strdup open openat mkdir write read fsync,-Wl$(comma)--wrap=$f)
 $B/tests/state/test_faults: LIBS = $(SQLITE_LIBS) $(foreach f,malloc calloc realloc strdup,-Wl$(comma)--wrap=$f)
 $B/tests/client/test_align_faults: LIBS = -Wl,--wrap=calloc,--wrap=realloc
+$B/tests/client/test_faults_parts: LIBS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 $(SIM): $(SIM_SRC:%.c=$B/%.o) $(CORE) $(PURE) $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
