@@ -26,7 +26,7 @@ ProtobufCBinaryData play_bytes(const char *text)
     return (ProtobufCBinaryData){text ? strlen(text) : 0, (uint8_t *)(uintptr_t)text};
 }
 
-enum { PARTS = 4, PART_NAME = 16 };
+enum { PARTS = 20, PART_NAME = 16 };
 struct parts { /* named by a list in one text */
     char text[PARTS][PART_NAME];
     ProtobufCBinaryData names[PARTS];

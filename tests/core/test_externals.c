@@ -364,8 +364,102 @@ START_TEST(malformed_answers_are_refused)
 }
 END_TEST
 
+/* All of them together may give 16 MiB, and not a byte more: 15 hooks and a coordinator that give
+ * all they may, and then a hook that gives a byte. */
+START_TEST(sixteen_mib_in_all)
+{
+    static struct play p;
+    static char big[(1 << 20) + 1];
+    struct job_options job = with_both;
+    char hooks[128] = "", externals[160] = "@a", name[8];
+    for (int i = 0; i < 16; i++)
+        snprintf(hooks + strlen(hooks), sizeof hooks - strlen(hooks), "%sh%02d", i ? " " : "", i);
+    snprintf(externals, sizeof externals, "@a %s", hooks);
+    job.hooks = hooks;
+    memset(big, 'x', sizeof big - 1);
+    for (int one_more = 0; one_more < 2; one_more++) {
+        play_start(&p);
+        play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+        play_join(
+            &p, 1, &job,
+            &(struct join_options){.count = 3, .worker = "w", .pid = 10, .externals = externals});
+        play_settle(&p);
+        play_restored(&p, 1, 0, 3);
+        play_external(&p, 1, "@a", 0, NULL, NULL);
+        for (int i = 0; i < 16; i++) {
+            snprintf(name, sizeof name, "h%02d", i);
+            play_external(&p, 1, name, 0, NULL, NULL);
+        }
+        play_settle(&p);
+        play_wait(&p, 100);
+        play_external(&p, 1, "@a", 1, big, NULL);
+        for (int i = 0; i < 15; i++) {
+            snprintf(name, sizeof name, "h%02d", i);
+            play_external(&p, 1, name, 1, big, NULL);
+        }
+        play_forget(&p);
+        play_external(&p, 1, "h15", 1, one_more ? "x" : NULL, NULL);
+        if (one_more)
+            play_expect(&p, "commit: round-end=aborted\nto 1: abort 1 code 12\n");
+        else
+            play_expect(&p, "to 1: trigger checkpoint 1\n");
+        if (one_more)
+            ck_assert_str_eq(p.reason, "its coordinators and hooks gave more than 16 MiB in all");
+        play_end(&p);
+    }
+}
+END_TEST
+
+/* A rendezvous asks them first, too: nobody is to be stopped for what a hook still has to do. An
+ * answer that fails aborts it before any task has heard of it, and who has acked is told in between
+ * as in any round. */
+START_TEST(a_rendezvous_asks_them_first)
+{
+    static struct play p;
+    struct job_options job = with_both;
+    job.window = 2;
+    running_with(&p, &job, "@a lock");
+    play_wait(&p, 100);
+    play_expect(&p, "ride: round-begin\nto 1: ask @a 1\n");
+    play_position(&p, 1, 0, 7); /* nobody has asked for that */
+    play_external(&p, 1, "@a", 1, "7", NULL);
+    play_expect(&p, "to 1: ask lock 1\n");
+    play_external(&p, 1, "lock", 1, NULL, "locked");
+    play_expect(&p, "commit: round-end=aborted[lock.2 has not answered]\nto 1: abort 1 code 12\n");
+    ck_assert_str_eq(p.reason, "hook 'lock' failed: locked");
+    play_settle(&p);
+    play_forget(&p);
+    play_wait(&p, 100);
+    play_external(&p, 1, "@a", 2, "8", NULL);
+    play_external(&p, 1, "lock", 2, "tag", NULL);
+    play_expect(&p, "ride: round-begin\nto 1: ask @a 2\nto 1: ask lock 2\n"
+                    "to 1: prepare checkpoint 2 window 2\n");
+    for (uint32_t t = 0; t < 3; t++)
+        play_position(&p, 1, t, 7);
+    play_standing(&p, 1, 0, 3);
+    play_expect(&p, "to 1: cut 2 at 9\nto 1: snapshot now 2\n");
+    play_ack(&p, 1, 1, 2, 0);
+    play_wait(&p, 0);
+    play_expect(&p, "to 1: acked @a 2 0+1\n");
+    play_ack(&p, 1, 1, 2, 1);
+    play_ack(&p, 1, 1, 2, 2);
+    play_settle(&p);
+    play_close(&p, 1);
+    play_wait(&p, 12000);
+    play_settle(&p);
+    play_forget(&p);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &job,
+              &(struct join_options){.count = 3, .worker = "w", .pid = 11, .externals = "@a lock"});
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "@a=8"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "lock=tag"));
+    play_end(&p);
+}
+END_TEST
+
 SUITE_MAIN("externals", waits_for_its_parts, joins_are_refused_by_name_S145,
            coordinators_hooks_barriers, data_comes_back_S59_S143, a_failing_hook_aborts_S61_S146,
            a_failing_restore_ends_the_attempt_S146, a_hanging_hook_is_named_S23_S25,
            early_acks_count_S62, an_aborted_round_asks_nobody_S76, asked_again_after_a_reconnect,
-           malformed_answers_are_refused)
+           malformed_answers_are_refused, sixteen_mib_in_all, a_rendezvous_asks_them_first)
