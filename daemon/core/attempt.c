@@ -226,7 +226,7 @@ void attempt_try(struct core *c, struct job *job)
     if (from->imported)
         ask_file(c, FILE_META_READ, from->directory, ASKED_RESTORE_BYTES, job, from->round);
     else if (from->kind == TIDE_SAVEPOINT)
-        ask_file(c, FILE_META_PUBLISH, from->directory, ASKED_RESTORE_BYTES, job, from->round);
+        ask_file(c, FILE_META_PUBLISH, from->directory, ASKED_RESTORE_PUBLISH, job, from->round);
     else
         load(c, job, from->round);
 }
@@ -240,8 +240,9 @@ void attempt_try_again_later(struct core *c, struct job *job)
     timer_set(c, &job->start_timer, job->not_before);
 }
 
-/* What is its user's may have been moved, or changed: whether a savepoint is still there was asked
- * of its _metadata, an imported snapshot was looked at as a whole. */
+/* What is its user's may have been moved, or changed: it is looked at as a whole before anybody is
+ * told to restore it. What is missing there will not come by itself: the job is HELD rather than
+ * failing in one attempt after the other. */
 void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, const char *text)
 {
     const struct snapshot *from = job_snapshot(job, round);
@@ -251,8 +252,7 @@ void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, cons
         return;
     }
     job->starting = START_NOT;
-    bool broken = from && from->imported && (rc == TIDE_ECORRUPT || rc == TIDE_EVERSION);
-    if ((rc == TIDE_ENOTFOUND && from) || broken) {
+    if (from && (rc == TIDE_ENOTFOUND || rc == TIDE_ECORRUPT || rc == TIDE_EVERSION)) {
         char *cause =
             core_printf("the job goes on from %s %" PRIu64 ", which is not in %s any more: %s",
                         tide_kind_name(from->kind), round, from->directory, text);
@@ -265,6 +265,18 @@ void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, cons
         job->failed_attempts++;
         attempt_try_again_later(c, job);
     }
+}
+
+/* The _metadata of a savepoint of our own is in its place, which it may not have been after a
+ * crash.
+ */
+void attempt_published(struct core *c, struct job *job, uint64_t round, int rc, const char *text)
+{
+    const struct snapshot *from = job_snapshot(job, round);
+    if (rc || !from || job->starting != START_LOADING || job->restored_from != round)
+        attempt_bytes(c, job, round, rc, text);
+    else
+        ask_file(c, FILE_META_READ, from->directory, ASKED_RESTORE_BYTES, job, round);
 }
 
 void attempt_manifest(struct core *c, struct job *job, const struct event *ev)

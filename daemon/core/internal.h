@@ -116,6 +116,7 @@ void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide
                     const char *text);
 void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc, const char *text);
 void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, const char *text);
+void attempt_published(struct core *c, struct job *job, uint64_t round, int rc, const char *text);
 void attempt_manifest(struct core *c, struct job *job, const struct event *ev);
 void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome);
 void attempt_all_restored(struct core *c, struct job *job); /* perhaps: then it may run */

@@ -115,6 +115,7 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
             job_end_not_stored(c, job);
         break;
     case ASKED_DISPOSED: dispose_stored(c, job, p->number, ev->outcome, ev->text); break;
+    case ASKED_RESTORE_PUBLISH: attempt_published(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_RESTORE_BYTES: attempt_bytes(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_HELD: order_held(c, job, p->number, ev->outcome); break;
     case ASKED_CHOICE: choice_manifest(c, job, ev); break;

@@ -116,6 +116,8 @@ START_TEST(savepoint_with_effects_is_the_recovery_point_S98)
     fail_over(&p);
     play_expect(&p, "to 2: joined\npublish savepoint-c15c02-1000-3\n"); /* is it there? */
     play_filed(&p, 0);
+    play_expect(&p, "read savepoint-c15c02-1000-3\n"); /* and all of it? */
+    play_filed(&p, 0);
     play_expect(&p, "load 4\n");
     play_loaded(&p);
     play_settle(&p);
@@ -140,6 +142,30 @@ START_TEST(recovery_point_is_gone)
     play_ask_job(&p, ADMIN);
     play_expect(&p, "to 100: job HELD, waits for: \n");
     play_end(&p);
+}
+END_TEST
+
+/* ... or one of its artifacts is, or is another: the _metadata alone is no savepoint. */
+START_TEST(part_of_the_recovery_point_is_gone)
+{
+    static const int what[] = {TIDE_ENOTFOUND, TIDE_ECORRUPT, TIDE_EVERSION};
+    static struct play p;
+    for (size_t i = 0; i < sizeof what / sizeof *what; i++) {
+        start_job(&p);
+        take_checkpoint(&p);
+        savepoint(&p, true);
+        play_ack_all(&p, 1, p.round, NULL);
+        play_settle(&p);
+        fail_over(&p);
+        play_filed(&p, 0);
+        play_forget(&p);
+        play_not_filed(&p, what[i], "/save/s/t0-0: is missing");
+        play_expect(&p, "commit: job-state=HELD\n");
+        play_settle(&p);
+        play_ask_job(&p, ADMIN);
+        play_expect(&p, "to 100: job HELD, waits for: \n");
+        play_end(&p);
+    }
 }
 END_TEST
 
@@ -375,7 +401,8 @@ END_TEST
 
 SUITE_MAIN("savepoints", savepoints_publish_nothing_S94_S95,
            savepoint_with_effects_is_the_recovery_point_S98, recovery_point_is_gone,
-           recovery_point_cannot_be_seen, effects_of_a_later_round_are_enough_S94,
-           stop_puts_checkpoints_out_of_use_S97_S98, out_of_use_across_a_restart,
-           full_checkpoint_S38, dispose_of_a_savepoint, dispose_across_a_restart,
-           what_is_needed_stays, suspended_job_keeps_its_snapshot, dispose_that_cannot_be_stored)
+           part_of_the_recovery_point_is_gone, recovery_point_cannot_be_seen,
+           effects_of_a_later_round_are_enough_S94, stop_puts_checkpoints_out_of_use_S97_S98,
+           out_of_use_across_a_restart, full_checkpoint_S38, dispose_of_a_savepoint,
+           dispose_across_a_restart, what_is_needed_stays, suspended_job_keeps_its_snapshot,
+           dispose_that_cannot_be_stored)

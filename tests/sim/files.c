@@ -80,7 +80,8 @@ static int execute(struct sim *s, struct file_job *j)
     case FILE_DELETE_ATTEMPT:
         if (d && d->exists && !has_children(s, d)) d->exists = false;
         return 0;
-    case FILE_META_READ: return d && d->exists && d->image.len ? 0 : TIDE_ENOTFOUND;
+    case FILE_META_READ:
+        return d && d->exists && (d->image.len || d->published) ? 0 : TIDE_ENOTFOUND;
     }
     return TIDE_EINVAL;
 }

@@ -93,8 +93,8 @@ class Daemon:
 class Job:
     """One wordcount; whoever dies is started again, until it ends well."""
 
-    def __init__(self, daemon, name):
-        self.daemon, self.name = daemon, name
+    def __init__(self, daemon, name, interval=100):
+        self.daemon, self.name, self.interval = daemon, name, str(interval)
         self.parts = "%s/%s" % (WORK, name)
         os.mkdir(self.parts)
         self.log = "%s/%s.log" % (WORK, name)
@@ -108,7 +108,7 @@ class Job:
             args += ["--index", str(index)]
         return popen(
             [WORDCOUNT, kind, *args, "--job", self.name, "--connect", "127.0.0.1:%d" % self.daemon.port, "--interval",
-             "100", "--lease", "1500", "--heartbeat", "200"], self.log)
+             self.interval, "--lease", "1500", "--heartbeat", "200"], self.log)
 
     def supervise(self):
         for stage, process in self.workers.items():
@@ -270,6 +270,48 @@ def dispose(daemon):
     job.check(whole=True)
 
 
+def recovery_point_is_damaged(daemon):
+    """A file of the savepoint that the job goes on from is away, then it is cut: HELD, until it is whole again."""
+    job = Job(daemon, "damaged", interval=60000)  # no checkpoint comes behind it
+    job.until_state("RUNNING")
+    time.sleep(0.5)
+    op = daemon.ok("savepoint", job.name, "--commits")["operation"]
+    job.end_by_force()
+    place = op["location"]
+    files = sorted(f for f in os.listdir(place) if f != "_metadata")
+    must(files, "everything of it is in its _metadata: %s", op)
+    victim, away = place + "/" + files[-1], WORK + "/away"
+    with open(victim, "rb") as f:
+        data = f.read()
+
+    def held(what):
+        job.keep = True
+        job.workers = {stage: job.start(stage) for stage in STAGES}
+        job.until_state("HELD")
+        cause = daemon.job(job.name)["cause"]
+        must("savepoint %d" % op["snapshot"] in cause and files[-1] in cause and what in cause, "%s", cause)
+        attempts = daemon.job(job.name)["attempt"]
+        job.end_by_force()
+        return attempts
+
+    os.rename(victim, away)
+    first = held("is missing")
+    with open(victim, "wb") as f:
+        f.write(data[:-1])
+    daemon.ok("release", job.name)
+    must(held("bytes instead of") == first, "an attempt was begun from what is damaged")
+    os.rename(away, victim)
+    daemon.ok("release", job.name)
+    job.keep = True
+    job.workers = {stage: job.start(stage) for stage in STAGES}
+    job.until_state("RUNNING")
+    for source in (0, 1):
+        job.signal(("source", source), signal.SIGUSR2)
+    daemon.ok("stop", job.name, "--drain")
+    job.ended()
+    job.check()
+
+
 def result(daemon, job, op):
     def over():
         _, answer = daemon.ask("operation", str(op["id"]))  # 1 when it has failed
@@ -336,7 +378,7 @@ def daemon_dies_early(daemon):
 
 
 TESTS = [suspend, suspend_with_a_checkpoint, drain, drained_twice, cancel, cancel_with_savepoint,
-         cancel_without_workers, dispose, sink_dies_in_stopping, daemon_dies_in_stopping,
+         cancel_without_workers, dispose, recovery_point_is_damaged, sink_dies_in_stopping, daemon_dies_in_stopping,
          daemon_dies_early]
 
 
