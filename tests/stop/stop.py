@@ -346,6 +346,80 @@ def sink_dies(daemon, name, how, outcome, with_daemon):
     return met
 
 
+def open_rounds(daemon, job):
+    return [r["round"] for r in daemon.ok("job", "show", job.name)["job"]["open_rounds"]]
+
+
+def until_stuck(daemon, job):
+    """A counter is frozen, and a checkpoint hangs on it: its number."""
+    job.signal(("counter", 0), signal.SIGSTOP)
+
+    def hangs():
+        before = open_rounds(daemon, job)
+        time.sleep(0.5)  # longer than any round takes that need not wait for it
+        return before and before == open_rounds(daemon, job) and before[0]
+    return until(hangs, "%s: no round hangs", job.name)
+
+
+def ended_round(daemon, job, number):
+    return until(lambda: [r for r in daemon.ok("rounds", job.name, "--limit", "1000")["rounds"]
+                          if r["round"] == number and r["state"] in ("complete", "aborted")],
+                 "%s: round %d does not end", job.name, number)[0]
+
+
+def supersedes(daemon):
+    """The round under way is aborted by a stop that says so, and is let finish by one that does not."""
+    job = running(daemon, "supersedes")
+    stuck = until_stuck(daemon, job)
+    op = daemon.ok("stop", job.name, "--detach", "--supersede")["operation"]
+    row = ended_round(daemon, job, stuck)
+    must(row["state"] == "aborted" and "operation %d" % op["id"] in row["reason"], "it is not superseded: %s", row)
+    job.signal(("counter", 0), signal.SIGCONT)
+    ended_with(job, "SUSPENDED", result(daemon, job, op))
+    job = running(daemon, "waits")
+    stuck = until_stuck(daemon, job)
+    op = daemon.ok("stop", job.name, "--detach")["operation"]
+    job.signal(("counter", 0), signal.SIGCONT)
+    op = ended_with(job, "SUSPENDED", result(daemon, job, op))
+    must(ended_round(daemon, job, stuck)["state"] == "complete" and op["snapshot"] > stuck, "round %d was not let finish", stuck)
+
+
+def no_snapshot(daemon):
+    """S175: a worker is lost for the last round: no snapshot, the job goes on, and the answer says so."""
+    job = running(daemon, "lost")
+    stuck = until_stuck(daemon, job)
+    op = daemon.ok("stop", job.name, "--detach", "--supersede")["operation"]
+    until(lambda: max(open_rounds(daemon, job), default=0) > stuck, "%s: the last round does not begin", job.name)
+    job.signal(("counter", 0), signal.SIGKILL)
+    answer = result(daemon, job, op)["operation"]
+    must(answer["state"] == "failed" and not answer["snapshot_good"], "%s", answer)
+    must("no snapshot was taken, the job goes on" in answer["error"] and "counter" in answer["error"], "%s", answer["error"])
+    job.until_state("RUNNING")
+    ended_with(job, "SUSPENDED", daemon.ok("stop", job.name))
+
+
+def snapshot_good(daemon):
+    """S173: the sink does not publish what the last snapshot has, and the job is cancelled: the snapshot is good all the same."""
+    for i in range(10):
+        job = running(daemon, "good-%d" % i)
+        job.keep = False
+        op = daemon.ok("stop", job.name, "--detach", "--supersede")["operation"]
+        job.signal(("sink", 0), signal.SIGUSR2)
+        until(lambda: job.workers["sink", 0].poll() is not None, "%s: the sink lives", job.name)
+        if job.workers["sink", 0].returncode == 0 or job.state() != "STOPPING":  # it died for a round before, or too late
+            job.end_by_force()
+            continue
+        daemon.ok("cancel", job.name)
+        answer = result(daemon, job, op)["operation"]
+        must(answer["state"] == "failed" and answer["snapshot_good"], "%s", answer)
+        must("is complete, but the stop failed" in answer["error"], "%s", answer["error"])
+        must(os.path.exists(answer["location"] + "/_metadata"), "it is not in %s", answer["location"])
+        must(daemon.ok("snapshot", "verify", str(answer["snapshot"]))["ok"], "it cannot be verified")
+        job.end_by_force()
+        return
+    must(False, "never in STOPPING")
+
+
 def at_the_end(daemon, name, *args):
     """Until the moment was met; after a few tries that is no chance any more."""
     must(any(sink_dies(daemon, "%s-%d" % (name, i), *args) for i in range(10)), "%s: never in STOPPING", name)
@@ -378,7 +452,7 @@ def daemon_dies_early(daemon):
 
 
 TESTS = [suspend, suspend_with_a_checkpoint, drain, drained_twice, cancel, cancel_with_savepoint,
-         cancel_without_workers, dispose, recovery_point_is_damaged, sink_dies_in_stopping, daemon_dies_in_stopping,
+         cancel_without_workers, dispose, recovery_point_is_damaged, supersedes, no_snapshot, snapshot_good, sink_dies_in_stopping, daemon_dies_in_stopping,
          daemon_dies_early]
 
 
