@@ -223,6 +223,7 @@ static void rounds(struct tide_session *s, unsigned which, uint8_t arg, uint64_t
     trigger.lowest_pending = complete.lowest_pending = abort_.lowest_pending = lowest;
     trigger.directory = text("/a/r");
     trigger.left_ms = arg & 32 ? 700 : 60000;
+    trigger.stop = (Tide__StopMode)(arg >> 6); /* 3: none that there is */
     complete.commits = !(arg & 32);
     range.first = arg >> 6 & 1;
     range.count = 1;

@@ -133,6 +133,20 @@ for name, moves in (("once", [(216, 1), (192, 1), (6, 2)]), ("again", [(216, 0x3
     seed("session", "advance-" + name, b"\xfd" + b"".join(bytes(m) for m in up + moves))
 
 
+# Rounds that stop the job: suspended, drained, neither; behind Welcome, Joined, Start and Run.
+for name, moves in (("suspend", [(13, 0x45), (14, 5), (16, 6)]), ("drain", [(13, 0x85), (9, 0), (9, 1), (14, 0x85), (16, 6)]),
+                    ("suspend-aborts", [(13, 0x45), (15, 5), (13, 6)]), ("suspend-away", [(13, 0x45), (8, 0), (11, 40)]),
+                    ("stop-unknown", [(13, 0xc5), (15, 5)])):
+    seed("session", "stop-" + name, b"\xfe" + b"".join(bytes(m) for m in up + moves))
+# Each message that golden bytes are kept of.
+types = ("FromWorker", "ToWorker", "Request", "Response", "Join", "Start", "ManifestHead")
+for path in sorted(glob.glob("tests/golden/wire/*.hex")):
+    name = os.path.basename(path)[:-4]
+    with open(path) as f:
+        golden = bytes.fromhex("".join(l for l in f if l[0] != "#").replace(" ", ""))
+    seed("messages", name, bytes([types.index(name.split(".")[0])]) + golden)
+
+
 def join(who, first, count, **more):
     j = W.Join(job=b"job", spec=spec(), worker=b"w%d" % who, tasks=[C.TaskRange(first=first, count=count)], **more)
     return (5, who, j.SerializeToString())
@@ -236,6 +250,33 @@ seed("core", "barrier", steps(*begin, later, say(1, barrier=W.Barrier(round=1001
                               say(0, heartbeat=W.Heartbeat(sequence=1)), say(0, barrier=W.Barrier(round=1001, attempt=1)),
                               later))
 
+# How jobs are stopped, and what else admins order.
+finished = [say(0, finished=W.TaskFinished(attempt=1, tasks=[C.TaskRange(count=1)])),
+            say(1, finished=W.TaskFinished(attempt=1, tasks=[C.TaskRange(first=1, count=2)]))]
+owing = [later] + [say(w, ack=W.AckBatch(attempt=1, round=r, full=[W.TaskAck(task=t, handle=b"part") for t in tasks]))
+                   for r in range(1001, 1005) for w, tasks in ((0, [0]), (1, [1, 2]))] + [wait]
+stop = A.StopJob(job=b"job", key=b"k", who=b"me", label=b"last")
+seed("core", "stop", steps(*begin, ask(stop=stop), *one_round, *confirm, later, ask(show_job=A.ShowJob(job=b"job")), join(0, 0, 1)))
+seed("core", "stop-supersedes", steps(*begin, later, ask(stop=A.StopJob(job=b"job", kind=C.ROUND_CHECKPOINT, supersede=True)),
+                                      *one_round, *confirm, later))
+seed("core", "stop-owes", steps(*begin, ask(stop=stop), *owing, (6, 1, b""), wait, join(1, 1, 2), later, *confirm, later))
+seed("core", "stop-declined", steps(*begin, ask(stop=stop), *[say(0, decline=W.Decline(attempt=1, round=r, task=0, reason=b"no"))
+                                                              for r in range(1001, 1005)], later, ask(stop=stop), later))
+drain = ask(stop=A.StopJob(job=b"job", drain=True))
+seed("core", "drain", steps(*begin, drain, *finished, *one_round, *confirm, later))
+seed("core", "drain-aborts", steps(*begin, drain, *finished[:1], later, (6, 1, b""), (7, 0, b"\0" * 2000), join(1, 1, 2), later))
+seed("core", "cancel", steps(*begin, later, ask(stop=stop), ask(cancel=A.CancelJob(job=b"job")), *one_round, later))
+seed("core", "cancel-savepoint", steps(*begin, ask(cancel=A.CancelJob(job=b"job", savepoint=True, target=b"/t")), *one_round,
+                                       *confirm, later))
+seed("core", "commits", steps(*begin, ask(savepoint=A.TriggerSavepoint(job=b"job", commits=True)), *one_round, *confirm,
+                              *[ask(dispose=A.DisposeSnapshot(snapshot=r)) for r in range(1001, 1005)], later))
+seed("core", "hold", steps(*begin, *one_round, ask(hold=A.HoldJob(job=b"job", cause=b"because")), wait, join(0, 0, 1), join(1, 1, 2),
+                           ask(release=A.ReleaseJob(job=b"job", abandon_owed=True)), join(0, 0, 1), join(1, 1, 2), later))
+for number, order in enumerate((dict(latest=True, dry_run=True), dict(nothing=True, allow_repeat=True), dict(snapshot=1001),
+                                dict(directory=b"/state/r1001", allow_unmatched=True))):
+    seed("core", "order-%d" % number, steps(*begin, *one_round, *confirm, ask(restore=A.RestoreJob(job=b"job", **order)), wait,
+                                            join(0, 0, 1), join(1, 1, 2), later))
+
 # Rendezvous rounds: one that completes, with who says it twice; and what is refused.
 meet = spec()
 meet.checkpointing.style = C.STYLE_RENDEZVOUS
@@ -248,6 +289,12 @@ for r in range(1001, 1005):
     met += [say(w, standing=W.Standing(attempt=1, round=r, tasks=[C.TaskRange(first=t[0], count=len(t))])) for w, t in parts]
     met += [say(w, ack=plain(r, *t)) for w, t in parts]
 seed("core", "rendezvous", steps(*met, wait, later, ask(show_job=A.ShowJob(job=b"job"))))
+meet.operators[0].coordinator = True
+meet.hooks.append(b"lock")
+hosts = [(5, w, W.Join(job=b"job", spec=meet, worker=b"w%d" % w, tasks=[C.TaskRange(first=f, count=c)],
+                       externals=[PARTS[w]]).SerializeToString()) for w, f, c in ((0, 0, 1), (1, 1, 2))]
+seed("core", "rendezvous-external", steps(*hosts, wait, restored(0, 0, 1), restored(1, 1, 2), answer(0, 0, 0), answer(1, 1, 0), wait,
+                                          later, *parts_answer, *met[6:], wait, later))
 seed("core", "unequal", steps(*met[:6], *[say(0, position=W.Position(attempt=1, round=r, task=[0], position=[1, 2]))
                                           for r in range(1001, 1005)]))
 seed("core", "early", steps(*met[:6], *[say(1, standing=W.Standing(attempt=1, round=r, tasks=[C.TaskRange(first=1, count=2)]))
