@@ -24,6 +24,7 @@ AT_ONCE = "the end: CANCELLED, whatever the job is at, also when it is HELD or S
 SUPERSEDE = "Rounds under way finish first, or with supersede abort"
 DISPOSE = "deletes a savepoint: retained, deleting, deleted; done when its bytes are gone"
 KEPT = "A savepoint is not disposed of while commits are owed from it, or while its job goes on from it: it is the recovery point, the job is SUSPENDED with it, or an attempt restores it."
+WHOLE = "If a file that it names is not in its directory, or not as long as its manifest says, the job is HELD."
 COMMITS = "commits: it publishes effects"
 
 
@@ -337,7 +338,7 @@ def old_admin(ctx):
 def savepoint(ctx, x, **m):
     op = order(ctx, savepoint=a.TriggerSavepoint(job=x.spec.name, **m))
     t = x.expect("trigger")
-    x.ack(t.round)
+    x.ack(t.round, artifacts=[0], size=[], digest_low=[], digest_high=[])
     check(x.complete(t.round).commits == m.get("commits", False), "commits is not as it was asked for")
     x.confirm(t.round)
     o = outcome(ctx, op)
@@ -351,6 +352,23 @@ def commits(ctx):
     x.round()
     number, _ = savepoint(ctx, x, commits=True)
     check(x.anew().start().snapshot == number, "from another snapshot")
+
+
+@vector("one whose bytes are missing holds the job", WHOLE)
+def missing(ctx):
+    x = running(ctx)
+    op = order(ctx, savepoint=a.TriggerSavepoint(job=x.spec.name, commits=True))
+    t = x.expect("trigger")
+    x.ack(t.round)  # for a file that was never written
+    x.complete(t.round)
+    x.confirm(t.round)
+    check(outcome(ctx, op).state == b"done", "no savepoint")
+    x.anew()
+    end = time.monotonic() + 10
+    while state(ctx, x) != b"HELD" and time.monotonic() < end:
+        time.sleep(0.02)
+    m = ctx.admin2().ask(show_job=a.ShowJob(job=x.spec.name)).job.summary
+    check(m.state == b"HELD" and b"t0-0" in m.cause, short(m))
 
 
 @vector("one that does not commit is not", COMMITS)
