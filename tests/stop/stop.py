@@ -385,7 +385,7 @@ def supersedes(daemon):
 
 
 def no_snapshot(daemon):
-    """S175: a worker is lost for the last round: no snapshot, the job goes on, and the answer says so."""
+    """A worker is lost for the last round: no snapshot, the job goes on, and the answer says so."""
     job = running(daemon, "lost")
     stuck = until_stuck(daemon, job)
     op = daemon.ok("stop", job.name, "--detach", "--supersede")["operation"]
@@ -399,7 +399,7 @@ def no_snapshot(daemon):
 
 
 def snapshot_good(daemon):
-    """S173: the sink does not publish what the last snapshot has, and the job is cancelled: the snapshot is good all the same."""
+    """The sink does not publish what the last snapshot has, and the job is cancelled: the snapshot is good all the same."""
     for i in range(10):
         job = running(daemon, "good-%d" % i)
         job.keep = False
