@@ -217,7 +217,8 @@ def suspend(daemon):
 def suspend_with_a_checkpoint(daemon):
     job = running(daemon, "checkpoint")
     op = ended_with(job, "SUSPENDED", daemon.ok("stop", job.name, "--checkpoint", "--supersede"))
-    must(os.path.isdir(op["location"]) and op["location"].endswith("/r%d" % op["snapshot"]), "it is not where it is: %s", op)
+    shown = daemon.ok("snapshot", "show", str(op["snapshot"]))["snapshot"]
+    must(op["location"] == shown["directory"], "it is in %s: %s", shown["directory"], op)
 
 
 def drain(daemon):
