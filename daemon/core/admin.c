@@ -215,7 +215,8 @@ const char *job_waits_for(struct core *c, const struct job *job)
         return "";
     } else if (job->n_holders != region_survivors(job)) {
         for (const struct worker *w = job->workers; w && !text; w = w->next)
-            if ((w->standing == STANDS_HOLDING && !job->gap) || w->standing == STANDS_REWINDING)
+            if ((w->standing == STANDS_HOLDING && !(job->gap && region_survives(w))) ||
+                w->standing == STANDS_REWINDING)
                 text =
                     tide_arena_printf(&c->out,
                                       "worker %.*s, which holds attempt %" PRIu64

@@ -77,8 +77,9 @@ bool check_effects_done(struct sim *s, struct job *j)
     }
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
         const struct round *r = check_round(j, d->round);
-        if ((d->kind == TIDE_SAVEPOINT && !d->commits) || j->store.state == TIDE_JOB_CANCELLED)
-            continue; /* what a cancel leaves unpublished stays so */
+        if ((d->kind == TIDE_SAVEPOINT && !d->commits) || j->store.state == TIDE_JOB_CANCELLED ||
+            j->store.state == TIDE_JOB_FAILED)
+            continue; /* what that leaves unpublished stays so */
         for (uint32_t t = 0; t < j->flow.tasks; t++) {
             const struct told_state *told = r->task[t];
             for (uint32_t i = 0; told && i < told->n_parts; i++)

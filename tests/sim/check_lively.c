@@ -114,7 +114,9 @@ const char *check_waits_for(const struct sim *s)
 static void end(struct sim *s, struct job *j)
 {
     enum tide_job_state state = j->store.state;
-    must(s, state != TIDE_JOB_FAILED, "job %s has failed", j->name);
+    must(s, state != TIDE_JOB_FAILED || j->checkpointing.attempts_max, "job %s has failed",
+         j->name);
+    s->stats->failed += state == TIDE_JOB_FAILED;
     s->stats->finished += state == TIDE_JOB_FINISHED;
     if (state != TIDE_JOB_FINISHED && state != TIDE_JOB_SUSPENDED) return;
     for (const struct d_owed *o = j->store.owed; o; o = o->next)

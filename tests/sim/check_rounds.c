@@ -180,9 +180,11 @@ static void check_standing(struct sim *s, const struct proc *p, const struct tas
 {
     const struct job *j = p->job;
     const Tide__Checkpointing *cp = &j->checkpointing;
-    /* behind the last round of a job that is suspended it stands until it is told to stop */
-    if (t->suspended && (j->store.state == TIDE_JOB_STOPPING || tide_job_ended(j->store.state)))
-        return;
+    /* behind the last round of a job that is suspended it stands until it is told to stop; an old
+     * copy of the store may know nothing of that */
+    bool stopping = j->store.state == TIDE_JOB_STOPPING || tide_job_ended(j->store.state) ||
+                    (p->stale && p->told_complete >= t->suspended);
+    if (t->suspended && stopping) return;
     uint64_t from = t->blocked_since, orphan = cp->orphan_limit_ms * (uint64_t)MS;
     if (from < p->thaw_at) from = p->thaw_at;
     if (from < t->wedged_until) from = t->wedged_until;

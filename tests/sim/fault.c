@@ -87,6 +87,28 @@ static void ask_alignment(const struct sim *s, const struct job *j, Tide__Trigge
                        : TIDE__ALIGNMENT__ALIGN_UNALIGNED;
 }
 
+/* What changes nothing, whatever the jobs are at. */
+static void look(struct sim *s, struct conn *c, const struct job *j)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__ListJobs list = TIDE__LIST_JOBS__INIT;
+    Tide__ShowJob show = TIDE__SHOW_JOB__INIT;
+    struct tide_buf b;
+    r.id = s->order + 1;
+    if (percent(s, 30)) {
+        r.call_case = TIDE__REQUEST__CALL_LIST_JOBS;
+        r.list_jobs = &list;
+    } else {
+        r.call_case = TIDE__REQUEST__CALL_SHOW_JOB;
+        r.show_job = &show;
+        show.job = (ProtobufCBinaryData){strlen(j->name), (uint8_t *)(uintptr_t)j->name};
+    }
+    tide_buf_init(&b, 4096);
+    tide_frame_put(&b, &r.base);
+    net_to_daemon(s, c, sim_bytes(s, (struct tide_bytes){b.data, b.len}));
+    tide_buf_release(&b);
+}
+
 static void ask(struct sim *s)
 {
     struct conn *c = net_admin(s);
@@ -96,6 +118,7 @@ static void ask(struct sim *s)
     Tide__TriggerCheckpoint checkpoint = TIDE__TRIGGER_CHECKPOINT__INIT;
     const struct job *j = any_job(s);
     if (!j) return; /* there is always one */
+    look(s, c, j);
     r.id = s->order + 1;
     char key[32];
     snprintf(key, sizeof key, "key%u", (unsigned)below(s, 100));

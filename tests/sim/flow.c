@@ -642,9 +642,9 @@ static void deliver(struct sim *s, struct task *t, const struct tide_delivery *d
         t->draining = true;
         j->program->wake(s, t, s->now);
         break;
-    case TIDE_DO_SUSPEND: t->suspended = true; break;
+    case TIDE_DO_SUSPEND: t->suspended = d->round; break;
     case TIDE_DO_RESUME:
-        t->suspended = false;
+        t->suspended = 0;
         t->called = true; /* one that meets asks again whether it may go on */
         j->program->wake(s, t, s->now);
         break;

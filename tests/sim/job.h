@@ -142,8 +142,9 @@ struct task { /* one task in one process */
     struct flights *flights, *capture; /* of rounds that it snapshotted; of the one it captures */
     struct upload *uploads;            /* of rounds that are not acked */
     bool promotable, slow;
-    uint64_t next_read;       /* slow: not before */
-    bool draining, suspended; /* it is to end its input; to stand still behind its snapshot */
+    uint64_t next_read; /* slow: not before */
+    bool draining;      /* it is to end its input */
+    uint64_t suspended; /* it is to stand still behind its snapshot of this round; 0: it is not */
     uint64_t wedged_until, next_record, turn_at;
     uint64_t blocked_since; /* when the first of its inputs was blocked */
     /* solvers: in this step */

@@ -147,11 +147,12 @@ void order_calm(struct sim *s, struct job *j)
 
 bool order_may_release(const struct job *j)
 {
-    static const char stop_failed[] = "the last snapshot is good, the stop failed",
-                      ordered[] = CAUSE;
+    static const char *const ends[] = {"the last snapshot is good, the stop failed",
+                                       "the manifest of snapshot ", CAUSE};
     struct tide_bytes cause = j->store.cause;
     if (j->store.state != TIDE_JOB_HELD) return false;
-    return (cause.len >= sizeof stop_failed &&
-            !memcmp(cause.data, stop_failed, sizeof stop_failed - 1)) ||
-           (cause.len == sizeof ordered - 1 && !memcmp(cause.data, ordered, sizeof ordered - 1));
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (cause.len >= strlen(ends[i]) && !memcmp(cause.data, ends[i], strlen(ends[i])))
+            return true;
+    return false;
 }

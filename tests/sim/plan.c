@@ -27,6 +27,7 @@ static void plan_spec(struct sim *s, struct job *j)
     if (percent(s, 25))
         c->backlog_interval_ms =
             percent(s, 40) ? TIDE_NONE : c->interval_ms + (uint32_t)below(s, 300);
+    if (percent(s, 10)) c->attempts_max = (uint32_t)between(s, 3, 8);
     if (percent(s, 30)) c->deadline_cap_ms = c->deadline_ms + (uint32_t)below(s, 1500);
     j->spec.name = (ProtobufCBinaryData){strlen(j->name), (uint8_t *)j->name};
     j->spec.checkpointing = c;
@@ -89,7 +90,7 @@ static void plan_calm(struct sim *s, struct job *j)
     Tide__Checkpointing *c = &j->checkpointing;
     j->upload_max_ms = 40;
     c->deadline_ms = (uint32_t)between(s, 900, 1500);
-    c->deadline_cap_ms = c->backlog_interval_ms = 0;
+    c->deadline_cap_ms = c->backlog_interval_ms = c->attempts_max = 0;
     j->most_apart_us = (2 * c->interval_ms + c->min_pause_ms + c->deadline_ms) * (uint64_t)MS;
     note(s, "job %s: nothing goes wrong with it", j->name);
 }

@@ -113,7 +113,7 @@ struct sim_stats {
         savepoints_unaligned, counted;
     uint64_t abort_codes[16];
     uint64_t bases, refused_orders, imports;
-    uint64_t suspended, drained, cancelled, told_ended, disposed;
+    uint64_t suspended, drained, cancelled, told_ended, disposed, failed;
 };
 
 struct event_entry {

@@ -84,7 +84,7 @@ static void wait_for_end(struct sim *s, struct job *j)
     for (const struct d_operation *d = j->store.operations; d; d = d->next)
         if ((d->o.kind == TIDE_OP_STOP || d->o.kind == TIDE_OP_CANCEL) && d->o.id > m.operation)
             m.operation = d->o.id;
-    m.timeout_ms = 60000;
+    m.timeout_ms = percent(s, 40) ? (uint32_t)between(s, 5, 600) : 60000;
     r.call_case = TIDE__REQUEST__CALL_WAIT;
     r.wait = &m;
     if (m.operation) send(s, j, &r, "waits for the end");

@@ -481,8 +481,11 @@ static void loaded(struct sim *s, void *arg, uint64_t x)
 void store_load(struct sim *s, uint64_t round, uint64_t tag)
 {
     struct loading *l = sim_alloc(s, sizeof *l);
-    bool fails = s->now < s->store.slow_until && percent(s, 10);
-    *l = (struct loading){round, tag, s->daemon.life, fails ? TIDE_EIO : 0};
+    bool fails = s->now < s->store.slow_until && percent(s, 30);
+    int rc = !fails           ? 0
+             : percent(s, 50) ? TIDE_ECORRUPT
+                              : TIDE_EIO; /* for once: it is read badly */
+    *l = (struct loading){round, tag, s->daemon.life, rc};
     sim_at(s, s->now + between(s, 100, 3 * MS), loaded, l, 0);
 }
 
