@@ -213,6 +213,8 @@ const char *job_waits_for(struct core *c, const struct job *job)
         text = tide_arena_printf(&c->out, "its last commits to be confirmed");
     } else if (job->state != TIDE_JOB_WAITING) {
         return "";
+    } else if (job->starting == START_STORING) {
+        text = tide_arena_printf(&c->out, "the store");
     } else if (job->n_holders != region_survivors(job)) {
         for (const struct worker *w = job->workers; w && !text; w = w->next)
             if ((w->standing == STANDS_HOLDING && !(job->gap && region_survives(w))) ||

@@ -707,7 +707,8 @@ static void grace_over(struct core *c, void *arg)
     char names[300] = "";
     size_t at = 0;
     if (c->shutting_down) return;
-    if (!job->grace_again && somebody_comes(c)) { /* the loop may have stood still, unnoticed */
+    if (!PLANTED(GRACE_RUNS_ON) && !job->grace_again &&
+        somebody_comes(c)) { /* the loop may have stood still, unnoticed */
         job->grace_again = true;
         timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.heartbeat_ms * MS);
         return;
@@ -766,7 +767,8 @@ static void restore_late(struct core *c, void *arg)
  * Join takes when somebody has just come. */
 static bool may_be_coming(struct core *c, struct worker *w)
 {
-    if (w->session || w->lease_prolonged || !somebody_comes(c)) return false;
+    if (PLANTED(GRACE_RUNS_ON) || w->session || w->lease_prolonged || !somebody_comes(c))
+        return false;
     w->lease_prolonged = true;
     w->lease_until = c->now + w->job->graph->checkpointing.heartbeat_ms * MS;
     return true;

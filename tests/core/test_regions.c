@@ -659,8 +659,26 @@ START_TEST(many_regions)
 }
 END_TEST
 
-SUITE_MAIN("regions", survivors_advance, people_see_regions, one_region_is_all,
-           worker_connects_regions, losses_add_up, survivor_was_away,
+/* While the next attempt's row is being stored some hold it already who have not run: what the job
+ * waits for is the store, not them (seed 891455). */
+START_TEST(shown_while_an_attempt_is_stored)
+{
+    static struct play p;
+    running(&p, &apart, 3);
+    leave(&p, 2);
+    play_settle(&p);
+    join_one(&p, 12, &apart, 1);
+    play_open(&p, ADMIN, TIDE__PEER_KIND__PEER_ADMIN);
+    play_forget(&p);
+    play_ask_job(&p, ADMIN);
+    ck_assert_msg(strstr(p.trace, "WAITING, waits for: the store") != NULL, "%s", p.trace);
+    play_settle(&p);
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("regions", shown_while_an_attempt_is_stored, survivors_advance, people_see_regions,
+           one_region_is_all, worker_connects_regions, losses_add_up, survivor_was_away,
            old_attempt_speaks_for_survivors, commit_under_way,
            hooks_are_reset_coordinators_are_not_S143, restart_in_between,
            failing_restores_end_the_job, hold_rewinds_everybody, last_round_is_of_all,

@@ -51,8 +51,9 @@ static uint32_t connected(const struct job *j, const struct attempt *a, uint32_t
 static bool may_rewind(struct sim *s, struct job *j, const struct attempt *a, const struct proc *p)
 {
     uint32_t tasks = 0;
-    if (!j->checkpointing.regional || j->checkpointing.failures_max || j->ordered || j->old ||
-        p->stale || j->settled != s->daemon.life || j->store.state >= TIDE_JOB_STOPPING)
+    if (!j->checkpointing.regional || j->checkpointing.failures_max ||
+        j->checkpointing.attempts_max || j->ordered || j->old || j->misread || p->stale ||
+        j->settled != s->daemon.life || j->store.state >= TIDE_JOB_STOPPING)
         return true;
     for (const struct round *r = j->rounds; r; r = r->next) /* the last one of all, perhaps */
         if (r->handed && !r->told_complete && !r->over) return true;

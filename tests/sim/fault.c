@@ -214,6 +214,24 @@ static void old_store(struct sim *s)
     }
 }
 
+static void stand_still(struct sim *s, void *arg, uint64_t life)
+{
+    struct daemon *d = &s->daemon;
+    (void)arg;
+    if (!d->up || d->life != life || s->now < d->thaw_at || s->calm) return;
+    d->thaw_at = s->now + between(s, 20 * MS, 2500 * MS);
+    happens(s, (struct happening){.type = H_AWAY, .n = d->thaw_at});
+    check_steady(s, true);
+    note(s, "fault: the daemon stands still until %" PRIu64 " ms", in_trace(d->thaw_at));
+}
+
+/* It stands still again, while those who had been there are on their way back. */
+void fault_restarted(struct sim *s)
+{
+    if (s->climate & CL_PAUSE && s->daemon.life > 1 && percent(s, 40))
+        sim_at(s, s->now + below(s, 300 * MS), stand_still, NULL, s->daemon.life);
+}
+
 static void strike(struct sim *s, uint32_t kind)
 {
     struct daemon *d = &s->daemon;
@@ -223,14 +241,7 @@ static void strike(struct sim *s, uint32_t kind)
     switch (kind) {
     case CL_CRASH: d->doomed = d->up; break;
     case CL_DOWN: daemon_shutdown(s); break;
-    case CL_PAUSE:
-        if (d->up && s->now >= d->thaw_at) {
-            d->thaw_at = s->now + between(s, 20 * MS, 2500 * MS);
-            happens(s, (struct happening){.type = H_AWAY, .n = d->thaw_at});
-            check_steady(s, true);
-            note(s, "fault: the daemon stands still until %" PRIu64 " ms", in_trace(d->thaw_at));
-        }
-        break;
+    case CL_PAUSE: stand_still(s, NULL, d->life); break;
     case CL_STORE: slow_store(s); break;
     case CL_UNKNOWN: s->store.unknown_next = true; break;
     case CL_FILES: bad_files(s); break;

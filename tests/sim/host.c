@@ -169,6 +169,7 @@ void daemon_start(struct sim *s, void *arg, uint64_t x)
     note(s, "daemon: life %" PRIu64 " begins, incarnation %" PRIu64, d->life, d->incarnation);
     d->core = core_new(&config, &catalog, rnd(s));
     daemon_feed(s, (struct event){.type = EV_START});
+    fault_restarted(s);
 }
 
 void daemon_crash(struct sim *s, const char *why, bool vanish)

@@ -383,6 +383,7 @@ struct job {
     uint64_t last_effect[TASKS_MAX]; /* round for which each task last published something new */
     uint64_t newest_published;
     bool ordered;     /* an admin's order may be under way */
+    bool misread;     /* a manifest was read badly, which holds it */
     bool may_abandon; /* ... that gives up what is owed */
     bool reopened;    /* it had ended, and goes on by an order */
     bool resume;      /* the attempt of before the daemon was away must go on */

@@ -246,6 +246,7 @@ void trouble_stranger(struct sim *s);
 void fault_draw(struct sim *s);               /* which kinds this history knows */
 const char *fault_words(const struct sim *s); /* ... in words; good until the next call */
 void fault_plan(struct sim *s);
+void fault_restarted(struct sim *s); /* the daemon */
 void fault_calm(struct sim *s);
 
 #endif

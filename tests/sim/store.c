@@ -485,6 +485,8 @@ void store_load(struct sim *s, uint64_t round, uint64_t tag)
     int rc = !fails           ? 0
              : percent(s, 50) ? TIDE_ECORRUPT
                               : TIDE_EIO; /* for once: it is read badly */
+    for (struct job *j = s->jobs; j; j = j->next)
+        j->misread = j->misread || (rc == TIDE_ECORRUPT && store_snapshot(j, round));
     *l = (struct loading){round, tag, s->daemon.life, rc};
     sim_at(s, s->now + between(s, 100, 3 * MS), loaded, l, 0);
 }
