@@ -274,7 +274,7 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
     case TIDE_DO_CHECK_HOLDER: holder(s, p, d->pid, d->start_time); break;
     case TIDE_DO_NOTE: break;
     case TIDE_DO_ADVANCE:
-        if (!p->stale) check_advanced(s, p, d);
+        check_advanced(s, p, d);
         external_advance(p, d->attempt);
         break;
     default:
