@@ -29,7 +29,7 @@ struct verify {
     struct lane_work work;
     struct queries *queries;
     struct verify *next;
-    uint64_t session, id;
+    uint64_t session, id, round;
     struct tide_buf image, directory;
     Tide__VerifyResult *result; /* the lane's until done() */
     char why[LANES_WHY];
@@ -145,6 +145,34 @@ static void verify_forget(struct verify *v)
     v->queries->n_verifies--;
 }
 
+static struct question *question_new(uint64_t session, uint64_t id);
+
+/* The verdict, unless the snapshot has been put out of use meanwhile. */
+static void on_verified(void *user, struct question *q)
+{
+    const struct queries *qs = user;
+    if (q->rc == TIDE_ENOTFOUND)
+        answer_failure(qs, q->session, q->id, q->rc, q->why);
+    else
+        respond(qs->o.server, q->session, q->id, q->response);
+    question_free(q);
+}
+
+/* What was missing may have been deleted behind our back: is it still a snapshot? */
+static void verify_doubt(struct verify *v)
+{
+    struct question *q = question_new(v->session, v->id);
+    q->round = v->round;
+    q->with_directory = true;
+    q->done = on_verified;
+    q->response = must_alloc(sizeof *q->response);
+    tide__response__init(q->response);
+    q->response->result_case = TIDE__RESPONSE__RESULT_VERIFIED;
+    q->response->verified = v->result;
+    v->result = NULL;
+    ask(v->queries, q);
+}
+
 static void verify_done(struct lane_work *w, int rc, const char *why)
 {
     struct verify *v = (struct verify *)w;
@@ -152,6 +180,10 @@ static void verify_done(struct lane_work *w, int rc, const char *why)
     verify_forget(v);
     if (rc) {
         answer_failure(v->queries, v->session, v->id, rc, why);
+        return;
+    }
+    if (v->result->problem_count) {
+        verify_doubt(v);
         return;
     }
     response.result_case = TIDE__RESPONSE__RESULT_VERIFIED;
@@ -185,6 +217,7 @@ static void on_verify_manifest(void *user, struct question *q)
     v->queries = qs;
     v->session = q->session;
     v->id = q->id;
+    v->round = q->round;
     v->image = q->image;
     v->directory = q->directory;
     q->image = q->directory = (struct tide_buf){0};

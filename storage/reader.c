@@ -650,11 +650,14 @@ int tide_reader_directory(struct tide_reader *r, uint64_t round, struct tide_buf
 {
     sqlite3_stmt *st = NULL;
     int code = 0;
-    int rc =
-        sqlite3_prepare_v2(r->db, "SELECT directory FROM snapshot WHERE round = ?1", -1, &st, NULL);
+    int rc = sqlite3_prepare_v2(
+        r->db, "SELECT directory, state = 'retained' FROM snapshot WHERE round = ?1", -1, &st,
+        NULL);
     if (!rc) rc = sqlite3_bind_int64(st, 1, (sqlite3_int64)bounded(round));
     if (!rc) rc = sqlite3_step(st);
-    if (rc == SQLITE_ROW) {
+    if (rc == SQLITE_ROW && !tide_db_num(st, 1)) {
+        code = no_manifest(TIDE_ENOTFOUND, why, "snapshot %" PRIu64 " is deleted", round);
+    } else if (rc == SQLITE_ROW) {
         struct tide_bytes directory = tide_db_bytes(st, 0);
         tide_buf_put(ret, directory.data, directory.len);
         if (ret->rc)

@@ -132,7 +132,8 @@ Tide__Response *tide_reader_answer(struct tide_reader *r, const Tide__Request *r
 int tide_reader_manifest(struct tide_reader *r, uint64_t round, struct tide_buf *ret,
                          char why[static 256]);
 /* Where a snapshot's bytes lie, appended to ret: not always where its manifest was written. 0,
- * TIDE_ENOTFOUND, TIDE_EIO, TIDE_ENOMEM. */
+ * TIDE_ENOTFOUND (also of one that is being deleted: its bytes may be gone), TIDE_EIO, TIDE_ENOMEM.
+ */
 int tide_reader_directory(struct tide_reader *r, uint64_t round, struct tide_buf *ret,
                           char why[static 256]);
 /* May be called from another thread: makes the call under way fail soon. */

@@ -356,6 +356,28 @@ START_TEST(manifest)
 END_TEST
 
 /* A reader cannot write, and one that was told to stop answers the next question all the same. */
+/* Whoever looks after its files would miss some and call it damaged. */
+START_TEST(what_is_being_deleted_lies_nowhere)
+{
+    struct tide_buf image = {0}, directory = {0};
+    char why[256] = "";
+    fill();
+    tide_buf_init(&directory, 4096);
+    ck_assert_int_eq(tide_reader_directory(reader, 11, &directory, why), 0);
+    ck_assert_uint_gt(directory.len, 0);
+    struct tide_commit *c = commit_new();
+    add_snapshot_state(c, job_a, 11, TIDE_DELETING);
+    stored(c);
+    ck_assert_int_eq(tide_store_settle(st), 0);
+    ck_assert_int_eq(tide_reader_manifest(reader, 11, &image, why), 0); /* its list is there yet */
+    ck_assert_int_eq(tide_reader_directory(reader, 11, &directory, why), TIDE_ENOTFOUND);
+    ck_assert_str_eq(why, "snapshot 11 is deleted");
+    tide_buf_release(&image);
+    tide_buf_release(&directory);
+    done();
+}
+END_TEST
+
 START_TEST(apart)
 {
     char why[512] = "";
@@ -382,6 +404,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, answers_are_the_askers_own_S223);
     tcase_add_test(tc, operation_and_others);
     tcase_add_test(tc, manifest);
+    tcase_add_test(tc, what_is_being_deleted_lies_nowhere);
     tcase_add_test(tc, apart);
 }
 
