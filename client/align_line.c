@@ -85,7 +85,7 @@ static void snapshot(struct tide_align *a, struct round *r)
     s->flags = r->counted ? TIDE_BARRIER_COUNTED : r->unaligned ? TIDE_BARRIER_UNALIGNED : 0;
     s = tide_align_say_of(a, TIDE_ALIGN_SNAPSHOT, r);
     s->unaligned = r->passed;
-    s->waits = r->passed || sends;
+    s->waits = r->passed || (sends && !PLANTED(ACK_UNSENT));
     if (r->passed) {
         r->state = CAPTURING;
         a->capturing = r->number;

@@ -33,7 +33,8 @@ void tide_flow_forward_end(struct tide_session *s, const struct stask *t)
 static void forward(struct tide_session *s, const struct stask *t,
                     const struct tide_align_step *step)
 {
-    put_barrier(s, t, TIDE_DO_FORWARD, step->round, step->flags, step->unaligned && !t->finished);
+    bool ahead = step->unaligned && (!t->finished || PLANTED(END_AHEAD));
+    put_barrier(s, t, TIDE_DO_FORWARD, step->round, step->flags, ahead);
 }
 
 /* In the last round of a job that is to be suspended. */

@@ -50,6 +50,8 @@ enum tide_plant {
     PLANT_CAPTURE_SHORT, /* a capture ends before its last barrier */
     PLANT_OVERTAKE_BARRIER, /* a barrier that goes ahead passes barriers too */
     PLANT_READ_ON, /* behind a barrier that waits for a capture its channel is read on */
+    PLANT_ACK_UNSENT, /* a task acks while its barrier may still be put ahead in an output */
+    PLANT_END_AHEAD, /* a task that has finished puts its barrier ahead of what it has put out */
     PLANT_REWIND_SURVIVOR, /* a regional failover rewinds everybody */
     PLANT_RELEASE_REGION, /* survivors are released from a round's barrier: the rewound are left out of it */
     PLANT_STALE_REGION, /* the ack of a region from before its rewind is accepted */
