@@ -677,9 +677,116 @@ START_TEST(shown_while_an_attempt_is_stored)
 }
 END_TEST
 
+/* The next attempt's row is refused: the survivors hold what they had, the region is READY again,
+ * and the try after it ends attempt 1 in the store. */
+START_TEST(row_is_refused)
+{
+    static struct play p;
+    running(&p, &apart, 3);
+    leave(&p, 3);
+    join_one(&p, 4, &apart, 2);
+    play_forget(&p);
+    play_stored(&p, TIDE_REFUSED);
+    play_filed(&p, 0); /* too late */
+    play_expect(&p, "");
+    play_advanced(&p, 1, 2); /* of what was never told */
+    play_close(&p, 1);
+    again(&p, 5, &apart,
+          (struct join_options){.first = 0,
+                                .count = 1,
+                                .pid = 11,
+                                .attempt = 1,
+                                .phase = TIDE__WORKER_PHASE__PHASE_RUNNING},
+          "w0");
+    play_expect(&p, "to 5: joined\nto 5: resumed attempt 1\nto 5: run\n");
+    play_wait(&p, 1000);
+    play_settle(&p);
+    play_expect(&p, "commit: attempt-end attempt job-state=RESTORING\nmkdir a1000-3\n"
+                    "to 4: start attempt 3 from 0, 0 tasks with state or owed, 0 owed, 0 ended\n"
+                    "to 2: advance attempt 1 to 3, rewound 2+1 from 0, 3 peers\n"
+                    "to 5: advance attempt 1 to 3, rewound 2+1 from 0, 3 peers\n");
+    play_end(&p);
+}
+END_TEST
+
+/* S137: of who goes on what has ended stays so, and what holds its end; of who is rewound the
+ * snapshot says it: a task that only held its end reads on. */
+START_TEST(ends_of_both_S137)
+{
+    static struct play p;
+    running(&p, &apart, 3);
+    play_finished(&p, 1, 0, 1);
+    round_of(&p, 3); /* task 0 has ended */
+    play_finished(&p, 2, 1, 1);
+    play_finished(&p, 3, 2, 1);
+    leave(&p, 3);
+    join_one(&p, 4, &apart, 2);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "start attempt 2 from 1, 1 tasks with state or owed, 0 "
+                                          "owed, 1 ended\n"));
+    play_restored(&p, 4, 2, 1);
+    play_advanced(&p, 1, 2);
+    play_advanced(&p, 2, 2);
+    play_settle(&p);
+    play_forget(&p);
+    play_finished(&p, 4, 2, 1); /* now all hold their end, or have ended: the last round */
+    play_wait(&p, 0);
+    ck_assert_ptr_nonnull(strstr(p.trace, "trigger checkpoint"));
+    play_ack(&p, 2, 2, p.round, 1);
+    play_ack(&p, 4, 2, p.round, 2);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "job-state=STOPPING"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "job-state=FINISHED"));
+    play_end(&p);
+}
+END_TEST
+
+/* A savepoint that publishes effects is what the region goes back to, when it is the newest; it is
+ * looked for first. One that publishes none is not. */
+START_TEST(back_to_a_savepoint)
+{
+    static struct play p;
+    struct job_options quiet = apart;
+    quiet.interval_ms = 0;
+    Tide__TriggerSavepoint take = TIDE__TRIGGER_SAVEPOINT__INIT;
+    Tide__Request m = TIDE__REQUEST__INIT;
+    running(&p, &quiet, 3);
+    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
+    take.job = play_bytes("job");
+    m.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
+    m.savepoint = &take;
+    for (int i = 0; i < 2; i++) {
+        take.commits = i == 0;
+        play_request(&p, 100, &m);
+        play_settle(&p);
+        for (uint32_t t = 0; t < 3; t++)
+            play_ack(&p, t + 1, 1, p.round, t);
+        play_settle(&p);
+    }
+    uint64_t newest = p.round;
+    leave(&p, 3);
+    join_one(&p, 4, &quiet, 2);
+    play_forget(&p);
+    play_filed(&p, 0);             /* its _metadata is in its place */
+    play_filed(&p, 0);             /* and all that it names */
+    play_not_loaded(&p, TIDE_EIO); /* tried again, and the survivors go on meanwhile */
+    ck_assert_ptr_nonnull(strstr(p.trace, "load 2\n"));
+    ck_assert_uint_gt(newest, 2);
+    play_wait(&p, 1000);
+    ck_assert_ptr_nonnull(strstr(p.trace, "publish "));
+    ck_assert_ptr_null(strstr(p.trace, "rewind"));
+    play_forget(&p);
+    play_filed(&p, TIDE_ENOTFOUND); /* its user has moved it: nothing else may take its place */
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 2: rewind attempt 1\nto 1: rewind attempt 1\n"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "job-state=HELD"));
+    play_end(&p);
+}
+END_TEST
+
 SUITE_MAIN("regions", shown_while_an_attempt_is_stored, survivors_advance, people_see_regions,
            one_region_is_all, worker_connects_regions, losses_add_up, survivor_was_away,
            old_attempt_speaks_for_survivors, commit_under_way,
            hooks_are_reset_coordinators_are_not_S143, restart_in_between,
            failing_restores_end_the_job, hold_rewinds_everybody, last_round_is_of_all,
-           restore_deadline, coordinator_takes_its_tasks_along, a_drain_is_of_all, many_regions)
+           restore_deadline, coordinator_takes_its_tasks_along, a_drain_is_of_all, many_regions,
+           row_is_refused, ends_of_both_S137, back_to_a_savepoint)
