@@ -311,7 +311,7 @@ fuzzers: $(FUZZ)
 cover: .deps-cover
 	@bash tests/cover.sh
 
-lint: .deps-all $(PB:=.h) $B/include/tidemark.h
+lint: .deps-all $(PB:=.h) $B/include/tidemark.h $B/include/tidemark-state.h
 	@bash tests/lint.sh $(if $(FILES),$(FILES),all) -- $(FLAGS)
 format:
 	git ls-files -z '*.[ch]' ':!tests/bench/floor.c' | xargs -0 clang-format -i

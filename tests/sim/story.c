@@ -45,8 +45,7 @@ void story_free(struct sim *s)
 static const char *const sentences[] = {
     NULL,
     "a round completes with an ack of each member, each once; a lost one aborts it",
-    "a snapshot is complete when its row is durable, and told until all have confirmed; no attempt "
-    "restores from behind effects",
+    "complete when durable, told until confirmed; no attempt restores from behind effects",
     "by its deadline every round has ended, and an abort names who held it",
     "no id is issued twice",
     "a lost worker contributes nothing",
