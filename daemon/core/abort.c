@@ -73,9 +73,11 @@ void round_abort(struct core *c, struct round *r, Tide__AbortCode code, const ch
 
 void round_abort_all(struct core *c, struct job *job, Tide__AbortCode code, const char *reason)
 {
-    for (struct round *r = job->rounds, *next; r; r = next) {
-        next = r->next;
-        if (!round_holds(r)) round_abort(c, r, code, reason);
+    /* the end of one may be that of others: of a drain, or of what waited for its commit */
+    for (struct round *r = job->rounds; r;) {
+        bool aborts = !round_holds(r);
+        if (aborts) round_abort(c, r, code, reason);
+        r = aborts ? job->rounds : r->next;
     }
 }
 
