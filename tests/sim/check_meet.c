@@ -15,9 +15,11 @@ static struct round *round_of(struct sim *s, struct job *j, uint64_t number, con
 /* Ended as the store has it: nothing is asked of it any more. */
 static bool has_ended(const struct job *j, uint32_t task)
 {
+    const struct d_snapshot *from = store_snapshot(j, j->store.last.restored_from);
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
-        if (d->kind == TIDE_CHECKPOINT || d->commits) return d->ended_mask >> task & 1;
-    return false;
+        if (d->attempt == j->store.attempts && (d->kind == TIDE_CHECKPOINT || d->commits))
+            return d->ended_mask >> task & 1;
+    return from && from->ended_mask >> task & 1; /* an older one than others, perhaps */
 }
 
 void check_sent_prepare(struct sim *s, struct job *j, struct tide_bytes content,
