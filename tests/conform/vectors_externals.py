@@ -1,4 +1,6 @@
 """External parts: coordinators and hooks, hosted, restored, asked before the tasks, released by acks."""
+import time
+
 import wire
 from peer import Worker, check, make_spec, short, vector
 from wire import c, w
@@ -112,8 +114,14 @@ def give(x, number, of_coordinator=b"next: 7", of_hook=b"tag"):
 
 
 def ended(x, number):
-    """How the round ended, as a row."""
-    return x.ctx.admin2().ask(rounds=a.ListRounds(job=x.spec.name, limit=1)).rounds.rounds[0]
+    """How the round ended, as a row: of an abort it is written after it was told."""
+    admin = x.ctx.admin2()
+    for _ in range(250):
+        r = admin.ask(rounds=a.ListRounds(job=x.spec.name, limit=1)).rounds.rounds[0]
+        if r.round == number and r.ended_wall_us:
+            break
+        time.sleep(0.02)
+    return r
 
 
 @vector("a worker of version 1 cannot host the job", "A Join for a job whose spec needs version 2 is answered by VERSION there.")
