@@ -374,7 +374,7 @@ static bool take_back(struct tide_session *s, struct tide_delivery *d)
     case TIDE_DO_EXTERNAL_RESTORE: return e->restore_due = true;
     case TIDE_DO_EXTERNAL_COMPLETE: e->told = d->round - 1; return true;
     case TIDE_DO_EXTERNAL_SNAPSHOT:
-        if (a)
+        if (a && a->state == ASK_DELIVERED)
             answer(s, d->external, a, ASK_FAILED,
                    tide_bytes_of("the lease was over before it could be asked"));
         return true;
@@ -486,8 +486,9 @@ int tide_session_external_answer(struct tide_session *s, uint32_t index, uint64_
     struct ask *a = ask_find(&s->externals[index], round);
     if (!s->attempt || attempt != s->attempt || !a || a->over || s->link == LINK_OVER)
         return TIDE_ESTALE;
-    if (a->state != ASK_DELIVERED) return 0; /* the first one counts */
-    tide_session_fence(s, now_us);           /* kept till Resumed */
+    if (a->state == ASK_DELIVERED) tide_session_fence(s, now_us); /* it is kept till Resumed */
+    /* The first one counts, which may be what the end of the lease has said just now. */
+    if (a->state != ASK_DELIVERED) return s->dead;
     answer(s, index, a, rc ? ASK_FAILED : ASK_ANSWERED, rc ? reason_of(rc, what) : what);
     return s->dead;
 }
