@@ -319,7 +319,8 @@ static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
 
 static void load_attempt(struct job *job, const struct tide_catalog_attempt *from)
 {
-    bool ended = from->ended || job->state == TIDE_JOB_HELD; /* the record may not have followed */
+    /* the record of its end rides, and may not have followed what the job became by it */
+    bool ended = from->ended || job->state == TIDE_JOB_HELD || job->state == TIDE_JOB_WAITING;
     if (from->attempt == 0) return;
     job->attempt_incarnation = from->incarnation;
     job->attempt_nonce = from->nonce;

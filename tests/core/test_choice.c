@@ -439,6 +439,34 @@ START_TEST(reopens_after_a_restart)
 }
 END_TEST
 
+/* The end of the attempt rides, and may be lost where the order is durable: nobody goes on in it
+ * (seed 944056). */
+START_TEST(ordered_is_not_gone_on_from)
+{
+    static struct play p;
+    running(&p);
+    p.rides_lost = true;
+    Tide__RestoreJob *m = from(2);
+    m->allow_repeat = true;
+    play_ask_restore(&p, m);
+    play_settle(&p);
+    ck_assert(!p.shelf.jobs[0].last.ended);
+    play_crash(&p);
+    play_settle(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    struct join_options back_again = whole;
+    back_again.attempt = 1;
+    back_again.told_complete = 3;
+    back_again.phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+    play_forget(&p);
+    play_join(&p, 1, &job, &back_again);
+    play_settle(&p);
+    ck_assert_ptr_null(strstr(p.trace, "resumed"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "rewind attempt 1"));
+    play_end(&p);
+}
+END_TEST
+
 /* S131: without a snapshot there is nothing to restore; what is not there, or not said, is refused
  * by name. */
 START_TEST(nothing_there)
@@ -497,4 +525,5 @@ END_TEST
 
 SUITE_MAIN("choice", latest, older, by_directory, until_a_newer_round, nothing, survives_a_crash,
            dry_run, owed, confirmed_is_not_owed_again, waits_for_a_commit, reopens,
-           reopens_after_a_restart, nothing_there, unreadable, not_stored)
+           reopens_after_a_restart, ordered_is_not_gone_on_from, nothing_there, unreadable,
+           not_stored)
