@@ -555,7 +555,12 @@ def deadline(ctx):
     m = x.expect("abort")
     check(m.code == w.ABORT_DEADLINE, short(m))
     x.reason(m.reason, ("op[1]", "uploading", "12345", "1000"))
-    rounds = ctx.admin().ask(rounds=a.ListRounds(job=x.spec.name)).rounds.rounds
+    admin, end = ctx.admin(), time.monotonic() + 10
+    while True:  # the abort is told before it is durable
+        rounds = admin.ask(rounds=a.ListRounds(job=x.spec.name)).rounds.rounds
+        if rounds[0].ended_wall_us or time.monotonic() > end:
+            break
+        time.sleep(0.02)
     check([h.task for h in rounds[0].held_by] == [1] and rounds[0].acked == 1, short(rounds[0]))
 
 

@@ -60,7 +60,12 @@ def aborted(ctx):
     time.sleep(0.3)
     x.decline(t.round, reason=b"the disk is wet")
     x.expect("abort")
-    r = ctx.admin().ask(rounds=a.ListRounds(job=x.spec.name)).rounds.rounds[0]
+    admin, end = ctx.admin(), time.monotonic() + 10
+    while True:  # the abort is told before it is durable
+        r = admin.ask(rounds=a.ListRounds(job=x.spec.name)).rounds.rounds[0]
+        if r.ended_wall_us or time.monotonic() > end:
+            break
+        time.sleep(0.02)
     check(r.round == t.round and r.state == b"aborted" and b"the disk is wet" in r.reason, short(r))
     check(300000 <= r.ended_wall_us - r.begun_wall_us < 15000000, "it took %d us" % (r.ended_wall_us - r.begun_wall_us))
     check((r.tasks, r.acked, r.bytes, r.held_by_count) == (1, 0, 0, 1), short(r))
