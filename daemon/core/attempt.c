@@ -377,9 +377,10 @@ void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide
                     const char *text)
 {
     settle_ends(job, attempt, outcome == TIDE_STORED);
-    if (attempt != job->attempt || job->starting != START_STORING) return;
-    if (outcome != TIDE_STORED) job->attempt_refused = true; /* there is no row to end */
-    if (job->end_asked) return;
+    if (attempt != job->attempt) return;
+    /* there is no row to end, also for who ends what a region's failure has left of it */
+    if (outcome != TIDE_STORED) job->attempt_refused = true;
+    if (job->starting != START_STORING || job->end_asked) return;
     if (outcome != TIDE_STORED) {
         char *why = core_printf("its row could not be stored: %s", text);
         attempt_fail(c, job, NULL, why);

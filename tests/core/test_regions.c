@@ -709,6 +709,30 @@ START_TEST(row_is_refused)
 }
 END_TEST
 
+/* While the row of the next attempt is with the store another region fails; then the row is
+ * refused: whoever ends what is left, it has no end to be stored (seed 1194593). */
+START_TEST(row_is_refused_behind_a_failure)
+{
+    static struct play p;
+    running(&p, &apart, 3);
+    leave(&p, 3);
+    join_one(&p, 4, &apart, 2);
+    leave(&p, 2);
+    play_stored(&p, TIDE_REFUSED);
+    play_filed(&p, 0);
+    play_forget(&p);
+    leave(&p, 1);
+    play_expect(&p, "close 1\nride: job-state=WAITING\n");
+    play_settle(&p);
+    join_one(&p, 5, &apart, 1);
+    join_one(&p, 6, &apart, 0);
+    play_wait(&p, 1000);
+    play_expect(&p, "to 5: joined\nto 6: joined\n"
+                    "commit: attempt-end attempt job-state=RESTORING\nmkdir a1000-3\n");
+    play_end(&p);
+}
+END_TEST
+
 /* S137: of who goes on what has ended stays so, and what holds its end; of who is rewound the
  * snapshot says it: a task that only held its end reads on. */
 START_TEST(ends_of_both_S137)
@@ -789,4 +813,4 @@ SUITE_MAIN("regions", shown_while_an_attempt_is_stored, survivors_advance, peopl
            hooks_are_reset_coordinators_are_not_S143, restart_in_between,
            failing_restores_end_the_job, hold_rewinds_everybody, last_round_is_of_all,
            restore_deadline, coordinator_takes_its_tasks_along, a_drain_is_of_all, many_regions,
-           row_is_refused, ends_of_both_S137, back_to_a_savepoint)
+           row_is_refused, row_is_refused_behind_a_failure, ends_of_both_S137, back_to_a_savepoint)
