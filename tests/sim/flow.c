@@ -149,6 +149,11 @@ static void finish_if_done(struct sim *s, struct task *t)
 static void take_barrier(struct sim *s, struct task *t, uint32_t input, const struct item *i)
 {
     uint64_t now = proc_now(s, t->proc);
+    struct tide_barrier b;
+    /* from who is restored as ended nothing else comes */
+    if (flow_repeats(t->proc->job) && !tide_barrier_decode(i->barrier, &b) &&
+        b.flags & TIDE_BARRIER_END)
+        t->state.ends |= 1u << input;
     int rc = tide_session_barrier(t->proc->session, t->number, input, i->barrier, now);
     must(s, rc == 0, "%s: tide_session_barrier on channel %u: %s",
          task_name(t->proc->job, t->number), input, tide_strerror(rc));
@@ -396,6 +401,10 @@ static void restore(struct sim *s, struct task *t, const struct tide_delivery *d
     t->state = (struct state){.task = t->number};
     const struct flights *flights = d->restore ? read_state(s, t, d) : NULL;
     check_restored(s, t, d, &t->state, flights);
+    /* At least once it may have counted an end that was put in behind its sender's barrier. That
+     * sender reads on, and what it has put in since may take another way: each says its end again.
+     */
+    if (flow_repeats(j)) t->state.ends = t->state.finished = 0;
     t->ended = d->task_ended;
     channels_restore(s, t, flights);
     for (uint32_t i = 0; i < f->n_in; i++)
