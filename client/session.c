@@ -11,7 +11,9 @@
  * - the lease is over              -> fenced: nothing that speaks for a task leaves or is
  * delivered, until Resumed, Rewind or Fenced settles it
  * - Rewind, Fenced                 -> every task drops what it has, then Join with nothing
- * - Refused                        -> later again, or the end, by its code */
+ * - Refused                        -> later again, or the end, by its code
+ * - Stop, while the program is busy -> what came before it is delivered before it, but for what
+ *                                     needs the lease, once that is over */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,6 +261,7 @@ bool tide_session_fence(struct tide_session *s, uint64_t now_us)
     if (now_us < s->lease_until_us || PLANTED(NO_LEASE)) return false;
     s->fenced = true;
     tide_rounds_fenced(s);
+    if (s->link == LINK_OVER) return true; /* the last word has been given: nothing follows it */
     struct tide_delivery d = {.type = TIDE_DO_FENCED, .attempt = s->attempt};
     d.text = tide_bytes_of("the lease is over: the daemon has not answered in time");
     tide_session_push(s, &d, NULL);
@@ -302,9 +305,10 @@ static void watch_beats(struct tide_session *s, uint64_t now_us)
 void tide_session_tick(struct tide_session *s, uint64_t now_us)
 {
     tide_session_enter(s);
-    if (s->dead || s->link == LINK_OVER) return;
+    if (s->dead) return;
     s->frozen = true;
     tide_session_fence(s, now_us);
+    if (s->link == LINK_OVER) return;
     if (s->link == LINK_DOWN && now_us >= s->connect_us) {
         s->link = LINK_CONNECTING;
         s->want_connect = true;
@@ -339,7 +343,10 @@ void tide_session_flush(struct tide_session *s, uint64_t now_us)
 uint64_t tide_session_deadline(const struct tide_session *s)
 {
     uint64_t at = UINT64_MAX;
-    if (s->dead || s->link == LINK_OVER) return at;
+    bool leased = s->attempt && !s->fenced && !PLANTED(NO_LEASE);
+    if (s->dead) return at;
+    /* what waits before the last word is delivered under the lease only */
+    if (s->link == LINK_OVER) return leased && s->n_queue ? s->lease_until_us : at;
     if (s->link == LINK_DOWN) at = s->connect_us;
     if (s->link == LINK_HELLO || s->link == LINK_JOINING) at = s->link_deadline_us;
     if (s->link == LINK_JOINED && !s->rewinding) {
@@ -349,7 +356,7 @@ uint64_t tide_session_deadline(const struct tide_session *s)
         if (s->flush_due && s->attached && !s->fenced) at = 0;
     }
     if (s->parked_us) at = tide_min(at, s->parked_us);
-    if (s->attempt && !s->fenced && !PLANTED(NO_LEASE)) at = tide_min(at, s->lease_until_us);
+    if (leased) at = tide_min(at, s->lease_until_us);
     if (s->attached && !s->fenced) at = tide_min(at, s->ack_due_us);
     return tide_min(at, tide_rounds_deadline(s));
 }

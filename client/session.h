@@ -163,7 +163,8 @@ enum tide_delivery_type {
     TIDE_DO_FENCED,   /* all: the lease is over (text); computing goes on, speaking to the outside
                          waits */
     TIDE_DO_UNFENCED, /* all: it was renewed in the same attempt */
-    TIDE_DO_STOP,     /* all: the job has ended (text: outcome); the session is over */
+    TIDE_DO_STOP,     /* all: the job has ended (text: outcome); the session is over. What waits
+                         before it is delivered under the lease, or not at all */
     TIDE_DO_REFUSED,  /* text: the daemon refuses this worker for good (rc says which); the session
                          is over */
     TIDE_DO_CHECK_HOLDER, /* is the process (pid, start_time) gone on this host? answer with _holder

@@ -397,7 +397,7 @@ void tide_rounds_fenced(struct tide_session *s)
 {
     tide_session_purge(s, speaks_outside);
     tide_session_purge(s, of_declined);
-    tide_meet_fenced(s);
+    if (s->link != LINK_OVER) tide_meet_fenced(s); /* otherwise who stands there hears Stop */
     tide_externals_fenced(s);
     for (uint32_t i = 0; i < s->n_tasks; i++)
         s->tasks[i].asked = 0;

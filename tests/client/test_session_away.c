@@ -166,6 +166,56 @@ START_TEST(a_commit_that_waits_is_taken_back_when_the_lease_ends)
 }
 END_TEST
 
+/* The program is in a callback while the job ends: what it comes back to. */
+static void stop_behind_a_completion(void)
+{
+    static uint8_t packed[256], outcome[] = "SUSPENDED";
+    Tide__Complete complete = TIDE__COMPLETE__INIT;
+    Tide__Stop stop = TIDE__STOP__INIT;
+    Tide__ToWorker m = TIDE__TO_WORKER__INIT;
+    bench_run();
+    snapshot_both(5);
+    complete.attempt = 1;
+    complete.round = 5;
+    complete.commits = true;
+    complete.lowest_pending = 6;
+    m.msg_case = TIDE__TO_WORKER__MSG_COMPLETE;
+    m.complete = &complete;
+    tide_session_frame(bench.s, (struct tide_bytes){packed, tide__to_worker__pack(&m, packed)},
+                       bench.now);
+    stop.outcome = (ProtobufCBinaryData){9, outcome};
+    m.msg_case = TIDE__TO_WORKER__MSG_STOP;
+    m.stop = &stop;
+    tide_session_frame(bench.s, (struct tide_bytes){packed, tide__to_worker__pack(&m, packed)},
+                       bench.now);
+}
+
+START_TEST(a_completion_before_stop_is_told_under_the_lease)
+{
+    stop_behind_a_completion();
+    bench_pump();
+    expect(bench.trace, "close\n0: complete 5\n1: complete 5\nstop: SUSPENDED\n");
+    ck_assert_uint_eq(tide_session_deadline(bench.s), UINT64_MAX);
+    bench_close();
+}
+END_TEST
+
+START_TEST(a_completion_before_stop_is_taken_back_when_the_lease_ends)
+{
+    uint64_t number;
+    stop_behind_a_completion();
+    ck_assert_int_eq(tide_session_token(bench.s, bench.now, &number), TIDE_ESTATE);
+    uint64_t at = tide_session_deadline(bench.s); /* the library wakes up for it by itself */
+    ck_assert_uint_ne(at, UINT64_MAX);
+    bench.now = at;
+    tide_session_tick(bench.s, bench.now);
+    bench_pump();
+    expect(bench.trace, "close\nstop: SUSPENDED\n");
+    ck_assert_uint_eq(tide_session_deadline(bench.s), UINT64_MAX);
+    bench_close();
+}
+END_TEST
+
 START_TEST(a_trigger_that_waits_is_taken_back_when_the_lease_ends)
 {
     Tide__Trigger m = TIDE__TRIGGER__INIT;
@@ -378,6 +428,8 @@ int main(void)
         the_lease_counts_from_when_the_answered_heartbeat_was_sent,
         fenced_by_itself_and_lifted_by_resumed_alone,
         a_commit_that_waits_is_taken_back_when_the_lease_ends,
+        a_completion_before_stop_is_told_under_the_lease,
+        a_completion_before_stop_is_taken_back_when_the_lease_ends,
         a_trigger_that_waits_is_taken_back_when_the_lease_ends,
         a_daemon_that_does_not_answer_is_left,
         rewind_drops_everything_and_joins_with_nothing,

@@ -271,9 +271,10 @@ void check_delivery(struct sim *s, struct proc *p, const struct tide_delivery *d
              d->round);
         must(s, !r->told_abort, "%s hears complete of round %" PRIu64 ", which was aborted",
              task_name(j, d->task), d->round);
+        /* behind Stop, too, what came before it is told under the lease: the daemon waits it out */
         must(s,
              tide_session_token(p->session, proc_now(s, p), &stamp) == 0 ||
-                 tide_job_ended(j->store.state),
+                 (p->stopped && s->now < p->lease_until),
              "%s hears complete without a lease", task_name(j, d->task));
         break;
     case TIDE_DO_ABORT:

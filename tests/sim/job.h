@@ -204,6 +204,8 @@ struct proc {
     bool hasty;             /* says again, at odd moments, what it has said; the protocol lets it */
     struct tide_bytes word; /* the frame that it may say again */
     uint64_t join_at, beat, beat_at[BEATS]; /* when it sent its Join, and its last heartbeats */
+    uint64_t lease_until;                   /* as the wire shows it */
+    bool stopped;           /* was told that the job has ended: its session holds no token then */
     uint64_t told_complete; /* the newest round of its attempt that it was told complete */
     bool stale;             /* lives since before an old copy of the store was put back (old.c) */
     uint64_t token_incarnation; /* of the attempt that it has */

@@ -357,11 +357,18 @@ static void heard_advance(struct proc *p, struct tide_bytes content)
     tide__advance__free_unpacked(m, NULL);
 }
 
-static void hear_beat(struct sim *s, const struct proc *p, struct tide_bytes content)
+static void has_lease(struct sim *s, struct proc *p, uint64_t sent_at)
+{
+    uint64_t until = sent_at + p->job->checkpointing.lease_ms * (uint64_t)MS;
+    if (until > p->lease_until) p->lease_until = until;
+    log_lease(s, p, sent_at);
+}
+
+static void hear_beat(struct sim *s, struct proc *p, struct tide_bytes content)
 {
     Tide__HeartbeatAck *m = tide__heartbeat_ack__unpack(NULL, content.len, content.data);
     if (m && m->sequence && p->beat - m->sequence < BEATS)
-        log_lease(s, p, p->beat_at[m->sequence % BEATS]);
+        has_lease(s, p, p->beat_at[m->sequence % BEATS]);
     tide__heartbeat_ack__free_unpacked(m, NULL);
 }
 
@@ -374,7 +381,8 @@ void proc_frame(struct sim *s, struct proc *p, struct tide_bytes frame)
     if (field == 6 || field == 12 || field == 13 || field == 15 || field == 2)
         p->told_rewind = true;
     const struct conn *on = p->conn;
-    if (field == 3) log_lease(s, p, p->join_at);
+    if (field == 3) has_lease(s, p, p->join_at);
+    if (field == 15 || field == 2) p->stopped = true;
     if (field == 5) hear_beat(s, p, content);
     tide_session_frame(p->session, frame, proc_now(s, p));
     if (field == 6) heard_start(p, content);
