@@ -216,6 +216,10 @@ enum plan_role plan_role(const struct plan *p, uint32_t task);
  * knew to hold their end, and that have not acked, the end is the ack. The others have taken their
  * snapshot before that round's, and will ack. */
 void plan_ended_since(struct plan *p, const struct bits *ended, const struct bits *acked);
+/* Which of those that held their end stay ended when the round is restored: all, if it has effects;
+ * otherwise those that another round has ended: the others have what they pre-committed to publish
+ * yet. */
+const struct bits *plan_lets_end(const struct plan *p, bool commits);
 void plan_drained(struct plan *p); /* every task has reached its end before its snapshot */
 /* What keeps its snapshot from being, once all have acked; malloc'ed; NULL: nothing. */
 char *plan_partly_finished(const struct plan *p);

@@ -286,6 +286,7 @@ struct plan { /* of a round: see plan.c */
     const struct tide_graph *graph;
     struct bits ended;    /* not expected to ack: their end is their ack */
     struct bits ending;   /* held their end when it began */
+    struct bits released; /* of those: another round has ended them since, behind their acks */
     struct bits finished; /* of operators with union list state: held their end when they acked */
     uint32_t expected;    /* acks */
     bool final;           /* every task has ended or holds its end */

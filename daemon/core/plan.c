@@ -21,6 +21,7 @@ void plan_make(struct plan *p, const struct tide_graph *g, const struct bits *en
     bits_or(&p->ended, ended);
     bits_init(&p->ending, g->tasks);
     bits_or(&p->ending, ending);
+    bits_init(&p->released, g->tasks);
     bits_init(&p->finished, g->tasks);
     p->expected = g->tasks - p->ended.set;
     p->final = p->ended.set + p->ending.set == g->tasks;
@@ -30,6 +31,7 @@ void plan_release(struct plan *p)
 {
     bits_release(&p->ended);
     bits_release(&p->ending);
+    bits_release(&p->released);
     bits_release(&p->finished);
 }
 
@@ -56,9 +58,18 @@ void plan_ended_since(struct plan *p, const struct bits *ended, const struct bit
 {
     uint32_t at = 0, first, count;
     while (bits_run(ended, &at, &first, &count))
-        for (uint32_t t = first; t < first + count; t++)
-            if (bits_get(&p->ending, t) && !bits_get(acked, t) && bits_put(&p->ended, t))
+        for (uint32_t t = first; t < first + count; t++) {
+            if (!bits_get(&p->ending, t)) continue;
+            if (bits_get(acked, t))
+                bits_put(&p->released, t);
+            else if (bits_put(&p->ended, t))
                 p->expected--;
+        }
+}
+
+const struct bits *plan_lets_end(const struct plan *p, bool commits)
+{
+    return commits ? &p->ending : &p->released;
 }
 
 void plan_drained(struct plan *p)

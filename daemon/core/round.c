@@ -259,7 +259,7 @@ static struct tide_bytes manifest_head(struct core *c, struct round *r)
     head.position = meeting_position(r);
     head.tasks = job->graph->tasks;
     head.n_ended = bits_ranges(&r->plan.ended, &c->out, &head.ended);
-    head.n_ending = bits_ranges(&r->plan.ending, &c->out, &head.ending);
+    head.n_ending = bits_ranges(plan_lets_end(&r->plan, r->commits), &c->out, &head.ending);
     head.directory = PB(VIEW(r->directory));
     head.parent = parent_of(r);
     if (r->operation) head.label = PB(r->operation->label);
@@ -279,7 +279,7 @@ static struct tide_bytes ended_after(struct core *c, const struct round *r)
     uint32_t at = 0, first, count;
     bits_init(&both, r->plan.ended.size);
     bits_or(&both, &r->plan.ended);
-    bits_or(&both, &r->plan.ending);
+    bits_or(&both, plan_lets_end(&r->plan, r->commits));
     tide_buf_init(&out, (size_t)r->plan.ended.size * 8 + 8);
     while (bits_run(&both, &at, &first, &count)) {
         tide_buf_put_u32(&out, first);
@@ -498,7 +498,8 @@ static void others_go_on(struct core *c, struct job *job, uint64_t number, const
             free(why);
             continue;
         }
-        if (r->number > number) plan_ended_since(&r->plan, ended, &r->acked);
+        if (r->number > number && r->state <= ROUND_COLLECTING) /* it has said nothing of it yet */
+            plan_ended_since(&r->plan, ended, &r->acked);
         if (r->state == ROUND_COLLECTING && r->acked.set >= r->plan.expected) round_all_acked(c, r);
     }
 }

@@ -523,7 +523,35 @@ START_TEST(not_stored)
 }
 END_TEST
 
-SUITE_MAIN("choice", latest, older, by_directory, until_a_newer_round, nothing, survives_a_crash,
-           dry_run, owed, confirmed_is_not_owed_again, waits_for_a_commit, reopens,
-           reopens_after_a_restart, ordered_is_not_gone_on_from, nothing_there, unreadable,
+/* A savepoint lets nobody end: who holds its end there has to publish what it pre-committed for it
+ * when it is restored (seed 4134). Who is ended by a checkpoint before it stays so. */
+START_TEST(ends_of_a_savepoint)
+{
+    static struct play p;
+    for (int by_a_checkpoint = 0; by_a_checkpoint < 2; by_a_checkpoint++) {
+        running(&p);
+        play_finished(&p, 1, 0, 2);
+        if (by_a_checkpoint) checkpoint(&p);
+        play_savepoint(&p, 100, "k");
+        play_settle(&p);
+        play_wait(&p, 0);
+        uint64_t savepoint = p.round;
+        for (uint32_t t = 0; t < 3; t++)
+            play_ack(&p, 1, p.attempt, savepoint, t);
+        play_settle(&p);
+        play_forget(&p);
+        play_ask_restore(&p, from(savepoint));
+        play_settle(&p);
+        play_join(&p, 1, &job, &whole);
+        play_settle(&p);
+        ck_assert_msg(strstr(p.trace, by_a_checkpoint ? ", 1 ended\n" : ", 0 ended\n"), "%s",
+                      p.trace);
+        play_end(&p);
+    }
+}
+END_TEST
+
+SUITE_MAIN("choice", ends_of_a_savepoint, latest, older, by_directory, until_a_newer_round, nothing,
+           survives_a_crash, dry_run, owed, confirmed_is_not_owed_again, waits_for_a_commit,
+           reopens, reopens_after_a_restart, ordered_is_not_gone_on_from, nothing_there, unreadable,
            not_stored)

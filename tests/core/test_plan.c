@@ -120,12 +120,15 @@ END_TEST
 START_TEST(ends_after_the_plan_S29)
 {
     static const struct {
-        const char *plan, *acked, *ends, *ended; /* acked: 'a' */
+        const char *plan, *acked, *ends, *ended, *released; /* acked: 'a' */
         uint32_t expected;
     } each[] = {
-        {"... .", "... .", "... .", "... .", 4}, {"h.. .", "... .", "x.. .", "x.. .", 3},
-        {"h.. .", "a.. .", "x.. .", "... .", 4}, {".h. .", "... .", "xx. .", ".x. .", 3},
-        {"xh. .", "... .", "xx. .", "xx. .", 2}, {"hhh h", "a.a .", "xxx x", ".x. x", 2},
+        {"... .", "... .", "... .", "... .", "... .", 4},
+        {"h.. .", "... .", "x.. .", "x.. .", "... .", 3},
+        {"h.. .", "a.. .", "x.. .", "... .", "x.. .", 4},
+        {".h. .", "... .", "xx. .", ".x. .", "... .", 3},
+        {"xh. .", "... .", "xx. .", "xx. .", "... .", 2},
+        {"hhh h", "a.a .", "xxx x", ".x. x", "x.x .", 2},
     };
     struct tide_graph *g = spec_graph("a3 b1; a>b");
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
@@ -134,6 +137,8 @@ START_TEST(ends_after_the_plan_S29)
         for (int twice = 0; twice < 2; twice++) {
             plan_ended_since(&p, &ended, &acked);
             expect_bits(&p.ended, each[i].ended, 'x');
+            expect_bits(plan_lets_end(&p, false), each[i].released, 'x');
+            expect_bits(plan_lets_end(&p, true), each[i].plan, 'h');
             ck_assert_msg(p.expected == each[i].expected, "%zu: %u", i, p.expected);
         }
         bits_release(&ended);
