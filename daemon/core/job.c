@@ -166,8 +166,33 @@ void job_from(struct core *c, struct job *job, const struct event *ev)
         store_birth(c, job);
 }
 
+static void refuse_waiting(struct core *c, struct job *job, Tide__RefusedCode code, const char *why)
+{
+    while (job->workers) {
+        struct session *s = map_get(&c->sessions, job->workers->session);
+        core_assert(s != NULL);
+        if (code == TIDE__REFUSED_CODE__REFUSED_SPEC)
+            send_refused(c, s, code, "job %s cannot begin from restore_from: %s", job->name, why);
+        else
+            send_refused(c, s, code, "job %s could not be stored: %s", job->name, why);
+        worker_release(c, job->workers);
+    }
+}
+
+static void birth_again(struct core *c, void *arg)
+{
+    if (!c->shutting_down) store_birth(c, arg);
+}
+
 void job_stored(struct core *c, struct job *job, const struct event *ev)
 {
+    if (ev->outcome != TIDE_STORED && job->doubt) {
+        /* who knew of an old copy may be gone: it is not forgotten before it is stored */
+        refuse_waiting(c, job, TIDE__REFUSED_CODE__REFUSED_BUSY, ev->text);
+        job->save_timer = (struct timer){.fire = birth_again, .arg = job};
+        timer_set(c, &job->save_timer, c->now + 1000 * MS);
+        return;
+    }
     if (ev->outcome != TIDE_STORED) {
         job_forget(c, job, TIDE__REFUSED_CODE__REFUSED_BUSY, ev->text);
         return;
@@ -258,15 +283,7 @@ void job_forget(struct core *c, struct job *job, Tide__RefusedCode code, const c
 {
     struct job **at = &c->jobs;
     core_assert(!job->durable && !job->rounds && !job->attempt_open && !job->operations);
-    while (job->workers) {
-        struct session *s = map_get(&c->sessions, job->workers->session);
-        core_assert(s != NULL);
-        if (code == TIDE__REFUSED_CODE__REFUSED_SPEC)
-            send_refused(c, s, code, "job %s cannot begin from restore_from: %s", job->name, why);
-        else
-            send_refused(c, s, code, "job %s could not be stored: %s", job->name, why);
-        worker_release(c, job->workers);
-    }
+    refuse_waiting(c, job, code, why);
     timer_clear(c, &job->lease_timer);
     while (*at != job)
         at = &(*at)->next;

@@ -353,6 +353,42 @@ START_TEST(old_database_and_a_new_job)
 }
 END_TEST
 
+/* ... and when the store does not take it at first, and the witness is gone, it is made again
+ * (seed 4435). */
+START_TEST(old_database_and_a_new_job_that_is_refused)
+{
+    static const uint8_t lost[16] = {1, 2, 3};
+    static struct play p;
+    struct job_options one = {.sources = 1};
+    play_start(&p);
+    play_settle(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &one,
+              &(struct join_options){.count = 1,
+                                     .worker = "w",
+                                     .pid = 10,
+                                     .attempt = 1,
+                                     .job_id = lost,
+                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &one, &(struct join_options){.count = 1, .worker = "v", .pid = 11});
+    play_close(&p, 1);
+    play_forget(&p);
+    play_stored(&p, TIDE_REFUSED);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 2: refused: job job could not be stored: "));
+    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 3, &one, &(struct join_options){.count = 1, .worker = "v", .pid = 12});
+    play_forget(&p);
+    play_wait(&p, 1000);
+    play_expect(&p, "commit: job lease\n");
+    play_stored(&p, TIDE_STORED);
+    ck_assert_ptr_nonnull(strstr(p.trace, "commit: job-state=HELD\n"));
+    play_settle(&p);
+    ck_assert_ptr_null(strstr(p.trace, "start"));
+    play_end(&p);
+}
+END_TEST
+
 /* One that joins again with nothing has lost what it had: the attempt ends. */
 START_TEST(lost_its_state)
 {
@@ -721,8 +757,9 @@ SUITE_MAIN("attempts", away_until_the_lease_is_over, standing_still_ends_no_leas
            gone_from_another_host, present_holder_refuses_second_host,
            other_spec_is_refused_with_the_difference, back_in_time, too_late,
            old_database_is_noticed, old_database_without_the_round, old_database_without_the_ids,
-           old_database_without_the_job, old_database_and_a_new_job, lost_its_state,
-           a_join_that_does_not_end, joins_that_are_too_much_together, an_end_amid_a_join,
-           restore_fails_and_is_tried_again, adopted, old_database_issued_the_attempt_again,
-           open_round_is_resolved, grace_is_over, grace_is_not_used_up_standing_still,
-           grace_waits_for_who_is_welcomed, leases_outlive_a_restart, shutdown)
+           old_database_without_the_job, old_database_and_a_new_job,
+           old_database_and_a_new_job_that_is_refused, lost_its_state, a_join_that_does_not_end,
+           joins_that_are_too_much_together, an_end_amid_a_join, restore_fails_and_is_tried_again,
+           adopted, old_database_issued_the_attempt_again, open_round_is_resolved, grace_is_over,
+           grace_is_not_used_up_standing_still, grace_waits_for_who_is_welcomed,
+           leases_outlive_a_restart, shutdown)
