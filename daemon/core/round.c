@@ -255,6 +255,7 @@ static struct tide_bytes manifest_head(struct core *c, struct round *r)
     head.begun_wall_us = r->begun_wall;
     head.alignment = (Tide__Alignment)r->alignment;
     head.unaligned = r->unaligned;
+    head.commits = r->commits && r->kind == TIDE_SAVEPOINT;
     if (r->meeting) head.style = TIDE__ROUND_STYLE__STYLE_RENDEZVOUS;
     head.position = meeting_position(r);
     head.tasks = job->graph->tasks;
