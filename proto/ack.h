@@ -14,6 +14,10 @@
 #define TIDE_HANDLE_MAX (64u << 10)
 #define TIDE_ARTIFACT_PATH_MAX 1024u /* bytes of an explicit path */
 #define TIDE_ARTIFACT_NAME_MAX 1024u
+/* Names of libtidemark-state's artifacts: keyed states, with their key groups; and the others,
+ * without, of which every task of the operator takes its part if it is given those of all. */
+#define TIDE_ARTIFACT_KEYED "state.keyed"
+#define TIDE_ARTIFACT_OWN "state.own"
 
 struct tide_artifact_view {
     uint64_t size, digest_low, digest_high;

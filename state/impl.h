@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "proto/ack.h"
 #include "state/backend.h"
 #include "state/tidemark-state.h"
 
@@ -60,9 +61,6 @@ struct tide_format_reader;
 /* Takes what the task is to have of these databases, which together are those of its operator in a
  * snapshot that concern it. On failure the states are empty, and the reason is kept. */
 int tide_states_load(struct tide_states *s, struct tide_format_reader **readers, uint32_t n);
-
-#define TIDE_ARTIFACT_KEYED "state.keyed" /* of a snapshot: keyed states */
-#define TIDE_ARTIFACT_OWN "state.own"     /* the others */
 
 static inline bool tide_kind_is_keyed(enum tide_states_kind kind)
 {

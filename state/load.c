@@ -116,9 +116,15 @@ static int check_own(struct loading *l)
             unions |= r->states[k].kind == TIDE_UNION;
     }
     if (!any || n == l->had_parallelism || (!deals && !unions && mine)) return 0;
-    return tide_states_fail(l->s, TIDE_ENOTSUP,
-                            "operator %.100s: lists of %u tasks were dealt out, those of %u are "
-                            "there: not supported yet",
+    if (!deals && mine && n == 1)
+        return tide_states_fail(l->s, TIDE_EREFUSED,
+                                "operator %.100s: has a union of the lists of %u tasks, and is "
+                                "given its own alone: let the job's spec say that it keeps union "
+                                "list state",
+                                l->s->uid, l->had_parallelism);
+    return tide_states_fail(l->s, TIDE_ECORRUPT,
+                            "operator %.100s: the lists of %u tasks belong together, those of %u "
+                            "are there",
                             l->s->uid, l->had_parallelism, n);
 }
 

@@ -152,9 +152,9 @@ TIDE_API int tide_keys_each(struct tide_named *n,
 
 /* ---- snapshots */
 
-/* What the daemon hands out so far is the task's own state, at the parallelism at which it was
- * written: a union of several tasks is refused then (TIDE_ENOTSUP), and so is a job with another
- * parallelism, by the daemon. Files and directories have no such limit.
+/* An operator with a union says so in the job's spec, by tide_spec_union_state(): otherwise the
+ * daemon hands each task its own lists alone, and a union of several tasks is refused
+ * (TIDE_EREFUSED).
  *
  * For the restore callback, whose answer is that of this function: the states become those of the
  * snapshot, or, if there is none, empty. At another parallelism, or with another operator's range

@@ -335,8 +335,10 @@ static void send_starts(struct core *c, struct job *job)
         if (rc) tide_manifest_close(&m);
     }
     if (rc) {
-        char *cause = core_printf("the manifest of snapshot %" PRIu64 " is damaged: %s",
-                                  job->restored_from, why);
+        char *cause =
+            core_printf(rc == TIDE_EINVAL ? "snapshot %" PRIu64 " cannot be restored: %s"
+                                          : "the manifest of snapshot %" PRIu64 " is damaged: %s",
+                        job->restored_from, why);
         attempt_end(c, job, cause);
         job_hold(c, job, cause);
         free(cause);

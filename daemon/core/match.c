@@ -12,10 +12,21 @@
 #include "daemon/core/internal.h"
 #include "proto/graph_show.h"
 
+/* Less than one Start may have, which in the worst case has all of it. */
+#define DEALT_MAX (TIDE_PARTS_MAX / 2)
+#define DEALT_EACH 80u /* bytes of an artifact in a Start besides its bytes, name and path */
+
 struct tally { /* one operator of the snapshot */
     uint32_t with_state, ended, artifacts;
     uint64_t bytes;
     bool coordinator;
+    struct match_run run;
+    /* if its state is not handed on as it is: */
+    uint32_t by_groups, to_all; /* artifacts */
+    uint64_t dealt;             /* bytes that the tasks are told, together */
+    struct tide_shown whole;    /* an artifact that cannot be divided */
+    uint32_t whole_task;
+    bool is_whole, is_beyond; /* is_beyond: its key groups are none of the operator's */
 };
 
 struct matching {
@@ -87,6 +98,48 @@ static void tally_externals(struct matching *g)
     }
 }
 
+static bool is_own_list(const struct tide_artifact_view *a)
+{
+    return !a->key_group_count && !a->flight &&
+           tide_bytes_equal(a->name, tide_bytes_of(TIDE_ARTIFACT_OWN));
+}
+
+static uint32_t targets(const struct match_run *r, uint32_t task,
+                        const struct tide_artifact_view *a, uint32_t *ret_first)
+{
+    *ret_first = r->to;
+    if (r->to == TIDE_NONE) return 0;
+    if (r->way != MATCH_SAME && is_own_list(a)) return r->parallelism;
+    *ret_first = r->to + (task - r->first);
+    if (r->way != MATCH_DIVIDED) return 1;
+    if (!a->key_group_count || a->key_group_first >= r->max_parallelism) return 0;
+    uint32_t last = a->key_group_first + a->key_group_count - 1;
+    if (last >= r->max_parallelism) last = r->max_parallelism - 1;
+    uint32_t low = tide_key_group_owner(a->key_group_first, r->parallelism, r->max_parallelism);
+    *ret_first = r->to + low;
+    return tide_key_group_owner(last, r->parallelism, r->max_parallelism) - low + 1;
+}
+
+/* Whoever keeps bytes of their own without key groups has not said how they could be divided, and
+ * what would come of handing them out in another way nobody would notice. */
+static void tally_dealt(struct tally *t, uint32_t task, const struct tide_artifact_view *a)
+{
+    uint32_t first, max = t->run.max_parallelism;
+    bool divided = t->run.way == MATCH_DIVIDED;
+    if (divided && !t->is_whole &&
+        (a->flight ||
+         (a->key_group_count ? a->key_group_first + a->key_group_count > max : !is_own_list(a)))) {
+        t->is_whole = true;
+        t->is_beyond = !a->flight && a->key_group_count;
+        t->whole = tide_show(a->name);
+        t->whole_task = task - t->run.first;
+    }
+    t->by_groups += divided && a->key_group_count;
+    t->to_all += is_own_list(a);
+    t->dealt += (uint64_t)targets(&t->run, task, a, &first) *
+                (DEALT_EACH + a->name.len + a->path.len + (a->is_inline ? a->size : 0));
+}
+
 static void tally_acks(struct matching *g)
 {
     struct tide_manifest_walk walk = {0};
@@ -100,8 +153,10 @@ static void tally_acks(struct matching *g)
         struct tally *t = &g->tallies[op - g->have->operators];
         t->with_state += ack.artifacts > 0;
         t->artifacts += ack.artifacts;
-        while (tide_acks_artifact(&ack, &place, &view))
+        while (tide_acks_artifact(&ack, &place, &view)) {
             t->bytes += view.size;
+            if (t->run.way != MATCH_SAME) tally_dealt(t, ack.task, &view);
+        }
     }
 }
 
@@ -112,15 +167,38 @@ static bool is_empty(const struct tally *t)
 
 /* ---- operator by operator */
 
-static void add_run(struct matching *g, const struct tide_operator *have, uint32_t to)
+static void plan_run(struct matching *g, const struct tide_operator *have, struct match_run *run)
 {
-    g->match->runs[g->match->n_runs++] =
-        (struct match_run){have->first_task, have->parallelism, to};
+    int64_t task = tide_graph_task(g->job, have->uid, 0);
+    const struct tide_operator *job =
+        task < 0 ? NULL : tide_graph_operator(g->job, (uint32_t)task, NULL);
+    *run = (struct match_run){have->first_task, have->parallelism, TIDE_NONE, MATCH_SAME, 0, 0};
+    if (!job) return;
+    run->to = job->first_task;
+    run->parallelism = job->parallelism;
+    run->max_parallelism = have->max_parallelism; /* what the artifacts are cut by */
+    if (have->parallelism != job->parallelism)
+        run->way = MATCH_DIVIDED;
+    else if ((have->union_state || job->union_state) && job->parallelism > 1)
+        run->way = MATCH_UNION;
+}
+
+static void plan_runs(struct matching *g)
+{
+    for (uint32_t i = 0; i < g->have->n_operators; i++)
+        plan_run(g, &g->have->operators[i], &g->tallies[i].run);
+}
+
+/* In the order of the snapshot's tasks. */
+static void add_run(struct matching *g, const struct tally *t)
+{
+    g->match->runs[g->match->n_runs++] = t->run;
+    g->match->divides |= t->run.way != MATCH_SAME && t->run.to != TIDE_NONE;
 }
 
 static void unknown(struct matching *g, const struct tide_operator *have, const struct tally *t)
 {
-    add_run(g, have, TIDE_NONE);
+    add_run(g, t);
     if (is_empty(t))
         say(g, have->uid, "skipped: the job has no such operator, and it had no state");
     else if (g->unmatched)
@@ -165,38 +243,72 @@ static void keep_ended(struct matching *g, uint32_t have_first, uint32_t job_fir
         }
 }
 
+/* Whether each task of the job can be given its part. */
+static bool divides(struct matching *g, const struct tide_operator *have, const struct tally *t,
+                    const struct tide_operator *job)
+{
+    char both[80];
+    snprintf(both, sizeof both, "the snapshot has parallelism %u, the job %u", have->parallelism,
+             job->parallelism);
+    if (t->is_whole)
+        refuse(g, have->uid, "%s, and artifact %.42s of task %u %s", both, t->whole.text,
+               t->whole_task,
+               t->is_beyond ? "has key groups that the operator has not"
+                            : "is without key groups: nobody knows how to divide it");
+    else if (t->run.way == MATCH_DIVIDED && t->ended && t->ended < have->parallelism)
+        refuse(g, have->uid, "%s, and %u of the former had ended: only all or none can have", both,
+               t->ended);
+    else if (t->dealt > DEALT_MAX)
+        refuse(g, have->uid,
+               "its tasks would have to be told %" PRIu64 " bytes of artifacts together, and a "
+               "restore has room for %u: keep less inline, or use fewer tasks",
+               t->dealt, DEALT_MAX);
+    else
+        return true;
+    return false;
+}
+
+static void show_dealt(const struct tally *t, char *out, size_t size)
+{
+    int n = 0;
+    out[0] = '\0';
+    if (t->run.way == MATCH_DIVIDED) n = snprintf(out, size, ", from %u tasks", t->run.count);
+    if (t->by_groups)
+        n += snprintf(out + n, size - (size_t)n, ", %u by their key groups", t->by_groups);
+    if (t->to_all) snprintf(out + n, size - (size_t)n, ", %u to all tasks", t->to_all);
+}
+
 static void both(struct matching *g, const struct tide_operator *have, const struct tally *t,
                  const struct tide_operator *job)
 {
     const Tide__ManifestHead *head = g->m->head;
-    bool same = have->parallelism == job->parallelism;
+    add_run(g, t);
     if (is_empty(t) && !t->ended) {
-        add_run(g, have, same ? job->first_task : TIDE_NONE);
         say(g, have->uid, "restored: it had no state");
         return;
     }
-    add_run(g, have, same ? job->first_task : TIDE_NONE);
-    if (!max_fits(g, have, job)) return;
-    if (!same) {
-        refuse(g, have->uid, "the snapshot has parallelism %u, the job %u: not supported yet",
-               have->parallelism, job->parallelism);
-        return;
-    }
+    if (!max_fits(g, have, job) || !divides(g, have, t, job)) return;
     if (t->coordinator && !job->coordinator && !g->unmatched) {
         refuse(g, have->uid,
                "it has no coordinator any more, whose state would be lost unless "
                "unmatched state is allowed");
         return;
     }
-    keep_ended(g, have->first_task, job->first_task, head->n_ended, head->ended, have->parallelism);
-    keep_ended(g, have->first_task, job->first_task, head->n_ending, head->ending,
-               have->parallelism);
-    char ended[60] = "", max[60] = "";
+    if (t->run.way == MATCH_DIVIDED) {
+        if (t->ended) bits_put_run(&g->ended, job->first_task, job->parallelism); /* all had */
+    } else {
+        keep_ended(g, have->first_task, job->first_task, head->n_ended, head->ended,
+                   have->parallelism);
+        keep_ended(g, have->first_task, job->first_task, head->n_ending, head->ending,
+                   have->parallelism);
+    }
+    char ended[60] = "", max[60] = "", dealt[120];
+    show_dealt(t, dealt, sizeof dealt);
     if (t->ended) snprintf(ended, sizeof ended, ", %u tasks had ended", t->ended);
     if (have->max_parallelism != job->max_parallelism)
         snprintf(max, sizeof max, ", max parallelism %u as there", have->max_parallelism);
-    say(g, have->uid, "restored: %u tasks, %u artifacts, %" PRIu64 " bytes%s%s", job->parallelism,
-        t->artifacts, t->bytes, ended, max);
+    say(g, have->uid, "restored: %u tasks, %u artifacts, %" PRIu64 " bytes%s%s%s", job->parallelism,
+        t->artifacts, t->bytes, dealt, ended, max);
 }
 
 static void each_operator(struct matching *g)
@@ -269,7 +381,18 @@ static bool same_graph(const struct tide_graph *a, const struct tide_graph *b)
 /* Channels are numbered by the edges, and so is what was under way in them. */
 static void each_channel(struct matching *g)
 {
-    if (g->m->head->unaligned && !same_graph(g->have, g->job))
+    if (!g->m->head->unaligned) return;
+    for (uint32_t i = 0; i < g->have->n_operators; i++) {
+        const struct tide_operator *have = &g->have->operators[i];
+        const struct match_run *r = &g->tallies[i].run;
+        if (r->way != MATCH_DIVIDED) continue;
+        refuse(g, have->uid,
+               "the snapshot has records that were under way and parallelism %u, the job %u: only "
+               "an aligned snapshot can be restored at another parallelism",
+               have->parallelism, r->parallelism);
+        return;
+    }
+    if (!same_graph(g->have, g->job))
         refuse(g, g->job->operators[0].uid,
                "the snapshot has records that were under way, and the job's graph is another: not "
                "supported yet");
@@ -324,6 +447,7 @@ int match_new(struct match *ret, const struct tide_graph *job, const struct tide
         tide_buf_init(&g.adopted, (size_t)TIDE_OPERATORS_MAX * 8);
         ret->runs = core_alloc(g.have->n_operators * sizeof *ret->runs);
         g.tallies = core_alloc(g.have->n_operators * sizeof *g.tallies);
+        plan_runs(&g);
         tally_ended(&g, m->head->n_ended, m->head->ended);
         tally_ended(&g, m->head->n_ending, m->head->ending);
         tally_externals(&g);
@@ -351,7 +475,7 @@ void match_release(struct match *m)
     *m = (struct match){0};
 }
 
-uint32_t match_task(struct match *m, uint32_t task)
+static const struct match_run *run_of(struct match *m, uint32_t task)
 {
     const struct match_run *r = &m->runs[m->last];
     if (task < r->first || task - r->first >= r->count) {
@@ -366,8 +490,27 @@ uint32_t match_task(struct match *m, uint32_t task)
         m->last = low;
         r = &m->runs[low];
     }
-    return r->to == TIDE_NONE || task - r->first >= r->count ? TIDE_NONE
-                                                             : r->to + (task - r->first);
+    return task - r->first < r->count ? r : NULL;
+}
+
+uint32_t match_task(struct match *m, uint32_t task)
+{
+    const struct match_run *r = run_of(m, task);
+    return !r || r->to == TIDE_NONE || r->way == MATCH_DIVIDED ? TIDE_NONE
+                                                               : r->to + (task - r->first);
+}
+
+enum match_way match_way(struct match *m, uint32_t task)
+{
+    const struct match_run *r = run_of(m, task);
+    return r ? r->way : MATCH_SAME;
+}
+
+uint32_t match_artifact(struct match *m, uint32_t task, const struct tide_artifact_view *a,
+                        uint32_t *ret_first)
+{
+    const struct match_run *r = run_of(m, task);
+    return r ? targets(r, task, a, ret_first) : 0;
 }
 
 void match_ended(struct match *m, const Tide__ManifestHead *head, struct bits *ended)
@@ -376,8 +519,13 @@ void match_ended(struct match *m, const Tide__ManifestHead *head, struct bits *e
         const Tide__TaskRange *r =
             i < head->n_ended ? head->ended[i] : head->ending[i - head->n_ended];
         for (uint32_t t = 0; t < r->count; t++) {
-            uint32_t task = match_task(m, r->first + t);
-            if (task != TIDE_NONE) bits_put(ended, task);
+            uint32_t task = r->first + t;
+            const struct match_run *run = run_of(m, task);
+            if (!run || run->to == TIDE_NONE) continue;
+            if (run->way != MATCH_DIVIDED) bits_put(ended, run->to + (task - run->first));
+            if (run->way != MATCH_DIVIDED || task != run->first) continue; /* all had: once */
+            for (uint32_t k = 0; k < run->parallelism; k++)
+                bits_put(ended, run->to + k);
         }
     }
 }

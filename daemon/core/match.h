@@ -9,9 +9,16 @@
 #include "proto/graph.h"
 #include "storage/manifest.h"
 
+enum match_way {
+    MATCH_SAME,   /* each task's state is that of one task of the job */
+    MATCH_UNION,  /* the same, but lists of which each task is to see all */
+    MATCH_DIVIDED /* the parallelisms differ: each task of the job gets what concerns it */
+};
 struct match_run { /* tasks first to first + count - 1 of the snapshot are those of the job from
                       `to` */
     uint32_t first, count, to; /* to TIDE_NONE: their state is dropped */
+    enum match_way way;
+    uint32_t parallelism, max_parallelism; /* of the job's operator, if not MATCH_SAME */
 };
 
 struct match {
@@ -20,6 +27,7 @@ struct match {
     struct tide_bytes adopted; /* max parallelisms of the snapshot's that hold for the job: pairs
                                   (operator of the job, number) of u32 LE; malloc'ed */
     uint32_t last;             /* the run that was found last */
+    bool divides;              /* some run is not MATCH_SAME */
 };
 
 /* 0 and *ret; TIDE_EINVAL: the job cannot be restored from it, why names the first operator that
@@ -36,7 +44,13 @@ void match_release(struct match *m);
 /* Adds the tasks of the job that had ended in the snapshot, or ended with it. */
 struct bits;
 void match_ended(struct match *m, const Tide__ManifestHead *head, struct bits *ended);
-/* The job's number of a task of the snapshot; TIDE_NONE: it has none. */
+/* The job's number of a task of the snapshot; TIDE_NONE: it has none, or has many. */
 uint32_t match_task(struct match *m, uint32_t task);
+/* How what the task left finds its way into the job. */
+enum match_way match_way(struct match *m, uint32_t task);
+/* Which tasks of the job get an artifact of a task of the snapshot: *ret_first and those that
+ * follow. How many: 0, it is dropped. */
+uint32_t match_artifact(struct match *m, uint32_t task, const struct tide_artifact_view *a,
+                        uint32_t *ret_first);
 
 #endif

@@ -47,6 +47,39 @@ static void add_owed(const struct job *job, Tide__TaskRestore *task, struct tide
     }
 }
 
+/* The artifact of that index of a task of the snapshot. */
+static Tide__Artifact *artifact_of(uint32_t task, uint32_t index,
+                                   const struct tide_artifact_view *view, struct tide_arena *arena)
+{
+    Tide__Artifact *a = tide_arena_alloc(arena, sizeof *a);
+    core_assert(a != NULL);
+    tide__artifact__init(a);
+    if (view->is_inline) {
+        a->place_case = TIDE__ARTIFACT__PLACE_INLINE;
+        a->inline_ = PB(view->inlined);
+    } else {
+        char derived[32];
+        struct tide_bytes path = view->path;
+        if (!path.len) {
+            path = (struct tide_bytes){(const uint8_t *)derived,
+                                       tide_artifact_path(derived, task, index)};
+            path = tide_arena_bytes(arena, path);
+            core_assert(path.data != NULL);
+        }
+        a->place_case = TIDE__ARTIFACT__PLACE_PATH;
+        a->path = PB(path);
+    }
+    a->size = view->size;
+    a->digest_low = view->digest_low;
+    a->digest_high = view->digest_high;
+    a->name = PB(view->name);
+    a->key_group_first = view->key_group_first;
+    a->key_group_count = view->key_group_count;
+    a->flight = (Tide__Flight)view->flight;
+    a->channel = view->channel;
+    return a;
+}
+
 static void add_artifacts(const struct tide_ack_view *ack, Tide__TaskRestore *task,
                           struct tide_arena *arena)
 {
@@ -57,46 +90,73 @@ static void add_artifacts(const struct tide_ack_view *ack, Tide__TaskRestore *ta
     core_assert(task->artifacts != NULL);
     for (uint32_t i = 0; tide_acks_artifact(ack, &place, &view); i++) {
         if (PLANTED(DROP_FLIGHT) && view.flight) continue;
-        Tide__Artifact *a = tide_arena_alloc(arena, sizeof *a);
-        core_assert(a != NULL);
-        tide__artifact__init(a);
-        if (view.is_inline) {
-            a->place_case = TIDE__ARTIFACT__PLACE_INLINE;
-            a->inline_ = PB(view.inlined);
-        } else {
-            char derived[32];
-            struct tide_bytes path = view.path;
-            if (!path.len) {
-                path = (struct tide_bytes){(const uint8_t *)derived,
-                                           tide_artifact_path(derived, ack->task, i)};
-                path = tide_arena_bytes(arena, path);
-                core_assert(path.data != NULL);
-            }
-            a->place_case = TIDE__ARTIFACT__PLACE_PATH;
-            a->path = PB(path);
-        }
-        a->size = view.size;
-        a->digest_low = view.digest_low;
-        a->digest_high = view.digest_high;
-        a->name = PB(view.name);
-        a->key_group_first = view.key_group_first;
-        a->key_group_count = view.key_group_count;
-        a->flight = (Tide__Flight)view.flight;
-        a->channel = view.channel;
-        task->artifacts[task->n_artifacts++] = a;
+        task->artifacts[task->n_artifacts++] = artifact_of(ack->task, i, &view, arena);
     }
 }
 
-/* One TaskRestore for each ack of the manifest, to whoever hosts that task in the job. */
+/* Each artifact to all who get it: as pieces of their TaskRestores, since one task may get some of
+ * many acks. */
+static void deal_artifacts(struct match *match, const struct tide_ack_view *ack,
+                           struct making **by_task, struct tide_buf *dealt,
+                           struct tide_arena *arena)
+{
+    struct tide_artifact_place place = {0};
+    struct tide_artifact_view view;
+    for (uint32_t i = 0; tide_acks_artifact(ack, &place, &view); i++) {
+        Tide__TaskRestore piece = TIDE__TASK_RESTORE__INIT;
+        Tide__Artifact *list[1] = {artifact_of(ack->task, i, &view, arena)};
+        uint32_t first, n = match_artifact(match, ack->task, &view, &first);
+        piece.n_artifacts = 1;
+        piece.artifacts = list;
+        for (uint32_t t = first; t < first + n; t++)
+            if (by_task[t]) put_piece(&dealt[t], &piece.base);
+    }
+}
+
+static void put_dealt(struct job *job, struct making **by_task, struct tide_buf *dealt,
+                      struct bits *done)
+{
+    struct tide_arena arena;
+    tide_arena_init(&arena, ARENA_START);
+    for (uint32_t t = 0; t < job->graph->tasks; t++) {
+        Tide__TaskRestore task = TIDE__TASK_RESTORE__INIT;
+        if (!dealt[t].len) continue;
+        task.task = t;
+        if (job->owed) add_owed(job, &task, &arena);
+        size_t len = tide__task_restore__get_packed_size(&task) + dealt[t].len;
+        struct tide_buf *out = &by_task[t]->tasks;
+        tide_buf_put_u8(out, START_TASKS_TAG);
+        tide_buf_put_varint(out, len);
+        put_piece(out, &task.base);
+        core_assert(dealt[t].rc == 0);
+        tide_buf_put(out, dealt[t].data, dealt[t].len);
+        tide_buf_release(&dealt[t]);
+        bits_put(done, t);
+        tide_arena_reset(&arena);
+    }
+    tide_arena_release(&arena);
+}
+
+/* One TaskRestore for each ack of the manifest, to whoever hosts that task in the job; where a task
+ * may get something of others, one for each task. */
 static void put_states(struct job *job, const struct tide_manifest *m, struct match *match,
                        struct making **by_task, struct bits *done)
 {
     struct tide_manifest_walk walk = {0};
     struct tide_ack_view ack;
     struct tide_arena arena;
+    struct tide_buf *dealt = NULL;
     tide_arena_init(&arena, ARENA_START);
+    if (match->divides) dealt = core_alloc(job->graph->tasks * sizeof *dealt);
+    for (uint32_t t = 0; dealt && t < job->graph->tasks; t++)
+        tide_buf_init(&dealt[t], TIDE_PARTS_MAX);
     while (tide_manifest_next(m, &walk, &ack)) {
         Tide__TaskRestore task = TIDE__TASK_RESTORE__INIT;
+        if (match_way(match, ack.task) != MATCH_SAME) {
+            if (dealt) deal_artifacts(match, &ack, by_task, dealt, &arena);
+            tide_arena_reset(&arena);
+            continue;
+        }
         task.task = match_task(match, ack.task);
         if (task.task == TIDE_NONE || !by_task[task.task]) continue;
         add_artifacts(&ack, &task, &arena);
@@ -105,6 +165,8 @@ static void put_states(struct job *job, const struct tide_manifest *m, struct ma
         bits_put(done, task.task);
         tide_arena_reset(&arena);
     }
+    if (dealt) put_dealt(job, by_task, dealt, done);
+    free(dealt);
     tide_arena_release(&arena);
 }
 

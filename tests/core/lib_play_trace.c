@@ -56,6 +56,15 @@ static void say_advance(struct play *p, const Tide__Advance *m)
     }
 }
 
+/* What a task is given that is not its own alone. */
+static void say_named(struct play *p, const Tide__TaskRestore *task)
+{
+    if (!task->n_artifacts || !task->artifacts[0]->name.len) return;
+    say(p, ", %u:", task->task);
+    for (size_t i = 0; i < task->n_artifacts; i++)
+        say(p, " %.*s", text_len(task->artifacts[i]->path), (char *)task->artifacts[i]->path.data);
+}
+
 static void say_to_worker(struct play *p, const Tide__ToWorker *m)
 {
     switch (m->msg_case) {
@@ -82,6 +91,8 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
             ", %zu tasks with state or owed, %zu owed, %zu ended%s",
             p->attempt, s->snapshot, s->n_tasks, owed, s->n_ended,
             s->deliver_only ? ", deliver only" : "");
+        for (size_t i = 0; i < s->n_tasks; i++)
+            say_named(p, s->tasks[i]);
         for (size_t i = 0; i < s->n_cut; i++)
             say(p, ", %.*s cut in %u", text_len(s->cut[i]->uid), (char *)s->cut[i]->uid.data,
                 s->cut[i]->max_parallelism);

@@ -2,6 +2,7 @@
  * copied; each as the trace that it leaves. */
 #include <stdio.h>
 
+#include "proto/graph.h"
 #include "storage/manifest.h"
 #include "tests/core/lib_play.h"
 
@@ -93,8 +94,43 @@ static void running(struct play *p)
     p->elsewhere = shelf_image(&p->shelf, 3);
 }
 
+/* The sources have keys and lists by libtidemark-state, the sink has bytes of its own. */
+static void put_named_acks(struct tide_buf *out, uint64_t attempt, uint64_t round)
+{
+    static const char *const names[2] = {"state.keyed", "state.own"};
+    struct tide_ack_builder b;
+    struct tide_ack_file file = {100, 1, 2};
+    struct tide_buf batch;
+    tide_ack_builder_init(&b, 4096);
+    tide_ack_builder_add(&b, 2, 1, 2, 3, &file, 1);
+    for (uint32_t t = 0; t < 2; t++) {
+        uint8_t packed[256];
+        Tide__TaskAck ack;
+        Tide__Artifact items[2], *list[2] = {&items[0], &items[1]};
+        tide__task_ack__init(&ack);
+        for (int i = 0; i < 2; i++) {
+            tide__artifact__init(list[i]);
+            items[i].size = 100;
+            items[i].name = play_bytes(names[i]);
+        }
+        tide_key_group_range(t, 2, 128, &items[0].key_group_first, &items[0].key_group_count);
+        ack.task = t;
+        ack.n_artifacts = 2;
+        ack.artifacts = list;
+        size_t len = tide__task_ack__pack(&ack, packed);
+        tide_ack_builder_add_full(&b, (struct tide_bytes){packed, len});
+    }
+    tide_buf_init(&batch, 4096);
+    tide_ack_builder_put(&b, attempt, round, &batch);
+    tide_buf_put_u32(out, (uint32_t)batch.len);
+    tide_buf_put(out, batch.data, batch.len);
+    ck_assert_int_eq(out->rc, 0);
+    tide_buf_release(&batch);
+    tide_ack_builder_release(&b);
+}
+
 /* Another's: the image as a different daemon, or job, would have written it. */
-enum { OTHER_STORE = 1, OTHER_MAX = 2, OTHER_UID = 4, ENDED_SINK = 8, NO_KIND = 16 };
+enum { OTHER_STORE = 1, OTHER_MAX = 2, OTHER_UID = 4, ENDED_SINK = 8, NO_KIND = 16, NAMED = 32 };
 static struct tide_bytes changed(struct tide_bytes image, unsigned how)
 {
     static uint8_t head[4096];
@@ -116,9 +152,14 @@ static struct tide_bytes changed(struct tide_bytes image, unsigned how)
     }
     ck_assert_uint_le(tide__manifest_head__get_packed_size(m.head), sizeof head);
     size_t len = tide__manifest_head__pack(m.head, head);
+    struct tide_buf named;
+    tide_buf_init(&named, 4096);
+    put_named_acks(&named, m.head->attempt, m.head->round);
+    struct tide_bytes acks = how & NAMED ? (struct tide_bytes){named.data, named.len} : m.acks;
     tide_buf_init(&out, 1 << 20);
-    tide_manifest_put(&out, (struct tide_bytes){head, len}, &m.acks, 1);
+    tide_manifest_put(&out, (struct tide_bytes){head, len}, &acks, 1);
     ck_assert_int_eq(out.rc, 0);
+    tide_buf_release(&named);
     tide_manifest_close(&m);
     return (struct tide_bytes){out.data, out.len};
 }
@@ -448,6 +489,60 @@ START_TEST(new_job)
 }
 END_TEST
 
+/* S161: at another parallelism each task gets its part: the keys that are its own, all lists. So
+ * does every attempt until a checkpoint of the job's own is complete, which is at its parallelism.
+ * What the sink has stays the sink's. */
+START_TEST(another_parallelism)
+{
+    static const struct job_options begins = {
+        .sources = 3, .sinks = 1, .interval_ms = 100, .restore_from = "/backup/s"};
+    static const struct join_options all = {.count = 4, .worker = "w", .pid = 10};
+    static struct play p;
+    struct tide_bytes image = foreign(NAMED);
+    play_start(&p);
+    p.elsewhere = image;
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &begins, &all);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(
+        strstr(p.trace, "start attempt 1 from 1, 4 tasks with state or owed, 0 owed, 0 ended, "
+                        "0: t0-0 t0-1 t1-1, 1: t0-0 t0-1 t1-0 t1-1, 2: t0-1 t1-0 t1-1\n"));
+    play_forget(&p);
+    play_close(&p, 1);
+    play_wait(&p, 12000);
+    play_settle(&p);
+    play_forget(&p);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &begins, &all);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(
+        strstr(p.trace, "start attempt 2 from 1, 4 tasks with state or owed, 0 owed, 0 ended, "
+                        "0: t0-0 t0-1 t1-1, 1: t0-0 t0-1 t1-0 t1-1, 2: t0-1 t1-0 t1-1\n"));
+    drop(&p);
+}
+END_TEST
+
+/* The sources' bytes are their program's own, without key groups: the job does not begin. */
+START_TEST(another_parallelism_refused)
+{
+    static const struct job_options begins = {
+        .sources = 3, .sinks = 1, .interval_ms = 100, .restore_from = "/backup/s"};
+    static const struct join_options all = {.count = 4, .worker = "w", .pid = 10};
+    static struct play p;
+    struct tide_bytes image = foreign(0);
+    play_start(&p);
+    p.elsewhere = image;
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &begins, &all);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "begin from restore_from: /backup/s: operator 'a': the "
+                                          "snapshot has parallelism 2, the job 3, and artifact '' "
+                                          "of task 0 is without key groups: nobody knows how"));
+    ck_assert_uint_eq(p.shelf.n_jobs, 0);
+    drop(&p);
+}
+END_TEST
+
 /* Workers of a job that is new must agree on where it begins; once it has begun that is past. */
 START_TEST(workers_disagree)
 {
@@ -687,5 +782,6 @@ START_TEST(imported)
 END_TEST
 
 SUITE_MAIN("import", moved, full_until_one_is_complete, of_another_store, unmatched,
-           max_parallelism, ended_and_fed, new_job, workers_disagree, new_job_refused, unreadable,
-           gone_again, survives_a_crash, imported)
+           max_parallelism, ended_and_fed, new_job, another_parallelism,
+           another_parallelism_refused, workers_disagree, new_job_refused, unreadable, gone_again,
+           survives_a_crash, imported)

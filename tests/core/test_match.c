@@ -9,39 +9,82 @@
 struct row {
     const char *what;
     /* The snapshot: its spec; of each task 's' that it has state, '.' that it has none, 'h' and 'H'
-     * the same of one that held its end, 'x' that it had ended; who has state besides. */
+     * the same of one that held its end, 'x' that it had ended; 'o' that it has a list, 'k' the
+     * state of its keys, 'b' both, 'B' the state of keys that are not the operator's, 'f' records
+     * in flight, 'm' a list of a mebibyte; who has state besides. */
     const char *snapshot, *tasks, *externals;
     const char *job;
     const char *report; /* the first reason against it stands as the answer, too */
     const char *moves;  /* the job's number of each task, '-' for none; NULL: it is refused */
     bool unmatched, again, unaligned;
     uint32_t adopted_operator, adopted_max; /* the latter 0: nothing is adopted */
+    const char *ended;                      /* tasks of the job that stay so; NULL: not asked */
+    const char *dealt; /* what each task of the job gets: whose list or keys; NULL: not asked */
 };
 
 /* ---- the snapshot */
 
-static void put_acks(struct tide_buf *chunk, const char *tasks)
+enum { MANY = 16, IMAGE_MAX = 32 << 20 };
+
+static void put_named(struct tide_ack_builder *b, const struct tide_graph *g, uint32_t task,
+                      char letter)
+{
+    static uint8_t mebibyte[1 << 20], packed[(1 << 20) + 4096];
+    Tide__TaskAck ack;
+    Tide__Artifact items[2], *list[2] = {&items[0], &items[1]};
+    uint32_t subtask;
+    const struct tide_operator *op = tide_graph_operator(g, task, &subtask);
+    const char *name =
+        letter == 'k' || letter == 'b' || letter == 'B' ? "state.keyed" : "state.own";
+    tide__task_ack__init(&ack);
+    ack.task = task;
+    ack.artifacts = list;
+    for (int i = 0; i < 1 + (letter == 'b'); i++) {
+        Tide__Artifact *a = list[ack.n_artifacts++];
+        tide__artifact__init(a);
+        a->size = 10;
+        if (i) name = "state.own";
+        a->name = (ProtobufCBinaryData){strlen(name), (uint8_t *)(uintptr_t)name};
+        if (strcmp(name, "state.keyed") == 0)
+            tide_key_group_range(subtask, op->parallelism, op->max_parallelism, &a->key_group_first,
+                                 &a->key_group_count);
+        if (letter == 'B') a->key_group_count = op->max_parallelism + 1 - a->key_group_first;
+        if (letter == 'f') a->flight = TIDE__FLIGHT__FLIGHT_INPUT;
+        if (letter != 'm') continue;
+        a->size = sizeof mebibyte;
+        a->place_case = TIDE__ARTIFACT__PLACE_INLINE;
+        a->inline_ = (ProtobufCBinaryData){sizeof mebibyte, mebibyte};
+    }
+    ck_assert_uint_le(tide__task_ack__get_packed_size(&ack), sizeof packed);
+    size_t len = tide__task_ack__pack(&ack, packed);
+    tide_ack_builder_add_full(b, (struct tide_bytes){packed, len});
+}
+
+static void put_acks(struct tide_buf *chunk, const char *spec, const char *tasks)
 {
     struct tide_ack_builder b;
     struct tide_ack_file file = {10, 1, 2};
     struct tide_buf message;
+    struct tide_graph *g = strpbrk(tasks, "okbBfm") ? spec_graph(spec) : NULL;
     uint32_t t = 0;
-    tide_ack_builder_init(&b, 4096);
+    tide_ack_builder_init(&b, IMAGE_MAX);
     for (; *tasks; tasks++) {
         if (*tasks == ' ') continue;
-        if (*tasks != 'x')
+        if (strchr("okbBfm", *tasks))
+            put_named(&b, g, t, *tasks);
+        else if (*tasks != 'x')
             tide_ack_builder_add(&b, t, 1, 2, 3, &file, *tasks == 's' || *tasks == 'H');
         t++;
     }
-    tide_buf_init(&message, 4096);
+    tide_buf_init(&message, IMAGE_MAX);
     tide_ack_builder_put(&b, 1, 7, &message);
     tide_buf_put_u32(chunk, (uint32_t)message.len);
     tide_buf_put(chunk, message.data, message.len);
     tide_buf_release(&message);
     tide_ack_builder_release(&b);
+    tide_graph_free(g);
 }
 
-enum { MANY = 16 };
 struct ranges {
     Tide__TaskRange items[MANY], *list[MANY];
     size_t n;
@@ -116,9 +159,9 @@ static struct tide_buf image_of(const struct row *row)
     uint8_t packed[4096];
     ck_assert(tide__manifest_head__get_packed_size(&head) <= sizeof packed);
     size_t len = tide__manifest_head__pack(&head, packed);
-    tide_buf_init(&chunk, 8192);
-    put_acks(&chunk, row->tasks);
-    tide_buf_init(&image, 16384);
+    tide_buf_init(&chunk, IMAGE_MAX);
+    put_acks(&chunk, row->snapshot, row->tasks);
+    tide_buf_init(&image, IMAGE_MAX);
     tide_manifest_put(&image, (struct tide_bytes){packed, len},
                       &(struct tide_bytes){chunk.data, chunk.len}, 1);
     ck_assert_int_eq(image.rc, 0);
@@ -189,9 +232,69 @@ static const struct row rows[] = {
     {"S134: less than the tasks that there are", "a2/2", "ss", NULL, "a3",
      "a: refused: the snapshot has max parallelism 2, less than the parallelism 3\n",
      .moves = NULL},
-    {"another parallelism", "a2 b1", "ss s", NULL, "a3 b1",
-     "a: refused: the snapshot has parallelism 2, the job 3: not supported yet\n"
+    {"S161: another parallelism, of bytes that nobody knows how to divide", "a2 b1", "ss s", NULL,
+     "a3 b1",
+     "a: refused: the snapshot has parallelism 2, the job 3, and artifact '' of task 0 is without "
+     "key groups: nobody knows how to divide it\n"
      "b: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = NULL},
+    {"S161: out: keys go where their groups go, lists to all", "a2/8 b1", "bb s", NULL, "a3/8 b1",
+     "a: restored: 3 tasks, 4 artifacts, 40 bytes, from 2 tasks, 2 by their key groups, 2 to all "
+     "tasks\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "- - 3", .dealt = "0k 0o 1o|0k 0o 1k 1o|0o 1k 1o|2?"},
+    {"S161: in", "a3/8 b1", "bkb s", NULL, "a2/8 b1",
+     "a: restored: 2 tasks, 5 artifacts, 50 bytes, from 3 tasks, 3 by their key groups, 2 to all "
+     "tasks\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "- - - 2", .dealt = "0k 0o 1k 2o|0o 1k 2k 2o|3?"},
+    {"S161: to one, the max parallelism is the snapshot's", "a3/8", "kkk", NULL, "a1",
+     "a: restored: 1 tasks, 3 artifacts, 30 bytes, from 3 tasks, 3 by their key groups, max "
+     "parallelism 8 as there\n",
+     .moves = "- - -", .dealt = "0k 1k 2k", .adopted_max = 8},
+    {"S161: to as many as there are key groups", "a1/4", "k", NULL, "a4/4",
+     "a: restored: 4 tasks, 1 artifacts, 10 bytes, from 1 tasks, 1 by their key groups\n",
+     .moves = "-", .dealt = "0k|0k|0k|0k"},
+    {"S161: one task has what cannot be divided", "a2/8", "bs", NULL, "a3/8",
+     "a: refused: the snapshot has parallelism 2, the job 3, and artifact '' of task 1 is without "
+     "key groups: nobody knows how to divide it\n",
+     .moves = NULL},
+    {"key groups that the operator has not", "a2/8", "kB", NULL, "a3/8",
+     "a: refused: the snapshot has parallelism 2, the job 3, and artifact 'state.keyed' of task 1 "
+     "has key groups that the operator has not\n",
+     .moves = NULL},
+    {"records in flight that the head does not tell of", "a2/8", "kf", NULL, "a3/8",
+     "a: refused: the snapshot has parallelism 2, the job 3, and artifact 'state.own' of task 1 is "
+     "without key groups: nobody knows how to divide it\n",
+     .moves = NULL},
+    {"S157: a union at the same parallelism: all see all lists", "a2/8u", "bb", NULL, "a2/8u",
+     "a: restored: 2 tasks, 4 artifacts, 40 bytes, 2 to all tasks\n", .moves = "0 1",
+     .dealt = "0k 0o 1o|0o 1k 1o"},
+    {"S157: it is enough that one of the two specs says so", "a2/8", "ob", NULL, "a2/8u",
+     "a: restored: 2 tasks, 3 artifacts, 30 bytes, 2 to all tasks\n", .moves = "0 1",
+     .dealt = "0o 1o|0o 1k 1o"},
+    {"S157: bytes of a program's own stay with their task", "a2/8u", "so", NULL, "a2/8u",
+     "a: restored: 2 tasks, 2 artifacts, 20 bytes, 1 to all tasks\n", .moves = "0 1",
+     .dealt = "0? 1o|1o"},
+    {"no union: everyone keeps their own", "a2/8", "bo", NULL, "a2/8",
+     "a: restored: 2 tasks, 3 artifacts, 30 bytes\n", .moves = "0 1", .dealt = "0k 0o|1o"},
+    {"a union of one task is its own", "a1/8u", "o", NULL, "a1/8u",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n", .moves = "0", .dealt = "0o"},
+    {"more than a restore has room for", "a2/99", "mm", NULL, "a80/99",
+     "a: refused: its tasks would have to be told 167786400 bytes of artifacts together, and a "
+     "restore has room for 134217728: keep less inline, or use fewer tasks\n",
+     .moves = NULL},
+    {"S164: all had ended, one with bytes of its own", "a2/8 b1", "xH s", NULL, "a3/8 b1",
+     "a: refused: the snapshot has parallelism 2, the job 3, and artifact '' of task 1 is without "
+     "key groups: nobody knows how to divide it\n"
+     "b: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = NULL},
+    {"S164: all had ended: so have as many as there are", "a2/8 b1", "xh s", NULL, "a3/8 b1",
+     "a: restored: 3 tasks, 0 artifacts, 0 bytes, from 2 tasks, 2 tasks had ended\n"
+     "b: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "- - 3", .ended = "0 1 2"},
+    {"S164: some had ended: nobody knows which of the others have", "a2/8 b1", "xk s", NULL,
+     "a3/8 b1",
+     "a: refused: the snapshot has parallelism 2, the job 3, and 1 of the former had ended: only "
+     "all or none can have\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n",
      .moves = NULL},
     {"another parallelism of what has no state", "a2/2 b1", ".. s", NULL, "a3 b1",
      "a: restored: it had no state\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n",
@@ -256,7 +359,9 @@ static const struct row rows[] = {
      "c: new: it starts without state\n" FLIGHT,
      .moves = NULL, .unaligned = true},
     {"records in flight, another parallelism", "a1 b2; a>b", "s ..", NULL, "a1 b3; a>b",
-     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: it had no state\n" FLIGHT,
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: it had no state\n"
+     "b: refused: the snapshot has records that were under way and parallelism 2, the job 3: only "
+     "an aligned snapshot can be restored at another parallelism\n",
      .moves = NULL, .unaligned = true},
     {"two reasons: the first is the answer, both are told", "a2/16 b1", "ss s", NULL, "a2/32",
      "a: refused: the snapshot has max parallelism 16, the job 32\n"
@@ -294,7 +399,46 @@ static void expect_moves(const struct row *row, struct match *m)
     }
 }
 
-/* S130, S134, S140, S142, S152, S164: a row each, or more. */
+/* In the order of the snapshot's tasks, those acks last that have all columns. */
+static void expect_dealt(const struct row *row, const struct tide_manifest *m, struct match *match,
+                         const struct tide_graph *job)
+{
+    char text[256] = "";
+    for (uint32_t t = 0; t < job->tasks; t++) {
+        struct tide_manifest_walk walk = {0};
+        struct tide_ack_view ack;
+        bool any = false;
+        if (t) strcat(text, "|");
+        while (tide_manifest_next(m, &walk, &ack)) {
+            struct tide_artifact_place place = {0};
+            struct tide_artifact_view a;
+            while (tide_acks_artifact(&ack, &place, &a)) {
+                uint32_t first, n = match_artifact(match, ack.task, &a, &first);
+                if (t < first || t - first >= n) continue;
+                size_t len = strlen(text);
+                snprintf(text + len, sizeof text - len, "%s%u%c", any ? " " : "", ack.task,
+                         a.name.len ? a.name.data[6] : '?');
+                any = true;
+            }
+        }
+    }
+    ck_assert_msg(strcmp(text, row->dealt) == 0, "%s: %s", row->what, text);
+}
+
+static void expect_ended(const struct row *row, const struct tide_manifest *m, struct match *match,
+                         const struct tide_graph *job)
+{
+    char text[256] = "";
+    struct bits ended;
+    bits_init(&ended, job->tasks);
+    match_ended(match, m->head, &ended);
+    for (uint32_t t = 0; t < job->tasks; t++)
+        if (bits_get(&ended, t)) snprintf(text + strlen(text), 16, "%s%u", *text ? " " : "", t);
+    ck_assert_msg(strcmp(text, row->ended) == 0, "%s: %s", row->what, text);
+    bits_release(&ended);
+}
+
+/* S130, S134, S140, S142, S152, S157, S161, S164: a row each, or more. */
 START_TEST(each_row)
 {
     const struct row *row = &rows[_i];
@@ -317,6 +461,8 @@ START_TEST(each_row)
     } else {
         ck_assert_msg(rc == 0, "%s: %s", row->what, why);
         expect_moves(row, &match);
+        if (row->dealt) expect_dealt(row, &m, &match, job);
+        if (row->ended) expect_ended(row, &m, &match, job);
         ck_assert_msg(match.adopted.len == (row->adopted_max ? 8 : 0), "%s", row->what);
         if (row->adopted_max) {
             ck_assert_uint_eq(tide_get_u32(match.adopted.data), row->adopted_operator);

@@ -3,7 +3,8 @@
 
 Three tasks count. One is killed with -9: all restore what the last checkpoint has. A savepoint is taken, and all are
 killed. Another job, of a later version of the program whose counts are wider, begins with the savepoint at a
-parallelism of 5, and another one of 1. What they have at their end is what Python counts: each key once, with the right
+parallelism of 5, and another one of 1; then the same is done by the daemon, which hands out to each task what concerns
+it. What they have at their end is what Python counts: each key once, with the right
 numbers, each chore once, the chores dealt out evenly."""
 import collections
 import glob
@@ -91,7 +92,7 @@ def expected(steps):
             for key, those in keys.items()}
 
 
-def check(job, chores):
+def check(job, chores, seen):
     """What the tasks of a job say that they have at their end."""
     have, dealt, steps = {}, [], set()
     for i in range(job.parallelism):
@@ -103,6 +104,8 @@ def check(job, chores):
             if what == "chore":
                 dealt.append(int(rest[0]))
                 mine += 1
+            elif what == "members":
+                must(int(rest[0]) in seen, "%s: task %d sees %s members", job.name, i, rest[0])
             elif what == "step":
                 steps.add(int(rest[0]))
             else:
@@ -137,7 +140,7 @@ def look(directory):
 def read(directory, steps):
     """The same with the command, which needs no daemon."""
     listed = [json.loads(line) for line in tool("ls", directory)]
-    must(sorted({s["state"] for s in listed}) == ["chores", "count", "first", "note", "parity", "place"], "ls: %s", listed)
+    must(sorted({s["state"] for s in listed}) == ["chores", "count", "first", "members", "note", "parity", "place"], "ls: %s", listed)
     must(all(s["schema"] == "count" and s["version"] == 1 for s in listed if s["state"] == "count"), "ls: %s", listed)
     rows = [json.loads(line) for line in tool("read", directory, "--operator", "count", "--state", "count")]
     must(len(rows) == sum(s["rows"] for s in listed if s["state"] == "count"), "read: %d rows", len(rows))
@@ -207,6 +210,7 @@ def main():
     job.workers[1] = job.start(1)
     until(lambda: "attempt 2 begins with snapshot" in job.log(1), "the job does not come back")
     must("attempt 2 begins with snapshot 0 " not in job.log(1), "it begins afresh: %s", job.log(1))
+    must("sees 3 members" in job.log(1), "it does not see the lists of all: %s", job.log(1))
     before = job.complete()
     until(lambda: job.complete() > before, "no checkpoint completes after the restart")
     taken = tidemark("savepoint", "first")
@@ -229,7 +233,21 @@ def main():
         job = Job(name, parallelism, 2, begun_with)
         job.end()
         must("begins with snapshot 0 at step %d\n" % steps in job.log(0), "%s: %s", name, job.log(0))
-        check(job, 12)
+        check(job, 12, (3,))
+
+    # The daemon does the same: each task gets what concerns it, and nobody's process reads the directory.
+    for name, parallelism in (("out", 5), ("in", 1), ("level", 3)):
+        job = Job(name, parallelism, 2, "daemon:" + moved)
+        until(lambda: job.complete() >= 1, "%s: no checkpoint completes", name)
+        job.kill(0)
+        job.workers[0] = job.start(0)
+        job.end()
+        must(all("attempt 1 begins with snapshot" in job.log(i) and "at step %d\n" % steps in job.log(i)
+                 for i in range(parallelism)), "%s: %s", name, job.log(0))
+        check(job, 12, (3, parallelism))
+    dry = tidemark("restore", "out", "--from", moved, "--dry-run")
+    must("count: restored: 5 tasks, 6 artifacts" in dry.stdout + dry.stderr and
+         "from 3 tasks, 3 by their key groups, 3 to all tasks" in dry.stdout + dry.stderr, "dry run: %s", dry)
 
     # Damage is told by the file's name, and nothing is restored.
     path = sorted(glob.glob(moved + "/t*"))[0]

@@ -335,9 +335,19 @@ START_TEST(a_missing_part_is_noticed)
             if (i != missing) list[m++] = paths[i];
         struct task t = new_task(0, 1, 13);
         int rc = tide_states_restore_files(t.states, list, m);
-        ck_assert_int_eq(rc, missing % 2 ? TIDE_ECORRUPT : TIDE_ENOTSUP);
+        ck_assert_int_eq(rc, TIDE_ECORRUPT);
+        ck_assert_ptr_nonnull(strstr(tide_states_error(t.states),
+                                     missing % 2 ? "in none of the 5 databases"
+                                                 : "the lists of 3 tasks belong together, those of "
+                                                   "2 are there"));
         tide_states_free(t.states);
     }
+    list[0] = paths[0];
+    list[1] = paths[1];
+    struct task alone = new_task(0, 3, 13); /* it is given its own, and has a union */
+    ck_assert_int_eq(tide_states_restore_files(alone.states, list, 2), TIDE_EREFUSED);
+    ck_assert_ptr_nonnull(strstr(tide_states_error(alone.states), "has a union of the lists of 3"));
+    tide_states_free(alone.states);
     list[0] = list[1] = paths[1];
     struct task t = new_task(0, 3, 13);
     ck_assert_int_eq(tide_states_restore_files(t.states, list, 2), TIDE_ECORRUPT);

@@ -1,10 +1,11 @@
 /* worker JOB SUBTASK PARALLELISM VERSION PORT OUT [SAVEPOINT]: one task of a job that counts, with
- * every kind of state; run.py has the story.
+ * every kind of state; state.py has the story.
  *
  * At step i all tasks look at the number i; the one that owns its key counts it. So what they have
  * together after n steps is known to whoever can count to n. VERSION 2 keeps its counts in 8 bytes,
  * version 1 in 4. With SAVEPOINT a job that starts afresh begins with what the savepoint has, and
- * ends 500 steps later. */
+ * ends 500 steps later; it is read by the library or, with "daemon:" before it, handed out by the
+ * daemon. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +17,10 @@
 
 struct counter {
     struct tide_states *states;
-    struct tide_named *count, *first, *parity, *note, *chores, *place;
+    struct tide_named *count, *first, *parity, *note, *chores, *members, *place;
     uint32_t subtask, version;
-    uint64_t step, end;
-    const char *out, *savepoint;
+    uint64_t step, end, seen;             /* seen: members, when it was last restored */
+    const char *out, *savepoint, *handed; /* handed: the same, out by the daemon */
     bool running, finished;
 };
 
@@ -56,6 +57,7 @@ static void declare(struct counter *c)
     must(c, tide_states_declare(c->states, "parity", TIDE_MAP, NULL, &c->parity), "parity");
     must(c, tide_states_declare(c->states, "note", TIDE_VALUE, NULL, &c->note), "note");
     must(c, tide_states_declare(c->states, "chores", TIDE_SPLIT, NULL, &c->chores), "chores");
+    must(c, tide_states_declare(c->states, "members", TIDE_UNION, NULL, &c->members), "members");
     must(c, tide_states_declare(c->states, "place", TIDE_BROADCAST, NULL, &c->place), "place");
 }
 
@@ -146,11 +148,28 @@ static void tell(struct counter *c)
         int rc = tide_list_get(c->chores, NULL, 0, i, &data, &len);
         fprintf(t.out, "chore %llu\n", (unsigned long long)number(c, rc, data, len));
     }
+    fprintf(t.out, "members %llu\n", (unsigned long long)c->seen);
     fprintf(t.out, "step %llu\n", (unsigned long long)c->step);
     if (fclose(t.out)) die(c->out, "cannot be written");
 }
 
 /* ---- the worker */
+
+/* Whoever took part in the snapshot stands in it once. */
+static void look_at_members(struct counter *c)
+{
+    const void *data = NULL;
+    size_t len = 0;
+    uint64_t them = 0;
+    c->seen = tide_list_count(c->members, NULL, 0);
+    for (uint64_t i = 0; i < c->seen; i++) {
+        int rc = tide_list_get(c->members, NULL, 0, i, &data, &len);
+        uint64_t member = number(c, rc, data, len);
+        if (member >= c->seen || them >> member & 1) die("members", "one is missing");
+        them |= UINT64_C(1) << member;
+    }
+    fprintf(stderr, "worker: sees %llu members\n", (unsigned long long)c->seen);
+}
 
 static int on_restore(struct tide_task *task, const struct tide_restore *r, void *user)
 {
@@ -164,15 +183,19 @@ static int on_restore(struct tide_task *task, const struct tide_restore *r, void
         fprintf(stderr, "worker: %s\n", tide_states_error(c->states));
         return rc;
     }
+    look_at_members(c);
+    if (c->handed && !r->snapshot) die("restore", "the daemon has handed nothing out");
     for (uint64_t i = 0; !r->snapshot && !c->savepoint && i < 4; i++) {
         uint64_t chore = c->subtask * 4u + i;
         must(c, tide_list_add(c->chores, NULL, 0, &chore, sizeof chore), "chores");
     }
     rc = tide_map_get(c->place, NULL, 0, "step", 4, &data, &len);
     c->step = number(c, rc, data, len);
-    if (c->savepoint && !r->snapshot) c->end = c->step + 500;
     rc = tide_map_get(c->place, NULL, 0, "end", 3, &data, &len);
-    if (rc == 0) c->end = number(c, rc, data, len);
+    if (rc == 0)
+        c->end = number(c, rc, data, len);
+    else if (c->handed || (c->savepoint && !r->snapshot))
+        c->end = c->step + 500;
     c->finished = r->ended;
     fprintf(stderr, "worker: attempt %llu begins with snapshot %llu at step %llu\n",
             (unsigned long long)r->attempt, (unsigned long long)r->snapshot,
@@ -197,7 +220,10 @@ static void on_rewind(struct tide_task *task, const char *reason, void *user)
 static int on_snapshot(struct tide_task *task, struct tide_snapshot *s, void *user)
 {
     struct counter *c = user;
+    uint64_t self = c->subtask;
     (void)task;
+    must(c, tide_list_clear(c->members, NULL, 0), "members");
+    must(c, tide_list_add(c->members, NULL, 0, &self, sizeof self), "members");
     must(c, tide_map_put(c->place, NULL, 0, "step", 4, &c->step, sizeof c->step), "place");
     if (c->end != UINT64_MAX)
         must(c, tide_map_put(c->place, NULL, 0, "end", 3, &c->end, sizeof c->end), "place");
@@ -236,10 +262,14 @@ int main(int argc, char **argv)
     c.subtask = states.subtask;
     c.out = argv[6];
     c.savepoint = argv[7];
+    if (c.savepoint && !strncmp(c.savepoint, "daemon:", 7)) c.handed = c.savepoint + 7;
+    if (c.handed) c.savepoint = NULL;
     if (tide_states_new(&states, &c.states, why)) die("states", why);
     declare(&c);
     if (tide_spec_new(argv[1], &spec)) return 1;
     tide_spec_operator(spec, "count", states.parallelism, 128);
+    tide_spec_union_state(spec, "count");
+    if (c.handed) tide_spec_restore_from(spec, c.handed, false);
     tide_spec_checkpointing(spec, &(struct tide_checkpointing){.interval_ms = 200,
                                                                .lease_ms = 1500,
                                                                .heartbeat_ms = 500,

@@ -132,9 +132,9 @@ static int take_range(struct worker *w, struct counter *s, const uint8_t *p, siz
         uint32_t len = get_u32(p + 8);
         p += STATE_HEAD;
         if (len > (size_t)(end - p)) break;
-        struct entry *e = counter_get(w, s, p, len);
-        if (!e) return TIDE_EINVAL;
-        e->total = total;
+        uint32_t group = tide_key_group(p, len, worker_options(w)->plan.max_parallelism);
+        /* another counter's, which has been given the same artifact: the parallelism has changed */
+        if (group - s->first_group < s->n_groups) counter_get(w, s, p, len)->total = total;
         p += len;
     }
     return p == end ? 0 : TIDE_ECORRUPT;
