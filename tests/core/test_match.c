@@ -481,6 +481,38 @@ START_TEST(each_row)
 }
 END_TEST
 
+/* S154: whatever the parallelisms, a task gets the artifacts that have key groups of its own, all
+ * of them, and no other. */
+START_TEST(keys_go_where_they_belong)
+{
+    uint64_t random = 1;
+    for (int layout = 0; layout < 10000; layout++) {
+        uint32_t draw[3];
+        for (int i = 0; i < 3; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            draw[i] = (uint32_t)(random >> 33);
+        }
+        uint32_t max = 1 + draw[0] % 60, had = 1 + draw[1] % max, has = 1 + draw[2] % max;
+        struct match_run run = {5, had, 7, MATCH_DIVIDED, has, max};
+        struct match m = {.runs = &run, .n_runs = 1, .divides = true};
+        for (uint32_t from = 0; from < had; from++) {
+            struct tide_artifact_view a = {.size = 1};
+            uint32_t first, n;
+            tide_key_group_range(from, had, max, &a.key_group_first, &a.key_group_count);
+            n = match_artifact(&m, 5 + from, &a, &first);
+            for (uint32_t to = 0; to < has; to++) {
+                uint32_t own, count;
+                tide_key_group_range(to, has, max, &own, &count);
+                bool meets =
+                    own < a.key_group_first + a.key_group_count && a.key_group_first < own + count;
+                ck_assert_msg(meets == (7 + to >= first && 7 + to - first < n),
+                              "%u of %u to %u of %u, %u key groups", from, had, to, has, max);
+            }
+        }
+    }
+}
+END_TEST
+
 /* What the manifest says of its own graph is no graph, or not that of its tasks. */
 START_TEST(its_own_graph_is_none)
 {
@@ -515,4 +547,5 @@ START_TEST(its_own_graph_is_none)
 }
 END_TEST
 
-ROWS_MAIN("match", each_row, sizeof rows / sizeof *rows, its_own_graph_is_none)
+ROWS_MAIN("match", each_row, sizeof rows / sizeof *rows, keys_go_where_they_belong,
+          its_own_graph_is_none)
