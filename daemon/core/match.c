@@ -26,7 +26,7 @@ struct tally { /* one operator of the snapshot */
     uint64_t dealt;             /* bytes that the tasks are told, together */
     struct tide_shown whole;    /* an artifact that cannot be divided */
     uint32_t whole_task;
-    bool is_whole, is_beyond; /* is_beyond: its key groups are none of the operator's */
+    bool is_whole, is_foreign; /* is_foreign: it has key groups that were not its task's */
 };
 
 struct matching {
@@ -124,13 +124,15 @@ static uint32_t targets(const struct match_run *r, uint32_t task,
  * what would come of handing them out in another way nobody would notice. */
 static void tally_dealt(struct tally *t, uint32_t task, const struct tide_artifact_view *a)
 {
-    uint32_t first, max = t->run.max_parallelism;
+    uint32_t first, own, count;
     bool divided = t->run.way == MATCH_DIVIDED;
+    tide_key_group_range(task - t->run.first, t->run.count, t->run.max_parallelism, &own, &count);
+    bool foreign = a->key_group_count && (a->key_group_first < own ||
+                                          a->key_group_first + a->key_group_count > own + count);
     if (divided && !t->is_whole &&
-        (a->flight ||
-         (a->key_group_count ? a->key_group_first + a->key_group_count > max : !is_own_list(a)))) {
+        (a->flight || foreign || (!a->key_group_count && !is_own_list(a)))) {
         t->is_whole = true;
-        t->is_beyond = !a->flight && a->key_group_count;
+        t->is_foreign = !a->flight && foreign;
         t->whole = tide_show(a->name);
         t->whole_task = task - t->run.first;
     }
@@ -253,8 +255,8 @@ static bool divides(struct matching *g, const struct tide_operator *have, const 
     if (t->is_whole)
         refuse(g, have->uid, "%s, and artifact %.42s of task %u %s", both, t->whole.text,
                t->whole_task,
-               t->is_beyond ? "has key groups that the operator has not"
-                            : "is without key groups: nobody knows how to divide it");
+               t->is_foreign ? "has key groups that were not the task's"
+                             : "is without key groups: nobody knows how to divide it");
     else if (t->run.way == MATCH_DIVIDED && t->ended && t->ended < have->parallelism)
         refuse(g, have->uid, "%s, and %u of the former had ended: only all or none can have", both,
                t->ended);

@@ -10,8 +10,8 @@ struct row {
     const char *what;
     /* The snapshot: its spec; of each task 's' that it has state, '.' that it has none, 'h' and 'H'
      * the same of one that held its end, 'x' that it had ended; 'o' that it has a list, 'k' the
-     * state of its keys, 'b' both, 'B' the state of keys that are not the operator's, 'f' records
-     * in flight, 'm' a list of a mebibyte; who has state besides. */
+     * state of its keys, 'b' both, 'B' the state of keys that are not the operator's, 'W' of all
+     * its keys, 'f' records in flight, 'm' a list of a mebibyte; who has state besides. */
     const char *snapshot, *tasks, *externals;
     const char *job;
     const char *report; /* the first reason against it stands as the answer, too */
@@ -34,8 +34,7 @@ static void put_named(struct tide_ack_builder *b, const struct tide_graph *g, ui
     Tide__Artifact items[2], *list[2] = {&items[0], &items[1]};
     uint32_t subtask;
     const struct tide_operator *op = tide_graph_operator(g, task, &subtask);
-    const char *name =
-        letter == 'k' || letter == 'b' || letter == 'B' ? "state.keyed" : "state.own";
+    const char *name = strchr("kbBW", letter) ? "state.keyed" : "state.own";
     tide__task_ack__init(&ack);
     ack.task = task;
     ack.artifacts = list;
@@ -49,6 +48,7 @@ static void put_named(struct tide_ack_builder *b, const struct tide_graph *g, ui
             tide_key_group_range(subtask, op->parallelism, op->max_parallelism, &a->key_group_first,
                                  &a->key_group_count);
         if (letter == 'B') a->key_group_count = op->max_parallelism + 1 - a->key_group_first;
+        if (letter == 'W') a->key_group_count = op->max_parallelism;
         if (letter == 'f') a->flight = TIDE__FLIGHT__FLIGHT_INPUT;
         if (letter != 'm') continue;
         a->size = sizeof mebibyte;
@@ -65,12 +65,12 @@ static void put_acks(struct tide_buf *chunk, const char *spec, const char *tasks
     struct tide_ack_builder b;
     struct tide_ack_file file = {10, 1, 2};
     struct tide_buf message;
-    struct tide_graph *g = strpbrk(tasks, "okbBfm") ? spec_graph(spec) : NULL;
+    struct tide_graph *g = strpbrk(tasks, "okbBWfm") ? spec_graph(spec) : NULL;
     uint32_t t = 0;
     tide_ack_builder_init(&b, IMAGE_MAX);
     for (; *tasks; tasks++) {
         if (*tasks == ' ') continue;
-        if (strchr("okbBfm", *tasks))
+        if (strchr("okbBWfm", *tasks))
             put_named(&b, g, t, *tasks);
         else if (*tasks != 'x')
             tide_ack_builder_add(&b, t, 1, 2, 3, &file, *tasks == 's' || *tasks == 'H');
@@ -259,8 +259,15 @@ static const struct row rows[] = {
      .moves = NULL},
     {"key groups that the operator has not", "a2/8", "kB", NULL, "a3/8",
      "a: refused: the snapshot has parallelism 2, the job 3, and artifact 'state.keyed' of task 1 "
-     "has key groups that the operator has not\n",
+     "has key groups that were not the task's\n",
      .moves = NULL},
+    {"key groups of all tasks: cut by another number than the spec's, or told wrongly", "a2/8",
+     "W.", NULL, "a3/8",
+     "a: refused: the snapshot has parallelism 2, the job 3, and artifact 'state.keyed' of task 0 "
+     "has key groups that were not the task's\n",
+     .moves = NULL},
+    {"the same, at the same parallelism: its task knows what it means", "a2/8", "W.", NULL, "a2/8",
+     "a: restored: 2 tasks, 1 artifacts, 10 bytes\n", .moves = "0 1", .dealt = "0k|"},
     {"records in flight that the head does not tell of", "a2/8", "kf", NULL, "a3/8",
      "a: refused: the snapshot has parallelism 2, the job 3, and artifact 'state.own' of task 1 is "
      "without key groups: nobody knows how to divide it\n",
