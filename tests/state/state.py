@@ -236,8 +236,8 @@ def main():
         check(job, 12, (3,))
 
     # The daemon does the same: each task gets what concerns it, and nobody's process reads the directory.
-    for name, parallelism in (("out", 5), ("in", 1), ("level", 3)):
-        job = Job(name, parallelism, 2, "daemon:" + moved)
+    for name, parallelism, begun_with in (("out", 5, moved), ("in", 1, moved), ("level", 3, moved), ("more", 4, written)):
+        job = Job(name, parallelism, 2, "daemon:" + begun_with)
         until(lambda: job.complete() >= 1, "%s: no checkpoint completes", name)
         job.kill(0)
         job.workers[0] = job.start(0)

@@ -267,7 +267,7 @@ int main(int argc, char **argv)
     if (tide_states_new(&states, &c.states, why)) die("states", why);
     declare(&c);
     if (tide_spec_new(argv[1], &spec)) return 1;
-    tide_spec_operator(spec, "count", states.parallelism, 128);
+    tide_spec_operator(spec, "count", states.parallelism, 0); /* as in the snapshot */
     tide_spec_union_state(spec, "count");
     if (c.handed) tide_spec_restore_from(spec, c.handed, false);
     tide_spec_checkpointing(spec, &(struct tide_checkpointing){.interval_ms = 200,
