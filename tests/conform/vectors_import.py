@@ -15,7 +15,7 @@ FULL = "After a restore from an imported snapshot checkpoints have Trigger.full 
 NEW = "say how a job that is new begins: from the snapshot in that directory"
 REFUSED = "If it cannot begin from there it is Refused{SPEC}, with the file or the operator in the text, and nothing is left of the job"
 NO_PART = "Neither field is part of the fingerprint; for a job that the daemon knows they count for nothing"
-CUT = "or the max parallelisms, unless the job leaves its own to be chosen: then the snapshot's holds"
+CUT = "if the max parallelisms of an operator differ, unless the job leaves its own to be chosen: then the snapshot's holds"
 
 
 class Modern(Worker):

@@ -245,7 +245,8 @@ static int go_on(struct counter *c, struct tide_worker *worker, struct tide_task
     }
     tell(c);
     c->running = false;
-    return tide_task_finished(task);
+    rc = tide_task_finished(task);
+    return rc == TIDE_ESTALE ? 0 : rc; /* the attempt has just ended: it is restored */
 }
 
 int main(int argc, char **argv)
