@@ -1,5 +1,5 @@
-/* What an operator with union list state is given when its job goes back to a checkpoint of its own,
- * as the trace that it leaves. */
+/* What an operator with union list state is given when its job goes back to a checkpoint of its
+ * own, as the trace that it leaves. */
 #include "tests/core/lib_play.h"
 
 static const struct job_options job = {.sources = 2,
