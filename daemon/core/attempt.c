@@ -349,7 +349,7 @@ static void send_starts(struct core *c, struct job *job)
     if (!job->deliver_only) region_drop(job, &job->ended);
     if (job->image) match_ended(&match, m.head, &job->ended); /* they stay so */
     bool fits = region_keep_hooks(c, job, job->image ? m.head : NULL);
-    if (fits) restore_send_starts(c, job, job->image ? &m : NULL, &match);
+    char *too_much = fits ? restore_send_starts(c, job, job->image ? &m : NULL, &match) : NULL;
     if (job->image) {
         tide_manifest_close(&m);
         match_release(&match);
@@ -360,6 +360,12 @@ static void send_starts(struct core *c, struct job *job)
     job->starting = START_NOT;
     if (!fits) {
         attempt_end(c, job, "what an Advance would have to say is longer than a frame");
+        return;
+    }
+    if (too_much) {
+        attempt_end(c, job, too_much);
+        job_hold(c, job, too_much); /* the next would be told as much */
+        free(too_much);
         return;
     }
     for (struct worker *w = job->workers; w; w = w->next)

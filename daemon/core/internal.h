@@ -158,9 +158,10 @@ void region_show(struct core *c, const struct job *job, Tide__JobDetail *m);
 bool worker_speaks(const struct worker *w, uint64_t attempt);
 
 /* ---- restore.c */
-/* Sends Start to all members that are to be restored. m: NULL to start afresh. */
-void restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m,
-                         struct match *match);
+/* Sends Start to all members that are to be restored. m: NULL to start afresh. Malloc'ed: for whom
+ * it would be too long, and nobody is told anything. */
+char *restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m,
+                          struct match *match);
 
 /* ---- decide.c */
 enum begin { BEGIN_NOTHING, BEGIN_REQUEST, BEGIN_LAST, BEGIN_PERIODIC };

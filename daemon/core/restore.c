@@ -221,7 +221,7 @@ static void send_start(struct core *c, const struct making *made, struct tide_by
     tide_buf_put(&whole, peers.data, peers.len);
     tide_buf_put(&whole, made->tasks.data, made->tasks.len);
     tide_parts_put(&frames, TIDE_PART_START, (struct tide_bytes){whole.data, whole.len});
-    core_assert(whole.rc == 0 && frames.rc == 0 && made->tasks.rc == 0);
+    core_assert(whole.rc == 0 && frames.rc == 0);
     act_send(c, made->w->session, blob_new(frames.data, frames.len));
     tide_buf_release(&whole);
     tide_buf_release(&frames);
@@ -273,8 +273,22 @@ static void put_head(struct core *c, struct job *job, const struct tide_manifest
     put_piece(out, &start.base);
 }
 
-void restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m,
-                         struct match *match)
+/* Nothing is sent before all of it is known to fit: the attempt begins for everybody or not at all.
+ */
+static char *told_too_much(const struct job *job, const struct making *made, size_t n, size_t all)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!made[i].tasks.rc && all + made[i].tasks.len <= TIDE_PARTS_MAX) continue;
+        return core_printf("what worker %.*s would restore of snapshot %" PRIu64
+                           " is longer than %u MiB",
+                           (int)made[i].w->name.len, (const char *)made[i].w->name.data,
+                           job->restored_from, TIDE_PARTS_MAX >> 20);
+    }
+    return NULL;
+}
+
+char *restore_send_starts(struct core *c, struct job *job, const struct tide_manifest *m,
+                          struct match *match)
 {
     struct making *made = core_alloc((job->n_workers + 1) * sizeof *made);
     struct making **by_task = core_alloc(job->graph->tasks * sizeof *by_task);
@@ -282,8 +296,8 @@ void restore_send_starts(struct core *c, struct job *job, const struct tide_mani
     struct tide_buf head, peers;
     size_t n = 0;
     bits_init(&done, job->graph->tasks);
-    tide_buf_init(&head, TIDE_PARTS_MAX);
-    tide_buf_init(&peers, TIDE_PARTS_MAX);
+    tide_buf_init(&head, SIZE_MAX / 2);
+    tide_buf_init(&peers, SIZE_MAX / 2);
     for (struct worker *w = job->workers; w; w = w->next) {
         if (w->standing != STANDS_HOLDING || (job->gap && region_survives(w))) continue;
         made[n].w = w;
@@ -299,9 +313,12 @@ void restore_send_starts(struct core *c, struct job *job, const struct tide_mani
         external_put_states(made[i].w, m ? m->head : NULL, false, &made[i].tasks);
     put_head(c, job, m, &head);
     put_peers(job, &peers);
+    core_assert(head.rc == 0 && peers.rc == 0);
+    char *too_much = told_too_much(job, made, n, head.len + peers.len);
     for (size_t i = 0; i < n; i++) {
-        send_start(c, &made[i], (struct tide_bytes){head.data, head.len},
-                   (struct tide_bytes){peers.data, peers.len});
+        if (!too_much)
+            send_start(c, &made[i], (struct tide_bytes){head.data, head.len},
+                       (struct tide_bytes){peers.data, peers.len});
         tide_buf_release(&made[i].tasks);
     }
     tide_buf_release(&head);
@@ -309,4 +326,5 @@ void restore_send_starts(struct core *c, struct job *job, const struct tide_mani
     bits_release(&done);
     free(by_task);
     free(made);
+    return too_much;
 }

@@ -12,9 +12,10 @@ static struct play p;
 
 /* A checkpoint, or a savepoint that is the recovery point; then its worker is another process, and
  * the next attempt has asked for what it restores. */
-static void up_to_the_load(bool savepoint)
+static void up_to_the_load_of(const struct job_options *job, bool savepoint)
 {
-    play_running(&p, &plain);
+    uint32_t tasks = job->sources + job->sinks;
+    play_running(&p, job);
     play_open(&p, ADMIN, TIDE__PEER_KIND__PEER_ADMIN);
     if (savepoint) {
         play_ask_savepoint(&p, &(struct ask){.commits = true});
@@ -24,16 +25,21 @@ static void up_to_the_load(bool savepoint)
     }
     play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
-    play_confirm(&p, 1, p.round, 0, 3);
+    play_confirm(&p, 1, p.round, 0, tasks);
     play_settle(&p);
     play_close(&p, 1);
     play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &plain, &whole);
+    play_join(&p, 2, job, &(struct join_options){.count = tasks, .worker = "w", .pid = 10});
     while (p.n_commits)
         play_stored(&p, TIDE_STORED);
     play_wait(&p, 0);
     while (p.n_commits)
         play_stored(&p, TIDE_STORED);
+}
+
+static void up_to_the_load(bool savepoint)
+{
+    up_to_the_load_of(&plain, savepoint);
 }
 
 static void state_is(const char *words)
@@ -103,6 +109,77 @@ START_TEST(manifest_is_of_another_graph_S107)
     j->images[0] = (struct tide_bytes){out.data, out.len};
     play_loaded(&p);
     state_is("job HELD");
+    j->images[0] = before;
+    tide_buf_release(&out);
+    play_end(&p);
+}
+END_TEST
+
+/* The same manifest, but each of so many tasks has so many bytes inline. */
+static struct tide_buf with_inline(struct tide_bytes from, uint32_t tasks, size_t each)
+{
+    static uint8_t head[4096];
+    struct tide_manifest m;
+    struct tide_buf out, acks;
+    char why[256];
+    Tide__Artifact a, *artifacts[1] = {&a};
+    ck_assert_int_eq(tide_manifest_open(&m, from, why), 0);
+    tide__artifact__init(&a);
+    a.place_case = TIDE__ARTIFACT__PLACE_INLINE;
+    a.inline_.data = calloc(1, each);
+    a.inline_.len = a.size = each;
+    uint8_t *packed = malloc(each + 1000);
+    tide_buf_init(&acks, (size_t)1 << 30);
+    for (uint32_t t = 0; t < tasks; t++) {
+        struct tide_ack_builder b;
+        Tide__TaskAck ack;
+        size_t at = acks.len;
+        tide__task_ack__init(&ack);
+        ack.task = t;
+        ack.artifacts = artifacts;
+        ack.n_artifacts = 1;
+        tide_ack_builder_init(&b, each * 2);
+        tide_ack_builder_add_full(&b,
+                                  (struct tide_bytes){packed, tide__task_ack__pack(&ack, packed)});
+        tide_buf_put_u32(&acks, 0);
+        tide_ack_builder_put(&b, m.head->attempt, m.head->round, &acks);
+        ck_assert_int_eq(acks.rc, 0);
+        tide_set_u32(acks.data + at, (uint32_t)(acks.len - at - 4));
+        tide_ack_builder_release(&b);
+    }
+    struct tide_bytes chunk = {acks.data, acks.len};
+    size_t len = tide__manifest_head__pack(m.head, head);
+    tide_buf_init(&out, (size_t)1 << 30);
+    tide_manifest_put(&out, (struct tide_bytes){head, len}, &chunk, 1);
+    ck_assert_int_eq(out.rc, 0);
+    tide_manifest_close(&m);
+    tide_buf_release(&acks);
+    free(a.inline_.data);
+    free(packed);
+    return out;
+}
+
+/* What one worker would be told is longer than a Start may be: nobody is told anything, and the job
+ * is held with the worker's name instead of failing for ever. */
+START_TEST(too_much_for_one_worker)
+{
+    struct job_options wide = plain;
+    wide.sources = 17;
+    up_to_the_load_of(&wide, false);
+    struct shelf_job *j = &p.shelf.jobs[0];
+    struct tide_bytes before = j->images[0];
+    struct tide_buf out = with_inline(before, 18, (size_t)15 << 20);
+    j->images[0] = (struct tide_bytes){out.data, out.len};
+    play_loaded(&p);
+    play_forget(&p);
+    play_settle(&p);
+    ck_assert_msg(!strstr(p.trace, "start attempt"), "%s", p.trace);
+    state_is("job HELD");
+    ck_assert_msg(
+        tide_bytes_equal(
+            j->cause,
+            tide_bytes_of("what worker w would restore of snapshot 1 is longer than 256 MiB")),
+        "%.*s", (int)j->cause.len, (const char *)j->cause.data);
     j->images[0] = before;
     tide_buf_release(&out);
     play_end(&p);
@@ -359,7 +436,8 @@ START_TEST(deliveries_have_a_time_S175)
 }
 END_TEST
 
-SUITE_MAIN("starts", manifest_is_of_another_graph_S107, late_parts_are_named, ordered_meanwhile,
-           deliveries_have_a_time_S175, manifest_cannot_be_read_S107, manifest_is_none_S107,
-           savepoint_cannot_be_looked_at, too_late_to_start, an_attempt_without_a_row,
-           late_restores_are_named, nothing_ends_while_it_stops_S19, who_is_not_back_is_named)
+SUITE_MAIN("starts", manifest_is_of_another_graph_S107, too_much_for_one_worker,
+           late_parts_are_named, ordered_meanwhile, deliveries_have_a_time_S175,
+           manifest_cannot_be_read_S107, manifest_is_none_S107, savepoint_cannot_be_looked_at,
+           too_late_to_start, an_attempt_without_a_row, late_restores_are_named,
+           nothing_ends_while_it_stops_S19, who_is_not_back_is_named)
