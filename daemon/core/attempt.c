@@ -467,7 +467,8 @@ void attempt_restore_failed(struct core *c, struct worker *w, const Tide__Restor
 {
     struct job *job = w->job;
     uint32_t subtask = 0;
-    if (m->attempt != job->attempt || w->attempt != m->attempt || !job->attempt_open) return;
+    if (m->attempt != job->attempt || !worker_speaks(w, m->attempt))
+        return; /* its first is enough */
     const struct tide_operator *op = tide_graph_operator(job->graph, m->task, &subtask);
     struct tide_bytes reason = core_text_cut(UNPB(m->reason), 200);
     char *why = core_printf("%.*s[%u] could not restore: %.*s", (int)op->uid.len,

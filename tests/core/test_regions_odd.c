@@ -1,0 +1,63 @@
+/* Promises about regional failover at its edges, each as the trace it leaves. */
+#include <stdio.h>
+
+#include "tests/core/lib_play.h"
+
+/* Three tasks without edges, each a region. */
+static const struct job_options apart = {
+    .sources = 3, .regional = true, .interval_ms = 100, .deadline_ms = 60000};
+static struct play p;
+
+static void leave(uint64_t session)
+{
+    Tide__Leave m = TIDE__LEAVE__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    message.msg_case = TIDE__FROM_WORKER__MSG_LEAVE;
+    message.leave = &m;
+    play_frame(&p, session, &message);
+}
+
+static void join(uint64_t session, const struct job_options *job, struct join_options join)
+{
+    join.pid = join.pid ? join.pid : 10 + (uint32_t)session;
+    play_open(&p, session, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, session, job, &join);
+}
+
+static void failed_to_restore(uint64_t session, uint32_t task)
+{
+    Tide__RestoreFailed m = TIDE__RESTORE_FAILED__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = p.attempt;
+    m.task = task;
+    message.msg_case = TIDE__FROM_WORKER__MSG_RESTORE_FAILED;
+    message.restore_failed = &m;
+    play_frame(&p, session, &message);
+}
+
+/* All tasks of a worker fail to restore: that is one attempt that has failed, not one for each. */
+START_TEST(restore_fails_once)
+{
+    struct job_options few = apart;
+    few.attempts_max = 3;
+    play_start(&p);
+    join(1, &few, (struct join_options){.count = 1, .worker = "w1"});
+    join(2, &few, (struct join_options){.first = 1, .count = 2, .worker = "w2"});
+    play_settle(&p);
+    play_restored(&p, 1, 0, 1);
+    play_restored(&p, 2, 1, 2);
+    play_settle(&p);
+    leave(2);
+    join(3, &few, (struct join_options){.first = 1, .count = 2, .worker = "w2"});
+    play_settle(&p);
+    ck_assert_uint_eq(p.attempt, 2);
+    play_forget(&p);
+    failed_to_restore(3, 1);
+    play_expect(&p, "to 3: rewind attempt 2\n");
+    failed_to_restore(3, 2);
+    play_expect(&p, "");
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("regions_odd", restore_fails_once)
