@@ -313,6 +313,47 @@ void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, c
 
 /* ---- the beginning */
 
+static void load(struct core *c, struct job *job)
+{
+    uint64_t snapshot = job->choice->snapshot;
+    uint64_t tag = ask(c, ASKED_CHOICE, job, snapshot);
+    struct action *x = act(c, ACT_LOAD);
+    x->round = snapshot;
+    x->tag = tag;
+}
+
+/* What is its user's may have been moved, or changed: it is looked at as an attempt would, before
+ * one that is well is ended for it. */
+static void look_into(struct core *c, struct job *job, enum file_op op, enum asked what)
+{
+    const struct snapshot *s = job_snapshot(job, job->choice->snapshot);
+    if (s)
+        ask_file(c, op, s->directory, what, job, s->round);
+    else
+        load(c, job); /* and it will be told that it has gone */
+}
+
+void choice_bytes(struct core *c, struct job *job, const struct event *ev)
+{
+    struct choice *ch = job->choice;
+    core_assert(ch != NULL);
+    if (ev->rc)
+        give_up(c, job,
+                core_printf("snapshot %" PRIu64 " cannot be read: %s", ch->snapshot, ev->text));
+    else
+        load(c, job);
+}
+
+/* The _metadata of a savepoint of our own is in its place, which it may not have been. */
+void choice_published(struct core *c, struct job *job, const struct event *ev)
+{
+    core_assert(job->choice != NULL);
+    if (ev->rc)
+        choice_bytes(c, job, ev);
+    else
+        look_into(c, job, FILE_META_READ, ASKED_CHOICE_BYTES);
+}
+
 void choice_manifest(struct core *c, struct job *job, const struct event *ev)
 {
     struct choice *ch = job->choice;
@@ -420,10 +461,13 @@ void choice_begin(struct core *c, struct job *job)
     if (why) {
         give_up(c, job, why);
     } else if (ch->snapshot) {
-        uint64_t tag = ask(c, ASKED_CHOICE, job, ch->snapshot);
-        struct action *x = act(c, ACT_LOAD);
-        x->round = ch->snapshot;
-        x->tag = tag;
+        const struct snapshot *s = job_snapshot(job, ch->snapshot);
+        if (s && s->imported)
+            look_into(c, job, FILE_META_READ, ASKED_CHOICE_BYTES);
+        else if (s && s->kind == TIDE_SAVEPOINT)
+            look_into(c, job, FILE_META_PUBLISH, ASKED_CHOICE_PUBLISH);
+        else
+            load(c, job);
     } else if (ch->directory) {
         ask_file(c, FILE_META_READ, ch->directory, ASKED_DIRECTORY, job, 0);
     } else {

@@ -460,6 +460,8 @@ void dispose_gone(struct core *c, struct job *job, uint64_t round, struct tide_c
 char *choice_forbidden(const struct job *job); /* no restore can be ordered now; NULL: it can */
 void choice_begin(struct core *c, struct job *job); /* job->order is a restore */
 void choice_pump(struct core *c, struct job *job);  /* decides, if that can be done now */
+void choice_published(struct core *c, struct job *job, const struct event *ev);
+void choice_bytes(struct core *c, struct job *job, const struct event *ev);
 void choice_manifest(struct core *c, struct job *job, const struct event *ev);
 void choice_directory(struct core *c, struct job *job, const struct event *ev);
 void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, const char *text);

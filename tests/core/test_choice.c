@@ -505,6 +505,39 @@ START_TEST(unreadable)
 }
 END_TEST
 
+/* Files of a savepoint have gone: an order to restore it fails, as its dry run does, and the
+ * attempt that is well goes on. */
+START_TEST(savepoint_is_not_whole)
+{
+    static struct play p;
+    running(&p);
+    play_savepoint(&p, 100, "s");
+    play_settle(&p);
+    play_ack_all(&p, 1, p.round, NULL);
+    play_settle(&p);
+    uint64_t savepoint = p.round;
+    for (int step = 0; step < 4; step++) {
+        Tide__RestoreJob *m = from(savepoint);
+        m->dry_run = step & 1;
+        play_ask_restore(&p, m);
+        play_stored(&p, TIDE_STORED);
+        ck_assert_uint_eq(p.n_loads, 0);
+        if (step & 2) play_filed(&p, 0); /* its _metadata is there */
+        play_filed(&p, TIDE_ENOTFOUND);
+        ck_assert_uint_eq(p.n_loads, 0);
+        play_settle(&p);
+        play_forget(&p);
+        play_ask_operation(&p, 100, p.operation);
+        ck_assert_msg(strstr(p.trace, "restore failed: snapshot 5 cannot be read: "), "%s",
+                      p.trace);
+    }
+    ck_assert_uint_eq(savepoint, 5);
+    ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 1);
+    checkpoint(&p);
+    play_end(&p);
+}
+END_TEST
+
 /* A store that does not take the order: the next attempt restores what it would have anyway. */
 START_TEST(not_stored)
 {
@@ -554,4 +587,4 @@ END_TEST
 SUITE_MAIN("choice", ends_of_a_savepoint, latest, older, by_directory, until_a_newer_round, nothing,
            survives_a_crash, dry_run, owed, confirmed_is_not_owed_again, waits_for_a_commit,
            reopens, reopens_after_a_restart, ordered_is_not_gone_on_from, nothing_there, unreadable,
-           not_stored)
+           savepoint_is_not_whole, not_stored)

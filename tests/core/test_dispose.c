@@ -68,7 +68,8 @@ START_TEST(an_order_wants_it)
     uint64_t s = savepoint();
     restore(s);
     play_stored(&p, TIDE_STORED);
-    play_expect(&p, "commit: operation=queued audit\nto 100: operation restore queued\nload 2\n");
+    play_expect(&p, "commit: operation=queued audit\nto 100: operation restore queued\n"
+                    "publish savepoint-c15c02-1000-1\n");
     play_ask_dispose(&p, &(struct ask){.snapshot = s});
     play_expect(&p, "to 100: error 3: an order that job job goes on from snapshot 2 is being "
                     "carried out\n");

@@ -755,6 +755,11 @@ START_TEST(imported)
         ck_assert(s->round > 3 && (s->round != 6 || s->state == TIDE_RETAINED));
     }
     ck_assert_uint_eq(j->subsumed, j->completed - 3);
+    ask(&p, from(6)); /* it is not there at the moment: what runs goes on */
+    play_stored(&p, TIDE_STORED);
+    play_not_filed(&p, TIDE_ENOTFOUND, "/backup/s/_metadata: is missing");
+    outcome(&p, "to 100: operation restore failed: snapshot 6 cannot be read: "
+                "/backup/s/_metadata: is missing\n");
     ask(&p, from(6));
     play_settle(&p);
     play_forget(&p);
