@@ -148,6 +148,16 @@ static void look_at_owed(const struct job *job, struct choice *ch)
                lost, ch->above);
 }
 
+/* What is made known although it does not match may be restored later, with unmatched state
+ * allowed: its ended tasks are those of that restore. */
+static int match_as_allowed(struct match *match, const struct job *job,
+                            const struct tide_manifest *m)
+{
+    struct match_wish wish = {.unmatched = true};
+    char why[256];
+    return match_new(match, job->graph, m, &wish, why);
+}
+
 static void look_at_operators(struct job *job, struct choice *ch)
 {
     struct tide_manifest m;
@@ -161,6 +171,7 @@ static void look_at_operators(struct job *job, struct choice *ch)
         rc = match_new(&match, job->graph, &m, &wish, why);
         if (rc == TIDE_EINVAL && !ch->why[0] && !ch->only_known)
             snprintf(ch->why, sizeof ch->why, "%s", why);
+        if (rc == TIDE_EINVAL && ch->only_known) rc = match_as_allowed(&match, job, &m);
         if (!rc && ch->import) import_keep_ended(ch->import, job, &m, &match);
         if (!rc) {
             ch->adopted = match.adopted;

@@ -130,23 +130,31 @@ static void put_named_acks(struct tide_buf *out, uint64_t attempt, uint64_t roun
 }
 
 /* Another's: the image as a different daemon, or job, would have written it. */
-enum { OTHER_STORE = 1, OTHER_MAX = 2, OTHER_UID = 4, ENDED_SINK = 8, NO_KIND = 16, NAMED = 32 };
+enum {
+    OTHER_STORE = 1,
+    OTHER_MAX = 2,
+    OTHER_UID = 4,
+    ENDED_SINK = 8,
+    NO_KIND = 16,
+    ENDED_SOURCE = 32,
+    NAMED = 64
+};
 static struct tide_bytes changed(struct tide_bytes image, unsigned how)
 {
     static uint8_t head[4096];
     struct tide_manifest m;
     struct tide_buf out;
     char why[256];
-    Tide__TaskRange sink = TIDE__TASK_RANGE__INIT, *ranges[1] = {&sink};
+    Tide__TaskRange ended = TIDE__TASK_RANGE__INIT, *ranges[1] = {&ended};
     ck_assert_int_eq(tide_manifest_open(&m, image, why), 0);
     if (how & OTHER_STORE) m.head->store_id.data[0] ^= 1;
     if (how & OTHER_MAX) m.head->spec->operators[0]->max_parallelism = 512;
     if (how & OTHER_UID) m.head->spec->operators[1]->uid.data[0] = 'c';
     if (how & OTHER_UID) m.head->spec->edges[0]->to.data[0] = 'c';
     if (how & NO_KIND) m.head->kind = 0;
-    if (how & ENDED_SINK) {
-        sink.first = 2;
-        sink.count = 1;
+    if (how & (ENDED_SINK | ENDED_SOURCE)) {
+        ended.first = how & ENDED_SINK ? 2 : 0;
+        ended.count = 1;
         m.head->n_ending = 1;
         m.head->ending = ranges;
     }
@@ -786,7 +794,47 @@ START_TEST(imported)
 }
 END_TEST
 
+/* Made known before the job fits it: which of its tasks had ended is known of it all the same, also
+ * to the next daemon, whose rounds do not wait for them. */
+START_TEST(ended_and_unmatched)
+{
+    static struct play p;
+    struct tide_bytes image = foreign(OTHER_UID | ENDED_SOURCE);
+    running(&p);
+    p.elsewhere = image;
+    import(&p, "/backup/s", false);
+    play_settle(&p);
+    uint64_t known = p.shelf.jobs[0].snapshots[p.shelf.jobs[0].n_snapshots - 1].round;
+    from(known);
+    order.allow_repeat = order.allow_unmatched = true;
+    ask(&p, &order);
+    play_settle(&p);
+    back(&p, 1);
+    ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, known);
+    uint64_t before = p.round;
+    play_crash(&p);
+    play_settle(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &job,
+              &(struct join_options){.count = 3,
+                                     .worker = "w",
+                                     .pid = 10,
+                                     .attempt = p.attempt,
+                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    play_settle(&p);
+    play_wait(&p, 200);
+    uint64_t round = p.round;
+    ck_assert_uint_gt(round, before);
+    play_ack(&p, 1, p.attempt, round, 1);
+    play_ack(&p, 1, p.attempt, round, 2);
+    play_settle(&p);
+    const struct shelf_job *j = &p.shelf.jobs[0];
+    ck_assert_uint_eq(j->snapshots[j->n_snapshots - 1].round, round);
+    drop(&p);
+}
+END_TEST
+
 SUITE_MAIN("import", moved, full_until_one_is_complete, of_another_store, unmatched,
            max_parallelism, ended_and_fed, new_job, another_parallelism,
            another_parallelism_refused, workers_disagree, new_job_refused, unreadable, gone_again,
-           survives_a_crash, imported)
+           survives_a_crash, imported, ended_and_unmatched)
