@@ -570,6 +570,10 @@ void attempt_adopt(struct core *c, struct job *job)
 void attempt_rejoined(struct core *c, struct worker *w)
 {
     struct job *job = w->job;
+    if (!region_fits(c, job)) { /* its endpoint may be another, and longer */
+        attempt_end(c, job, "what an Advance would have to say is longer than a frame");
+        return;
+    }
     if (!job->adopting) {
         resume(c, w);
         attempt_all_restored(c, job); /* its Join shows, perhaps, that it has advanced */

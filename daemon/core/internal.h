@@ -146,6 +146,8 @@ void region_put(const struct job *job, struct bits *b); /* ... sets those of sur
 /* What the hooks of survivors are restored from, once it is known. False: for one of them it is
  * more than a frame can hold. */
 bool region_keep_hooks(struct core *c, struct job *job, const Tide__ManifestHead *head);
+/* Whether those who have not been told to advance can be told in one frame. */
+bool region_fits(struct core *c, struct job *job);
 void region_advance(struct core *c, struct worker *w); /* it is present and behind */
 void region_advance_all(struct core *c, struct job *job);
 void region_advanced(struct core *c, struct worker *w, const Tide__Advanced *m);

@@ -300,6 +300,31 @@ static size_t put_head(struct tide_buf *out, size_t len)
     return out->len;
 }
 
+/* With who it is for, and the heads. */
+static bool fits_in_a_frame(size_t common, size_t hooks)
+{
+    return common + hooks + 64 <= TIDE_FRAME_MAX;
+}
+
+bool region_fits(struct core *c, struct job *job)
+{
+    struct tide_buf common;
+    bool behind = false;
+    size_t most = 0;
+    for (const struct worker *w = job->workers; !job->gap && w; w = w->next) {
+        if (!region_survives(w) || w->attempt == job->attempt) continue;
+        behind = true;
+        if (w->hooks.len > most) most = w->hooks.len;
+    }
+    if (!behind) return true;
+    tide_buf_init(&common, SIZE_MAX / 2);
+    put_common(c, job, &common);
+    core_assert(common.rc == 0);
+    bool fits = fits_in_a_frame(common.len, most);
+    tide_buf_release(&common);
+    return fits;
+}
+
 bool region_keep_hooks(struct core *c, struct job *job, const Tide__ManifestHead *head)
 {
     struct tide_buf common;
@@ -318,7 +343,7 @@ bool region_keep_hooks(struct core *c, struct job *job, const Tide__ManifestHead
         if (w->hooks.len > most) most = w->hooks.len;
     }
     core_assert(common.rc == 0);
-    bool fits = common.len + most + 64 <= TIDE_FRAME_MAX; /* with who it is for, and the heads */
+    bool fits = fits_in_a_frame(common.len, most);
     tide_buf_release(&common);
     return fits;
 }

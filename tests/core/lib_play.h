@@ -95,6 +95,7 @@ struct join_options {
     uint64_t lowest_pending;
     const uint8_t *job_id; /* 16 bytes, of its token; NULL: the job's */
     Tide__WorkerPhase phase;
+    const char *endpoint;
     const char *externals; /* that it hosts: "@a lock" is a's coordinator and a hook */
 };
 void play_join(struct play *p, uint64_t session, const struct job_options *job,

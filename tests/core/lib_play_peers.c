@@ -84,6 +84,7 @@ void play_join_spec(struct play *p, uint64_t session, Tide__JobSpec *spec,
     join.spec = spec;
     join.job = spec->name;
     join.worker = play_bytes(o->worker);
+    join.endpoint = play_bytes(o->endpoint ? o->endpoint : "");
     host.boot_id = play_bytes(o->boot ? o->boot : "host");
     host.pid = o->pid;
     host.start_time = 1;
@@ -115,7 +116,7 @@ void play_join_spec(struct play *p, uint64_t session, Tide__JobSpec *spec,
     name_parts(&hosts, o->externals);
     join.n_externals = hosts.n;
     join.externals = hosts.pointers;
-    uint8_t packed[4096];
+    uint8_t packed[8192];
     ck_assert(tide__join__get_packed_size(&join) <= sizeof packed);
     size_t len = tide__join__pack(&join, packed);
     struct tide_buf out;

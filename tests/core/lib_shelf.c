@@ -9,7 +9,7 @@
 void shelf_init(struct shelf *s)
 {
     memset(s, 0, sizeof *s);
-    tide_arena_init(&s->arena, (size_t)64 << 20);
+    tide_arena_init(&s->arena, (size_t)256 << 20);
 }
 
 void shelf_release(struct shelf *s)
@@ -85,7 +85,7 @@ static void apply_snapshot(struct shelf *s, struct shelf_job *j, const struct ti
                                                       .unaligned = r->snapshot.unaligned,
                                                       .commits = r->snapshot.commits,
                                                       .imported = r->snapshot.imported};
-    tide_buf_init(&image, (size_t)16 << 20);
+    tide_buf_init(&image, (size_t)64 << 20);
     tide_manifest_put(&image, r->snapshot.head, r->snapshot.chunks, r->snapshot.n_chunks);
     ck_assert_int_eq(image.rc, 0);
     j->images[at] = keep(s, (struct tide_bytes){image.data, image.len});

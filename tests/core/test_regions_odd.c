@@ -60,4 +60,51 @@ START_TEST(restore_fails_once)
 }
 END_TEST
 
-SUITE_MAIN("regions_odd", restore_fails_once)
+/* A survivor comes back with an endpoint so long that what it has to be told does not fit into a
+ * frame any more, its hooks' bytes being nearly as many as may be: everybody rewinds. */
+START_TEST(too_long_to_advance)
+{
+    static char data[(1 << 20) - 150], endpoint[4000]; /* sixteen times the first: almost 16 MiB */
+    static const char all[] = "a b c d e f g h i j k l m n o p";
+    struct job_options with = apart;
+    with.hooks = all;
+    memset(data, 'd', sizeof data - 1);
+    memset(endpoint, 'e', sizeof endpoint - 1);
+    play_start(&p);
+    join(1, &with, (struct join_options){.count = 1, .worker = "w1", .externals = all});
+    join(2, &with, (struct join_options){.first = 1, .count = 2, .worker = "w2"});
+    play_settle(&p);
+    play_restored(&p, 1, 0, 1);
+    play_restored(&p, 2, 1, 2);
+    for (size_t i = 0; i < sizeof all; i += 2)
+        play_external(&p, 1, (char[]){all[i], 0}, 0, NULL, NULL);
+    play_settle(&p);
+    play_wait(&p, 100);
+    for (size_t i = 0; i < sizeof all; i += 2)
+        play_external(&p, 1, (char[]){all[i], 0}, 1, data, NULL);
+    play_ack(&p, 1, 1, 1, 0);
+    play_ack(&p, 2, 1, 1, 1);
+    play_ack(&p, 2, 1, 1, 2);
+    play_settle(&p);
+    play_close(&p, 1);
+    leave(2);
+    join(3, &with, (struct join_options){.first = 1, .count = 2, .worker = "w2"});
+    play_settle(&p);
+    ck_assert_uint_eq(p.attempt, 2);
+    play_forget(&p);
+    join(4, &with,
+         (struct join_options){.count = 1,
+                               .worker = "w1",
+                               .pid = 11,
+                               .attempt = 1,
+                               .told_complete = 1,
+                               .endpoint = endpoint,
+                               .externals = all,
+                               .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    play_expect(&p, "to 4: joined\nride: attempt-end job-state=WAITING\n"
+                    "to 3: rewind attempt 2\nto 4: rewind attempt 1\n");
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("regions_odd", restore_fails_once, too_long_to_advance)
