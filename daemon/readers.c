@@ -19,9 +19,9 @@
 #include "daemon/util.h"
 #include "proto/arena.h"
 #include "proto/err.h"
+#include "storage/manifest.h"
 
 #define DIRECTORY_MAX 65536u
-#define MANIFEST_MAX ((size_t)1 << 30) /* a lookup of a larger one fails by name */
 
 struct reader_thread {
     struct reader_options o;
@@ -77,7 +77,7 @@ static void ask(struct tide_reader *reader, struct question *q)
         answer(reader, q);
         return;
     }
-    tide_buf_init(&q->image, MANIFEST_MAX);
+    tide_buf_init(&q->image, TIDE_MANIFEST_MAX);
     q->rc = tide_reader_manifest(reader, q->round, &q->image, q->why);
     if (q->rc || !q->with_directory) return;
     tide_buf_init(&q->directory, DIRECTORY_MAX);

@@ -17,7 +17,6 @@
 #include "storage/manifest.h"
 
 #define WHY 256u
-#define IMAGE_MAX ((size_t)1200 << 20) /* what a round can hold in memory, and its head */
 
 static int look(int dir, const char *directory, struct tide_bytes path, uint64_t size, char *why)
 {
@@ -75,7 +74,7 @@ int tide_files_inspect(const char *directory, const volatile int *stop, struct t
 {
     struct tide_manifest m;
     char text[256];
-    tide_buf_init(ret, IMAGE_MAX);
+    tide_buf_init(ret, TIDE_MANIFEST_MAX);
     int rc = tide_files_metadata_read(directory, ret, why);
     if (rc) return rc;
     rc = tide_manifest_open(&m, (struct tide_bytes){ret->data, ret->len}, text);

@@ -21,6 +21,9 @@
 
 #define TIDE_MANIFEST_VERSION 1u
 #define TIDE_MANIFEST_HEAD_MAX ((size_t)32 << 20)
+/* More than the acks that a round can hold in memory, and its head: what the daemon reads at most.
+ */
+#define TIDE_MANIFEST_MAX ((size_t)1200 << 20)
 
 /* Appends the whole image to out. */
 void tide_manifest_put(struct tide_buf *out, struct tide_bytes head,

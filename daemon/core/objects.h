@@ -26,6 +26,8 @@
 #define ID_BLOCK UINT64_C(1000)           /* ids reserved at once */
 #define CHUNK_MAX ((size_t)128 << 10)     /* of a manifest's acks in the store */
 #define ROUND_BYTES_MAX ((size_t)1 << 30) /* acks of one round in memory */
+_Static_assert(ROUND_BYTES_MAX + TIDE_FRAME_MAX + TIDE_MANIFEST_HEAD_MAX < TIDE_MANIFEST_MAX,
+               "what a round writes can be read");
 #define OPERATIONS_QUEUED_MAX 64u
 #define SAVEPOINTS_AT_ONCE 4u     /* of a job, under way or with their directory being made */
 #define OPERATIONS_REMEMBERED 64u /* that have ended, of a job; the store has all */
