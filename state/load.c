@@ -56,6 +56,17 @@ static int check_together(struct loading *l)
     return 0;
 }
 
+/* Records in flight are written by nobody yet; they must not be lost either. */
+static int check_flights(struct loading *l)
+{
+    for (uint32_t i = 0; i < l->n; i++)
+        if (l->readers[i]->n_in_flight)
+            return tide_states_fail(
+                l->s, TIDE_ENOTSUP, "%.200s: has %llu records in flight: not supported yet",
+                l->readers[i]->name, (unsigned long long)l->readers[i]->n_in_flight);
+    return 0;
+}
+
 static int check_max(struct loading *l)
 {
     const struct tide_states *s = l->s;
@@ -289,6 +300,7 @@ int tide_states_load(struct tide_states *s, struct tide_format_reader **readers,
     if (!n) return tide_states_ready(s);
     qsort(readers, n, sizeof(struct tide_format_reader *), by_subtask);
     int rc = check_together(&l);
+    if (!rc) rc = check_flights(&l);
     if (!rc) rc = check_max(&l);
     if (!rc) rc = check_keyed(&l);
     if (!rc) rc = check_own(&l);

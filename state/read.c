@@ -244,7 +244,7 @@ static int check_groups(struct tide_format_reader *r)
     sqlite3_finalize(st);
     if (!rc) rc = one_number(r, "SELECT count(*) FROM key_group", &n);
     if (!rc && n != seen) rc = fail(r, TIDE_ECORRUPT, "has key groups that are no state's");
-    if (!rc) rc = one_number(r, "SELECT coalesce(max(id), 0) FROM in_flight", &r->n_in_flight);
+    if (!rc) rc = one_number(r, "SELECT count(*) FROM in_flight", &r->n_in_flight);
     return rc;
 }
 

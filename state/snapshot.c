@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,11 +151,25 @@ static int begin(struct tide_states *s, struct saving **ret)
     return 0;
 }
 
+static int start_thread(struct saving *a)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, old;
+    int error = pthread_attr_init(&attributes);
+    if (error) return error;
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all); /* signals are the program's */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    error = pthread_create(&thread, &attributes, write_thread, a);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
 int tide_states_snapshot(struct tide_states *s, struct tide_snapshot *snapshot)
 {
     struct saving *a = NULL;
-    pthread_attr_t attributes;
-    pthread_t thread;
     if (!s || !snapshot) return TIDE_EINVAL;
     int rc = begin(s, &a);
     if (rc) return rc;
@@ -163,12 +178,7 @@ int tide_states_snapshot(struct tide_states *s, struct tide_snapshot *snapshot)
     pthread_mutex_lock(&s->lock);
     s->writing++;
     pthread_mutex_unlock(&s->lock);
-    int error = pthread_attr_init(&attributes);
-    if (!error) {
-        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        error = pthread_create(&thread, &attributes, write_thread, a);
-        pthread_attr_destroy(&attributes);
-    }
+    int error = start_thread(a);
     if (!error) return TIDE_EAGAIN;
     s->class->over(a->frozen);
     free(a);

@@ -119,6 +119,11 @@ static int look(struct looking *l, struct tide_format_reader *r)
 {
     int rc = 0;
     l->reader = r;
+    if (l->rows && !l->state && r->n_in_flight && is_wanted(l->operator_uid, r->task.uid)) {
+        rc = TIDE_ENOTSUP;
+        snprintf(r->why, sizeof r->why, "%.200s: has %llu records in flight: not supported yet",
+                 r->name, (unsigned long long)r->n_in_flight);
+    }
     for (uint32_t i = 0; !rc && i < r->n_states; i++) {
         l->of = &r->states[i];
         if (!is_wanted(l->operator_uid, r->task.uid) || !is_wanted(l->state, l->of->name)) continue;

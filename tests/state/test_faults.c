@@ -1,5 +1,8 @@
 /* Every allocation of the library fails in turn: the call that needed it says so, what was there
  * before is there still, a restore that failed has left nothing, and nothing leaks. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -148,10 +151,56 @@ START_TEST(saving_and_restoring)
 }
 END_TEST
 
+/* ---- no thread */
+
+static bool all_blocked;
+
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, /* NOLINT */
+                          void *(*f)(void *), void *user);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, /* NOLINT */
+                          void *(*f)(void *), void *user);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, /* NOLINT */
+                          void *(*f)(void *), void *user)
+{
+    sigset_t blocked;
+    (void)thread;
+    (void)attributes;
+    (void)f;
+    (void)user;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    all_blocked = sigismember(&blocked, SIGTERM) && sigismember(&blocked, SIGUSR1) &&
+                  sigismember(&blocked, SIGCHLD);
+    return EAGAIN;
+}
+
+uint64_t __wrap_tide_snapshot_round(const struct tide_snapshot *s); /* NOLINT */
+uint64_t __wrap_tide_snapshot_round(const struct tide_snapshot *s)  /* NOLINT */
+{
+    return *(const uint64_t *)(const void *)s;
+}
+
+/* The writer's thread takes no signal of the program's; without one the call says so. */
+START_TEST(no_thread_to_write)
+{
+    struct task t;
+    sigset_t blocked;
+    uint64_t round = 1;
+    ck_assert_int_eq(open_task(&t), 0);
+    ck_assert_int_eq(put(&t, 1), 0);
+    ck_assert_int_eq(tide_states_snapshot(t.states, (struct tide_snapshot *)&round), TIDE_ENOMEM);
+    ck_assert(all_blocked);
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    ck_assert(!sigismember(&blocked, SIGTERM));
+    ck_assert_uint_eq(tide_list_count(t.list, NULL, 0), 1);
+    tide_states_free(t.states);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("state_faults");
     add_test(s, using_states);
     add_test(s, saving_and_restoring);
+    add_test(s, no_thread_to_write);
     return run_suite(s);
 }
