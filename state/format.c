@@ -13,6 +13,7 @@ const struct tide_format_object tide_format_objects[TIDE_FORMAT_OBJECTS] = {
      "  hash TEXT NOT NULL,                -- from keys to key groups\n"
      "  first_key_group INTEGER NOT NULL,\n"
      "  key_groups INTEGER NOT NULL,       -- 0: there are no keyed states in here\n"
+     "  databases INTEGER NOT NULL,        -- that it has: 1 keyed, 2 the other states, 3 both\n"
      "  round INTEGER NOT NULL,\n"
      "  writer TEXT NOT NULL               -- the version of the library\n"
      ") STRICT"},

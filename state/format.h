@@ -16,10 +16,13 @@
 #define TIDE_FORMAT_APPLICATION 0x54445354 /* "TDST" */
 #define TIDE_FORMAT_VERSION 1
 
+enum { TIDE_FORMAT_KEYED = 1, TIDE_FORMAT_OWN = 2 };
+
 struct tide_format_task {          /* whose state it is */
     struct tide_bytes uid, writer; /* writer: the version of the library */
     uint32_t subtask, parallelism, max_parallelism;
     uint32_t first, count; /* its key groups; count 0: there are no keyed states in it */
+    uint32_t databases;    /* that the task has in the snapshot: TIDE_FORMAT_KEYED, _OWN */
     uint64_t round;
 };
 

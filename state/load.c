@@ -1,8 +1,8 @@
 /* From databases of a snapshot to the states of a task.
  *
  * First all is decided, without a look at a row: whether the databases are those of one operator in
- * one snapshot, whether they are all that the task needs, what each of their states is to this
- * program. Then rows are loaded into a backend of its own, which becomes the task's when the last
+ * one snapshot, what each of their states is to this program, whether they are all that the task
+ * needs. Then rows are loaded into a backend of its own, which becomes the task's when the last
  * one is in. So whatever goes wrong, nothing is restored by half. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,7 @@ struct loading {
     struct tide_format_reader **readers; /* by subtask */
     uint32_t n;
     uint32_t had_parallelism, max_parallelism, first, count;
+    uint32_t databases; /* that each task had */
     struct tide_backend *backend;
     /* the state under way */
     struct tide_named *named;
@@ -52,8 +53,17 @@ static int check_together(struct loading *l)
             return tide_states_fail(l->s, TIDE_ECORRUPT,
                                     "%.200s: is not of the same operator and round as %.200s",
                                     l->readers[i]->name, l->readers[0]->name);
+        if (t->databases != one->databases)
+            return tide_states_fail(l->s, TIDE_ECORRUPT,
+                                    "%.200s: its task has other kinds of states than that of "
+                                    "%.200s",
+                                    l->readers[i]->name, l->readers[0]->name);
     }
-    return 0;
+    l->databases = one->databases;
+    if (tide_bytes_equal(one->uid, text(l->s->uid))) return 0;
+    return tide_states_fail(l->s, TIDE_EREFUSED, "%.200s: is of operator %.*s, not of %.100s",
+                            l->readers[0]->name, one->uid.len < 100 ? (int)one->uid.len : 100,
+                            (const char *)one->uid.data, l->s->uid);
 }
 
 /* Records in flight are written by nobody yet; they must not be lost either. */
@@ -90,18 +100,16 @@ static int check_max(struct loading *l)
 static int check_keyed(struct loading *l)
 {
     uint64_t next = 0, covered = l->first;
-    bool any = false;
     for (uint32_t i = 0; i < l->n; i++) {
         const struct tide_format_task *t = &l->readers[i]->task;
         if (!t->count) continue;
-        any = true;
         if (t->first < next)
             return tide_states_fail(l->s, TIDE_ECORRUPT, "%.200s: has key groups that another has",
                                     l->readers[i]->name);
         next = (uint64_t)t->first + t->count;
         if (t->first <= covered && next > covered) covered = next;
     }
-    if (!any || covered >= (uint64_t)l->first + l->count) return 0;
+    if (!(l->databases & TIDE_FORMAT_KEYED) || covered >= (uint64_t)l->first + l->count) return 0;
     return tide_states_fail(l->s, TIDE_ECORRUPT,
                             "operator %.100s: key group %llu is in none of the %u databases",
                             l->s->uid, (unsigned long long)covered, l->n);
@@ -126,7 +134,13 @@ static int check_own(struct loading *l)
         for (uint32_t k = 0; k < r->n_states; k++)
             unions |= r->states[k].kind == TIDE_UNION;
     }
-    if (!any || n == l->had_parallelism || (!deals && !unions && mine)) return 0;
+    if (!(l->databases & TIDE_FORMAT_OWN)) return 0;
+    if (n == l->had_parallelism || (!deals && !unions && mine)) return 0;
+    if (!any)
+        return tide_states_fail(l->s, TIDE_ECORRUPT,
+                                "operator %.100s: the states without keys are in none of the %u "
+                                "databases",
+                                l->s->uid, l->n);
     if (!deals && mine && n == 1)
         return tide_states_fail(l->s, TIDE_EREFUSED,
                                 "operator %.100s: has a union of the lists of %u tasks, and is "
@@ -302,9 +316,9 @@ int tide_states_load(struct tide_states *s, struct tide_format_reader **readers,
     int rc = check_together(&l);
     if (!rc) rc = check_flights(&l);
     if (!rc) rc = check_max(&l);
+    if (!rc) rc = check_states(&l);
     if (!rc) rc = check_keyed(&l);
     if (!rc) rc = check_own(&l);
-    if (!rc) rc = check_states(&l);
     if (!rc) rc = load_all(&l);
     if (rc) {
         if (l.backend) s->class->close(l.backend);

@@ -128,10 +128,10 @@ static int read_task(struct tide_format_reader *r)
 {
     sqlite3_stmt *st = NULL;
     struct tide_format_task *t = &r->task;
-    uint64_t subtask = 0, parallelism = 0, max = 0, first = 0, count = 0;
+    uint64_t subtask = 0, parallelism = 0, max = 0, first = 0, count = 0, databases = 0;
     int rc = prepare(r,
                      "SELECT operator, subtask, parallelism, max_parallelism, first_key_group, "
-                     "key_groups, round, writer, hash FROM task",
+                     "key_groups, round, writer, hash, databases FROM task",
                      &st);
     if (!rc) rc = step(r, st);
     if (rc == 1) {
@@ -139,6 +139,7 @@ static int read_task(struct tide_format_reader *r)
                      number(st, 2, GROUPS_MAX, &parallelism) && number(st, 3, GROUPS_MAX, &max) &&
                      number(st, 4, GROUPS_MAX, &first) && number(st, 5, GROUPS_MAX, &count) &&
                      number(st, 6, INT64_MAX, &t->round) && name(r, st, 7, &t->writer) &&
+                     number(st, 9, TIDE_FORMAT_KEYED | TIDE_FORMAT_OWN, &databases) && databases &&
                      subtask < parallelism && parallelism <= max && first + count <= max;
         rc = right ? 0 : fail(r, TIDE_ECORRUPT, "what it says about its task cannot be");
         if (!rc && !tide_bytes_equal(bytes(st, 8), tide_bytes_of(TIDE_STATES_HASH)))
@@ -150,6 +151,7 @@ static int read_task(struct tide_format_reader *r)
             t->max_parallelism = (uint32_t)max;
             t->first = (uint32_t)first;
             t->count = (uint32_t)count;
+            t->databases = (uint32_t)databases;
             if (step(r, st)) rc = fail(r, TIDE_ECORRUPT, "speaks of more than one task");
         }
     } else if (!rc) {
@@ -172,6 +174,8 @@ static bool read_state(struct tide_format_reader *r, sqlite3_stmt *st, uint64_t 
                              tide_bytes_of(tide_states_kind_name((enum tide_states_kind)k))))
             s.kind = (enum tide_states_kind)k;
     if (!s.kind || (tide_kind_is_keyed(s.kind) && !r->task.count)) return false;
+    if (!(r->task.databases & (tide_kind_is_keyed(s.kind) ? TIDE_FORMAT_KEYED : TIDE_FORMAT_OWN)))
+        return false;
     if (!is(st, 3, SQLITE_NULL) && !name(r, st, 3, &s.schema)) return false;
     if (!number(st, 4, UINT32_MAX, &version) || !number(st, 5, ROWS_MAX, &s.first) ||
         !number(st, 6, ROWS_MAX, &s.rows) || s.first != *next)

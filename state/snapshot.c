@@ -77,7 +77,10 @@ static int write_part(struct saving *a, bool keyed, const char *path, uint8_t **
                                     .max_parallelism = s->max_parallelism,
                                     .first = keyed ? s->first : 0,
                                     .count = keyed ? s->count : 0,
+                                    .databases = (has_kind(s, true) ? TIDE_FORMAT_KEYED : 0) |
+                                                 (has_kind(s, false) ? TIDE_FORMAT_OWN : 0),
                                     .round = a->round};
+    if (!task.databases) task.databases = keyed ? TIDE_FORMAT_KEYED : TIDE_FORMAT_OWN;
     int rc = tide_format_create(path, &task, &a->writer, a->why);
     if (rc) return rc;
     for (uint32_t i = 0; !rc && i < s->n_items; i++) {

@@ -77,15 +77,16 @@ static int step(struct tide_format_writer *w, sqlite3_stmt *st)
 static void put_task(struct tide_format_writer *w, const struct tide_format_task *t)
 {
     sqlite3_stmt *st = NULL;
-    prepare(w, "INSERT INTO task VALUES (?, ?, ?, ?, '" TIDE_STATES_HASH "', ?, ?, ?, ?)", &st);
+    prepare(w, "INSERT INTO task VALUES (?, ?, ?, ?, '" TIDE_STATES_HASH "', ?, ?, ?, ?, ?)", &st);
     text(w, st, 1, t->uid);
     number(w, st, 2, t->subtask);
     number(w, st, 3, t->parallelism);
     number(w, st, 4, t->max_parallelism);
     number(w, st, 5, t->first);
     number(w, st, 6, t->count);
-    number(w, st, 7, t->round);
-    text(w, st, 8, t->writer);
+    number(w, st, 7, t->databases);
+    number(w, st, 8, t->round);
+    text(w, st, 9, t->writer);
     (void)step(w, st);
     sqlite3_finalize(st);
 }

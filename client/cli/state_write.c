@@ -424,6 +424,8 @@ static int write_database(struct making *m, uint32_t op, uint32_t task, uint32_t
                                    .parallelism = 1,
                                    .max_parallelism = o->max_parallelism,
                                    .count = keyed ? o->max_parallelism : 0,
+                                   .databases = (has_kind(o, true) ? TIDE_FORMAT_KEYED : 0) |
+                                                (has_kind(o, false) ? TIDE_FORMAT_OWN : 0),
                                    .round = 1};
     (void)tide_artifact_path(name, task, index);
     char *path = xprintf("%s/%s", m->directory, name);

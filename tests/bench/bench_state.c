@@ -145,7 +145,8 @@ static void *write_view(void *user)
                                     .writer = tide_bytes_of("bench"),
                                     .parallelism = 1,
                                     .max_parallelism = 128,
-                                    .count = 128};
+                                    .count = 128,
+                                    .databases = TIDE_FORMAT_KEYED};
     struct tide_format_state state = {.name = tide_bytes_of("value"), .kind = TIDE_VALUE};
     snprintf(path, sizeof path, "/tmp/bench-state-%d-view", (int)getpid());
     must(tide_format_create(path, &task, &w->writer, why) == 0, why);

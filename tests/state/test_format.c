@@ -14,6 +14,7 @@ static const struct tide_format_task task = {.uid = {(const uint8_t *)"count", 5
                                              .max_parallelism = 8,
                                              .first = 4,
                                              .count = 4,
+                                             .databases = 3,
                                              .round = 17};
 
 static struct tide_bytes text(const char *t)
@@ -85,6 +86,7 @@ START_TEST(what_was_written_is_read)
     ck_assert_int_eq(tide_format_open_bytes("sample", (struct tide_bytes){image, len}, &r, why), 0);
     ck_assert(tide_bytes_equal(r->task.uid, text("count")));
     ck_assert_uint_eq(r->task.round, 17);
+    ck_assert_uint_eq(r->task.databases, 3);
     ck_assert_uint_eq(r->n_states, 2);
     ck_assert_int_eq(r->states[0].kind, TIDE_MAP);
     ck_assert_uint_eq(r->states[0].version, 3);
@@ -194,6 +196,9 @@ START_TEST(foreign_newer_and_altered_files)
         {"DROP VIEW entries", TIDE_ECORRUPT, "has not all tables"},
         {"DELETE FROM task", TIDE_ECORRUPT, "does not say whose state it is"},
         {"UPDATE task SET subtask = 2", TIDE_ECORRUPT, "what it says about its task cannot be"},
+        {"UPDATE task SET databases = 0", TIDE_ECORRUPT, "what it says about its task cannot be"},
+        {"UPDATE task SET databases = 1", TIDE_ECORRUPT,
+         "state 2 is described in a way that cannot be"},
         {"UPDATE task SET hash = 'md5'", TIDE_EVERSION,
          "its keys are hashed in a way that this library does not know"},
         {"UPDATE state SET kind = 'heap' WHERE id = 2", TIDE_ECORRUPT,

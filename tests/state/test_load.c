@@ -82,9 +82,62 @@ START_TEST(records_in_flight_are_not_lost)
 }
 END_TEST
 
+/* What of the states is there by halves: the files of one kind, of all tasks. */
+START_TEST(a_kind_that_is_missing_is_noticed)
+{
+    char keyed[6][100], own[6][100];
+    make_directory();
+    for (uint32_t i = 0; i < 3; i++) {
+        save("count", i, KEYED | OWN, true, keyed[i]);
+        save("count", i, KEYED | OWN, false, own[i]);
+        memcpy(keyed[i + 3], own[i], sizeof own[i]);
+    }
+    restored(task_of("count", 1, KEYED | OWN, false), keyed, 6, 0, "");
+    restored(task_of("count", 1, KEYED | OWN, false), keyed, 3, TIDE_ECORRUPT,
+             "operator count: the states without keys are in none of the 3 databases");
+    restored(task_of("count", 1, KEYED | OWN, false), own, 3, TIDE_ECORRUPT,
+             "operator count: key group 4 is in none of the 3 databases");
+    alter(own[1], "UPDATE task SET databases = 2");
+    restored(task_of("count", 1, KEYED | OWN, false), keyed, 6, TIDE_ECORRUPT, directory);
+    remove_directory();
+}
+END_TEST
+
+/* A task with states of one kind has nothing of the other, and misses nothing. */
+START_TEST(a_kind_that_never_was_is_not_missed)
+{
+    char keyed[3][100], own[4][100];
+    make_directory();
+    for (uint32_t i = 0; i < 3; i++) {
+        save("keys", i, KEYED, true, keyed[i]);
+        save("lists", i, OWN, false, own[i]);
+    }
+    restored(task_of("keys", 2, KEYED, false), keyed, 3, 0, "");
+    restored(task_of("lists", 2, OWN, false), own, 3, 0, "");
+    save("lists", 0, OWN, true, own[3]); /* an empty one */
+    restored(task_of("lists", 2, OWN, false), own, 4, 0, "");
+    remove_directory();
+}
+END_TEST
+
+START_TEST(another_operator_is_refused)
+{
+    char paths[3][100], want[200];
+    make_directory();
+    for (uint32_t i = 0; i < 3; i++)
+        save("count", i, KEYED, true, paths[i]);
+    snprintf(want, sizeof want, "%s: is of operator count, not of sum", paths[0]);
+    restored(task_of("sum", 0, KEYED, false), paths, 3, TIDE_EREFUSED, want);
+    remove_directory();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("load");
     add_test(s, records_in_flight_are_not_lost);
+    add_test(s, a_kind_that_is_missing_is_noticed);
+    add_test(s, a_kind_that_never_was_is_not_missed);
+    add_test(s, another_operator_is_refused);
     return run_suite(s);
 }
