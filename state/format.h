@@ -47,8 +47,8 @@ int tide_format_row(struct tide_format_writer *w, const struct tide_row *row);
 /* A record that was in flight. flight: enum tide_flight; group UINT32_MAX: it has none. */
 int tide_format_in_flight(struct tide_format_writer *w, uint32_t flight, uint32_t channel,
                           uint32_t group, struct tide_bytes record);
-/* 0: the database is complete, but not synced. In memory: its bytes, to be freed with
- * sqlite3_free(). */
+/* A failure is told in why, which begins with the file's name. 0: the database is complete, but not
+ * synced. In memory: its bytes, to be freed with sqlite3_free(). */
 int tide_format_finish(struct tide_format_writer *w, uint8_t **ret_data, size_t *ret_len,
                        char why[static WHY_SIZE]);
 void tide_format_abandon(struct tide_format_writer *w); /* NULL is fine */

@@ -51,7 +51,9 @@ static int read_artifact(struct tide_states *s, struct tide_state_reader *r,
     if (!is_file) {
         if (state->size > TIDE_STATES_BYTES_MAX) return too_big(s, state);
         *ret = malloc((size_t)state->size + 1);
-        if (!*ret) return TIDE_ENOMEM;
+        if (!*ret)
+            return tide_states_fail(s, TIDE_ENOMEM, "%.200s: %s", state->name,
+                                    tide_strerror(TIDE_ENOMEM));
     }
     while (n) {
         int rc = tide_state_read(r, block, sizeof block, &n);
@@ -71,14 +73,14 @@ static int open_artifact(struct tide_states *s, const struct tide_restore *r,
     struct tide_state_reader *reader = NULL;
     int rc = tide_state_open(r, state, &reader);
     if (rc) return tide_states_fail(s, rc, "state %.100s: %s", state->name, tide_strerror(rc));
-    rc = read_artifact(s, reader, state, &o->images[o->n]);
+    const uint32_t at = o->n++; /* from now on opened_close() frees what it has */
+    rc = read_artifact(s, reader, state, &o->images[at]);
     if (!rc) {
         const char *path = tide_state_path(reader);
-        struct tide_bytes image = {o->images[o->n], (size_t)state->size};
-        rc = path ? tide_format_open(path, &o->readers[o->n], why)
-                  : tide_format_open_bytes(state->name, image, &o->readers[o->n], why);
+        struct tide_bytes image = {o->images[at], (size_t)state->size};
+        rc = path ? tide_format_open(path, &o->readers[at], why)
+                  : tide_format_open_bytes(state->name, image, &o->readers[at], why);
         if (rc) (void)tide_states_fail(s, rc, "%s", why[0] ? why : tide_strerror(rc));
-        o->n++;
     }
     tide_state_close(reader);
     return rc;

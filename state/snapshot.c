@@ -201,10 +201,15 @@ int tide_states_save(struct tide_states *s, const char *path, bool keyed)
                                 strerror(errno));
     close(fd);
     int rc = begin(s, &a);
-    if (rc) return rc;
-    rc = write_part(a, keyed, path, NULL, NULL);
-    if (rc) (void)tide_states_fail(s, rc, "%.200s: %.250s", path, a->why);
-    s->class->over(a->frozen);
-    free(a);
+    if (!rc) {
+        rc = write_part(a, keyed, path, NULL, NULL);
+        if (rc && a->why[0])
+            (void)tide_states_fail(s, rc, "%s", a->why);
+        else if (rc)
+            (void)tide_states_fail(s, rc, "%.200s: %s", path, tide_strerror(rc));
+        s->class->over(a->frozen);
+        free(a);
+    }
+    if (rc) (void)unlink(path);
     return rc;
 }

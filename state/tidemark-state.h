@@ -161,7 +161,9 @@ TIDE_API int tide_keys_each(struct tide_named *n,
  * of keys, the task gets its part of what all tasks had. What was there before is dropped, and if
  * it fails nothing is there: TIDE_ECORRUPT (a database is damaged), TIDE_EVERSION (written by a
  * newer library), TIDE_EREFUSED (state that is not declared, of another kind, or whose schema is
- * incompatible; a max parallelism that does not fit), TIDE_ENOTSUP, TIDE_ENOMEM, TIDE_EIO. */
+ * incompatible; a max parallelism that does not fit), TIDE_ENOTSUP, TIDE_ENOMEM, TIDE_EIO. The
+ * callback says why with tide_task_fail_reason(task, tide_states_error(states)): the daemon and its
+ * admins have only the code otherwise. */
 TIDE_API int tide_states_restore(struct tide_states *s, const struct tide_restore *r);
 /* The same from databases by their paths: those of all tasks that the operator had, in any order.
  * Nothing compares their digests. */
@@ -177,7 +179,7 @@ TIDE_API int tide_states_restore_directory(struct tide_states *s, const char *di
  * may have begun artifacts of its own before, with names that do not begin with "state.". */
 TIDE_API int tide_states_snapshot(struct tide_states *s, struct tide_snapshot *snapshot);
 /* Writes everything as of now to a file that is not there: the keyed states, or the others.
- * TIDE_EEXIST, TIDE_EIO, TIDE_ENOSPC, TIDE_ENOMEM. */
+ * TIDE_EEXIST, TIDE_EIO, TIDE_ENOSPC, TIDE_ENOMEM: then there is no file. */
 TIDE_API int tide_states_save(struct tide_states *s, const char *path, bool keyed);
 
 #ifdef __cplusplus

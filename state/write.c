@@ -9,6 +9,7 @@
 
 struct tide_format_writer {
     sqlite3 *db;
+    char *name; /* for errors: the file */
     sqlite3_stmt *row, *group_row, *state_row, *flight_row;
     struct tide_format_state state; /* the one that is open, its texts borrowed from begin */
     bool open, in_memory;
@@ -96,7 +97,13 @@ int tide_format_create(const char *path, const struct tide_format_task *task,
 {
     char pragmas[200];
     struct tide_format_writer *w = calloc(1, sizeof *w);
+    snprintf(why, WHY_SIZE, "%.200s: %s", path ? path : "memory", tide_strerror(TIDE_ENOMEM));
     if (!w) return TIDE_ENOMEM;
+    w->name = strdup(path ? path : "memory");
+    if (!w->name) {
+        free(w);
+        return TIDE_ENOMEM;
+    }
     w->in_memory = !path;
     w->next = w->next_flight = 1;
     fail(w, sqlite3_open_v2(path ? path : ":memory:", &w->db,
@@ -119,10 +126,11 @@ int tide_format_create(const char *path, const struct tide_format_task *task,
     prepare(w, "INSERT INTO in_flight VALUES (?, ?, ?, ?, ?)", &w->flight_row);
     if (w->rc) {
         int rc = tide_format_code(w->rc);
-        snprintf(why, WHY_SIZE, "%.200s: %.250s", path ? path : "memory", w->why);
+        snprintf(why, WHY_SIZE, "%.200s: %.250s", w->name, w->why);
         tide_format_abandon(w);
         return rc;
     }
+    why[0] = '\0';
     *ret = w;
     return 0;
 }
@@ -220,7 +228,7 @@ int tide_format_finish(struct tide_format_writer *w, uint8_t **ret_data, size_t 
     }
     int rc = tide_format_code(w->rc);
     if (rc) {
-        memcpy(why, w->why, WHY_SIZE);
+        snprintf(why, WHY_SIZE, "%.200s: %.250s", w->name, w->why);
     } else if (w->in_memory) {
         *ret_data = data;
         *ret_len = (size_t)len;
@@ -237,5 +245,6 @@ void tide_format_abandon(struct tide_format_writer *w)
     sqlite3_finalize(w->state_row);
     sqlite3_finalize(w->flight_row);
     sqlite3_close(w->db);
+    free(w->name);
     free(w);
 }

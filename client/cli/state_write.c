@@ -443,7 +443,7 @@ static int write_database(struct making *m, uint32_t op, uint32_t task, uint32_t
     if (rc)
         tide_format_abandon(w);
     else if (tide_format_finish(w, NULL, NULL, why))
-        rc = fail(m, "%.200s: %.200s", path, why);
+        rc = fail(m, "%.299s", why);
     a->count = who.count;
     if (!rc) rc = settle(m, path, a);
     free(path);

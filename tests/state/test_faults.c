@@ -11,6 +11,7 @@
 #include "tests/proto/lib_run.h"
 
 static unsigned calls, fail_at;
+static long live; /* allocations that are not freed */
 
 static bool fails(void)
 {
@@ -21,6 +22,8 @@ void *__real_malloc(size_t size);             /* NOLINT */
 void *__real_calloc(size_t n, size_t size);   /* NOLINT */
 void *__real_realloc(void *old, size_t size); /* NOLINT */
 char *__real_strdup(const char *text);        /* NOLINT */
+void __real_free(void *p);                    /* NOLINT */
+void __wrap_free(void *p);                    /* NOLINT */
 void *__wrap_malloc(size_t size);             /* NOLINT */
 void *__wrap_calloc(size_t n, size_t size);   /* NOLINT */
 void *__wrap_realloc(void *old, size_t size); /* NOLINT */
@@ -28,22 +31,36 @@ char *__wrap_strdup(const char *text);        /* NOLINT */
 
 void *__wrap_malloc(size_t size) /* NOLINT */
 {
-    return fails() ? NULL : __real_malloc(size);
+    if (fails()) return NULL;
+    live++;
+    return __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t n, size_t size) /* NOLINT */
 {
-    return fails() ? NULL : __real_calloc(n, size);
+    if (fails()) return NULL;
+    live++;
+    return __real_calloc(n, size);
 }
 
 void *__wrap_realloc(void *old, size_t size) /* NOLINT */
 {
-    return fails() ? NULL : __real_realloc(old, size);
+    if (fails()) return NULL;
+    live += !old;
+    return __real_realloc(old, size);
 }
 
 char *__wrap_strdup(const char *text) /* NOLINT */
 {
-    return fails() ? NULL : __real_strdup(text);
+    if (fails()) return NULL;
+    live++;
+    return __real_strdup(text);
+}
+
+void __wrap_free(void *p) /* NOLINT */
+{
+    live -= p != NULL;
+    __real_free(p);
 }
 
 struct task {
@@ -124,13 +141,14 @@ START_TEST(saving_and_restoring)
         calls = 0;
         fail_at = k;
         int rc = tide_states_save(t.states, path[0], true);
+        const int first = rc;
         if (!rc) rc = tide_states_save(t.states, path[1], false);
         reached = calls >= k;
         fail_at = 0;
         ck_assert_int_eq(rc, reached ? TIDE_ENOMEM : 0);
         if (!reached) break;
+        ck_assert_int_ne(access(path[first ? 0 : 1], F_OK), 0); /* half of a file is none */
         (void)unlink(path[0]);
-        (void)unlink(path[1]);
     }
     tide_states_free(t.states);
 
@@ -196,11 +214,63 @@ START_TEST(no_thread_to_write)
 }
 END_TEST
 
+/* ---- an artifact that cannot be read */
+
+int __wrap_tide_state_open(const struct tide_restore *restore, /* NOLINT */
+                           const struct tide_state *state, struct tide_state_reader **ret);
+int __wrap_tide_state_open(const struct tide_restore *restore, /* NOLINT */
+                           const struct tide_state *state, struct tide_state_reader **ret)
+{
+    (void)state;
+    *ret = (struct tide_state_reader *)(uintptr_t)restore;
+    return 0;
+}
+
+int __wrap_tide_state_read(struct tide_state_reader *r, void *to, size_t n,
+                           size_t *ret); /* NOLINT */
+int __wrap_tide_state_read(struct tide_state_reader *r, void *to, size_t n,
+                           size_t *ret) /* NOLINT */
+{
+    (void)r;
+    (void)to;
+    (void)n;
+    (void)ret;
+    return TIDE_ECORRUPT;
+}
+
+const char *__wrap_tide_state_path(const struct tide_state_reader *r); /* NOLINT */
+const char *__wrap_tide_state_path(const struct tide_state_reader *r)  /* NOLINT */
+{
+    (void)r;
+    return NULL;
+}
+
+void __wrap_tide_state_close(struct tide_state_reader *r); /* NOLINT */
+void __wrap_tide_state_close(struct tide_state_reader *r)  /* NOLINT */
+{
+    (void)r;
+}
+
+START_TEST(a_damaged_inline_artifact)
+{
+    struct task t;
+    struct tide_state state = {.name = "state.keyed", .size = 1000};
+    struct tide_restore restore = {.snapshot = 1, .states = &state, .n_states = 1};
+    ck_assert_int_eq(open_task(&t), 0);
+    const long before = live;
+    ck_assert_int_eq(tide_states_restore(t.states, &restore), TIDE_ECORRUPT);
+    ck_assert_int_eq(live, before);
+    ck_assert_ptr_nonnull(strstr(tide_states_error(t.states), "state.keyed: damaged"));
+    tide_states_free(t.states);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("state_faults");
     add_test(s, using_states);
     add_test(s, saving_and_restoring);
     add_test(s, no_thread_to_write);
+    add_test(s, a_damaged_inline_artifact);
     return run_suite(s);
 }

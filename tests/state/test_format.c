@@ -262,6 +262,13 @@ START_TEST(a_place_that_cannot_be_written)
     ck_assert_int_eq(tide_format_create("/nowhere/at/all", &task, &w, why), TIDE_EIO);
     ck_assert_str_eq(why, "/nowhere/at/all: cannot be written: unable to open database file: No "
                           "such file or directory");
+    ck_assert_int_eq(tide_format_create(NULL, &task, &w, why), 0);
+    struct tide_format_state state = {text("map"), TIDE_MAP, {0}, 0, 0, 0};
+    ck_assert_int_eq(tide_format_state(w, &state), 0);
+    struct tide_row big = {.value = {(const uint8_t *)"", (size_t)1 << 40}};
+    ck_assert_int_eq(tide_format_row(w, &big), TIDE_ETOOBIG);
+    ck_assert_int_eq(tide_format_finish(w, NULL, NULL, why), TIDE_ETOOBIG);
+    ck_assert_str_eq(why, "memory: cannot be written: string or blob too big");
 }
 END_TEST
 
