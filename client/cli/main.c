@@ -140,14 +140,14 @@ static const struct command {
      "state ls /backup/savepoint-3f0a11-7-12", "there is no such savepoint, or it is damaged"},
     {"state", "read", "PATH", OF_STATE, false, state_read,
      "Print the entries of states in a savepoint's directory.",
-     "As 'state ls', a line for each value, item or element. What is not plain text stands in\n"
-     "members that end in _hex.",
+     "For each state the line of 'state ls', then one for each value, item or element. What is\n"
+     "not plain text stands in members that end in _hex.",
      "state read /backup/savepoint-3f0a11-7-12 --operator count --state totals",
      "there is no such savepoint, or it is damaged"},
     {"state", "write", "PATH", OF_WRITE, false, state_write,
      "Make a savepoint's directory out of lines on standard input.",
-     "Lines are as 'state ls' prints them, which declare states, and 'state read', which have\n"
-     "entries. Each operator becomes one task; a job restores it at any parallelism.",
+     "Lines are as 'state read' prints them: those that declare states first, then entries.\n"
+     "Each operator becomes one task; a job restores it at any parallelism.",
      "state write /backup/edited <lines\nstate write /backup/wider --max-parallelism 1024 <lines",
      "a line cannot be read, or PATH is there already"},
     {"status", NULL, NULL, OF_VERBOSE, false, status_show, "Show the daemon's state and counters.",

@@ -11,7 +11,7 @@
 
 struct looking {
     struct cli *cli;
-    bool rows; /* `read`; else `ls` */
+    bool rows; /* `read`: each state's line, then its entries; else `ls`: the lines alone */
     const char *operator_uid, *state;
     struct tide_format_reader *reader; /* the database under way */
     const struct tide_format_state *of;
@@ -128,9 +128,8 @@ static int look(struct looking *l, struct tide_format_reader *r)
         l->of = &r->states[i];
         if (!is_wanted(l->operator_uid, r->task.uid) || !is_wanted(l->state, l->of->name)) continue;
         bool is_keyed = tide_kind_is_keyed(l->of->kind);
-        if (!l->rows)
-            show_state(l);
-        else
+        show_state(l);
+        if (l->rows)
             rc = tide_format_rows(r, i, is_keyed ? r->task.first : 0,
                                   is_keyed ? r->task.count : l->of->rows, show_row, l);
     }

@@ -1,6 +1,7 @@
 /* `tidemark state write`: a savepoint's directory out of JSON lines, without a daemon and without a
- * program. The lines are those of `tidemark state ls`, which declare states, and of `tidemark state
- * read`, which have their entries, in any order, also edited or made by something else.
+ * program. The lines are those of `tidemark state read`, which declare states and have their
+ * entries, also edited or made by something else; declarations of a schema or a max parallelism
+ * come first.
  *
  * Entries are staged in a temporary database, which sorts them by key groups, so that memory does
  * not grow with them. Each operator becomes one task, whose state a job restores at any parallelism
@@ -562,6 +563,25 @@ static int publish(struct making *m, const struct tide_ack_builder *acks)
     return rc;
 }
 
+/* It was made by us, and nothing else is in it. */
+static void remove_directory(const struct making *m)
+{
+    char name[32];
+    for (uint32_t i = 0; i < m->n * 2; i++) {
+        (void)tide_artifact_path(name, i / 2, i % 2);
+        char *path = xprintf("%s/%s", m->directory, name);
+        (void)unlink(path);
+        free(path);
+    }
+    static const char *const metadata[] = {TIDE_METADATA_PENDING, TIDE_METADATA};
+    for (unsigned i = 0; i < 2; i++) {
+        char *path = xprintf("%s/%s", m->directory, metadata[i]);
+        (void)unlink(path);
+        free(path);
+    }
+    (void)rmdir(m->directory);
+}
+
 static int write_all(struct making *m)
 {
     char why[256];
@@ -581,6 +601,7 @@ static int write_all(struct making *m)
     if (!rc) rc = publish(m, &acks);
     tide_ack_builder_release(&acks);
     free(sorted);
+    if (rc) remove_directory(m);
     return rc;
 }
 

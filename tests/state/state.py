@@ -143,11 +143,11 @@ def read(directory, steps):
     listed = [json.loads(line) for line in tool("ls", directory)]
     must(sorted({s["state"] for s in listed}) == ["chores", "count", "first", "members", "note", "parity", "place"], "ls: %s", listed)
     must(all(s["schema"] == "count" and s["version"] == 1 for s in listed if s["state"] == "count"), "ls: %s", listed)
-    rows = [json.loads(line) for line in tool("read", directory, "--operator", "count", "--state", "count")]
+    rows = rows_of(directory, "--operator", "count", "--state", "count")
     must(len(rows) == sum(s["rows"] for s in listed if s["state"] == "count"), "read: %d rows", len(rows))
     must(sum(int.from_bytes(bytes.fromhex(r["value_hex"]) if "value_hex" in r else r["value"].encode(), "little")
              for r in rows) == steps, "read: the counts are not those of %d steps", steps)
-    rows = [json.loads(line) for line in tool("read", directory, "--state", "place")]
+    rows = rows_of(directory, "--state", "place")
     must([r["item"] for r in rows] == ["step"] * 3, "read: %s", rows)
     one = sorted(glob.glob(directory + "/t*"))[0]
     must(all(json.loads(line)["round"] for line in tool("ls", one)), "ls of a file")
@@ -167,7 +167,7 @@ def read(directory, steps):
 
 def write(directory):
     """Out of what was read, in another order and with other key groups: the same savepoint in other words."""
-    lines = tool("ls", directory) + tool("read", directory)
+    lines = tool("read", directory)
     entries = [line for line in lines if '"state": "first"' in line and '"rows"' not in line]
     others = [line for line in lines if line not in entries]  # the elements of a list keep their order
     others.reverse()
@@ -177,10 +177,8 @@ def write(directory):
     must(tool("write", written, "--job", "edited", "--max-parallelism", "256", lines=others + entries) == [written], "write")
     listed = [json.loads(line) for line in tool("ls", written)]
     must({(s["subtask"], s["parallelism"], s["max_parallelism"]) for s in listed} == {(0, 1, 256)}, "written: %s", listed)
-    had = sorted(json.loads(line)["value_hex" if '"value_hex"' in line else "value"] for line in tool("read", directory)
-                 if '"state": "place"' not in line)
-    have = sorted(json.loads(line)["value_hex" if '"value_hex"' in line else "value"] for line in tool("read", written)
-                  if '"state": "place"' not in line)
+    had, have = (sorted(row.get("value_hex") or row["value"] for row in rows_of(d) if row["state"] != "place")
+                 for d in (directory, written))
     must(had == have, "written: other values")
     row = '{"operator": "o", "state": "s", "kind": "value", "key": "k", "value": "v"}'
     for bad, text in (("x", "line 1: no JSON object"), (row + row, "line 1: more than one object in a line"),
@@ -196,8 +194,26 @@ def write(directory):
         must(done.returncode == 1 and text in done.stderr, "%s: %s", bad, done)
     must(subprocess.run([BUILD + "/tidemark", "state", "write", written], input=row, capture_output=True, text=True,
                         timeout=PATIENCE).returncode == 1, "it writes over what is there")
-    must(not glob.glob(WORK + "/bad-*/_metadata"), "half a savepoint")
+    must(not glob.glob(WORK + "/bad-*"), "half a savepoint")
+
+    # What is read is written as it was: schemas, max parallelism, states without entries.
+    again = WORK + "/again"
+    lines = ['{"operator": "o", "state": "none", "kind": "map", "rows": 0, "schema": "i", "version": 7, "max_parallelism": 9}']
+    must(tool("write", WORK + "/empty", lines=lines) == [WORK + "/empty"], "write of a declaration")
+    for source in (written, WORK + "/empty"):
+        tool("write", again, lines=tool("read", source))
+        must([strip(line) for line in tool("ls", again)] == [strip(line) for line in tool("ls", source)], "read and written: %s",
+             tool("ls", again))
+        shutil.rmtree(again)
     return written
+
+
+def rows_of(*args):
+    return [row for row in map(json.loads, tool("read", *args)) if "rows" not in row]
+
+
+def strip(line):
+    return {name: value for name, value in json.loads(line).items() if name != "round"}
 
 
 def tool(*args, lines=None):
