@@ -50,7 +50,8 @@ struct tide_snapshot {
     uint32_t n_items, cap_items;
     uint8_t *block; /* of the artifact that is open */
     size_t used, room;
-    int fd; /* of its file, or -1 */
+    int fd;         /* of its file, or -1 */
+    uint64_t shown; /* bytes, to the daemon */
     uint64_t total, told,
         started; /* bytes of all; of those reported; of this file handed to the disk */
     XXH3_state_t *digest;
@@ -140,13 +141,28 @@ static int become_file(struct tide_snapshot *s)
     return 0;
 }
 
-static void report(struct tide_snapshot *s)
+/* Whoever writes for a round that has come to nothing is told, and may stop. */
+static int report(struct tide_snapshot *s, uint64_t bytes)
 {
     struct tide_worker *w = s->task->worker;
-    s->told = s->total;
+    if (bytes > s->shown) s->shown = bytes; /* what is read back was counted before */
     pthread_mutex_lock(&w->lock);
-    (void)tide_session_progress(w->session, s->task->number, s->round, s->total, tide_now_us());
+    int rc = tide_session_progress(w->session, s->task->number, s->round, s->shown, tide_now_us());
     pthread_mutex_unlock(&w->lock);
+    return rc == TIDE_ESTALE ? fail(s, rc, "the round is over") : 0;
+}
+
+static int report_total(struct tide_snapshot *s)
+{
+    if (s->total - s->told < SYNC_EVERY) return 0;
+    s->told = s->total;
+    return report(s, s->total);
+}
+
+int tide_snapshot_progress(struct tide_snapshot *s, uint64_t bytes)
+{
+    if (!s) return TIDE_EINVAL;
+    return s->rc ? s->rc : report(s, s->total + bytes);
 }
 
 static int put_block(struct tide_snapshot *s)
@@ -169,8 +185,7 @@ static int put_block(struct tide_snapshot *s)
         (void)sync_file_range(s->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
         s->started = 0;
     }
-    if (s->total - s->told >= SYNC_EVERY) report(s);
-    return 0;
+    return report_total(s);
 }
 
 /* What the program has written by itself: its size and its digest. */
@@ -184,7 +199,7 @@ static int read_back(struct tide_snapshot *s, struct artifact *a, const char *na
         (void)XXH3_128bits_update(s->digest, s->block, (size_t)n);
         a->size += (uint64_t)n;
         s->total += (uint64_t)n;
-        if (s->total - s->told >= SYNC_EVERY) report(s);
+        if (report_total(s)) return s->rc;
     }
 }
 

@@ -538,6 +538,10 @@ TIDE_API int tide_snapshot_write(struct tide_snapshot *s, const void *data, size
  * library of its, such as a database) fills by itself until the next artifact or done. It is then
  * read once, for its size and digest, and synced. Nothing else may be left beside it. */
 TIDE_API int tide_snapshot_file(struct tide_snapshot *s, char *ret_path, size_t size);
+/* How many bytes of that file there are by now, for the daemon, which shows it; since 0.2.0.
+ * TIDE_ESTALE: the round is over, and nobody will want what is written: stop, and call
+ * tide_snapshot_done(). tide_snapshot_write() answers it, too, every few MiB. */
+TIDE_API int tide_snapshot_progress(struct tide_snapshot *s, uint64_t bytes);
 /* Opaque bytes, at most 64 KiB, that come back in `complete` after a restore: what to publish. */
 TIDE_API int tide_snapshot_handle(struct tide_snapshot *s, const void *data, size_t n);
 /* Ends it: 0 syncs and acks, anything else declines (reason may be NULL; retry_after_ms 0: no

@@ -5,7 +5,8 @@
  * to libtidemark as bytes, which then may travel inside the ack; the rest is written by SQLite into
  * the file that libtidemark names, and libtidemark reads it once, for the digest.
  *
- * A task whose states are dropped meanwhile (the attempt is over) gives up what is being written.
+ * A task whose states are dropped meanwhile (the attempt is over) gives up what is being written,
+ * and so does the writer of a round that has come to nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,8 @@
 
 #include "state/format.h"
 
-#define SMALL (64u << 10) /* bytes of keys and values that are made in memory */
+#define SMALL (64u << 10)              /* bytes of keys and values that are made in memory */
+#define LOOK_EVERY ((uint64_t)4 << 20) /* and after so many, whether the round still lives */
 
 struct saving {
     struct tide_states *s; /* its list of states does not change any more */
@@ -25,21 +27,33 @@ struct saving {
     struct tide_snapshot *snapshot; /* NULL: tide_states_save() */
     uint64_t round;
     struct tide_format_writer *writer;
-    uint64_t bytes; /* counted by is_small() */
+    uint64_t bytes;         /* counted by is_small() */
+    uint64_t written, told; /* bytes of the part under way, and what the daemon was told */
     char why[WHY_SIZE];
 };
+
+static uint64_t size_of(const struct tide_row *row)
+{
+    return (uint64_t)row->key.len + row->item.len + row->value.len + 16;
+}
 
 static int put_row(void *user, const struct tide_row *row)
 {
     struct saving *a = user;
     if (atomic_load(&a->s->cancelled)) return TIDE_ESTALE;
+    a->written += size_of(row);
+    if (a->snapshot && a->written - a->told >= LOOK_EVERY) {
+        a->told = a->written;
+        int rc = tide_snapshot_progress(a->snapshot, a->written);
+        if (rc) return rc;
+    }
     return tide_format_row(a->writer, row);
 }
 
 static int count_row(void *user, const struct tide_row *row)
 {
     struct saving *a = user;
-    a->bytes += row->key.len + row->item.len + row->value.len + 16;
+    a->bytes += size_of(row);
     return a->bytes > SMALL;
 }
 
@@ -83,6 +97,7 @@ static int write_part(struct saving *a, bool keyed, const char *path, uint8_t **
     if (!task.databases) task.databases = keyed ? TIDE_FORMAT_KEYED : TIDE_FORMAT_OWN;
     int rc = tide_format_create(path, &task, &a->writer, a->why);
     if (rc) return rc;
+    a->written = a->told = 0;
     for (uint32_t i = 0; !rc && i < s->n_items; i++) {
         const struct tide_named *n = s->items[i];
         if (tide_kind_is_keyed(n->kind) != keyed) continue;
@@ -95,7 +110,8 @@ static int write_part(struct saving *a, bool keyed, const char *path, uint8_t **
     }
     if (rc == TIDE_ESTALE) {
         tide_format_abandon(a->writer);
-        snprintf(a->why, sizeof a->why, "the attempt is over");
+        snprintf(a->why, sizeof a->why, "the %s is over",
+                 atomic_load(&a->s->cancelled) ? "attempt" : "round");
         return rc;
     }
     int end = tide_format_finish(a->writer, ret_data, ret_len, a->why);

@@ -512,6 +512,40 @@ START_TEST(a_held_round_that_aborts_lets_the_next_one_through)
 }
 END_TEST
 
+/* What is still being written for a round that came to nothing stops soon. */
+START_TEST(a_writer_hears_that_its_round_is_over)
+{
+    Tide__Abort m = TIDE__ABORT__INIT;
+    size_t done = 0;
+    int rc = 0;
+    up(false);
+    snapshot_answer = TIDE_EAGAIN;
+    for (uint64_t round = 5; round < 7; round++) {
+        trigger(1, round);
+        given = NULL;
+        while (!given)
+            turn_for(worker, 1);
+        ck_assert_int_eq(tide_snapshot_progress(given, 100), 0);
+        (void)tide_snapshot_artifact(given, "big", 0, 0);
+        m.attempt = 1;
+        m.round = round;
+        m.lowest_pending = round + 1;
+        log_text[0] = '\0';
+        fake_say(fake, TIDE__TO_WORKER__MSG_ABORT, &m);
+        until("b abort");
+        if (round == 5) { /* it asks */
+            ck_assert_int_eq(tide_snapshot_progress(given, 200), TIDE_ESTALE);
+            ck_assert_int_eq(tide_snapshot_write(given, big, 1), TIDE_ESTALE);
+        } else { /* it only writes */
+            for (; !rc && done < (size_t)64 << 20; done += 100000)
+                rc = tide_snapshot_write(given, big, 100000);
+            ck_assert_int_eq(rc, TIDE_ESTALE);
+        }
+        ck_assert_int_eq(tide_snapshot_done(given, 0, NULL, 0), TIDE_ESTALE);
+    }
+}
+END_TEST
+
 START_TEST(a_source_that_refuses_a_round_cancels_it)
 {
     up(false);
@@ -734,6 +768,7 @@ int main(void)
         snapshots_are_written_digested_and_read_back,
         nobodys_bytes_are_written_over,
         a_snapshot_that_fails_declines_with_its_reason,
+        a_writer_hears_that_its_round_is_over,
         acks_come_from_a_thread_while_the_task_goes_on,
         a_source_begins_the_round_when_it_is_ready,
         a_held_round_that_aborts_lets_the_next_one_through,

@@ -7,11 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "state/tidemark-state.h"
+#include "state/impl.h"
 #include "tests/proto/lib_run.h"
 
 static unsigned calls, fail_at;
-static long live; /* allocations that are not freed */
+static _Atomic long live; /* allocations that are not freed */
 
 static bool fails(void)
 {
@@ -171,7 +171,7 @@ END_TEST
 
 /* ---- no thread */
 
-static bool all_blocked;
+static bool all_blocked, threads;
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, /* NOLINT */
                           void *(*f)(void *), void *user);
@@ -181,11 +181,8 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, /
                           void *(*f)(void *), void *user)
 {
     sigset_t blocked;
-    (void)thread;
-    (void)attributes;
-    (void)f;
-    (void)user;
     pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    if (threads) return __real_pthread_create(thread, attributes, f, user);
     all_blocked = sigismember(&blocked, SIGTERM) && sigismember(&blocked, SIGUSR1) &&
                   sigismember(&blocked, SIGCHLD);
     return EAGAIN;
@@ -265,6 +262,75 @@ START_TEST(a_damaged_inline_artifact)
 }
 END_TEST
 
+/* ---- a round that is over while its writer writes */
+
+static char written[64];
+static unsigned looks;
+static int done_with;
+
+int __wrap_tide_snapshot_artifact(struct tide_snapshot *s, const char *name, /* NOLINT */
+                                  uint32_t first, uint32_t count);
+int __wrap_tide_snapshot_artifact(struct tide_snapshot *s, const char *name, /* NOLINT */
+                                  uint32_t first, uint32_t count)
+{
+    (void)s;
+    (void)name;
+    (void)first;
+    (void)count;
+    return 0;
+}
+
+int __wrap_tide_snapshot_file(struct tide_snapshot *s, char *ret, size_t size); /* NOLINT */
+int __wrap_tide_snapshot_file(struct tide_snapshot *s, char *ret, size_t size)  /* NOLINT */
+{
+    (void)s;
+    snprintf(ret, size, "%s", written);
+    return 0;
+}
+
+int __wrap_tide_snapshot_progress(struct tide_snapshot *s, uint64_t bytes); /* NOLINT */
+int __wrap_tide_snapshot_progress(struct tide_snapshot *s, uint64_t bytes)  /* NOLINT */
+{
+    (void)s;
+    ck_assert_uint_ge(bytes, ++looks * (UINT64_C(4) << 20));
+    return looks == 2 ? TIDE_ESTALE : 0;
+}
+
+int __wrap_tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason, /* NOLINT */
+                              uint32_t retry_after_ms);
+int __wrap_tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason, /* NOLINT */
+                              uint32_t retry_after_ms)
+{
+    (void)s;
+    (void)retry_after_ms;
+    done_with = rc;
+    ck_assert_str_eq(reason, "the round is over");
+    return rc;
+}
+
+START_TEST(a_round_that_is_over_is_not_written_to_its_end)
+{
+    static uint8_t value[8192];
+    struct task t;
+    uint64_t round = 1;
+    ck_assert_int_eq(open_task(&t), 0);
+    for (uint32_t i = 0; i < 3000; i++)
+        ck_assert_int_eq(tide_value_put(t.value, &i, sizeof i, value, sizeof value), 0);
+    snprintf(written, sizeof written, "/tmp/tide-state-faults-%d-over", (int)getpid());
+    threads = true;
+    ck_assert_int_eq(tide_states_snapshot(t.states, (struct tide_snapshot *)&round), TIDE_EAGAIN);
+    pthread_mutex_lock(&t.states->lock);
+    while (t.states->writing)
+        pthread_cond_wait(&t.states->changed, &t.states->lock);
+    pthread_mutex_unlock(&t.states->lock);
+    threads = false;
+    ck_assert_uint_eq(looks, 2);
+    ck_assert_int_eq(done_with, TIDE_ESTALE);
+    tide_states_free(t.states);
+    (void)unlink(written);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("state_faults");
@@ -272,5 +338,6 @@ int main(void)
     add_test(s, saving_and_restoring);
     add_test(s, no_thread_to_write);
     add_test(s, a_damaged_inline_artifact);
+    add_test(s, a_round_that_is_over_is_not_written_to_its_end);
     return run_suite(s);
 }
