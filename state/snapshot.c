@@ -110,8 +110,8 @@ static int write_part(struct saving *a, bool keyed, const char *path, uint8_t **
     }
     if (rc == TIDE_ESTALE) {
         tide_format_abandon(a->writer);
-        snprintf(a->why, sizeof a->why, "the %s is over",
-                 atomic_load(&a->s->cancelled) ? "attempt" : "round");
+        snprintf(a->why, sizeof a->why, "%s",
+                 atomic_load(&a->s->cancelled) ? "the attempt is over" : "the round is over");
         return rc;
     }
     int end = tide_format_finish(a->writer, ret_data, ret_len, a->why);
