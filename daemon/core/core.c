@@ -294,8 +294,8 @@ static void stood_still(struct core *c, uint64_t gap)
 {
     uint32_t renewed = 0;
     for (struct job *job = PLANTED(GRACE_RUNS_ON) ? NULL : c->jobs; job; job = job->next) {
-        /* whoever came meanwhile was not heard */
-        if (job->adopting)
+        /* whoever came meanwhile was not heard; when all are back, nobody is waited for */
+        if (job->adopting && job->grace_timer.place)
             timer_set(c, &job->grace_timer, c->now + job->graph->checkpointing.grace_ms * MS);
         if (gap <= job->graph->checkpointing.heartbeat_ms * MS) continue;
         renewed++;

@@ -8,7 +8,7 @@ static const struct job_options job = {
 static const struct join_options w1 = {.count = 2, .worker = "w1", .pid = 10};
 static const struct join_options w2 = {.first = 2, .count = 1, .worker = "w2", .pid = 11};
 
-static void two_workers(struct play *p)
+static void two_workers_restored(struct play *p)
 {
     play_start(p);
     play_open(p, 1, TIDE__PEER_KIND__PEER_WORKER);
@@ -18,6 +18,11 @@ static void two_workers(struct play *p)
     play_settle(p);
     play_restored(p, 1, 0, 2);
     play_restored(p, 2, 2, 1);
+}
+
+static void two_workers(struct play *p)
+{
+    two_workers_restored(p);
     play_settle(p);
     play_forget(p);
 }
@@ -687,6 +692,36 @@ START_TEST(grace_is_not_used_up_standing_still)
 }
 END_TEST
 
+/* ... and when all are back nobody is waited for any more: a daemon that stands still while it
+ * stores that the attempt runs begins no second grace (sim: seed 1048876). */
+START_TEST(grace_ends_when_all_are_back)
+{
+    static struct play p;
+    two_workers_restored(&p);
+    play_crash(&p); /* before it is stored that the attempt runs */
+    play_settle(&p);
+    for (uint64_t s = 11; s <= 12; s++) {
+        struct join_options o = s == 11 ? w1 : w2;
+        o.attempt = 1;
+        o.phase = TIDE__WORKER_PHASE__PHASE_RESTORED;
+        play_open(&p, s, TIDE__PEER_KIND__PEER_WORKER);
+        play_join(&p, s, &job, &o);
+    }
+    ck_assert_ptr_nonnull(strstr(p.trace, "commit: attempt-run job-state=RUNNING\n"));
+    p.now_us += 3000 * 1000;
+    play_heartbeat(&p, 11);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 11: resumed attempt 1\n"));
+    for (int i = 0; i < 15; i++) {
+        play_wait(&p, 1000);
+        play_heartbeat(&p, 11);
+        play_heartbeat(&p, 12);
+    }
+    ck_assert_ptr_null(strstr(p.trace, "rewind"));
+    play_end(&p);
+}
+END_TEST
+
 /* ... and when nothing but the grace time itself was due meanwhile, so that nobody sees that it
  * stood still: who is welcomed and has not joined yet is waited for, once (sim: seed 17164). */
 START_TEST(grace_waits_for_who_is_welcomed)
@@ -761,5 +796,5 @@ SUITE_MAIN("attempts", away_until_the_lease_is_over, standing_still_ends_no_leas
            old_database_and_a_new_job_that_is_refused, lost_its_state, a_join_that_does_not_end,
            joins_that_are_too_much_together, an_end_amid_a_join, restore_fails_and_is_tried_again,
            adopted, old_database_issued_the_attempt_again, open_round_is_resolved, grace_is_over,
-           grace_is_not_used_up_standing_still, grace_waits_for_who_is_welcomed,
-           leases_outlive_a_restart, shutdown)
+           grace_is_not_used_up_standing_still, grace_ends_when_all_are_back,
+           grace_waits_for_who_is_welcomed, leases_outlive_a_restart, shutdown)
