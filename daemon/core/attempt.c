@@ -142,7 +142,6 @@ static void store_attempt(struct core *c, struct job *job)
         worker_stand(w, STANDS_HOLDING);
         w->attempt = w->since = w->shown = job->attempt;
         w->ran = 0;
-        w->from = job->restored_from;
         w->phase = TIDE__WORKER_PHASE__PHASE_STARTING;
         w->started = false;
         w->told_complete = 0;

@@ -361,7 +361,6 @@ static void load_attempt(struct job *job, const struct tide_catalog_attempt *fro
         w->attempt = job->attempt;
         w->since = m->since ? m->since : job->attempt;
         w->ran = w->since < job->attempt ? w->since : 0;
-        w->from = w->since < job->attempt ? 0 : job->restored_from;
         w->started = true;
         /* of an attempt that has ended, too, nobody knows here that the leases are over */
         worker_place(w, ended ? STANDS_REWINDING : STANDS_HOLDING);

@@ -47,11 +47,19 @@ void round_trigger(struct core *c, struct round *r, uint64_t session)
 
 /* ---- completions and aborts */
 
+/* Whether the worker was started from a snapshot that covers what is owed. The snapshot's row says
+ * so, after a restart too: what is owed keeps it. */
+static bool started_behind(const struct worker *w, uint64_t owed)
+{
+    const struct snapshot *s = job_snapshot(w->job, owed);
+    return !s || s->imported || s->attempt < w->since;
+}
+
 static bool owed_from_before(const struct job *job)
 {
     for (const struct owed *o = job->owed; o && o->round <= job->restored_from; o = o->next) {
         const struct worker *host = job->host[o->task];
-        if (!host || !region_survives(host) || o->round <= host->from) return true;
+        if (!host || !region_survives(host) || started_behind(host, o->round)) return true;
     }
     return false; /* what survivors owe of later rounds they have been told, or will be */
 }

@@ -192,7 +192,6 @@ struct worker {
     uint64_t since;          /* the attempt in which it was started: the least that it may name */
     uint64_t shown;          /* the highest that it has shown to hold */
     uint64_t ran;            /* the attempt in which it was last told to run; 0: it was not */
-    uint64_t from;           /* the snapshot that its tasks were restored from */
     bool going;              /* for region.c: it is to be rewound */
     struct tide_bytes hooks; /* of a survivor: what its next Advance restores its hooks from */
     Tide__WorkerPhase phase; /* of that attempt */

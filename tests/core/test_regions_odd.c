@@ -107,4 +107,72 @@ START_TEST(too_long_to_advance)
 }
 END_TEST
 
-SUITE_MAIN("regions_odd", restore_fails_once, too_long_to_advance)
+/* What a survivor owes from before it was started itself holds back the completions of later rounds
+ * after a restart as before it (sim: seed 2012892). */
+START_TEST(owed_from_before_a_restart)
+{
+    static const uint32_t pids[] = {11, 14, 15};
+    static const char *const names[] = {"w0", "w1", "w2"};
+    play_start(&p);
+    for (uint32_t t = 0; t < 3; t++)
+        join(t + 1, &apart, (struct join_options){.first = t, .count = 1, .worker = names[t]});
+    play_settle(&p);
+    for (uint32_t t = 0; t < 3; t++)
+        play_restored(&p, t + 1, t, 1);
+    play_settle(&p);
+    play_wait(&p, 100);
+    for (uint32_t t = 0; t < 3; t++)
+        play_ack_handle(&p, t + 1, t, "h");
+    play_settle(&p);
+    play_confirm(&p, 1, 1, 0, 1);
+    play_confirm(&p, 3, 1, 2, 1);
+    leave(2);
+    join(4, &apart,
+         (struct join_options){.first = 1,
+                               .count = 1,
+                               .worker =
+                                   "w1"}); /* it is started from round 1, whose commit it owes */
+    play_settle(&p);
+    play_restored(&p, 4, 1, 1);
+    play_advanced(&p, 1, 2);
+    play_advanced(&p, 3, 2);
+    play_settle(&p);
+    leave(3);
+    join(5, &apart,
+         (struct join_options){.first = 2, .count = 1, .worker = "w2"}); /* now it is a survivor */
+    play_settle(&p);
+    play_restored(&p, 5, 2, 1);
+    play_advanced(&p, 1, 3);
+    play_advanced(&p, 4, 3);
+    play_settle(&p);
+    play_forget(&p);
+    play_wait(&p, 100);
+    play_ack(&p, 1, 3, p.round, 0);
+    play_ack(&p, 4, 3, p.round, 1);
+    play_ack(&p, 5, 3, p.round, 2);
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "commit: round-end=complete"));
+    ck_assert_ptr_null(strstr(p.trace, ": complete"));
+    char complete[32];
+    snprintf(complete, sizeof complete, ": complete %u\n", (unsigned)p.round);
+    play_crash(&p);
+    play_settle(&p);
+    play_forget(&p);
+    for (uint32_t t = 0; t < 3; t++)
+        join(6 + t, &apart,
+             (struct join_options){.first = t,
+                                   .count = 1,
+                                   .worker = names[t],
+                                   .pid = pids[t],
+                                   .attempt = 3,
+                                   .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 7: resumed attempt 3\n"));
+    ck_assert_ptr_null(strstr(p.trace, ": complete"));
+    play_confirm(&p, 7, 1, 1, 1);
+    ck_assert_ptr_nonnull(strstr(p.trace, complete));
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("regions_odd", restore_fails_once, too_long_to_advance, owed_from_before_a_restart)
