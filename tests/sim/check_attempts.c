@@ -53,7 +53,8 @@ static bool may_rewind(struct sim *s, struct job *j, const struct attempt *a, co
     uint32_t tasks = 0;
     if (!j->checkpointing.regional || j->checkpointing.failures_max ||
         j->checkpointing.attempts_max || j->ordered || j->old || j->misread || p->stale ||
-        j->settled != s->daemon.life || j->store.state >= TIDE_JOB_STOPPING)
+        j->settled != s->daemon.life || j->store.state >= TIDE_JOB_STOPPING ||
+        s->daemon.asked_down) /* a region that is not there again by then ends it for all anyway */
         return true;
     for (const struct round *r = j->rounds; r; r = r->next) /* the last one of all, perhaps */
         if (r->handed && !r->told_complete && !r->over) return true;
