@@ -212,8 +212,8 @@ static void rewind_some(struct core *c, struct job *job, const char *reason)
 static void planted_release(struct core *c, struct job *job)
 {
     struct round *r = job->rounds;
-    if (!PLANTED(RELEASE_REGION)) return;
-    if (!r || r->state != ROUND_COLLECTING) return;
+    if (!r || !PLANTED(RELEASE_REGION)) return;
+    if (r->state != ROUND_COLLECTING) return;
     for (uint32_t t = 0; t < job->graph->tasks; t++)
         if (job->host[t] && job->host[t]->going && !bits_get(&r->plan.ended, t))
             bits_put(&r->acked, t);

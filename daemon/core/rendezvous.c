@@ -195,8 +195,8 @@ void meeting_stand(struct core *c, struct session *s, const Tide__Standing *p)
 void meeting_planted_release(struct core *c, struct worker *w)
 {
     struct round *r = w->job->rounds;
-    if (!PLANTED(RELEASE_SURVIVORS)) return;
-    if (!r || !r->meeting || !r->meeting->cut_fixed || r->meeting->snapshot_now) return;
+    if (!r || !PLANTED(RELEASE_SURVIVORS)) return;
+    if (!r->meeting || !r->meeting->cut_fixed || r->meeting->snapshot_now) return;
     for (uint32_t t = 0; t < w->job->graph->tasks; t++)
         if (worker_hosts(w, t) && !bits_get(&r->plan.ended, t)) bits_put(&r->meeting->standing, t);
     if (meeting_everybody(r, &r->meeting->standing)) all_stand(c, r);
