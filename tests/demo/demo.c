@@ -79,11 +79,16 @@ static uint32_t draw(uint32_t below)
     return (uint32_t)(random_state >> 33) % below;
 }
 
+/* A path below the working directory, kept for the rest of the program. */
 static char *in_work(const char *name)
 {
-    char *path = NULL;
-    if (asprintf(&path, "%s/%s", work_dir, name) < 0) fail("out of memory");
-    return path;
+    static char *known[32];
+    size_t i, dir = strlen(work_dir) + 1;
+    for (i = 0; i < sizeof known / sizeof *known && known[i]; i++)
+        if (!strcmp(known[i] + dir, name)) return known[i];
+    if (i == sizeof known / sizeof *known || asprintf(&known[i], "%s/%s", work_dir, name) < 0)
+        fail("out of memory");
+    return known[i];
 }
 
 /* ---- what is waited for */
@@ -594,7 +599,7 @@ static void stop_daemon(void)
 
 static pid_t start_reference(const char *input)
 {
-    char *command = NULL;
+    static char *command;
     if (asprintf(&command,
                  "export LC_ALL=C; nice tr -cs A-Za-z '\\n' < '%s' | nice sort -T '%s' | uniq -c",
                  input, work_dir) < 0)
