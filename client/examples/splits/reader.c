@@ -79,7 +79,8 @@ static int result_write(const struct reader *r, uint64_t round)
     result_name(r, round, name);
     FILE *f = fopen(name, "w");
     if (!f) return TIDE_EIO;
-    bool written = fwrite(r->done, 1, r->now.done_len, f) == r->now.done_len;
+    size_t len = r->now.done_len;
+    bool written = len == 0 || fwrite(r->done, 1, len, f) == len;
     written = fflush(f) == 0 && fsync(fileno(f)) == 0 && written;
     return fclose(f) || !written ? TIDE_EIO : 0;
 }
