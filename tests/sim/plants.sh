@@ -1,7 +1,7 @@
 #!/bin/bash
 # Proof that the simulator can see: builds it once for each planted fault and counts the seeds until it is found.
 #
-#   tests/sim/plants.sh [BUILD [LIMIT]]             build/plants, 10000
+#   tests/sim/plants.sh [BUILD [LIMIT]]             build/plants, 20000
 #   FAULTS="ACK_COUNT STARVE" tests/sim/plants.sh   these alone
 #   STARTS="1" tests/sim/plants.sh                  from these seeds on
 #
@@ -11,7 +11,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 B=${1:-build/plants}
-LIMIT=${2:-10000}
+LIMIT=${2:-20000}
 STARTS=${STARTS:-1 100001 200001 300001 400001}
 FAULTS=${FAULTS:-$(sed -n 's/^ *PLANT_\([A-Z_]*\),.*/\1/p' proto/plant.h)}
 
