@@ -21,7 +21,7 @@
 # > make check               all tests once, with one compiler
 # > make check-all           the gate: other compiler, sanitizers, valgrind, lint, short demos
 # > make check-long          sizes and spans too long for the gate
-# > make sim                 simulated histories [SEEDS=n FIRST=n | SEED=n TRACE=1]
+# > make sim                 simulated histories [SEEDS=n FIRST=n ALL=1 | SEED=n TRACE=1]
 # > make bench               the benchmark's table and build/bench.json [BENCH_ARGS=...]
 # > make cover             branches of the core and the aligner that the tests take
 # > make fuzz SECONDS=n      the fuzz targets, n seconds each
@@ -282,9 +282,9 @@ demo-solver: all
 	@BLOCKS=$(or $(BLOCKS),6) SIZE=$(or $(SIZE),600) STEPS=$(or $(STEPS),4000) KILLS=$(or $(KILLS),30) PAUSE=$(or $(PAUSE),3000) \
 	  SEED=$(SEED) bash tests/solver/run.sh $B
 
-# make sim SEEDS=200000 FIRST=20001      make sim SEED=97 TRACE=1
+# make sim SEEDS=200000 FIRST=20001 ALL=1      make sim SEED=97 TRACE=1
 sim: $(SIM)
-	$(SIM) $(if $(SEED),--seed $(SEED),$(if $(FIRST),--first $(FIRST)) --seeds $(or $(SEEDS),1000)) $(if $(TRACE),--trace)
+	$(SIM) $(if $(SEED),--seed $(SEED),$(if $(FIRST),--first $(FIRST)) --seeds $(or $(SEEDS),1000) $(if $(ALL),--all)) $(if $(TRACE),--trace)
 
 $B/tests/bench/floor: tests/bench/floor.c config.mk
 	@mkdir -p $(@D)

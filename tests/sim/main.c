@@ -1,7 +1,8 @@
-/* sim [--seeds N] [--first S] [--seed S] [--trace] [--jobs N]
+/* sim [--seeds N] [--first S] [--seed S] [--trace] [--jobs N] [--all]
  *
  * Runs histories from seeds S, S + 1, ... in a few processes, prints how many, what happened in
  * them, and for a broken promise its seed, what was broken and how to repeat it. Exit code 1 then.
+ * Stops at the first one; with --all goes on, and lists each.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct share { /* between the processes */
         struct sim_stats stats;
     } job[SHARES_MAX];
     volatile bool stop;
+    bool all; /* a broken promise stops nothing */
 };
 
 static struct share *shared;
@@ -103,18 +105,18 @@ static bool same_again(struct sim *s, uint64_t seed)
     return ok;
 }
 
-static void work(uint64_t first, uint64_t seeds, unsigned jobs, unsigned me)
+static void work(uint64_t first, uint64_t seeds, unsigned jobs, unsigned me, uint64_t from)
 {
     static struct sim s;
     struct share_job *j = &shared->job[me];
     s.stats = &j->stats;
-    for (uint64_t i = me; i < seeds && !shared->stop; i += jobs) {
+    for (uint64_t i = from; i < seeds && !shared->stop; i += jobs) {
         uint64_t before = j->stats.events;
         j->seed = first + i;
         if (!run(&s, first + i) || ((first + i) % 200 == 0 && !same_again(&s, first + i))) {
             memcpy(j->broken, s.broken, sizeof j->broken);
             j->failed = 1;
-            shared->stop = true;
+            shared->stop = !shared->all;
             _exit(1);
         }
         j->hash ^= s.hash * (2 * (first + i) + 1);
@@ -165,44 +167,81 @@ static void print_stats(const struct sim_stats *t)
            t->failed);
 }
 
+struct run {
+    uint64_t first, seeds;
+    unsigned jobs;
+    pid_t pid[SHARES_MAX];
+};
+
+static void begin(struct run *r, unsigned me, uint64_t from)
+{
+    fflush(stdout);
+    r->pid[me] = fork();
+    if (r->pid[me]) return;
+    work(r->first, r->seeds, r->jobs, me, from);
+    exit(0);
+}
+
+/* What a process has found, or has died of; false: nothing. */
+static bool found(struct share_job *j, int status)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) && !j->failed) {
+        snprintf(j->broken, sizeof j->broken, "the process ended with %d (a sanitizer's finding?)",
+                 WEXITSTATUS(status));
+        j->failed = 1;
+    }
+    if (WIFSIGNALED(status) && !j->failed) {
+        snprintf(j->broken, sizeof j->broken,
+                 "the process was ended by signal %d (an assertion, or worse)", WTERMSIG(status));
+        j->failed = 1;
+        shared->stop = !shared->all;
+    }
+    if (!j->failed) return false;
+    printf("sim: seed %" PRIu64 ": BROKEN: %s\nsim: repeat it with: make sim SEED=%" PRIu64
+           " TRACE=1\n",
+           j->seed, j->broken, j->seed);
+    return true;
+}
+
+/* Until all processes are through. What a broken promise leaves in memory goes with its process:
+ * another one does the rest of that share. Returns how many promises were broken. */
+static uint64_t await(struct run *r)
+{
+    uint64_t broken = 0;
+    for (unsigned left = r->jobs; left;) {
+        int status;
+        unsigned i = 0;
+        pid_t pid = wait(&status);
+        if (pid < 0) break;
+        while (i < r->jobs && r->pid[i] != pid)
+            i++;
+        if (i == r->jobs) continue;
+        struct share_job *j = &shared->job[i];
+        if (found(j, status)) {
+            broken++;
+            j->failed = 0;
+            if (shared->all) {
+                begin(r, i, j->seed - r->first + r->jobs);
+                continue;
+            }
+        }
+        left--;
+    }
+    return broken;
+}
+
 static int many(uint64_t first, uint64_t seeds, unsigned jobs)
 {
     struct timespec a, b;
     clock_gettime(CLOCK_MONOTONIC, &a);
-    pid_t pid[SHARES_MAX];
-    fflush(stdout);
-    for (unsigned i = 0; i < jobs; i++) {
-        pid[i] = fork();
-        if (pid[i] == 0) {
-            work(first, seeds, jobs, i);
-            exit(0);
-        }
-    }
-    int failed = 0;
+    struct run r = {.first = first, .seeds = seeds, .jobs = jobs};
+    for (unsigned i = 0; i < jobs; i++)
+        begin(&r, i, i);
+    bool failed = await(&r) > 0;
     struct sim_stats total = {0};
     uint64_t done = 0, hash = 0, most = 0, most_seed = 0;
     for (unsigned i = 0; i < jobs; i++) {
-        int status;
         struct share_job *j = &shared->job[i];
-        waitpid(pid[i], &status, 0);
-        if (WIFEXITED(status) && WEXITSTATUS(status) && !j->failed) {
-            snprintf(j->broken, sizeof j->broken,
-                     "the process ended with %d (a sanitizer's finding?)", WEXITSTATUS(status));
-            j->failed = 1;
-        }
-        if (WIFSIGNALED(status) && !j->failed) {
-            snprintf(j->broken, sizeof j->broken,
-                     "the process was ended by signal %d (an assertion, or worse)",
-                     WTERMSIG(status));
-            j->failed = 1;
-            shared->stop = true;
-        }
-        if (j->failed) {
-            printf("sim: seed %" PRIu64 ": BROKEN: %s\nsim: repeat it with: make sim SEED=%" PRIu64
-                   " TRACE=1\n",
-                   j->seed, j->broken, j->seed);
-            failed = 1;
-        }
         add_stats(&total, &j->stats);
         done += j->done;
         hash ^= j->hash;
@@ -223,7 +262,7 @@ static int many(uint64_t first, uint64_t seeds, unsigned jobs)
          total.met < done / 10 || total.unaligned < done / 10 || total.counted < done / 10 ||
          total.in_flight < done / 10)) {
         printf("sim: FAILED: too little happens in these histories to prove anything\n");
-        failed = 1;
+        failed = true;
     }
     return failed;
 }
@@ -256,7 +295,7 @@ static uint64_t number(const char *text)
 int main(int argc, char **argv)
 {
     uint64_t seeds = 20000, first = 1, seed = 0, jobs = 2;
-    bool trace = false, single = false;
+    bool trace = false, single = false, all = false;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--seeds"))
             seeds = number(argv[++i]);
@@ -268,8 +307,11 @@ int main(int argc, char **argv)
             seed = number(argv[++i]), single = true;
         else if (!strcmp(argv[i], "--trace"))
             trace = true;
+        else if (!strcmp(argv[i], "--all"))
+            all = true;
         else {
-            fprintf(stderr, "usage: sim [--seeds N] [--first S] [--jobs N] [--seed S [--trace]]\n");
+            fprintf(stderr, "usage: sim [--seeds N] [--first S] [--jobs N] [--all] "
+                            "[--seed S [--trace]]\n");
             return 2;
         }
     }
@@ -277,5 +319,6 @@ int main(int argc, char **argv)
     if (jobs < 1 || jobs > SHARES_MAX) jobs = 2;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) return 2;
+    shared->all = all;
     return many(first, seeds, (unsigned)jobs);
 }
