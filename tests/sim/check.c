@@ -224,7 +224,10 @@ void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round
 {
     struct job *j = t->proc->job;
     struct round *r = check_round(j, round);
-    if (t->proc->stale && (!r || r->attempt != attempt)) return;
+    /* both numbers may have come again since an old copy was put back */
+    if (t->proc->stale && (!r || r->attempt != attempt ||
+                           t->proc->token_incarnation != check_attempt(s, j, attempt)->incarnation))
+        return;
     must(s, r && r->attempt == attempt,
          "%s acks round %" PRIu64 " of attempt %" PRIu64 ", which was never begun",
          task_name(j, t->number), round, attempt);
