@@ -534,6 +534,8 @@ static int open_store(struct host *h, struct tide_catalog **ret, char why[static
         getrandom(o.new_store_id, sizeof o.new_store_id, 0) != (ssize_t)sizeof o.new_store_id)
         return fail(TIDE_EIO, why, "no random numbers from the system: %s", strerror(errno));
     int rc = tide_store_open(&o, &h->store, text);
+    if (rc == 0 && *tide_store_note(h->store))
+        log_line(LEVEL_WARN, "%s", tide_store_note(h->store));
     if (rc == 0) rc = tide_store_load(h->store, ret, text);
     if (rc) return fail(rc, why, "%s", *text ? text : tide_strerror(rc));
     rc = core_check_catalog(*ret, text);

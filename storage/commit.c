@@ -1,14 +1,16 @@
 /* Commits: durable in the journal, then in the database.
  *
- * The usual way of a group: its records are applied within the open transaction, which checks them;
- * then the group is appended to the journal, the one flush; it is stored. The transaction stays
+ * The usual way of a group: the journal begins to append it, the one flush; meanwhile its records
+ * are applied within the open transaction, which checks them; both went well: it is stored. The
+ * transaction stays
  * open for the next group and is committed when somebody wants to read, when nothing else is to do,
  * or when it has been open long enough. So the database always is what the journal was at some
  * entry, store.applied, and lacks only what the journal still has.
  *
  * What can go wrong:
- * - a record is refused, no room in the database or the journal -> the transaction is rolled back,
- *   the database follows the journal again, and each commit of the group is tried alone
+ * - a record is refused, no room in the database or the journal -> the entry is taken out of the
+ *   journal, the transaction is rolled back, the database follows the journal again, and each
+ *   commit of the group is tried alone
  * - no room for the database -> the journal is used up first, then: no space
  * - the journal's flush fails, or the database fails otherwise -> unknown, and nothing is written
  * any more by this process */
@@ -47,6 +49,11 @@ static void place_bulk(struct tide_store *s, const struct tide_commit *first,
         }
 }
 
+static bool is_busy(int rc)
+{
+    return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
+}
+
 static int take(void *user, const struct tide_journal_mark *entry, struct tide_journal_place bulk,
                 struct tide_commit *list, char why[static 512])
 {
@@ -55,20 +62,18 @@ static int take(void *user, const struct tide_journal_mark *entry, struct tide_j
         tide_apply(t, c);
     tide_apply_check(t);
     if (t->rc) {
+        /* Being taken back when the process ended? Only if the same tables refuse it at a start. */
+        bool refused = !t->s->incarnation && !t->s->migrated &&
+                       tide_txn_outcome(t) == TIDE_REFUSED && !is_busy(t->rc);
         snprintf(why, 512,
                  "%.200s: entry %" PRIu64 " of the journal cannot be applied: %.150s; if a copy of "
                  "the database was put back, move journal.0 and journal.1 away",
                  t->s->path, entry->sequence, t->error);
-        return TIDE_ECORRUPT;
+        return refused ? TIDE_EREFUSED : TIDE_ECORRUPT;
     }
     place_bulk(t->s, list, NULL, bulk);
     t->s->applied = *entry;
     return 0;
-}
-
-static bool is_busy(int rc)
-{
-    return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
 }
 
 /* Applies what the journal has and the open transaction has not. */
@@ -79,7 +84,15 @@ static enum tide_outcome follow(struct tide_store *s, bool *ret_fenced, char why
     tide_txn_begin(&t, s);
     if (!t.rc) {
         int rc = tide_journal_replay(s->journal, s->id, s->applied, take, &t, why);
-        if (rc) tide_txn_fail(&t, rc == TIDE_ENOMEM ? SQLITE_NOMEM : SQLITE_CORRUPT, "%.190s", why);
+        if (rc)
+            t.rc = 0,
+            tide_txn_fail(&t, rc == TIDE_ENOMEM ? SQLITE_NOMEM : SQLITE_CORRUPT, "%.190s", why);
+        if (!rc && t.rc) { /* refused, and taken out; a part of it was applied */
+            snprintf(s->note, sizeof s->note,
+                     "%.440s; nobody was told of it: taken out of the journal", why);
+            tide_txn_rollback(s);
+            return s->dead ? TIDE_UNKNOWN : follow(s, ret_fenced, why);
+        }
     }
     if (!t.rc && is_behind(s))
         tide_txn_fail(&t, SQLITE_CORRUPT, "its last entries cannot be read back");
@@ -183,17 +196,10 @@ static void keep_in_bounds(struct tide_store *s)
 
 /* ---- commits */
 
-static void append(struct tide_txn *t, const struct tide_commit *first,
-                   const struct tide_commit *past)
+static void journal_failed(struct tide_txn *t, int rc)
 {
-    struct tide_journal_place place;
-    if (t->rc) return;
-    int rc = tide_journal_append(t->s->journal, first, past, &place);
     switch (rc) {
-    case 0:
-        t->s->applied = tide_journal_last(t->s->journal);
-        place_bulk(t->s, first, past, place);
-        return;
+    case 0: return;
     case TIDE_ENOSPC:
         tide_txn_fail(t, SQLITE_FULL, "%.120s: no room for the journal", t->s->path);
         return;
@@ -203,10 +209,27 @@ static void append(struct tide_txn *t, const struct tide_commit *first,
         return;
     case TIDE_ETOOBIG: tide_txn_fail(t, SQLITE_TOOBIG, "too large for the journal"); return;
     default:
+        t->rc = 0; /* whatever else failed: now it is in doubt */
         tide_txn_fail(t, SQLITE_IOERR_WRITE, "the journal of %.120s cannot be written: %s",
                       t->s->path, strerror(errno));
         return;
     }
+}
+
+/* Appended to the journal and applied, both at once. */
+static void store_group(struct tide_txn *t, const struct tide_commit *first,
+                        const struct tide_commit *past)
+{
+    struct tide_journal_place place;
+    if (t->rc) return;
+    int begun = tide_journal_begin(t->s->journal, first, past);
+    for (const struct tide_commit *c = first; c != past; c = c->next)
+        tide_apply(t, c);
+    tide_apply_check(t);
+    journal_failed(t, begun ? begun : tide_journal_end(t->s->journal, !t->rc, &place));
+    if (t->rc) return;
+    t->s->applied = tide_journal_last(t->s->journal);
+    place_bulk(t->s, first, past, place);
 }
 
 static void set_outcome(struct tide_commit *first, const struct tide_commit *past,
@@ -232,10 +255,7 @@ static enum tide_outcome commit_group(struct tide_store *s, struct tide_commit *
         return outcome;
     }
     tide_txn_begin(&t, s);
-    for (const struct tide_commit *c = first; c != past; c = c->next)
-        tide_apply(&t, c);
-    tide_apply_check(&t);
-    append(&t, first, past);
+    store_group(&t, first, past);
     outcome = tide_txn_outcome(&t);
     if (outcome != TIDE_STORED) tide_txn_rollback(s);
     if (outcome == TIDE_UNKNOWN) s->dead = true;

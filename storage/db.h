@@ -92,6 +92,8 @@ struct tide_store {
     struct tide_journal_mark applied, committed; /* the last one that was committed to committed */
     struct tide_bulk *bulk; /* what that transaction still has to take out of the journal */
     size_t n_bulk;
+    bool migrated;             /* its tables were brought up to date by this start */
+    char note[512];            /* for people: what this start has mended; "": nothing */
     bool unpurged;             /* manifests of deleted snapshots are still there */
     int wal_frames;            /* in the WAL, as of the last commit */
     sqlite3_stmt **statements; /* of apply.c, prepared at open */

@@ -9,7 +9,8 @@
  * entry before it is flushed.
  *
  * What can go wrong, and what we do:
- * - no room            -> nothing counts; the half entry has no valid digest and is overwritten
+ * - no room, or an entry that is not to count after all -> its magic is overwritten, and flushed
+ * - the process ends before that -> a start applies it if it can; nobody was told either way
  * - the flush fails    -> nobody knows what a crash will leave: the store stops
  * - a gap, or entries of another store -> the database was replaced by another one: refused at
  * start
@@ -30,6 +31,7 @@
 
 #include "proto/err.h"
 #include "storage/alloc.h"
+#include "storage/flusher.h"
 #include "storage/record_pack.h"
 
 #define BLOCK 4096u
@@ -61,14 +63,12 @@ struct tide_journal {
     struct tide_buf packed;
     struct iovec *iov; /* grows, kept */
     size_t iov_cap;
+
+    struct tide_flusher *flusher; /* NULL: not started, nothing can be appended */
+    struct file *under_way;       /* where an entry is being written; NULL: none is */
+    uint8_t header[HEADER];       /* of that entry */
+    uint64_t len, bulk_at;
 };
-
-static int (*io_fault)(void);
-
-void tide_journal_set_fault(int (*fault)(void))
-{
-    io_fault = fault;
-}
 
 static uint64_t padded(uint64_t n)
 {
@@ -125,6 +125,7 @@ int tide_journal_open(const char *directory, struct tide_journal **ret, char why
 void tide_journal_close(struct tide_journal *j)
 {
     if (!j) return;
+    tide_flusher_stop(j->flusher);
     for (int i = 0; i < 2; i++)
         if (j->files[i].fd >= 0) close(j->files[i].fd);
     tide_buf_release(&j->packed);
@@ -143,29 +144,17 @@ static int read_all(int fd, uint64_t at, void *data, size_t len)
     return 0;
 }
 
-/* Consumes the vector. */
-static int write_all(int fd, uint64_t at, struct iovec *iov, size_t n)
+/* An entry that found no room may stand there whole but for its padding, one that does not count
+ * stands there whole: it must not be found. */
+static int forget(const struct file *f)
 {
-    int fault = io_fault ? io_fault() : 0;
-    if (fault) n--; /* all but the last piece gets out */
-    while (n) {
-        ssize_t wrote = pwritev(fd, iov, n > IOV_MAX ? IOV_MAX : (int)n, (off_t)at);
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote < 0) return code_of(errno);
-        at += (uint64_t)wrote;
-        for (; n && (size_t)wrote >= iov->iov_len; iov++, n--)
-            wrote -= (ssize_t)iov->iov_len;
-        if (!n) break;
-        iov->iov_base = (char *)iov->iov_base + wrote;
-        iov->iov_len -= (size_t)wrote;
-    }
-    return fault ? code_of(fault) : 0;
-}
-
-static int flush(int fd)
-{
-    int fault = io_fault ? io_fault() : 0;
-    return fault || fdatasync(fd) ? TIDE_EIO : 0;
+    static const uint8_t zeros[8];
+    struct stat st;
+    if (fstat(f->fd, &st)) return TIDE_EIO;
+    if ((uint64_t)st.st_size <= f->end) return 0;
+    return pwrite(f->fd, zeros, sizeof zeros, (off_t)f->end) == (ssize_t)sizeof zeros
+               ? tide_flusher_sync(f->fd)
+               : TIDE_EIO;
 }
 
 /* ---- reading */
@@ -289,6 +278,7 @@ static int replay_file(struct tide_journal *j, struct file *f, struct tide_journ
         rc = belongs(j, f, &e, above, why);
         if (!rc && e.mark.sequence == above->sequence + 1) {
             rc = take_entry(j, f, &e, take, user, why);
+            if (rc) break;
             *above = e.mark;
         }
         f->end += entry_len(&e);
@@ -341,6 +331,16 @@ static int look_behind(struct tide_journal *j, const struct file *f, uint64_t ab
     return TIDE_ECORRUPT;
 }
 
+/* The entry at the end of a file's chain is one that take() refused. If it is the last one it was
+ * being taken back when the process ended: that is finished now. */
+static int drop_last(struct tide_journal *j, const struct file *f, uint64_t above)
+{
+    char later[512];
+    for (int i = 0; i < 2; i++)
+        if (look_behind(j, &j->files[i], above + 1, later)) return TIDE_ECORRUPT;
+    return forget(f) ? TIDE_EIO : 0;
+}
+
 int tide_journal_replay(struct tide_journal *j, tide_id store, struct tide_journal_mark above,
                         tide_journal_take *take, void *user, char why[static 512])
 {
@@ -355,25 +355,18 @@ int tide_journal_replay(struct tide_journal *j, tide_id store, struct tide_journ
         return rc;
     }
     int older = first[0] <= first[1] ? 0 : 1; /* one without an entry, 0, may come first as well */
-    int rc = replay_file(j, &j->files[older], &above, take, user, why);
-    if (!rc) rc = replay_file(j, &j->files[!older], &above, take, user, why);
+    int rc = 0;
+    for (int i = 0; i < 2 && !rc; i++) {
+        struct file *f = &j->files[i ? !older : older];
+        rc = replay_file(j, f, &above, take, user, why);
+        if (rc == TIDE_EREFUSED) rc = drop_last(j, f, above.sequence);
+    }
     for (int i = 0; i < 2 && !rc; i++)
         rc = look_behind(j, &j->files[i], above.sequence, why);
     return rc;
 }
 
 /* ---- appending */
-
-/* An entry that found no room may stand there whole but for its padding: it must not be found. */
-static int forget(const struct file *f)
-{
-    static const uint8_t zeros[8];
-    struct stat st;
-    if (fstat(f->fd, &st)) return TIDE_EIO;
-    if ((uint64_t)st.st_size <= f->end) return 0;
-    return pwrite(f->fd, zeros, sizeof zeros, (off_t)f->end) == (ssize_t)sizeof zeros ? flush(f->fd)
-                                                                                      : TIDE_EIO;
-}
 
 /* Written blocks up to prime: overwriting them flushes faster than growing. Best effort. */
 static int prime_file(struct file *f, uint64_t prime)
@@ -385,13 +378,13 @@ static int prime_file(struct file *f, uint64_t prime)
     for (uint64_t at = f->size; at < prime;) {
         size_t n = prime - at < sizeof zeros ? (size_t)(prime - at) : sizeof zeros;
         struct iovec iov = {(void *)(uintptr_t)zeros, n};
-        int rc = write_all(f->fd, at, &iov, 1);
+        int rc = tide_flusher_write(f->fd, at, &iov, 1);
         if (rc == TIDE_ENOSPC) break;
         if (rc) return rc;
         at += n;
         f->size = at;
     }
-    return flush(f->fd);
+    return tide_flusher_sync(f->fd);
 }
 
 int tide_journal_start(struct tide_journal *j, tide_id store, struct tide_journal_mark last,
@@ -407,7 +400,7 @@ int tide_journal_start(struct tide_journal *j, tide_id store, struct tide_journa
         int rc = prime_file(&j->files[i], padded(prime));
         if (rc) return rc;
     }
-    return 0;
+    return j->flusher ? 0 : tide_flusher_start(&j->flusher);
 }
 
 struct tide_journal_mark tide_journal_last(const struct tide_journal *j)
@@ -461,8 +454,8 @@ static bool room_for(struct tide_journal *j, size_t n)
 }
 
 /* Gathers header, records, chunks and padding; returns how many pieces, 0: no memory. */
-static size_t gather(struct tide_journal *j, uint8_t header[static HEADER],
-                     const struct tide_commit *first, const struct tide_commit *past, size_t pad)
+static size_t gather(struct tide_journal *j, const struct tide_commit *first,
+                     const struct tide_commit *past, size_t pad)
 {
     static const uint8_t zeros[BLOCK];
     size_t n = 3;
@@ -472,10 +465,10 @@ static size_t gather(struct tide_journal *j, uint8_t header[static HEADER],
     if (!room_for(j, n)) return 0;
     XXH3_state_t state;
     XXH3_128bits_reset(&state);
-    XXH3_128bits_update(&state, header, HASHED);
+    XXH3_128bits_update(&state, j->header, HASHED);
     XXH3_128bits_update(&state, j->packed.data, j->packed.len);
     n = 0;
-    j->iov[n++] = (struct iovec){header, HEADER};
+    j->iov[n++] = (struct iovec){j->header, HEADER};
     j->iov[n++] = (struct iovec){j->packed.data, j->packed.len};
     for (const struct tide_commit *c = first; c != past; c = c->next)
         for (const struct tide_record *r = c->first; r; r = r->next)
@@ -487,39 +480,51 @@ static size_t gather(struct tide_journal *j, uint8_t header[static HEADER],
             }
     if (pad) j->iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, pad};
     XXH128_hash_t h = XXH3_128bits_digest(&state);
-    tide_set_u64(header + HASHED, h.low64);
-    tide_set_u64(header + HASHED + 8, h.high64);
+    tide_set_u64(j->header + HASHED, h.low64);
+    tide_set_u64(j->header + HASHED + 8, h.high64);
     return n;
 }
 
-int tide_journal_append(struct tide_journal *j, const struct tide_commit *first,
-                        const struct tide_commit *past, struct tide_journal_place *ret)
+int tide_journal_begin(struct tide_journal *j, const struct tide_commit *first,
+                       const struct tide_commit *past)
 {
-    uint8_t header[HEADER] = MAGIC;
+    uint8_t *header = j->header;
     tide_buf_clear(&j->packed);
     tide_records_pack(&j->packed, first, past);
     if (j->packed.rc) return j->packed.rc;
     uint64_t bulk = tide_records_bulk(first, past), all = HEADER + j->packed.len + bulk;
     struct file *f = place_for(j, padded(all));
     if (!f) return TIDE_ENOSPC;
+    memset(header, 0, HEADER);
+    memcpy(header, MAGIC, 8);
     tide_set_u32(header + 8, VERSION);
     memcpy(header + 16, j->store.b, sizeof j->store.b);
     tide_set_u64(header + 32, j->last.sequence + 1);
     tide_set_u64(header + 40, j->packed.len);
     tide_set_u64(header + 48, bulk);
     memcpy(header + 56, j->last.digest, sizeof j->last.digest);
-    size_t n = gather(j, header, first, past, (size_t)(padded(all) - all));
+    size_t n = gather(j, first, past, (size_t)(padded(all) - all));
     if (!n) return TIDE_ENOMEM;
-    int rc = write_all(f->fd, f->end, j->iov, n);
-    if (rc == TIDE_ENOSPC) return forget(f) ? TIDE_EIO : TIDE_ENOSPC;
-    if (!rc) rc = flush(f->fd);
-    if (rc) return rc;
-    *ret = (struct tide_journal_place){(int)(f - j->files), f->end + HEADER + j->packed.len};
-    f->end += padded(all);
+    j->under_way = f;
+    j->len = padded(all);
+    j->bulk_at = f->end + HEADER + j->packed.len;
+    tide_flusher_begin(j->flusher, f->fd, f->end, j->iov, n);
+    return 0;
+}
+
+int tide_journal_end(struct tide_journal *j, bool keep, struct tide_journal_place *ret)
+{
+    struct file *f = j->under_way;
+    j->under_way = NULL;
+    int rc = tide_flusher_wait(j->flusher);
+    if (rc == TIDE_EIO) return rc;
+    if (rc || !keep) return forget(f) ? TIDE_EIO : rc;
+    *ret = (struct tide_journal_place){(int)(f - j->files), j->bulk_at};
+    f->end += j->len;
     if (f->size < f->end) f->size = f->end;
-    if (j->largest < padded(all)) j->largest = padded(all);
+    if (j->largest < j->len) j->largest = j->len;
     j->last.sequence++;
-    memcpy(j->last.digest, header + HASHED, sizeof j->last.digest);
+    memcpy(j->last.digest, j->header + HASHED, sizeof j->last.digest);
     f->last = j->last;
     return 0;
 }

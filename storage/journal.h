@@ -44,8 +44,9 @@ void tide_journal_close(struct tide_journal *j); /* NULL is fine */
 /* Hands every entry behind `above` to take(), in order, with the place of its bulk; the commits
  * stay the journal's. Only entries of this store that continue `above` without a gap are believed:
  * TIDE_ECORRUPT otherwise, and why. take() returns 0 or an error that ends the replay and is
- * returned (why is then take()'s). Finds the ends of both files anew: after an error nothing must
- * be appended before a replay has succeeded. */
+ * returned (why is then take()'s); after TIDE_EREFUSED of the very last one
+ * that is taken out of the journal, why stays, and the replay ends well. Finds the ends of both
+ * files anew: after an error nothing must be appended before a replay has succeeded. */
 typedef int tide_journal_take(void *user, const struct tide_journal_mark *entry,
                               struct tide_journal_place bulk, struct tide_commit *list,
                               char why[static 512]);
@@ -53,15 +54,21 @@ int tide_journal_replay(struct tide_journal *j, tide_id store, struct tide_journ
                         tide_journal_take *take, void *user, char why[static 512]);
 
 /* From here on entries are appended behind `last`; all up to there is durable elsewhere. Each file
- * gets at least prime bytes of written blocks, if there is room. 0 or TIDE_EIO. */
+ * gets at least prime bytes of written blocks, if there is room. 0, TIDE_EIO, or TIDE_ENOMEM (also
+ * for want of a thread). */
 int tide_journal_start(struct tide_journal *j, tide_id store, struct tide_journal_mark last,
                        uint64_t prime);
 
-/* Appends the commits from first up to, not including, past, and flushes. 0: durable, *ret is where
- * the bulk begins. TIDE_ENOSPC, TIDE_ENOMEM, TIDE_ETOOBIG: nothing was written that counts, the
- * journal is as before. TIDE_EIO: in doubt, never append again. */
-int tide_journal_append(struct tide_journal *j, const struct tide_commit *first,
-                        const struct tide_commit *past, struct tide_journal_place *ret);
+/* Begins to append the commits from first up to, not including, past, and to flush: on a thread of
+ * its own, so that the caller may check meanwhile whether they can be applied. They stay as they
+ * are until tide_journal_end(), which must follow. TIDE_ENOSPC, TIDE_ENOMEM, TIDE_ETOOBIG,
+ * TIDE_ECORRUPT (a number that the journal cannot hold): not begun, the journal is as before. */
+int tide_journal_begin(struct tide_journal *j, const struct tide_commit *first,
+                       const struct tide_commit *past);
+/* keep: 0: durable, *ret is where the bulk begins. TIDE_ENOSPC: nothing was written that counts,
+ * the journal is as before. Not keep: 0 or TIDE_ENOSPC: the entry was taken back, durably, as if it
+ * had never been begun. TIDE_EIO, either way, with errno: in doubt, never append again. */
+int tide_journal_end(struct tide_journal *j, bool keep, struct tide_journal_place *ret);
 struct tide_journal_mark tide_journal_last(const struct tide_journal *j);
 /* Reads bytes of the bulk of an entry whose place is not free yet. 0 or TIDE_EIO. */
 int tide_journal_read(const struct tide_journal *j, struct tide_journal_place place, void *data,
@@ -72,9 +79,5 @@ void tide_journal_release(struct tide_journal *j, uint64_t sequence);
 /* True when the file in use is full and the other one is not free: the database should catch up
  * before more is appended. */
 bool tide_journal_tight(const struct tide_journal *j);
-
-/* For tests: asked before each write and flush; an errno lets it fail, a write after all but its
- * last piece. */
-void tide_journal_set_fault(int (*fault)(void));
 
 #endif

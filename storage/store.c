@@ -237,6 +237,7 @@ static int open_all(struct tide_store *s, const struct tide_store_options *o, ch
     if (!rc && version) rc = check(s, why);
     if (rc) return rc;
     rc = tide_schema_migrate(s->db, version);
+    s->migrated = version && version != tide_schema_version();
     if (rc) return failed(s, rc, "its tables cannot be brought up to date", why);
     sqlite3_wal_hook(s->db, wal_hook, s);
     rc = tide_apply_prepare(s, why);
@@ -252,10 +253,11 @@ static int open_all(struct tide_store *s, const struct tide_store_options *o, ch
         snprintf(why, 512, "%.300s: cannot be synced: %s", o->directory, strerror(errno));
         return TIDE_EIO;
     }
-    if (tide_journal_start(s->journal, s->id, s->committed, o->journal)) {
+    rc = tide_journal_start(s->journal, s->id, s->committed, o->journal);
+    if (rc) {
         snprintf(why, 512, "%.300s: the journal cannot be written: %s", o->directory,
-                 strerror(errno));
-        return TIDE_EIO;
+                 rc == TIDE_ENOMEM ? "out of memory, or of threads" : strerror(errno));
+        return rc;
     }
     s->wal_frames = 0;
     s->unpurged = true; /* perhaps: the first maintain looks */
@@ -288,6 +290,11 @@ int tide_store_open(const struct tide_store_options *o, struct tide_store **ret,
     }
     *ret = s;
     return 0;
+}
+
+const char *tide_store_note(const struct tide_store *s)
+{
+    return s->note;
 }
 
 void tide_store_close(struct tide_store *s)

@@ -28,6 +28,8 @@ struct tide_store_options {
 int tide_store_open(const struct tide_store_options *o, struct tide_store **ret,
                     char why[static 512]);
 void tide_store_close(struct tide_store *s); /* NULL is fine */
+/* What this start has mended, in a sentence for the log that names the file; "": nothing. */
+const char *tide_store_note(const struct tide_store *s);
 
 /* What the core needs to know at start. All memory is in one arena. */
 struct tide_catalog_attempt {

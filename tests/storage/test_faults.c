@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "storage/flusher.h"
 #include "storage/journal.h"
 #include "tests/storage/lib_fixture.h"
 
@@ -294,7 +295,7 @@ int main(void)
     vfs.xOpen = fault_open;
     sqlite3_vfs_register(&vfs, 1);
 
-    tide_journal_set_fault(fault_journal);
+    tide_flusher_set_fault(fault_journal);
 
     Suite *suite = suite_create("faults");
     TCase *tc = tcase_create("faults");

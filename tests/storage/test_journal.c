@@ -373,8 +373,77 @@ START_TEST(damage_is_the_end_or_is_refused)
 }
 END_TEST
 
+static struct tide_commit *refused(void)
+{
+    struct tide_commit *c = commit_new();
+    struct tide_record *r =
+        tide_commit_add(c, TIDE_REC_JOB_STATE, job_b); /* there is no such job */
+    ck_assert_ptr_nonnull(r);
+    r->job_state.state = TIDE_JOB_HELD;
+    return c;
+}
+
+/* Written and flushed before the database has refused it: taken out again, and its place is free
+ * for the next one. */
+START_TEST(what_is_refused_leaves_the_journal)
+{
+    struct tide_journal_mark before;
+    open_store();
+    add_rounds(1, 2, 20);
+    before = tide_journal_last(st->journal);
+    expect(refused(), TIDE_REFUSED, "no such job");
+    ck_assert_uint_eq(tide_journal_last(st->journal).sequence, before.sequence);
+    keep("tidemark.db journal.*");
+    copy_has(2);
+    add_rounds(3, 2, 20);
+    keep("tidemark.db journal.*");
+    copy_has(4);
+}
+END_TEST
+
+/* As the one above leaves it when it is killed in between. */
+static void append_only(struct tide_commit *c)
+{
+    struct tide_journal_place place;
+    ck_assert_int_eq(tide_journal_begin(st->journal, c, NULL), 0);
+    ck_assert_int_eq(tide_journal_end(st->journal, true, &place), 0);
+    tide_commit_free(c);
+}
+
+START_TEST(a_start_finishes_what_was_being_taken_back)
+{
+    open_store();
+    add_rounds(1, 3, 20);
+    append_only(refused());
+    keep("tidemark.db journal.*");
+    char here[sizeof dir];
+    strcpy(here, dir);
+    strcpy(dir, kept);
+    struct tide_store *left = st;
+    for (uint64_t start = 0; start < 2; start++) {
+        open_store();
+        ck_assert_msg((strstr(tide_store_note(st), "no such job") != NULL) == (start == 0), "%s",
+                      tide_store_note(st));
+        ck_assert_int_eq(number("SELECT count(*) FROM snapshot"), 3 + (int64_t)start);
+        add_rounds(4 + start, 1, 20);
+        close_store();
+    }
+    strcpy(dir, here);
+    st = left;
+    shell("rm -rf %s%s", kept, "");
+
+    struct tide_commit *c = commit_new(); /* but behind it stands another one */
+    add_snapshot(c, job_a, 4, 0, 20);
+    append_only(c);
+    keep("tidemark.db journal.*");
+    copy_is_refused(TIDE_ECORRUPT, "no such job");
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+    tcase_add_test(tc, what_is_refused_leaves_the_journal);
+    tcase_add_test(tc, a_start_finishes_what_was_being_taken_back);
     tcase_add_test(tc, every_type_comes_back);
     tcase_add_test(tc, records_of_the_first_format);
     tcase_add_test(tc, bytes_that_are_no_records);
