@@ -210,6 +210,7 @@ $B/tests/fuzz/fuzz_reader: LIBS = $(CHECK_LIBS)
 
 $B/tests/fuzz/fuzz_state: $(STATE) $(LIB)
 $B/tests/fuzz/fuzz_line: $B/client/cli/line.o
+$B/tests/fuzz/fuzz_csv: $B/client/cli/csv.o
 
 # Its connection is replaced, and its main is part of the target.
 $B/tests/fuzz/fuzz_cli: $(filter-out $B/client/cli/main.o $B/client/cli/rpc.o,$(CLI)) $(CLI_STATE)

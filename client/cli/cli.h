@@ -16,7 +16,7 @@ enum { DONE = 0, FAILED = 1, MISUSED = 2 };
 struct options {
     bool json, help, version, detach, all, tasks, wait, failed, verbose;
     bool abandon_owed, latest, nothing, allow_unmatched, allow_repeat, dry_run, commits, full,
-        drain, checkpoint, supersede, savepoint;
+        drain, checkpoint, supersede, savepoint, csv;
     const char *cause, *snapshot, *from, *operator_uid, *state, *job, *max_parallelism;
     bool anywhere; /* connect was not given: it is the environment's, or the default */
     const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit, *alignment;

@@ -10,7 +10,8 @@
 struct line {
     struct {
         struct tide_bytes name, text; /* views into the line */
-        enum { LINE_TEXT, LINE_NUMBER, LINE_OTHER } kind;
+        /* FIELD: of CSV, a text, and a number if `number` is not UINT64_MAX */
+        enum { LINE_TEXT, LINE_NUMBER, LINE_OTHER, LINE_FIELD } kind;
         uint64_t number;
     } members[LINE_MEMBERS];
     uint32_t n;

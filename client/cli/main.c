@@ -30,6 +30,7 @@ enum {
     OF_RESTORE = 16384,
     OF_STATE = 1 << 20,
     OF_WRITE = 1 << 21,
+    OF_CSV = 1 << 22,
     OF_FROM = 32768, /* restore and import */
     OF_IMPORT = 65536
 };
@@ -138,13 +139,14 @@ static const struct command {
      "Reads what libtidemark-state has written; asks no daemon. PATH may also be one of the\n"
      "directory's databases. Prints a JSON document a line.",
      "state ls /backup/savepoint-3f0a11-7-12", "there is no such savepoint, or it is damaged"},
-    {"state", "read", "PATH", OF_STATE, false, state_read,
+    {"state", "read", "PATH", OF_STATE | OF_CSV, false, state_read,
      "Print the entries of states in a savepoint's directory.",
      "For each state the line of 'state ls', then one for each value, item or element. What is\n"
      "not plain text stands in members that end in _hex.",
-     "state read /backup/savepoint-3f0a11-7-12 --operator count --state totals",
+     "state read /backup/savepoint-3f0a11-7-12 --operator count --state totals\n"
+     "state read /backup/savepoint-3f0a11-7-12 --csv",
      "there is no such savepoint, or it is damaged"},
-    {"state", "write", "PATH", OF_WRITE, false, state_write,
+    {"state", "write", "PATH", OF_WRITE | OF_CSV, false, state_write,
      "Make a savepoint's directory out of lines on standard input.",
      "Lines are as 'state read' prints them: those that declare states first, then entries.\n"
      "Each operator becomes one task; a job restores it at any parallelism.",
@@ -198,6 +200,8 @@ static const struct option {
     {"operator", "UID", 0, OF_STATE, offsetof(struct options, operator_uid),
      "only the states of this operator"},
     {"state", "NAME", 0, OF_STATE, offsetof(struct options, state), "only the state of this name"},
+    {"csv", NULL, 0, OF_CSV, offsetof(struct options, csv),
+     "CSV (RFC 4180) in the place of JSON lines, with the\nsame names"},
     {"job", "NAME", 0, OF_WRITE, offsetof(struct options, job),
      "the job that it is of (default \"written\")"},
     {"max-parallelism", "N", 0, OF_WRITE, offsetof(struct options, max_parallelism),

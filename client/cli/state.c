@@ -1,12 +1,13 @@
 /* `tidemark state`: what the databases of state in a snapshot's directory hold, without a daemon
- * and without the program. One JSON document a line, so that memory does not grow with the
- * snapshot. */
+ * and without the program. One JSON document a line, or a record of CSV, so that memory does not
+ * grow with the snapshot. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/state_row.h"
 #include "state/directory.h"
 
 struct looking {
@@ -16,72 +17,27 @@ struct looking {
     struct tide_format_reader *reader; /* the database under way */
     const struct tide_format_state *of;
     uint64_t shown;
+    struct row_out out;
     char why[WHY_SIZE];
 };
 
 /* ---- lines */
 
-static bool is_text(struct tide_bytes b)
+static void put_head(struct looking *l)
 {
-    if (!tide_text_valid(b)) return false;
-    for (size_t i = 0; i < b.len; i++)
-        if (b.data[i] < 0x20 || b.data[i] == 0x7f) return false;
-    return true;
-}
-
-static void put_text(struct tide_bytes b)
-{
-    putchar('"');
-    for (size_t i = 0; i < b.len; i++) {
-        if (b.data[i] == '"' || b.data[i] == '\\') putchar('\\');
-        if (b.data[i] < 0x20)
-            printf("\\u%04x", b.data[i]);
-        else
-            putchar(b.data[i]);
-    }
-    putchar('"');
-}
-
-/* "name": "text", or "name_hex": "00ff". */
-static void put_bytes(const char *name, struct tide_bytes b)
-{
-    if (is_text(b)) {
-        printf(", \"%s\": ", name);
-        put_text(b);
-        return;
-    }
-    printf(", \"%s_hex\": \"", name);
-    for (size_t i = 0; i < b.len; i++)
-        printf("%02x", b.data[i]);
-    putchar('"');
-}
-
-static void put_number(const char *name, uint64_t n)
-{
-    printf(", \"%s\": %llu", name, (unsigned long long)n);
-}
-
-static void put_head(const struct looking *l)
-{
-    printf("{\"operator\": ");
-    put_text(l->reader->task.uid);
-    printf(", \"subtask\": %u, \"state\": ", l->reader->task.subtask);
-    put_text(l->of->name);
-    printf(", \"kind\": \"%s\"", tide_states_kind_name(l->of->kind));
+    row_begin(&l->out);
+    row_text(&l->out, "operator", l->reader->task.uid);
+    row_number(&l->out, "subtask", l->reader->task.subtask);
+    row_text(&l->out, "state", l->of->name);
+    row_text(&l->out, "kind", tide_bytes_of(tide_states_kind_name(l->of->kind)));
 }
 
 static int show_row(void *user, const struct tide_row *row)
 {
     struct looking *l = user;
-    const enum tide_states_kind kind = l->of->kind;
     put_head(l);
-    if (tide_kind_is_keyed(kind)) {
-        printf(", \"key_group\": %u", row->group);
-        put_bytes("key", row->key);
-    }
-    if (kind == TIDE_MAP || kind == TIDE_BROADCAST) put_bytes("item", row->item);
-    put_bytes("value", row->value);
-    printf("}\n");
+    row_entry(&l->out, l->of->kind, row);
+    row_end(&l->out);
     l->shown++;
     return ferror(stdout) ? TIDE_EIO : 0;
 }
@@ -91,19 +47,18 @@ static void show_state(struct looking *l)
     const struct tide_format_task *t = &l->reader->task;
     put_head(l);
     if (l->of->schema.len) {
-        printf(", \"schema\": ");
-        put_text(l->of->schema);
-        printf(", \"version\": %u", l->of->version);
+        row_text(&l->out, "schema", l->of->schema);
+        row_number(&l->out, "version", l->of->version);
     }
-    put_number("rows", l->of->rows);
+    row_number(&l->out, "rows", l->of->rows);
     if (tide_kind_is_keyed(l->of->kind)) {
-        put_number("first_key_group", t->first);
-        put_number("key_groups", t->count);
+        row_number(&l->out, "first_key_group", t->first);
+        row_number(&l->out, "key_groups", t->count);
     }
-    put_number("parallelism", t->parallelism);
-    put_number("max_parallelism", t->max_parallelism);
-    put_number("round", t->round);
-    printf("}\n");
+    row_number(&l->out, "parallelism", t->parallelism);
+    row_number(&l->out, "max_parallelism", t->max_parallelism);
+    row_number(&l->out, "round", t->round);
+    row_end(&l->out);
     l->shown++;
 }
 
@@ -149,13 +104,17 @@ static int look_at(void *user, const struct tide_directory_artifact *a)
 
 static int run(struct cli *c, bool rows)
 {
-    struct looking l = {
-        .cli = c, .rows = rows, .operator_uid = c->options.operator_uid, .state = c->options.state};
+    struct looking l = {.cli = c,
+                        .rows = rows,
+                        .operator_uid = c->options.operator_uid,
+                        .state = c->options.state,
+                        .out.csv = c->options.csv};
     struct tide_directory d = {0};
     struct tide_format_reader *r = NULL;
     struct stat st;
     const char *path = c->args[0];
     int rc;
+    row_names(&l.out);
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
         rc = tide_directory_open(path, &d, l.why);
         if (!rc) rc = tide_directory_each(&d, look_at, &l);

@@ -89,7 +89,8 @@ _tidemark() {
     rounds*) options="--failed --limit" ;;
     operation*) options="--wait" ;;
     status*) options="--verbose" ;;
-    "state write"*) options="--job --max-parallelism" ;;
+    "state write"*) options="--job --max-parallelism --csv" ;;
+    "state read"*) options="--operator --state --csv" ;;
     state*) options="--operator --state" ;;
     esac
 

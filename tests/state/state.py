@@ -201,10 +201,12 @@ def write(directory):
     lines = ['{"operator": "o", "state": "none", "kind": "map", "rows": 0, "schema": "i", "version": 7, "max_parallelism": 9}']
     must(tool("write", WORK + "/empty", lines=lines) == [WORK + "/empty"], "write of a declaration")
     for source in (written, WORK + "/empty"):
-        tool("write", again, lines=tool("read", source))
-        must([strip(line) for line in tool("ls", again)] == [strip(line) for line in tool("ls", source)], "read and written: %s",
-             tool("ls", again))
-        shutil.rmtree(again)
+        for form in ((), ("--csv",)):
+            tool("write", again, *form, lines=tool("read", source, *form))
+            must([strip(line) for line in tool("ls", again)] == [strip(line) for line in tool("ls", source)],
+                 "read and written: %s", tool("ls", again))
+            must(tool("read", again) == tool("read", source), "read and written otherwise")
+            shutil.rmtree(again)
     return written
 
 
