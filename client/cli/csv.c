@@ -7,7 +7,6 @@
 
 #include "proto/err.h"
 
-
 int csv_read(FILE *in, struct tide_buf *ret, uint64_t *lines)
 {
     char *text = NULL;

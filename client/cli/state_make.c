@@ -66,8 +66,8 @@ struct making_operator *making_operator(struct making *m, struct tide_bytes uid)
     return &m->operators[m->n++];
 }
 
-int making_state(struct making *m, struct making_operator *op, const struct tide_format_state *state,
-                 uint32_t *ret)
+int making_state(struct making *m, struct making_operator *op,
+                 const struct tide_format_state *state, uint32_t *ret)
 {
     for (*ret = 0; *ret < op->n_states; ++*ret) {
         struct making_state *s = &op->states[*ret];
@@ -85,8 +85,8 @@ int making_state(struct making *m, struct making_operator *op, const struct tide
                            "operator at most %u states",
                            STATES_MAX);
     op->states = xrealloc(op->states, (op->n_states + 1) * sizeof *op->states);
-    op->states[op->n_states++] = (struct making_state){copy(state->name), copy(state->schema),
-                                                       state->kind, state->version};
+    op->states[op->n_states++] =
+        (struct making_state){copy(state->name), copy(state->schema), state->kind, state->version};
     return 0;
 }
 
@@ -209,7 +209,7 @@ static int is_new(struct making *m, const struct making_state *s, struct before 
     if (b->any && is_same(&b->key, row->key) && is_same(&b->item, row->item)) {
         if (s->kind == TIDE_BROADCAST && is_same(&b->value, row->value)) return 0;
         return making_fail(m, "state %.100s: two entries of one key%s", s->name,
-                    s->kind == TIDE_VALUE ? "" : " and item");
+                           s->kind == TIDE_VALUE ? "" : " and item");
     }
     keep(&b->key, row->key);
     keep(&b->item, row->item);
@@ -562,8 +562,9 @@ static int settle_operators(struct making *m, uint64_t *ret_tasks)
         if (!o->parallelism) o->parallelism = 1;
         if (!o->parts) o->parts = 1;
         if (o->parallelism > o->max_parallelism)
-            return making_fail(m, "operator %.100s: a parallelism of %u is above %u, its max "
-                                  "parallelism",
+            return making_fail(m,
+                               "operator %.100s: a parallelism of %u is above %u, its max "
+                               "parallelism",
                                o->uid, o->parallelism, o->max_parallelism);
         *ret_tasks += o->parallelism;
     }

@@ -50,8 +50,8 @@ void making_release(struct making *m);
 /* Of this uid, made when there is none: dies with the next one. NULL: it cannot be. */
 struct making_operator *making_operator(struct making *m, struct tide_bytes uid);
 /* The state of this name, made when there is none; one that is there must be the same. */
-int making_state(struct making *m, struct making_operator *op, const struct tide_format_state *state,
-                 uint32_t *ret);
+int making_state(struct making *m, struct making_operator *op,
+                 const struct tide_format_state *state, uint32_t *ret);
 /* An entry; row->group is not heeded. part, of states without keys: the task that has it, below
  * op->parts. With as many tasks as parts each keeps its own; otherwise lists, one behind the other,
  * are dealt out evenly, and of a broadcast task i has copy i mod parts. */

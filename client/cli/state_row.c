@@ -6,9 +6,9 @@
 #include "client/cli/csv.h"
 
 static const char *const columns[] = {
-    "operator", "subtask",     "state",           "kind",    "key_group", "key",
-    "key_hex",  "item",        "item_hex",        "value",   "value_hex", "schema",
-    "version",  "rows",        "first_key_group", "key_groups", "parallelism", "max_parallelism",
+    "operator", "subtask", "state",           "kind",       "key_group",   "key",
+    "key_hex",  "item",    "item_hex",        "value",      "value_hex",   "schema",
+    "version",  "rows",    "first_key_group", "key_groups", "parallelism", "max_parallelism",
     "round"};
 #define N_COLUMNS (sizeof columns / sizeof *columns)
 
