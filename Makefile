@@ -5,7 +5,8 @@
 #   daemon/core/     P, R and nothing else: tests/pure.sh      (CORE)
 #   daemon/          all of the above, libuv                   (HOST)
 #   client/          libtidemark: P and nothing else           (LIB)
-#   state/           libtidemark-state: tidemark.h, P, SQLite  (STATE)
+#   state/           libtidemark-state: tidemark.h, P, SQLite,
+#                    RocksDB if configured                     (STATE)
 #   client/cli/      P, storage, what reads state              (CLI)
 #   client/examples/ the installed header and libtidemark.a
 #   tests/<area>/    test_*.c: one program each, linked with what the area may use and with the
@@ -47,6 +48,8 @@ endif
 # What the build needs, what `make check` needs beside, and `make check-all`; Debian's names.
 PACKAGES := gcc libc6-dev make autoconf pkg-config protobuf-c-compiler libprotobuf-c-dev libuv1-dev \
             libsqlite3-dev libxxhash-dev check
+# The RocksDB backend is optional, and built where this is installed; the tests want it.
+PACKAGES_ROCKSDB := $(if $(filter check%,$(MAKECMDGOALS)),librocksdb-dev)
 PACKAGES_CHECK := python3 python3-protobuf python3-xxhash protobuf-compiler sqlite3 procps
 PACKAGES_ALL := git clang clang-format clang-tidy libclang-rt-14-dev valgrind mandoc
 PACKAGES_COVER := gcovr
@@ -84,11 +87,12 @@ CORE  := $(call obj,daemon/core/*.c)
 HOST  := $(filter-out $B/daemon/main.o,$(call obj,daemon/*.c))
 CLI   := $(call obj,client/cli/*.c)
 LIB   := $(call obj,client/*.c)
-STATE := $(call obj,state/*.c)
+STATE := $(filter-out $(if $(ROCKSDB_LIBS),,$B/state/rocksdb%.o),$(call obj,state/*.c))
 # What STATE needs beside what libtidemark carries: manifests.
 STATE_P := $B/storage/manifest.o $B/proto/manifest.pb-c.o
 # What the command reads state with.
-CLI_STATE := $(addprefix $B/state/,directory.o format.o key_group.o memory.o read.o states.o tree.o write.o)
+CLI_STATE := $(addprefix $B/state/,backend.o directory.o format.o key_group.o memory.o read.o states.o tree.o write.o) \
+             $(filter $B/state/rocksdb%.o,$(STATE))
 # The part of LIB that does no I/O, and the part of P that libtidemark carries.
 PURE  := $(call obj,client/align*.c client/gateway.c client/session*.c)
 LIB_P := $(filter-out $B/proto/admin.pb-c.o $B/proto/manifest.pb-c.o,$P)
@@ -108,6 +112,8 @@ all: $(PROGRAMS) $(LIBRARY) $(EXAMPLES)
 
 # ---- compiling
 
+$B/state/backend.o: FLAGS += $(if $(ROCKSDB_LIBS),-DTIDE_ROCKSDB)
+$B/state/rocksdb.o: FLAGS += $(ROCKSDB_CFLAGS)
 $B/%.o: %.c config.mk | $(PB:=.h)
 	@mkdir -p $(@D)
 	$(call Q,CC    )$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
@@ -122,7 +128,7 @@ $B/proto/%.pb-c.c $B/proto/%.pb-c.h: proto/%.proto
 $B/tidemarkd: $B/daemon/main.o $(HOST) $(CORE) $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tidemark: $(CLI) $(CLI_STATE) $S $R $P
-	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+	$(call Q,LINK  )$(LINK) -o $@ $^ $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 
 $B/libtidemark.a: $(LIB) $(LIB_P)
 	$(call Q,AR    )rm -f $@ && $(AR) rcs $@ $^
@@ -134,7 +140,7 @@ $B/libtidemark-state.a: $(STATE) $(STATE_P)
 	$(call Q,AR    )rm -f $@ && $(AR) rcs $@ $^
 $B/libtidemark-state.so.$(VERSION): $(STATE) $(STATE_P) $(LIB_P) $B/libtidemark-state.map | $B/libtidemark.so $B/libtidemark.so.0
 	$(call Q,LINK  )$(LINK) -shared -Wl,-soname,libtidemark-state.so.0 -Wl,--version-script=$B/libtidemark-state.map \
-	  $(if $(SAN),,-Wl,--no-undefined) -o $@ $(filter %.o,$^) -L$B -ltidemark $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+	  $(if $(SAN),,-Wl,--no-undefined) -o $@ $(filter %.o,$^) -L$B -ltidemark $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/libtidemark.so $B/libtidemark.so.0: $B/libtidemark.so.$$(VERSION)
 $B/libtidemark-state.so $B/libtidemark-state.so.0: $B/libtidemark-state.so.$$(VERSION)
 $(foreach l,$B/libtidemark $B/libtidemark-state,$l.so $l.so.0):
@@ -166,7 +172,7 @@ $B/tidemark.pc: client/tidemark.pc.in
 $B/tidemark-state.pc: state/tidemark-state.pc.in
 $B/tidemark.pc $B/tidemark-state.pc: config.mk $B/paths
 	$(call Q,PC    )sed -e 's|@prefix@|$(prefix)|; s|@exec_prefix@|$(exec_prefix)|; s|@libdir@|$(libdir)|' \
-	  -e 's|@includedir@|$(includedir)|; s|@VERSION@|$(VERSION)|' $(filter %.in,$^) >$@
+	  -e 's|@includedir@|$(includedir)|; s|@VERSION@|$(VERSION)|; s|@ROCKSDB_LIBS@|$(ROCKSDB_LIBS)|' $(filter %.in,$^) >$@
 
 # client/examples/<name>/*.c make the program <name>, with no more than what is installed.
 $B/client/examples/%.o: client/examples/%.c $B/include/tidemark.h config.mk
@@ -188,13 +194,14 @@ $(filter $B/tests/state/%,$(TESTS)): $(STATE) $(LIB) $S $R $B/tests/proto/lib_ra
 $(filter $B/tests/cli/%,$(TESTS)): $(filter-out $B/client/cli/main.o,$(CLI)) $(CLI_STATE) $S $R
 $(filter $B/tests/daemon/%,$(TESTS)): $(HOST) $(CORE) $S $R
 $(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE) $R
-$B/tests/storage/% $B/tests/cli/% $B/tests/state/%: LIBS = $(SQLITE_LIBS)
+$B/tests/storage/%: LIBS = $(SQLITE_LIBS)
+$B/tests/cli/% $B/tests/state/%: LIBS = $(ROCKSDB_LIBS) $(SQLITE_LIBS)
 $B/tests/storage/test_memory: LIBS = $(SQLITE_LIBS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
 # The calls that these tests let fail.
 comma := ,
 $B/tests/client/test_faults: LIBS = $(foreach f,malloc calloc realloc strdup open openat mkdir write read fsync,-Wl$(comma)--wrap=$f)
-$B/tests/state/test_faults: LIBS = $(SQLITE_LIBS) $(foreach f,malloc calloc realloc strdup free pthread_create $(addprefix tide_snapshot_,round artifact file progress done) tide_state_open tide_state_read tide_state_path tide_state_close,-Wl$(comma)--wrap=$f)
+$B/tests/state/test_faults: LIBS = $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(foreach f,malloc calloc realloc strdup free pthread_create $(addprefix tide_snapshot_,round artifact file progress done) tide_state_open tide_state_read tide_state_path tide_state_close,-Wl$(comma)--wrap=$f)
 $B/tests/client/test_align_faults: LIBS = -Wl,--wrap=calloc,--wrap=realloc
 $B/tests/client/test_faults_parts: LIBS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
@@ -204,7 +211,7 @@ $(SIM): $(SIM_SRC:%.c=$B/%.o) $(CORE) $(PURE) $R $P
 # Fuzz targets link with a main that replays their corpus; `make fuzz` takes the fuzzer's.
 REPLAY = $B/tests/fuzz/replay.o
 $(FUZZ): %: %.o $(REPLAY) $(HOST) $(CORE) $(PURE) $S $R $P
-	$(call Q,LINK  )$(LINK) $(FUZZER) -o $@ $(filter %.o,$^) $(LIBS) $(UV_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+	$(call Q,LINK  )$(LINK) $(FUZZER) -o $@ $(filter %.o,$^) $(LIBS) $(UV_LIBS) $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tests/fuzz/fuzz_reader: $B/tests/storage/lib_fixture.o
 $B/tests/fuzz/fuzz_reader: LIBS = $(CHECK_LIBS)
 
@@ -236,7 +243,7 @@ $B/tests/kill/recover: $B/tests/kill/recover.o $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tests/state/worker: tests/state/worker.c $B/libtidemark-state.a $B/libtidemark.a $B/include/tidemark-state.h $B/include/tidemark.h config.mk
 	@mkdir -p $(@D)
-	$(call Q,CC    )$(CC) $(BASE) -I$B/include $(LDFLAGS) -o $@ $< $B/libtidemark-state.a $B/libtidemark.a $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+	$(call Q,CC    )$(CC) $(BASE) -I$B/include $(LDFLAGS) -o $@ $< $B/libtidemark-state.a $B/libtidemark.a $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tests/frozen/run.ok: $B/tests/frozen/worker
 $B/tests/state/run.ok: $B/tests/state/worker
 $B/tests/region/run.ok: $B/tests/region/worker
@@ -297,7 +304,7 @@ $B/tests/bench/bench_store: $B/tests/bench/bench_store.o $S $R $P
 $B/tests/bench/bench_align: $B/tests/bench/bench_align.o $(filter %/align.o %/align_line.o %/align_tracker.o %/align_unaligned.o,$(PURE))
 	$(call Q,LINK  )$(LINK) -o $@ $^
 $B/tests/bench/bench_state: $B/tests/bench/bench_state.o $(STATE) $(STATE_P) $(LIB) $P
-	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+	$(call Q,LINK  )$(LINK) -o $@ $^ $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tests/bench/bench_acks: $B/tests/bench/bench_acks.o $(CORE) $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(PROTO_LIBS) -pthread
 bench: $(PROGRAMS) $(BENCH)
@@ -333,7 +340,7 @@ configure: configure.ac | .deps
 	autoconf
 .deps: configure.ac
 	@$(call deps,command -v autoconf && command -v $(or $(CC),cc) && command -v protoc-c && \
-	  pkg-config --exists libuv libprotobuf-c sqlite3 libxxhash check,$(PACKAGES))
+	  pkg-config --exists libuv libprotobuf-c sqlite3 libxxhash check $(if $(PACKAGES_ROCKSDB),rocksdb),$(PACKAGES) $(PACKAGES_ROCKSDB))
 .deps-check: Makefile | .deps
 	@$(call deps,command -v protoc && command -v sqlite3 && command -v pkill && $(PYTHON) -c 'import google.protobuf; import xxhash',$(PACKAGES_CHECK))
 .deps-all: | .deps-check config.mk

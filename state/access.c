@@ -8,6 +8,11 @@
 #define LISTS (KINDS(TIDE_LIST) | KINDS(TIDE_SPLIT) | KINDS(TIDE_UNION))
 #define MAPS (KINDS(TIDE_MAP) | KINDS(TIDE_BROADCAST))
 
+static struct tide_backend *backend(const struct tide_named *n)
+{
+    return tide_named_backend(n);
+}
+
 static struct tide_bytes bytes(const void *data, size_t len)
 {
     return (struct tide_bytes){data, len};
@@ -33,7 +38,8 @@ static int slot(struct tide_named *n, unsigned wanted, const void *key, size_t l
     int rc = tide_states_ready(s);
     if (!rc) rc = check_length(n, len);
     if (rc) return rc;
-    *ret = (struct tide_slot){n->number, s->first, bytes(key, len)};
+    *ret = (struct tide_slot){n->number, 0, bytes(key, len)};
+    s->why[0] = '\0';
     if (!tide_kind_is_keyed(n->kind))
         return len ? tide_states_fail(s, TIDE_EINVAL, "state %.100s has no keys", n->name) : 0;
     ret->group = tide_states_key_group(key, len, s->max_parallelism);
@@ -57,7 +63,7 @@ int tide_value_get(struct tide_named *n, const void *key, size_t key_len, const 
     struct tide_slot at;
     struct tide_bytes found = {0};
     int rc = ret_value && ret_len ? slot(n, VALUES, key, key_len, &at) : TIDE_EINVAL;
-    if (!rc) rc = n->states->class->get(n->states->backend, &at, &found);
+    if (!rc) rc = backend(n)->class->get(backend(n), &at, &found);
     return give(rc, found, ret_value, ret_len);
 }
 
@@ -67,14 +73,14 @@ int tide_value_put(struct tide_named *n, const void *key, size_t key_len, const 
     struct tide_slot at;
     int rc = value || !len ? slot(n, VALUES, key, key_len, &at) : TIDE_EINVAL;
     if (!rc) rc = check_length(n, len);
-    return rc ? rc : n->states->class->put(n->states->backend, &at, bytes(value, len));
+    return rc ? rc : backend(n)->class->put(backend(n), &at, bytes(value, len));
 }
 
 static int drop(struct tide_named *n, unsigned wanted, const void *key, size_t key_len)
 {
     struct tide_slot at;
     int rc = slot(n, wanted, key, key_len, &at);
-    return rc ? rc : n->states->class->remove(n->states->backend, &at);
+    return rc ? rc : backend(n)->class->remove(backend(n), &at);
 }
 
 int tide_value_remove(struct tide_named *n, const void *key, size_t key_len)
@@ -85,8 +91,9 @@ int tide_value_remove(struct tide_named *n, const void *key, size_t key_len)
 static uint64_t count(struct tide_named *n, unsigned wanted, const void *key, size_t key_len)
 {
     struct tide_slot at;
+    uint64_t items = 0;
     if (slot(n, wanted, key, key_len, &at)) return 0;
-    return n->states->class->count(n->states->backend, &at);
+    return backend(n)->class->count(backend(n), &at, &items) ? 0 : items;
 }
 
 /* ---- lists */
@@ -95,13 +102,9 @@ int tide_list_add(struct tide_named *n, const void *key, size_t key_len, const v
                   size_t len)
 {
     struct tide_slot at;
-    uint8_t item[8];
     int rc = value || !len ? slot(n, LISTS, key, key_len, &at) : TIDE_EINVAL;
     if (!rc) rc = check_length(n, len);
-    if (rc) return rc;
-    tide_item_of_position(n->states->class->count(n->states->backend, &at), item);
-    return n->states->class->put_item(n->states->backend, &at, bytes(item, sizeof item),
-                                      bytes(value, len));
+    return rc ? rc : backend(n)->class->append(backend(n), &at, bytes(value, len));
 }
 
 uint64_t tide_list_count(struct tide_named *n, const void *key, size_t key_len)
@@ -118,7 +121,7 @@ int tide_list_get(struct tide_named *n, const void *key, size_t key_len, uint64_
     int rc = ret_value && ret_len ? slot(n, LISTS, key, key_len, &at) : TIDE_EINVAL;
     if (rc) return rc;
     tide_item_of_position(position, item);
-    rc = n->states->class->get_item(n->states->backend, &at, bytes(item, sizeof item), &found);
+    rc = backend(n)->class->get_item(backend(n), &at, bytes(item, sizeof item), &found);
     return give(rc, found, ret_value, ret_len);
 }
 
@@ -139,8 +142,8 @@ int tide_map_put(struct tide_named *n, const void *key, size_t key_len, const vo
     if (!rc) rc = check_length(n, len);
     if (!rc) rc = check_length(n, item_len);
     return rc ? rc
-              : n->states->class->put_item(n->states->backend, &at, bytes(item, item_len),
-                                           bytes(value, len));
+              : backend(n)->class->put_item(backend(n), &at, bytes(item, item_len),
+                                            bytes(value, len));
 }
 
 int tide_map_get(struct tide_named *n, const void *key, size_t key_len, const void *item,
@@ -150,8 +153,7 @@ int tide_map_get(struct tide_named *n, const void *key, size_t key_len, const vo
     struct tide_bytes found = {0};
     int rc = ret_value && ret_len && (item || !item_len) ? slot(n, MAPS, key, key_len, &at)
                                                          : TIDE_EINVAL;
-    if (!rc)
-        rc = n->states->class->get_item(n->states->backend, &at, bytes(item, item_len), &found);
+    if (!rc) rc = backend(n)->class->get_item(backend(n), &at, bytes(item, item_len), &found);
     return give(rc, found, ret_value, ret_len);
 }
 
@@ -160,7 +162,7 @@ int tide_map_remove(struct tide_named *n, const void *key, size_t key_len, const
 {
     struct tide_slot at;
     int rc = item || !item_len ? slot(n, MAPS, key, key_len, &at) : TIDE_EINVAL;
-    return rc ? rc : n->states->class->remove_item(n->states->backend, &at, bytes(item, item_len));
+    return rc ? rc : backend(n)->class->remove_item(backend(n), &at, bytes(item, item_len));
 }
 
 uint64_t tide_map_count(struct tide_named *n, const void *key, size_t key_len)
@@ -200,7 +202,7 @@ int tide_map_each(struct tide_named *n, const void *key, size_t key_len,
     struct tide_slot at;
     struct visiting v = {.item = f, .user = user};
     int rc = f ? slot(n, MAPS, key, key_len, &at) : TIDE_EINVAL;
-    return rc ? rc : n->states->class->each_item(n->states->backend, &at, false, visit_item, &v);
+    return rc ? rc : backend(n)->class->each_item(backend(n), &at, false, visit_item, &v);
 }
 
 int tide_keys_each(struct tide_named *n, int (*f)(const void *key, size_t key_len, void *user),
@@ -211,5 +213,5 @@ int tide_keys_each(struct tide_named *n, int (*f)(const void *key, size_t key_le
     if (!(KEYED & KINDS(n->kind)))
         return tide_states_fail(n->states, TIDE_EINVAL, "state %.100s has no keys", n->name);
     int rc = tide_states_ready(n->states);
-    return rc ? rc : n->states->class->each_key(n->states->backend, n->number, visit_key, &v);
+    return rc ? rc : backend(n)->class->each_key(backend(n), n->number, visit_key, &v);
 }

@@ -2,7 +2,8 @@
  *
  *   key_group.c         keys to key groups
  *   tree.h/.c           maps that can be frozen; pure
- *   backend.h, memory.c where state lives while the task runs
+ *   backend.h/.c        where state lives while the task runs
+ *   memory.c, rocksdb.c in memory; in a RocksDB of the task's own, if built with it
  *   states.c, access.c  the names, and what a program does with them
  *   assign.h/.c         who restores what; pure
  *   format.h, write.c, read.c  the canonical format
@@ -20,11 +21,10 @@
 #include "state/tidemark-state.h"
 
 #define STATES_MAX 4096u
-#define WHY_SIZE 512u
 
 struct tide_named {
     struct tide_states *states;
-    uint32_t number; /* in the backend */
+    uint32_t number; /* in its backend */
     enum tide_states_kind kind;
     char *name;
     struct tide_schema schema; /* id owned; NULL: bytes */
@@ -38,8 +38,10 @@ struct tide_states {
     uint32_t first, count;     /* its key groups */
     struct tide_named **items; /* in the order of their declaration */
     uint32_t n_items, cap_items;
-    const struct tide_backend_class *class;
-    struct tide_backend *backend; /* NULL until the first use */
+    uint32_t n_keyed;
+    const struct tide_backend_class *class; /* of the keyed states */
+    char *directory;                        /* of its files; NULL: none */
+    struct tide_backend *keyed, *own;       /* NULL until the first use; own: the others' */
     char why[WHY_SIZE];
 
     atomic_bool cancelled; /* what is being written is of no use any more */
@@ -56,6 +58,9 @@ int tide_states_ready(struct tide_states *s);
 /* The backend and all that is in it goes; snapshots that are being written are given up. */
 void tide_states_drop(struct tide_states *s);
 struct tide_named *tide_states_find(const struct tide_states *s, struct tide_bytes name);
+/* Opens one for the keyed states with these key groups, or for the others, empty. */
+int tide_states_open(struct tide_states *s, bool keyed, uint32_t first, uint32_t count,
+                     struct tide_backend **ret);
 
 struct tide_format_reader;
 /* Takes what the task is to have of these databases, which together are those of its operator in a
@@ -69,6 +74,10 @@ static inline bool tide_kind_is_keyed(enum tide_states_kind kind)
 static inline bool tide_kind_is_list(enum tide_states_kind kind)
 {
     return kind == TIDE_LIST || kind == TIDE_SPLIT || kind == TIDE_UNION;
+}
+static inline struct tide_backend *tide_named_backend(const struct tide_named *n)
+{
+    return tide_kind_is_keyed(n->kind) ? n->states->keyed : n->states->own;
 }
 /* "value", "list", ...; NULL: there is no such kind. */
 const char *tide_states_kind_name(enum tide_states_kind kind);

@@ -17,7 +17,7 @@ struct loading {
     uint32_t n;
     uint32_t had_parallelism, max_parallelism, first, count;
     uint32_t databases; /* that each task had */
-    struct tide_backend *backend;
+    struct tide_backend *keyed, *own;
     /* the state under way */
     struct tide_named *named;
     struct tide_source_part *parts;
@@ -202,13 +202,19 @@ static int check_states(struct loading *l)
 static int put(struct loading *l, const struct tide_slot *at, const struct tide_row *row,
                struct tide_bytes value)
 {
-    uint8_t position[8];
-    const struct tide_backend_class *class = l->s->class;
-    if (l->named->kind == TIDE_VALUE) return class->put(l->backend, at, value);
-    if (!tide_kind_is_list(l->named->kind))
-        return class->put_item(l->backend, at, row->item, value);
-    tide_item_of_position(class->count(l->backend, at), position);
-    return class->put_item(l->backend, at, (struct tide_bytes){position, 8}, value);
+    struct tide_backend *b = tide_kind_is_keyed(l->named->kind) ? l->keyed : l->own;
+    if (l->named->kind == TIDE_VALUE) return b->class->put(b, at, value);
+    return tide_kind_is_list(l->named->kind) ? b->class->append(b, at, value)
+                                             : b->class->put_item(b, at, row->item, value);
+}
+
+/* A backend that has a sentence of its own has told it. */
+static int put_row(struct loading *l, const struct tide_slot *at, const struct tide_row *row,
+                   struct tide_bytes value)
+{
+    int rc = put(l, at, row, value);
+    if (!rc || l->s->why[0]) return rc;
+    return tide_states_fail(l->s, rc, "state %.100s: %s", l->named->name, tide_strerror(rc));
 }
 
 static int load_row(void *user, const struct tide_row *row)
@@ -216,10 +222,9 @@ static int load_row(void *user, const struct tide_row *row)
     struct loading *l = user;
     const struct tide_named *n = l->named;
     bool is_keyed = tide_kind_is_keyed(n->kind);
-    struct tide_slot at = {n->number, is_keyed ? row->group : l->first, row->key};
+    struct tide_slot at = {n->number, is_keyed ? row->group : 0, row->key};
     if (!l->migrate) {
-        int rc = put(l, &at, row, row->value);
-        return rc ? tide_states_fail(l->s, rc, "state %.100s: %s", n->name, tide_strerror(rc)) : 0;
+        return put_row(l, &at, row, row->value);
     }
     void *made = NULL;
     size_t len = 0;
@@ -235,8 +240,7 @@ static int load_row(void *user, const struct tide_row *row)
         rc = tide_states_fail(l->s, TIDE_ETOOBIG, "state %.100s: a value was migrated to %zu bytes",
                               n->name, len);
     } else {
-        rc = put(l, &at, row, (struct tide_bytes){made, len});
-        if (rc) tide_states_fail(l->s, rc, "state %.100s: %s", n->name, tide_strerror(rc));
+        rc = put_row(l, &at, row, (struct tide_bytes){made, len});
     }
     free(made);
     return rc;
@@ -249,7 +253,7 @@ static int load_piece(void *user, const struct tide_piece *p)
     const uint32_t at = l->at[p->source];
     l->version = r->states[at].version;
     l->migrate = judge(l, r, &r->states[at], l->named) == 1;
-    r->why[0] = '\0';
+    r->why[0] = l->s->why[0] = '\0';
     int rc = tide_format_rows(r, at, p->first, p->count, load_row, l);
     return rc && r->why[0] ? tide_states_fail(l->s, rc, "%s", r->why) : rc;
 }
@@ -292,8 +296,9 @@ static int load_all(struct loading *l)
     l->of = malloc(l->n * sizeof(struct tide_format_reader *));
     l->at = malloc(l->n * sizeof *l->at);
     int rc = sorted && l->parts && l->of && l->at ? 0 : TIDE_ENOMEM;
-    if (!rc) rc = s->class->open(s->n_items, l->first, l->count, &l->backend);
     if (rc) (void)tide_states_fail(s, rc, "operator %.100s: %s", s->uid, tide_strerror(rc));
+    if (!rc) rc = tide_states_open(s, true, l->first, l->count, &l->keyed);
+    if (!rc) rc = tide_states_open(s, false, 0, 0, &l->own);
     if (!rc) {
         memcpy(sorted, s->items, s->n_items * sizeof(struct tide_named *));
         qsort(sorted, s->n_items, sizeof(struct tide_named *), by_name);
@@ -321,10 +326,12 @@ int tide_states_load(struct tide_states *s, struct tide_format_reader **readers,
     if (!rc) rc = check_own(&l);
     if (!rc) rc = load_all(&l);
     if (rc) {
-        if (l.backend) s->class->close(l.backend);
+        if (l.keyed) l.keyed->class->close(l.keyed);
+        if (l.own) l.own->class->close(l.own);
         return rc;
     }
-    s->backend = l.backend;
+    s->keyed = l.keyed;
+    s->own = l.own;
     s->max_parallelism = l.max_parallelism;
     s->first = l.first;
     s->count = l.count;

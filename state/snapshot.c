@@ -23,7 +23,7 @@
 
 struct saving {
     struct tide_states *s; /* its list of states does not change any more */
-    struct tide_frozen *frozen;
+    struct tide_frozen *keyed, *own;
     struct tide_snapshot *snapshot; /* NULL: tide_states_save() */
     uint64_t round;
     struct tide_format_writer *writer;
@@ -66,7 +66,16 @@ static bool has_kind(const struct tide_states *s, bool keyed)
 
 static int walk(struct saving *a, const struct tide_named *n, tide_row_visit *f)
 {
-    return a->s->class->walk(a->frozen, n->number, tide_kind_is_list(n->kind), f, a);
+    const bool keyed = tide_kind_is_keyed(n->kind);
+    const struct tide_backend *b = tide_named_backend(n);
+    return b->class->walk(keyed ? a->keyed : a->own, n->number, tide_kind_is_list(n->kind), 0,
+                          UINT32_MAX, f, a, a->why);
+}
+
+static void thaw(struct saving *a)
+{
+    if (a->keyed) a->s->keyed->class->over(a->keyed);
+    if (a->own) a->s->own->class->over(a->own);
 }
 
 static bool is_small(struct saving *a, bool keyed)
@@ -143,7 +152,7 @@ static void *write_thread(void *user)
     struct tide_states *s = a->s;
     int rc = put_part(a, true);
     if (!rc) rc = put_part(a, false);
-    s->class->over(a->frozen);
+    thaw(a);
     (void)tide_snapshot_done(a->snapshot, rc, rc && a->why[0] ? a->why : NULL, 0);
     free(a);
     pthread_mutex_lock(&s->lock);
@@ -160,9 +169,13 @@ static int begin(struct tide_states *s, struct saving **ret)
     struct saving *a = calloc(1, sizeof *a);
     if (!a) return TIDE_ENOMEM;
     a->s = s;
-    rc = s->class->freeze(s->backend, &a->frozen);
+    s->why[0] = '\0';
+    rc = s->keyed->class->freeze(s->keyed, &a->keyed);
+    if (!rc) rc = s->own->class->freeze(s->own, &a->own);
     if (rc) {
+        thaw(a);
         free(a);
+        if (s->why[0]) return rc;
         return tide_states_fail(s, rc, "operator %.100s: the states cannot be frozen: %s", s->uid,
                                 tide_strerror(rc));
     }
@@ -199,7 +212,7 @@ int tide_states_snapshot(struct tide_states *s, struct tide_snapshot *snapshot)
     pthread_mutex_unlock(&s->lock);
     int error = start_thread(a);
     if (!error) return TIDE_EAGAIN;
-    s->class->over(a->frozen);
+    thaw(a);
     free(a);
     pthread_mutex_lock(&s->lock);
     s->writing--;
@@ -223,7 +236,7 @@ int tide_states_save(struct tide_states *s, const char *path, bool keyed)
             (void)tide_states_fail(s, rc, "%s", a->why);
         else if (rc)
             (void)tide_states_fail(s, rc, "%.200s: %s", path, tide_strerror(rc));
-        s->class->over(a->frozen);
+        thaw(a);
         free(a);
     }
     if (rc) (void)unlink(path);

@@ -64,6 +64,20 @@ static int check(struct tide_states_config *c, char why[256])
     return TIDE_EINVAL;
 }
 
+static const struct tide_backend_class *choose(const struct tide_states_config *c, char why[256])
+{
+    char reason[WHY_SIZE] = "";
+    const struct tide_backend_class *class =
+        tide_backend_find(c->backend ? c->backend : "memory", reason);
+    if (class && class->needs_directory && !(c->directory && *c->directory)) {
+        snprintf(reason, sizeof reason, "backend %s needs a directory of the task's own",
+                 class->name);
+        class = NULL;
+    }
+    if (!class) snprintf(why, 256, "operator %.100s: %.140s", c->uid, reason);
+    return class;
+}
+
 int tide_states_new_sized(const struct tide_states_config *config, size_t size,
                           struct tide_states **ret, char why[256])
 {
@@ -71,7 +85,7 @@ int tide_states_new_sized(const struct tide_states_config *config, size_t size,
     char own[256];
     if (!why) why = own;
     why[0] = '\0';
-    if (!config || !ret || size < sizeof c) {
+    if (!config || !ret || size < offsetof(struct tide_states_config, backend)) {
         snprintf(why, 256, "%s", tide_strerror(TIDE_EINVAL));
         return TIDE_EINVAL;
     }
@@ -82,10 +96,15 @@ int tide_states_new_sized(const struct tide_states_config *config, size_t size,
     }
     rc = check(&c, why);
     if (rc) return rc;
+    const struct tide_backend_class *class = choose(&c, why);
+    if (!class) return TIDE_ENOTSUP;
     struct tide_states *s = calloc(1, sizeof *s);
     if (!s) return TIDE_ENOMEM;
     s->uid = strdup(c.uid);
-    if (!s->uid) {
+    s->directory = c.directory ? strdup(c.directory) : NULL;
+    if (!s->uid || (c.directory && !s->directory)) {
+        free(s->directory);
+        free(s->uid);
         free(s);
         return TIDE_ENOMEM;
     }
@@ -94,7 +113,7 @@ int tide_states_new_sized(const struct tide_states_config *config, size_t size,
     s->max_parallelism = c.max_parallelism;
     s->derived = !config->max_parallelism;
     s->drop_unmatched = c.drop_unmatched;
-    s->class = &tide_backend_memory;
+    s->class = class;
     atomic_init(&s->cancelled, false);
     tide_key_group_range(c.subtask, c.parallelism, c.max_parallelism, &s->first, &s->count);
     pthread_mutex_init(&s->lock, NULL);
@@ -119,8 +138,9 @@ void tide_states_drop(struct tide_states *s)
         pthread_cond_wait(&s->changed, &s->lock);
     pthread_mutex_unlock(&s->lock);
     atomic_store(&s->cancelled, false);
-    if (s->backend) s->class->close(s->backend);
-    s->backend = NULL;
+    if (s->keyed) s->keyed->class->close(s->keyed);
+    if (s->own) s->own->class->close(s->own);
+    s->keyed = s->own = NULL;
 }
 
 void tide_states_free(struct tide_states *s)
@@ -132,17 +152,33 @@ void tide_states_free(struct tide_states *s)
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     free(s->items);
+    free(s->directory);
     free(s->uid);
     free(s);
 }
 
+int tide_states_open(struct tide_states *s, bool keyed, uint32_t first, uint32_t count,
+                     struct tide_backend **ret)
+{
+    const struct tide_backend_class *class = keyed && s->n_keyed ? s->class : &tide_backend_memory;
+    const struct tide_backend_config config = {.n_states =
+                                                   keyed ? s->n_keyed : s->n_items - s->n_keyed,
+                                               .first = keyed ? first : 0,
+                                               .count = keyed ? count : 1,
+                                               .directory = s->directory,
+                                               .why = s->why};
+    s->why[0] = '\0';
+    int rc = class->open(&config, ret);
+    if (!rc || s->why[0]) return rc;
+    return tide_states_fail(s, rc, "operator %.100s: the states cannot be opened: %s", s->uid,
+                            tide_strerror(rc));
+}
+
 int tide_states_ready(struct tide_states *s)
 {
-    if (s->backend) return 0;
-    int rc = s->class->open(s->n_items, s->first, s->count, &s->backend);
-    return rc ? tide_states_fail(s, rc, "operator %.100s: the states cannot be opened: %s", s->uid,
-                                 tide_strerror(rc))
-              : 0;
+    if (s->own) return 0;
+    int rc = s->keyed ? 0 : tide_states_open(s, true, s->first, s->count, &s->keyed);
+    return rc ? rc : tide_states_open(s, false, 0, 0, &s->own);
 }
 
 struct tide_named *tide_states_find(const struct tide_states *s, struct tide_bytes name)
@@ -165,8 +201,7 @@ static int check_declaration(struct tide_states *s, const char *name, enum tide_
     if (!tide_states_kind_name(kind))
         return tide_states_fail(s, TIDE_EINVAL, "state %.100s: there is no kind %d", name,
                                 (int)kind);
-    if (s->backend)
-        return tide_states_fail(s, TIDE_ESTATE, "state %.100s: declared too late", name);
+    if (s->keyed) return tide_states_fail(s, TIDE_ESTATE, "state %.100s: declared too late", name);
     if (tide_states_find(s, tide_bytes_of(name)))
         return tide_states_fail(s, TIDE_EEXIST, "state %.100s: declared twice", name);
     if (s->n_items == STATES_MAX)
@@ -199,7 +234,7 @@ int tide_states_declare_sized(struct tide_states *s, const char *name, enum tide
     struct tide_named *n = calloc(1, sizeof *n);
     if (!n) return TIDE_ENOMEM;
     n->states = s;
-    n->number = s->n_items;
+    n->number = tide_kind_is_keyed(kind) ? s->n_keyed : s->n_items - s->n_keyed;
     n->kind = kind;
     n->schema = known;
     n->schema.id = known.id ? strdup(known.id) : NULL;
@@ -209,6 +244,7 @@ int tide_states_declare_sized(struct tide_states *s, const char *name, enum tide
         return TIDE_ENOMEM;
     }
     s->items[s->n_items++] = n;
+    s->n_keyed += tide_kind_is_keyed(kind);
     *ret = n;
     return 0;
 }

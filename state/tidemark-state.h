@@ -80,10 +80,16 @@ struct tide_states_config {
     uint32_t subtask, parallelism;
     uint32_t max_parallelism; /* 0: the default for the parallelism, or what a snapshot has */
     bool drop_unmatched;      /* states of a snapshot that are not declared are dropped */
+    /* Where keyed states live while the task runs: "memory" (NULL), or "rocksdb", for more than
+     * fits there, in a directory of the task's own, made when it is not there. The library keeps
+     * what it likes in it; nothing in it need last when the process has ended. States without keys
+     * are always in memory. */
+    const char *backend, *directory;
 };
 
 /* 0 and *ret; TIDE_EINVAL (what is wrong in why), TIDE_ENOMEM, TIDE_ENOTSUP (config has what a
- * newer header knows and this library does not). */
+ * newer header knows and this library does not; there is no such backend, it wants a directory, or
+ * the library was built without it). */
 TIDE_API int tide_states_new_sized(const struct tide_states_config *config, size_t size,
                                    struct tide_states **ret, char why[256]);
 #define tide_states_new(config, ret, why)                                                          \
@@ -111,7 +117,8 @@ TIDE_API int tide_states_declare_sized(struct tide_states *s, const char *name,
  * Keys, values and the names of a map's items are bytes, of any length up to TIDE_STATES_BYTES_MAX,
  * also 0. A key must be one of the task's own: TIDE_EINVAL otherwise, and for a state of another
  * kind. Without keys (TIDE_SPLIT, TIDE_UNION, TIDE_BROADCAST) key is NULL and key_len 0. What is
- * returned is a view that dies with the next change of any state of the task. */
+ * returned is a view that dies with the next call about any state of the task; what a visitor is
+ * given lives until it returns. */
 #define TIDE_STATES_BYTES_MAX (256u << 20)
 
 /* TIDE_VALUE. TIDE_ENOTFOUND: the key has none. */

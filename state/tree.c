@@ -164,18 +164,6 @@ static void free_some(struct tide_heap *h, uint64_t n)
     }
 }
 
-static void tend(struct tide_heap *h)
-{
-    if (h->views) notice(h);
-    if (h->finished) free_some(h, FREED_AT_ONCE);
-}
-
-void tide_heap_release(struct tide_heap *h)
-{
-    notice(h);
-    free_some(h, UINT64_MAX);
-}
-
 static bool is_own(const struct tide_heap *h, const struct tide_cell *c)
 {
     return !h->views || c->version > h->views->version;
@@ -191,12 +179,90 @@ static void give_up(struct tide_heap *h, struct tide_cell *c)
     h->views->dead = c;
 }
 
-/* ---- cells */
+/* Whole trees: what is pushed here goes cell by cell. A view that is made meanwhile sees none of
+ * it, but may have to keep what an older one sees. */
+static void give_up_all(struct tide_heap *h, struct tide_cell *c)
+{
+    if (!c) return;
+    c->dead = h->garbage;
+    h->garbage = c;
+}
+
+static void sweep(struct tide_heap *h, uint64_t n)
+{
+    for (; n && h->garbage; n--) {
+        struct tide_cell *c = h->garbage;
+        h->garbage = c->dead;
+        if (c->is_entry) {
+            struct tide_tree *below = below_of(as_entry(c));
+            if (below) give_up_all(h, below->root);
+        } else {
+            for (unsigned i = 0; i < WAYS; i++)
+                give_up_all(h, as_node(c)->child[i]);
+        }
+        give_up(h, c);
+    }
+}
+
+static void tend(struct tide_heap *h)
+{
+    if (h->views) notice(h);
+    if (h->garbage) sweep(h, FREED_AT_ONCE);
+    if (h->finished) free_some(h, FREED_AT_ONCE);
+}
+
+void tide_heap_release(struct tide_heap *h)
+{
+    notice(h);
+    sweep(h, UINT64_MAX);
+    free_some(h, UINT64_MAX);
+}
+
+/* ---- blocks of trees */
 
 static struct tide_cell new_cell(const struct tide_heap *h, bool is_entry)
 {
     return (struct tide_cell){.version = (h->version + 1) & UINT64_MAX >> 1, .is_entry = is_entry};
 }
+
+struct tide_block {
+    struct tide_cell cell;
+    struct tide_tree trees[TIDE_BLOCK];
+};
+
+struct tide_tree *tide_block_trees(struct tide_block *b)
+{
+    return b->trees;
+}
+
+const struct tide_tree *tide_block_see(const struct tide_block *b)
+{
+    return b->trees;
+}
+
+int tide_block_own(struct tide_heap *h, struct tide_block **at)
+{
+    struct tide_block *old = *at;
+    tend(h);
+    if (old && is_own(h, &old->cell)) return 0;
+    struct tide_block *b = calloc(1, sizeof *b);
+    if (!b) return TIDE_ENOMEM;
+    if (old) memcpy(b->trees, old->trees, sizeof b->trees);
+    b->cell = new_cell(h, false);
+    if (old) give_up(h, &old->cell);
+    *at = b;
+    return 0;
+}
+
+void tide_block_clear(struct tide_heap *h, struct tide_block *b)
+{
+    if (!b) return;
+    for (unsigned i = 0; i < TIDE_BLOCK; i++)
+        give_up_all(h, b->trees[i].root);
+    give_up(h, &b->cell);
+}
+
+/* ---- cells */
 
 static struct entry *new_entry(const struct tide_heap *h, struct tide_bytes key,
                                struct tide_bytes value, const struct tide_tree *below)
@@ -267,20 +333,6 @@ static int place(struct tide_heap *h, struct tide_tree *t, struct tide_bytes key
     }
     *ret = at;
     return rc;
-}
-
-/* Every cell of a tree is given up, each by itself. */
-static void give_up_all(struct tide_heap *h, struct tide_cell *c)
-{
-    if (!c) return;
-    if (c->is_entry) {
-        struct tide_tree *below = below_of(as_entry(c));
-        if (below) give_up_all(h, below->root);
-    } else {
-        for (unsigned i = 0; i < WAYS; i++)
-            give_up_all(h, as_node(c)->child[i]);
-    }
-    give_up(h, c);
 }
 
 /* ---- what it is for */

@@ -7,7 +7,8 @@
  * thread, without a lock, while the tree goes on changing.
  *
  * A cell that the live tree has given up while a view could still reach it is kept until that view
- * is over, and freed a few at a time by later changes, so that no single call takes long.
+ * is over. Whatever is given up is freed a few cells at a time by later changes, so that no single
+ * call takes long, however much it gives up.
  *
  * An entry may hold a tree of its own in the place of a value: a map or a list under a key.
  *
@@ -29,6 +30,7 @@ struct tide_heap {              /* zeroed: one without cells */
     uint64_t version;           /* that of the newest view: cells up to it may be seen by one */
     struct tide_view *views;    /* newest first */
     struct tide_view *finished; /* views that are over and still have cells to free */
+    struct tide_cell *garbage;  /* trees that were given up whole */
 };
 
 /* A view is over when tide_heap_over() says so, on any thread; it is freed by a later call with the
@@ -37,6 +39,16 @@ struct tide_view *tide_heap_freeze(struct tide_heap *h);
 void tide_heap_over(struct tide_view *v);
 /* Frees what is left of views, all of which must be over. */
 void tide_heap_release(struct tide_heap *h);
+
+/* Trees may stand in blocks, so that freezing many of them takes no more than keeping the addresses
+ * of the blocks: a block that a view can reach is copied before a tree in it is changed. */
+#define TIDE_BLOCK 128u
+struct tide_block;
+struct tide_tree *tide_block_trees(struct tide_block *b);
+const struct tide_tree *tide_block_see(const struct tide_block *b);
+/* Makes *at one that may be changed: an empty one in the place of NULL. */
+int tide_block_own(struct tide_heap *h, struct tide_block **at);
+void tide_block_clear(struct tide_heap *h, struct tide_block *b); /* with its trees; NULL is fine */
 
 /* 0 and a view of the value, dead with the next change of the tree; TIDE_ENOTFOUND. */
 int tide_tree_get(const struct tide_tree *t, struct tide_bytes key, struct tide_bytes *ret);

@@ -151,9 +151,11 @@ static void *write_view(void *user)
     snprintf(path, sizeof path, "/tmp/bench-state-%d-view", (int)getpid());
     must(tide_format_create(path, &task, &w->writer, why) == 0, why);
     must(tide_format_state(w->writer, &state) == 0, "state");
-    must(w->states->class->walk(w->frozen, 0, false, write_row, w) == 0, "walk");
+    must(w->states->keyed->class->walk(w->frozen, 0, false, 0, UINT32_MAX, write_row, w,
+                                       w->states->why) == 0,
+         "walk");
     must(tide_format_finish(w->writer, NULL, NULL, why) == 0, why);
-    w->states->class->over(w->frozen);
+    w->states->keyed->class->over(w->frozen);
     (void)unlink(path);
     atomic_store(&w->over, true);
     return NULL;
@@ -198,7 +200,7 @@ static void bench_stop(uint64_t megabytes)
     for (uint64_t i = 0; i < keys; i++)
         put(n, i, 0);
     double wall = now(CLOCK_MONOTONIC), cpu = now(CLOCK_THREAD_CPUTIME_ID);
-    must(w.states->class->freeze(w.states->backend, &w.frozen) == 0, "freeze");
+    must(w.states->keyed->class->freeze(w.states->keyed, &w.frozen) == 0, "freeze");
     note(&task, now(CLOCK_MONOTONIC) - wall, now(CLOCK_THREAD_CPUTIME_ID) - cpu);
     double begun = now(CLOCK_MONOTONIC);
     must(pthread_create(&thread, NULL, write_view, &w) == 0, "thread");

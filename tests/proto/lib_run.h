@@ -23,4 +23,13 @@ static inline void add_test(Suite *suite, const TTest *test)
     suite_add_tcase(suite, tc);
 }
 
+/* The same body for each of n cases: it has their number in _i. */
+static inline void add_loop_test(Suite *suite, const TTest *test, int n)
+{
+    TCase *tc = tcase_create(test->name);
+    tcase_set_timeout(tc, 60);
+    tcase_add_loop_test(tc, test, 0, n);
+    suite_add_tcase(suite, tc);
+}
+
 #endif

@@ -71,7 +71,7 @@ struct task {
 /* 0, or what the first call that failed answered. */
 static int open_task(struct task *t)
 {
-    static const struct tide_states_config config = {"count", 0, 1, 16, false};
+    static const struct tide_states_config config = {"count", 0, 1, 16, false, NULL, NULL};
     static const struct tide_schema schema = {"s", 1, 0, NULL, NULL};
     *t = (struct task){0};
     int rc = tide_states_new(&config, &t->states, NULL);

@@ -27,7 +27,7 @@ enum { KEYED = 1, OWN = 2 };
 /* The states of a task of three, all with an entry if `fill`. */
 static struct tide_states *task_of(const char *uid, uint32_t subtask, int kinds, bool fill)
 {
-    struct tide_states_config c = {uid, subtask, 3, 12, false};
+    struct tide_states_config c = {uid, subtask, 3, 12, false, NULL, NULL};
     struct tide_states *s = NULL;
     struct tide_named *n = NULL;
     ck_assert_int_eq(tide_states_new(&c, &s, NULL), 0);

@@ -1,18 +1,22 @@
 /* Named states: what a program does with them; saved, and restored at another parallelism, by
- * another program, and refused with a reason. */
+ * another program, and refused with a reason. All of it under each backend. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "proto/bytes.h"
-#include "state/tidemark-state.h"
+#include "state/impl.h"
 #include "tests/proto/lib_random.h"
 #include "tests/proto/lib_run.h"
 
 static char directory[64];
 
-static void make_directory(void)
+static const char *const backends[] = {"memory", "rocksdb"};
+static const char *backend;
+
+static void make_directory(int i)
 {
+    backend = backends[i];
     strcpy(directory, "/tmp/tide-state-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(directory));
 }
@@ -31,9 +35,11 @@ struct task {
 
 static struct tide_states *new_states(uint32_t subtask, uint32_t p, uint32_t max)
 {
-    struct tide_states_config c = {"count", subtask, p, max, false};
+    static unsigned opened;
+    char own[100], why[256];
+    struct tide_states_config c = {"count", subtask, p, max, false, backend, own};
     struct tide_states *s = NULL;
-    char why[256];
+    snprintf(own, sizeof own, "%s/own-%u", directory, opened++);
     ck_assert_int_eq(tide_states_new(&c, &s, why), 0);
     return s;
 }
@@ -67,9 +73,10 @@ static void is_text(int rc, const void *const *data, const size_t *len, const ch
 
 START_TEST(values_lists_and_maps)
 {
-    struct task t = new_task(0, 1, 0);
     const void *data;
     size_t len;
+    make_directory(_i);
+    struct task t = new_task(0, 1, 0);
     ck_assert_int_eq(tide_value_get(t.value, "a", 1, &data, &len), TIDE_ENOTFOUND);
     ck_assert_int_eq(tide_value_put(t.value, "a", 1, "one", 3), 0);
     ck_assert_int_eq(tide_value_put(t.value, "", 0, NULL, 0), 0);
@@ -100,6 +107,7 @@ START_TEST(values_lists_and_maps)
     ck_assert_int_eq(tide_list_add(t.split, NULL, 0, "s", 1), 0);
     ck_assert_uint_eq(tide_list_count(t.split, NULL, 0), 1);
     tide_states_free(t.states);
+    remove_directory();
 }
 END_TEST
 
@@ -113,12 +121,13 @@ static int count_key(const void *key, size_t len, void *user)
 
 START_TEST(misuse_is_refused)
 {
-    struct task t = new_task(1, 2, 2);
     struct tide_named *n = NULL;
     struct tide_states *s = NULL;
     const void *data;
     size_t len;
     char why[256], key[2] = "a";
+    make_directory(_i);
+    struct task t = new_task(1, 2, 2);
     ck_assert_int_eq(tide_states_declare(t.states, "map", TIDE_MAP, NULL, &n), TIDE_EEXIST);
     ck_assert_int_eq(tide_states_declare(t.states, "", TIDE_MAP, NULL, &n), TIDE_EINVAL);
     ck_assert_int_eq(tide_states_declare(t.states, "x", (enum tide_states_kind)9, NULL, &n),
@@ -134,12 +143,13 @@ START_TEST(misuse_is_refused)
     ck_assert_int_eq(tide_keys_each(t.split, count_key, NULL), TIDE_EINVAL);
     tide_states_free(t.states);
 
-    struct tide_states_config bad[] = {{NULL, 0, 1, 0, false},
-                                       {"u", 1, 1, 0, false},
-                                       {"u", 0, 0, 0, false},
-                                       {"u", 0, 9, 8, false}};
+    struct tide_states_config bad[] = {{NULL, 0, 1, 0, false, NULL, NULL},
+                                       {"u", 1, 1, 0, false, NULL, NULL},
+                                       {"u", 0, 0, 0, false, NULL, NULL},
+                                       {"u", 0, 9, 8, false, NULL, NULL}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         ck_assert_int_eq(tide_states_new(&bad[i], &s, why), TIDE_EINVAL);
+    remove_directory();
 }
 END_TEST
 
@@ -255,7 +265,7 @@ START_TEST(restored_at_every_parallelism)
 {
     static const uint32_t ps[] = {1, 2, 3, 5, 8};
     char paths[64][100];
-    make_directory();
+    make_directory(_i);
     for (size_t i = 0; i < 5; i++) {
         uint32_t n = save_all(ps[i], 13, paths);
         for (size_t k = 0; k < 5; k++)
@@ -283,7 +293,7 @@ START_TEST(what_does_not_fit_is_refused)
 {
     char paths[64][100];
     struct tide_named *n;
-    make_directory();
+    make_directory(_i);
     (void)save_all(1, 13, paths);
     const char *keyed = paths[1];
 
@@ -310,7 +320,7 @@ END_TEST
 START_TEST(max_parallelism_is_the_snapshots_unless_chosen)
 {
     char paths[64][100];
-    make_directory();
+    make_directory(_i);
     uint32_t n = save_all(1, 13, paths);
     const char *list[] = {paths[0], paths[1]};
     struct task t = new_task(1, 3, 0);
@@ -327,7 +337,7 @@ START_TEST(a_missing_part_is_noticed)
 {
     char paths[64][100];
     const char *list[64];
-    make_directory();
+    make_directory(_i);
     uint32_t n = save_all(3, 13, paths);
     for (uint32_t missing = 0; missing < n; missing++) {
         uint32_t m = 0;
@@ -391,7 +401,7 @@ START_TEST(schemas_are_compatible_migrated_or_refused)
     const void *data;
     size_t len;
     struct tide_named *n;
-    make_directory();
+    make_directory(_i);
     snprintf(path, sizeof path, "%s/one", directory);
     const char *list[] = {path};
     struct tide_schema v1 = {.id = "total", .version = 1};
@@ -441,7 +451,7 @@ START_TEST(a_failed_migration_leaves_nothing)
     const void *data;
     size_t len;
     struct tide_named *n;
-    make_directory();
+    make_directory(_i);
     snprintf(path, sizeof path, "%s/one", directory);
     struct tide_schema v1 = {.id = "total", .version = 1};
     struct tide_states *s = with_schema(&v1, &n);
@@ -463,16 +473,130 @@ START_TEST(a_failed_migration_leaves_nothing)
 }
 END_TEST
 
+/* What a program can do with a slot, in any order, under each backend. */
+START_TEST(a_backend_keeps_what_a_model_does)
+{
+    enum { SLOTS = 20, ITEMS = 6 };
+    uint8_t value[SLOTS] = {0}, item[SLOTS][ITEMS] = {{0}};
+    uint32_t list[SLOTS] = {0};
+    struct rng rng = {7};
+    const void *data;
+    size_t len;
+    make_directory(_i);
+    struct task t = new_task(0, 1, 13);
+    for (uint32_t i = 0; i < 6000; i++) {
+        uint32_t k = rng_below(&rng, SLOTS), m = rng_below(&rng, ITEMS);
+        uint8_t v = (uint8_t)(1 + rng_below(&rng, 255));
+        switch (rng_below(&rng, 8)) {
+        case 0:
+            ck_assert_int_eq(tide_value_put(t.value, &k, sizeof k, &v, 1), 0);
+            value[k] = v;
+            break;
+        case 1:
+            ck_assert_int_eq(tide_value_remove(t.value, &k, sizeof k),
+                             value[k] ? 0 : TIDE_ENOTFOUND);
+            value[k] = 0;
+            break;
+        case 2:
+        case 3:
+            ck_assert_int_eq(tide_map_put(t.map, &k, sizeof k, "items.", m, &v, 1), 0);
+            item[k][m] = v;
+            break;
+        case 4:
+            ck_assert_int_eq(tide_map_remove(t.map, &k, sizeof k, "items.", m),
+                             item[k][m] ? 0 : TIDE_ENOTFOUND);
+            item[k][m] = 0;
+            break;
+        case 5:
+            if (rng_below(&rng, 10)) break;
+            ck_assert_int_eq(tide_map_clear(t.map, &k, sizeof k), 0);
+            memset(item[k], 0, ITEMS);
+            break;
+        case 6:
+            ck_assert_int_eq(tide_list_add(t.list, &k, sizeof k, &list[k], sizeof k), 0);
+            list[k]++;
+            break;
+        default:
+            if (rng_below(&rng, 10)) break;
+            ck_assert_int_eq(tide_list_clear(t.list, &k, sizeof k), 0);
+            list[k] = 0;
+        }
+    }
+    for (uint32_t k = 0; k < SLOTS; k++) {
+        uint32_t n = 0;
+        int rc = tide_value_get(t.value, &k, sizeof k, &data, &len);
+        ck_assert_int_eq(rc, value[k] ? 0 : TIDE_ENOTFOUND);
+        if (!rc) ck_assert_uint_eq(*(const uint8_t *)data, value[k]);
+        for (uint32_t m = 0; m < ITEMS; m++) {
+            rc = tide_map_get(t.map, &k, sizeof k, "items.", m, &data, &len);
+            ck_assert_int_eq(rc, item[k][m] ? 0 : TIDE_ENOTFOUND);
+            if (!rc) ck_assert_uint_eq(*(const uint8_t *)data, item[k][m]);
+            n += item[k][m] != 0;
+        }
+        ck_assert_uint_eq(tide_map_count(t.map, &k, sizeof k), n);
+        ck_assert_uint_eq(tide_list_count(t.list, &k, sizeof k), list[k]);
+        for (uint32_t m = 0; m < list[k]; m++) {
+            ck_assert_int_eq(tide_list_get(t.list, &k, sizeof k, m, &data, &len), 0);
+            ck_assert_mem_eq(data, &m, sizeof m);
+        }
+    }
+    tide_states_free(t.states);
+    remove_directory();
+}
+END_TEST
+
+START_TEST(a_backend_that_is_not_there)
+{
+    struct tide_states *s = NULL;
+    char why[256];
+    struct tide_states_config c = {"count", 0, 1, 1, false, "heap", NULL};
+    ck_assert_int_eq(tide_states_new(&c, &s, why), TIDE_ENOTSUP);
+    ck_assert_str_eq(why, "operator count: there is no backend heap; memory and rocksdb are");
+    c.backend = "rocksdb";
+    ck_assert_int_eq(tide_states_new(&c, &s, why), TIDE_ENOTSUP);
+    ck_assert_str_eq(why,
+                     tide_backend_find("rocksdb", (char[WHY_SIZE]){0})
+                         ? "operator count: backend rocksdb needs a directory of the task's own"
+                         : "operator count: backend rocksdb: not supported: built without "
+                           "RocksDB");
+}
+END_TEST
+
+START_TEST(a_directory_that_is_in_use)
+{
+    char why[256];
+    struct tide_states *a = NULL, *b = NULL;
+    struct tide_named *n;
+    make_directory(1);
+    struct tide_states_config c = {"count", 0, 1, 1, false, "rocksdb", directory};
+    ck_assert_int_eq(tide_states_new(&c, &a, why), 0);
+    ck_assert_int_eq(tide_states_new(&c, &b, why), 0);
+    n = declare(a, "value", TIDE_VALUE);
+    ck_assert_int_eq(tide_value_put(n, "k", 1, "v", 1), 0);
+    n = declare(b, "value", TIDE_VALUE);
+    ck_assert_int_eq(tide_value_put(n, "k", 1, "v", 1), TIDE_EBUSY);
+    ck_assert_ptr_nonnull(strstr(tide_states_error(b), directory));
+    tide_states_free(b);
+    tide_states_free(a);
+    remove_directory();
+}
+END_TEST
+
 int main(void)
 {
+    char why[WHY_SIZE];
+    const int n = tide_backend_find("rocksdb", why) ? 2 : 1;
     Suite *s = suite_create("states");
-    add_test(s, values_lists_and_maps);
-    add_test(s, misuse_is_refused);
-    add_test(s, restored_at_every_parallelism);
-    add_test(s, what_does_not_fit_is_refused);
-    add_test(s, max_parallelism_is_the_snapshots_unless_chosen);
-    add_test(s, a_missing_part_is_noticed);
-    add_test(s, schemas_are_compatible_migrated_or_refused);
-    add_test(s, a_failed_migration_leaves_nothing);
+    add_loop_test(s, values_lists_and_maps, n);
+    add_loop_test(s, misuse_is_refused, n);
+    add_loop_test(s, restored_at_every_parallelism, n);
+    add_loop_test(s, what_does_not_fit_is_refused, n);
+    add_loop_test(s, max_parallelism_is_the_snapshots_unless_chosen, n);
+    add_loop_test(s, a_missing_part_is_noticed, n);
+    add_loop_test(s, schemas_are_compatible_migrated_or_refused, n);
+    add_loop_test(s, a_failed_migration_leaves_nothing, n);
+    add_loop_test(s, a_backend_keeps_what_a_model_does, n);
+    add_test(s, a_backend_that_is_not_there);
+    if (n == 2) add_test(s, a_directory_that_is_in_use);
     return run_suite(s);
 }
