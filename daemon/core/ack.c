@@ -39,7 +39,8 @@ static void add_flight(struct round *r, bool unaligned, uint64_t processed, uint
                        uint32_t align_us)
 {
     const uint64_t most = INT64_MAX;
-    r->unaligned = r->unaligned || unaligned;
+    /* a source waits for no barrier, and may have records in its outputs all the same */
+    r->unaligned = r->unaligned || unaligned || persisted;
     if (align_us > r->align_us) r->align_us = align_us;
     r->processed = processed > most - r->processed ? most : r->processed + processed;
     r->persisted = persisted > most - r->persisted ? most : r->persisted + persisted;
@@ -205,7 +206,7 @@ static void too_late(struct core *c, const struct worker *w, struct tide_acks *a
         t->facts.bytes = sum(t->facts.bytes, ack.bytes);
         t->facts.processed_bytes = sum(t->facts.processed_bytes, ack.processed_bytes);
         t->facts.persisted_bytes = sum(t->facts.persisted_bytes, ack.persisted_bytes);
-        t->facts.unaligned |= ack.unaligned;
+        t->facts.unaligned |= ack.unaligned || ack.persisted_bytes;
         if (ack.align_us > t->facts.align_us) t->facts.align_us = ack.align_us;
         more = true;
     }

@@ -39,7 +39,8 @@ struct matching {
     struct tide_buf adopted;
     struct tide_buf *report;
     bool unmatched, refused;
-    char *why; /* 256 bytes */
+    bool in_flight; /* it has records that were under way */
+    char *why;      /* 256 bytes */
 };
 
 static void say(struct matching *g, struct tide_bytes uid, const char *format, ...)
@@ -157,6 +158,7 @@ static void tally_acks(struct matching *g)
         t->artifacts += ack.artifacts;
         while (tide_acks_artifact(&ack, &place, &view)) {
             t->bytes += view.size;
+            g->in_flight |= view.flight != 0;
             if (t->run.way != MATCH_SAME) tally_dealt(t, ack.task, &view);
         }
     }
@@ -380,10 +382,11 @@ static bool same_graph(const struct tide_graph *a, const struct tide_graph *b)
     return same;
 }
 
-/* Channels are numbered by the edges, and so is what was under way in them. */
+/* Channels are numbered by the edges, and so is what was under way in them. A source may have some
+ * in its outputs in a round for which everybody else had waited. */
 static void each_channel(struct matching *g)
 {
-    if (!g->m->head->unaligned) return;
+    if (!g->m->head->unaligned && !g->in_flight) return;
     for (uint32_t i = 0; i < g->have->n_operators; i++) {
         const struct tide_operator *have = &g->have->operators[i];
         const struct match_run *r = &g->tallies[i].run;

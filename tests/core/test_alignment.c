@@ -325,7 +325,7 @@ END_TEST
 
 /* ---- what is told of it */
 
-static void ack_in_full(uint32_t task, bool unaligned, uint32_t align_us)
+static void ack_with(uint32_t task, bool unaligned, uint64_t persisted, uint32_t align_us)
 {
     struct tide_ack_builder b;
     uint8_t packed[256];
@@ -335,11 +335,16 @@ static void ack_in_full(uint32_t task, bool unaligned, uint32_t align_us)
     ack.unaligned = unaligned;
     ack.align_us = align_us;
     ack.processed_bytes = 1000;
-    ack.persisted_bytes = unaligned ? 10 : 0;
+    ack.persisted_bytes = persisted;
     size_t len = tide__task_ack__pack(&ack, packed);
     tide_ack_builder_init(&b, 4096);
     tide_ack_builder_add_full(&b, (struct tide_bytes){packed, len});
     play_ack_frame(&p, 1, &b);
+}
+
+static void ack_in_full(uint32_t task, bool unaligned, uint32_t align_us)
+{
+    ack_with(task, unaligned, unaligned ? 10 : 0, align_us);
 }
 
 static void ack_in_columns(uint32_t first, uint32_t n, const uint32_t *align_us)
@@ -350,6 +355,30 @@ static void ack_in_columns(uint32_t first, uint32_t n, const uint32_t *align_us)
         tide_ack_builder_add(&b, first + i, align_us[i], 2, 3, NULL, 0);
     play_ack_frame(&p, 1, &b);
 }
+
+/* A source has no barrier to wait for; what it had in its outputs is in the snapshot all the same.
+ */
+START_TEST(records_in_flight_of_a_source_make_a_round_unaligned)
+{
+    struct job_options job = plain;
+    job.aligned_timeout_ms = 200;
+    begin(job);
+    next_round();
+    ack_with(0, false, 10, 0);
+    ack_with(1, false, 0, 0);
+    ack_with(2, false, 0, 0);
+    play_settle(&p);
+    ck_assert(p.row.complete && p.row.unaligned);
+    play_forget(&p);
+    next_round();
+    ack_with(0, false, 0, 0);
+    ack_with(1, false, 0, 0);
+    ack_with(2, false, 0, 0);
+    play_settle(&p);
+    ck_assert(p.row.complete && !p.row.unaligned);
+    play_end(&p);
+}
+END_TEST
 
 /* The row of a round that turned says when: the order, or the first task that did so by itself. */
 START_TEST(when_it_turned)
@@ -412,8 +441,8 @@ START_TEST(what_has_not_turned)
 }
 END_TEST
 
-SUITE_MAIN("alignment", when_it_turned, what_has_not_turned, told_to_turn_once,
-           told_to_turn_before_the_first_barrier, all_workers_are_told_to_turn, not_told_to_turn,
-           savepoints_are_aligned_by_themselves_S35, savepoints_aligned_as_asked,
-           alignment_outlives_a_crash, what_stops_a_job_is_aligned, alignments_that_make_no_sense,
-           old_workers_know_no_barriers_that_go_ahead)
+SUITE_MAIN("alignment", records_in_flight_of_a_source_make_a_round_unaligned, when_it_turned,
+           what_has_not_turned, told_to_turn_once, told_to_turn_before_the_first_barrier,
+           all_workers_are_told_to_turn, not_told_to_turn, savepoints_are_aligned_by_themselves_S35,
+           savepoints_aligned_as_asked, alignment_outlives_a_crash, what_stops_a_job_is_aligned,
+           alignments_that_make_no_sense, old_workers_know_no_barriers_that_go_ahead)

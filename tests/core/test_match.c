@@ -270,7 +270,9 @@ static const struct row rows[] = {
      "a: restored: 2 tasks, 1 artifacts, 10 bytes\n", .moves = "0 1", .dealt = "0k|"},
     {"records in flight that the head does not tell of", "a2/8", "kf", NULL, "a3/8",
      "a: refused: the snapshot has parallelism 2, the job 3, and artifact 'state.own' of task 1 is "
-     "without key groups: nobody knows how to divide it\n",
+     "without key groups: nobody knows how to divide it\n"
+     "a: refused: the snapshot has records that were under way and parallelism 2, the job 3: only "
+     "an aligned snapshot can be restored at another parallelism\n",
      .moves = NULL},
     {"S157: a union at the same parallelism: all see all lists", "a2/8u", "bb", NULL, "a2/8u",
      "a: restored: 2 tasks, 4 artifacts, 40 bytes, 2 to all tasks\n", .moves = "0 1",
@@ -370,6 +372,12 @@ static const struct row rows[] = {
      "b: refused: the snapshot has records that were under way and parallelism 2, the job 3: only "
      "an aligned snapshot can be restored at another parallelism\n",
      .moves = NULL, .unaligned = true},
+    {"records in flight that the head does not tell of, to an operator of another parallelism",
+     "a1 b2; a>b", "f ..", NULL, "a1 b3; a>b",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: it had no state\n"
+     "b: refused: the snapshot has records that were under way and parallelism 2, the job 3: only "
+     "an aligned snapshot can be restored at another parallelism\n",
+     .moves = NULL},
     {"two reasons: the first is the answer, both are told", "a2/16 b1", "ss s", NULL, "a2/32",
      "a: refused: the snapshot has max parallelism 16, the job 32\n"
      "b: refused: the job has no such operator, and the state of 1 tasks" LOST "\n",
