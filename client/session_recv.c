@@ -55,7 +55,13 @@ static int refused_code(Tide__RefusedCode code)
     }
 }
 
-/* One last delivery, then nothing more. */
+static bool is_restore(struct tide_session *s, struct tide_delivery *d)
+{
+    (void)s;
+    return d->type == TIDE_DO_RESTORE;
+}
+
+/* One last delivery, then nothing more: of an attempt that will never run nothing is restored. */
 static void finish(struct tide_session *s, enum tide_delivery_type type, struct tide_bytes text,
                    uint64_t round, int rc)
 {
@@ -63,6 +69,7 @@ static void finish(struct tide_session *s, enum tide_delivery_type type, struct 
     if (!hold) return;
     struct tide_delivery d = {
         .type = type, .text = {hold->data, hold->len}, .round = round, .rc = rc};
+    tide_session_purge(s, is_restore);
     tide_session_push(s, &d, hold);
     tide_shared_unref(hold);
     tide_session_end(s);

@@ -200,6 +200,38 @@ START_TEST(a_completion_before_stop_is_told_under_the_lease)
 }
 END_TEST
 
+/* The program is in a callback, an attempt begins, and the job is cancelled. */
+START_TEST(a_restore_before_stop_is_not_told)
+{
+    static uint8_t packed[512], outcome[] = "CANCELLED";
+    Tide__Start start;
+    Tide__Token token;
+    Tide__Stop stop = TIDE__STOP__INIT;
+    Tide__ToWorker m = TIDE__TO_WORKER__INIT;
+    struct tide_buf parts;
+    join_once();
+    say_joined();
+    bench.trace[0] = '\0';
+    start_init(&start, &token, 1);
+    tide_buf_init(&parts, 4096);
+    tide_parts_put(&parts, TIDE_PART_START,
+                   (struct tide_bytes){packed, tide__start__pack(&start, packed)});
+    tide_session_frame(
+        bench.s, (struct tide_bytes){parts.data + TIDE_FRAME_HEADER, parts.len - TIDE_FRAME_HEADER},
+        bench.now);
+    tide_buf_release(&parts);
+    ck_assert(tide_session_waits(bench.s));
+    stop.outcome = (ProtobufCBinaryData){9, outcome};
+    m.msg_case = TIDE__TO_WORKER__MSG_STOP;
+    m.stop = &stop;
+    tide_session_frame(bench.s, (struct tide_bytes){packed, tide__to_worker__pack(&m, packed)},
+                       bench.now);
+    bench_pump();
+    expect(bench.trace, "close\nstop: CANCELLED\n");
+    bench_close();
+}
+END_TEST
+
 START_TEST(a_completion_before_stop_is_taken_back_when_the_lease_ends)
 {
     uint64_t number;
@@ -428,6 +460,7 @@ int main(void)
         the_lease_counts_from_when_the_answered_heartbeat_was_sent,
         fenced_by_itself_and_lifted_by_resumed_alone,
         a_commit_that_waits_is_taken_back_when_the_lease_ends,
+        a_restore_before_stop_is_not_told,
         a_completion_before_stop_is_told_under_the_lease,
         a_completion_before_stop_is_taken_back_when_the_lease_ends,
         a_trigger_that_waits_is_taken_back_when_the_lease_ends,
