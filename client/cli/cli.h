@@ -13,21 +13,26 @@
 
 enum { DONE = 0, FAILED = 1, MISUSED = 2 };
 
+struct many { /* of an option that may be given more than once */
+    const char *item[32];
+    uint32_t n;
+};
+
 struct options {
     bool json, help, version, detach, all, tasks, wait, failed, verbose;
     bool abandon_owed, latest, nothing, allow_unmatched, allow_repeat, dry_run, commits, full,
         drain, checkpoint, supersede, savepoint, csv;
-    const char *cause, *snapshot, *from, *operator_uid, *state, *job, *max_parallelism;
+    const char *cause, *snapshot, *from, *operator_uid, *state, *job;
+    struct many renames, drops, parallelism, max_parallelism;
     bool anywhere; /* connect was not given: it is the environment's, or the default */
     const char *connect, *data, *secret_file, *timeout, *target, *label, *key, *limit, *alignment;
     uint64_t timeout_us; /* RPC_NEVER: not given */
     uint64_t limit_n;    /* 0: not given */
-    uint64_t max_n;      /* the same of max_parallelism */
 };
 
 struct cli {
     struct options options;
-    const char *args[1]; /* of the command; NULL: not given */
+    const char *args[2]; /* of the command; NULL: not given */
     struct rpc rpc;
     uint64_t deadline; /* of the whole command, on rpc_now(); RPC_NEVER: none */
 };
@@ -107,6 +112,7 @@ int rounds_list(struct cli *c);
 int state_ls(struct cli *c);
 int state_read(struct cli *c);
 int state_write(struct cli *c);
+int state_convert(struct cli *c);
 int status_show(struct cli *c);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/state_change.h"
 
 #define DEFAULT_ADDRESS "127.0.0.1:7460"
 #define DEFAULT_TIMEOUT_US 10000000u
@@ -31,7 +32,9 @@ enum {
     OF_STATE = 1 << 20,
     OF_WRITE = 1 << 21,
     OF_CSV = 1 << 22,
-    OF_FROM = 32768, /* restore and import */
+    OF_CONVERT = 1 << 23,
+    OF_MANY = 1 << 30, /* of an option: it may be given more than once */
+    OF_FROM = 32768,   /* restore and import */
     OF_IMPORT = 65536
 };
 
@@ -152,6 +155,14 @@ static const struct command {
      "Each operator becomes one task; a job restores it at any parallelism.",
      "state write /backup/edited <lines\nstate write /backup/wider --max-parallelism 1024 <lines",
      "a line cannot be read, or PATH is there already"},
+    {"state", "convert", "FROM TO", OF_CONVERT, false, state_convert,
+     "Make a savepoint's directory out of another one's state.",
+     "For other numbers of tasks or key groups, under other names, or without what is not\n"
+     "wanted any more. FROM is not changed. A rule names an operator by its uid, or a state by\n"
+     "UID/NAME; a number is for all operators, or, with UID=, for one.",
+     "state convert /backup/s1 /backup/s2 --max-parallelism 1024\n"
+     "state convert /backup/s1 /backup/s2 --rename count=totals --drop count/debug",
+     "FROM is damaged, has what cannot be converted, or TO is there already"},
     {"status", NULL, NULL, OF_VERBOSE, false, status_show, "Show the daemon's state and counters.",
      NULL, "status\nstatus --verbose\nstatus --json", NULL},
 };
@@ -202,10 +213,17 @@ static const struct option {
     {"state", "NAME", 0, OF_STATE, offsetof(struct options, state), "only the state of this name"},
     {"csv", NULL, 0, OF_CSV, offsetof(struct options, csv),
      "CSV (RFC 4180) in the place of JSON lines, with the\nsame names"},
-    {"job", "NAME", 0, OF_WRITE, offsetof(struct options, job),
-     "the job that it is of (default \"written\")"},
-    {"max-parallelism", "N", 0, OF_WRITE, offsetof(struct options, max_parallelism),
-     "cut keys into N key groups (default: as the lines\nsay, or 128)"},
+    {"rename", "OLD=NEW", 0, OF_CONVERT | OF_MANY, offsetof(struct options, renames),
+     "call an operator, or a state (UID/NAME=NEW), NEW"},
+    {"drop", "WHAT", 0, OF_CONVERT | OF_MANY, offsetof(struct options, drops),
+     "leave out an operator, or a state (UID/NAME)"},
+    {"parallelism", "[UID=]N", 0, OF_CONVERT | OF_MANY, offsetof(struct options, parallelism),
+     "deal state out to N tasks (default: as many as there)"},
+    {"job", "NAME", 0, OF_WRITE | OF_CONVERT, offsetof(struct options, job),
+     "the job that it is of (default: \"written\", or FROM's)"},
+    {"max-parallelism", "[UID=]N", 0, OF_WRITE | OF_CONVERT | OF_MANY,
+     offsetof(struct options, max_parallelism),
+     "cut keys into N key groups (default: as the lines or\nFROM say, or 128)"},
     {"key", "KEY", 0, OF_TRIGGER, offsetof(struct options, key),
      "a retry with the same KEY finds the first try"},
     {"detach", NULL, 0, OF_TRIGGER, offsetof(struct options, detach),
@@ -442,7 +460,13 @@ static int set_option(const char *arg, const char *next, struct options *ret, st
     const char *value = equals ? equals + 1 : next;
     if (!value || !*value)
         return cli_misuse("--%s needs a value: --%s %s", o->name, o->name, o->arg);
-    *(const char **)((char *)ret + o->offset) = value;
+    struct many *many = (struct many *)(void *)((char *)ret + o->offset);
+    if (!(o->of & OF_MANY))
+        *(const char **)((char *)ret + o->offset) = value;
+    else if (many->n < sizeof many->item / sizeof *many->item)
+        many->item[many->n++] = value;
+    else
+        return cli_misuse("--%s is given more than %u times", o->name, many->n);
     *used = equals ? 1 : 2;
     return DONE;
 }
@@ -500,12 +524,19 @@ static int check_words(const struct command *k, const struct words *w, size_t fi
         if ((w->given >> i & 1) && options[i].of && !(options[i].of & k->options))
             return cli_misuse("--%s does not go with this command; see 'tidemark %s%s%s --help'",
                               options[i].name, k->noun, k->verb ? " " : "", k->verb ? k->verb : "");
-    size_t have = w->n - first, most = k->arg ? 1 : 0, least = k->arg && k->arg[0] != '[' ? 1 : 0;
-    if (have < least) return cli_misuse("%s is missing: tidemark %s", k->arg, usage);
+    const char *second = k->arg ? strchr(k->arg, ' ') : NULL; /* "FROM TO" */
+    size_t have = w->n - first, most = second ? 2 : k->arg ? 1 : 0;
+    size_t least = k->arg && k->arg[0] != '[' ? most : 0;
+    if (have < least)
+        return cli_misuse("%s is missing: tidemark %s", have && second ? second + 1 : k->arg,
+                          usage);
     if (have > most)
         return cli_misuse("'%s' is too much: tidemark %s", w->word[first + most], usage);
-    c->args[0] = have ? w->word[first] : NULL;
-    if (c->args[0] && !*c->args[0]) return cli_misuse("%s is empty: tidemark %s", k->arg, usage);
+    for (size_t i = 0; i < have; i++) {
+        c->args[i] = w->word[first + i];
+        if (!*c->args[i])
+            return cli_misuse("%s is empty: tidemark %s", i ? second + 1 : k->arg, usage);
+    }
     return DONE;
 }
 
@@ -517,9 +548,13 @@ static int check_values(struct options *o)
     if (o->timeout && (!text_parse_duration(o->timeout, &o->timeout_us) || !o->timeout_us))
         return cli_misuse("--timeout '%s' is not a time: give 10 or 10s, 500ms, 5m, 1h",
                           o->timeout);
-    if (o->max_parallelism &&
-        (!text_parse_u64(o->max_parallelism, &o->max_n) || !o->max_n || o->max_n > 1u << 20))
-        return cli_misuse("--max-parallelism is 1 to 1048576, not '%s'", o->max_parallelism);
+    const char *wrong = change_number_wrong(&o->max_parallelism);
+    if (wrong) return cli_misuse("--max-parallelism is 1 to 1048576, not '%s'", wrong);
+    wrong = change_number_wrong(&o->parallelism);
+    if (wrong) return cli_misuse("--parallelism is 1 to 1048576, not '%s'", wrong);
+    for (uint32_t i = 0; i < o->renames.n; i++)
+        if (!strchr(o->renames.item[i], '='))
+            return cli_misuse("--rename needs OLD=NEW, not '%s'", o->renames.item[i]);
     if (o->job &&
         (!*o->job || strlen(o->job) > 255 || *o->job == '.' ||
          strspn(o->job, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") !=

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/cli/csv.h"
+#include "client/cli/state_change.h"
 #include "client/cli/state_make.h"
 #include "client/cli/state_row.h"
 
@@ -110,7 +111,9 @@ static int declare_max(struct making *m, const struct cli *c, const struct line 
 {
     uint64_t max = 0;
     if (number_of(m, l, "max_parallelism", &max)) return -1;
-    if (c->options.max_n) max = c->options.max_n;
+    uint32_t used = 0,
+             given = change_number(&c->options.max_parallelism, tide_bytes_of(op->uid), &used);
+    if (given) max = given;
     if (!max || max == op->max_parallelism) return 0;
     if (max > 1u << 20 || op->has_rows)
         return making_fail(m, "a max parallelism is 1 to 1048576, and the same for all entries");

@@ -53,13 +53,13 @@ _tidemark() {
         mapfile -t COMPREPLY < <(compgen -W "aligned unaligned timeout at-least-once" -- "$word")
         return
         ;;
-    --connect | --timeout | --label | --key | --limit | --cause | --snapshot | --operator | --state | --job | --max-parallelism) return ;;
+    --connect | --timeout | --label | --key | --limit | --cause | --snapshot | --operator | --state | --job | --max-parallelism | --parallelism | --rename | --drop) return ;;
     esac
 
     # The words that are not options tell the command.
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
-        --data | --target | --from | --secret-file | --connect | --timeout | --label | --key | --limit | --cause | --snapshot | --alignment | --operator | --state | --job | --max-parallelism) ((++i)) ;;
+        --data | --target | --from | --secret-file | --connect | --timeout | --label | --key | --limit | --cause | --snapshot | --alignment | --operator | --state | --job | --max-parallelism | --parallelism | --rename | --drop) ((++i)) ;;
         -*) ;;
         *) command="${command:+$command }${words[i]}" ;;
         esac
@@ -68,7 +68,7 @@ _tidemark() {
     case $command in
     "") answers="jobs job savepoint checkpoint stop cancel hold release restore snapshots snapshot lineage rounds operation state status" ;;
     job) answers="show" ;;
-    state) answers="ls read write" ;;
+    state) answers="ls read write convert" ;;
     snapshot) answers="show verify dispose import" ;;
     "job show" | savepoint | checkpoint | stop | cancel | hold | release | restore | "snapshot import" | snapshots | rounds) ask="jobs" ;;
     "snapshot show" | "snapshot verify" | "snapshot dispose") ask="snapshots" ;;
@@ -90,6 +90,7 @@ _tidemark() {
     operation*) options="--wait" ;;
     status*) options="--verbose" ;;
     "state write"*) options="--job --max-parallelism --csv" ;;
+    "state convert"*) options="--rename --drop --parallelism --job --max-parallelism" ;;
     "state read"*) options="--operator --state --csv" ;;
     state*) options="--operator --state" ;;
     esac

@@ -84,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!sink) abort();
 
     const struct command *k = &commands[data[0] % N_COMMANDS];
-    struct cli c = {.options.timeout_us = RPC_NEVER, .args = {"1"}};
+    struct cli c = {.options.timeout_us = RPC_NEVER, .args = {"1", "2"}};
     c.options.json = data[1] & 1;
     c.options.tasks = c.options.all = data[1] & 2;
     c.options.detach = data[1] & 4;

@@ -210,6 +210,25 @@ def write(directory):
     return written
 
 
+def convert(directory):
+    """To other tasks, key groups and names, and back to the names: nothing else has changed."""
+    there, back = WORK + "/there", WORK + "/back"
+    tool("convert", directory, there, "--parallelism", "5", "--max-parallelism", "count=64", "--rename", "count=total",
+         "--rename", "count/count=sum")
+    listed = [json.loads(line) for line in tool("ls", there, "--operator", "total")]
+    must({(s["parallelism"], s["max_parallelism"]) for s in listed} == {(5, 64)} and {s["subtask"] for s in listed} == set(range(5)) and
+         {"sum", "note"} <= {s["state"] for s in listed}, "convert: %s", listed)
+    tool("convert", there, back, "--parallelism", "total=2", "--max-parallelism", "300", "--rename", "total=count",
+         "--rename", "total/sum=count")
+    had, have = ([{k: v for k, v in row.items() if k not in ("key_group", "subtask")} for row in rows_of(d)] for d in (directory, back))
+    place = [[r for r in rows if r["state"] == "place"] for rows in (had, have)]
+    must(place[0][:2 * len(place[0]) // 3] == place[1], "convert: copies of a broadcast: %s", place)
+    for state in {r["state"] for r in had} - {"place"}:
+        one, other = ([json.dumps(r) for r in rows if r["state"] == state] for rows in (had, have))
+        must(one == other if state in ("chores", "members") else sorted(one) == sorted(other), "convert: %s is another", state)
+    return back
+
+
 def rows_of(*args):
     return [row for row in map(json.loads, tool("read", *args)) if "rows" not in row]
 
@@ -250,19 +269,19 @@ def main():
 
     read(directory, steps)
 
-    written = write(directory)
+    written, converted = write(directory), convert(directory)
 
     # It may be moved, and is restored from its new place.
     moved = WORK + "/moved"
     os.rename(directory, moved)
-    for name, parallelism, begun_with in (("wider", 5, moved), ("narrower", 1, moved), ("edited", 4, written)):
+    for name, parallelism, begun_with in (("wider", 5, moved), ("narrower", 1, moved), ("edited", 4, written), ("converted", 4, converted)):
         job = Job(name, parallelism, 2, begun_with)
         job.end()
         must("begins with snapshot 0 at step %d\n" % steps in job.log(0), "%s: %s", name, job.log(0))
         check(job, 12, (3,))
 
     # The daemon does the same: each task gets what concerns it, and nobody's process reads the directory.
-    for name, parallelism, begun_with in (("out", 5, moved), ("in", 1, moved), ("level", 3, moved), ("more", 4, written)):
+    for name, parallelism, begun_with in (("out", 5, moved), ("in", 1, moved), ("level", 3, moved), ("more", 4, written), ("again", 2, converted)):
         job = Job(name, parallelism, 2, "daemon:" + begun_with)
         until(lambda: job.complete() >= 1, "%s: no checkpoint completes", name)
         job.kill(0)

@@ -4,13 +4,16 @@
 What goes through CSV is what Python's reader has of it. What cannot be is refused by its line or file, and leaves nothing behind."""
 import csv
 import io
+import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 
 BUILD, WORK = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 PATIENCE = 60  # seconds, for what should take one
+KINDS = ("value", "list", "map", "split", "union", "broadcast")
 
 
 def must(fact, text, *args):
@@ -59,5 +62,83 @@ def comma_separated():
     must(not os.path.exists(where), "half a savepoint")
 
 
+def rows_of(where, *args):
+    return [row for row in map(json.loads, tool("read", where, *args).splitlines()) if "rows" not in row]
+
+
+def content(rows):
+    """What it says, wherever it stands: of each key, in order, what it has."""
+    found = {}
+    for row in rows:
+        name = tuple(row.get(k, row.get(k + "_hex")) for k in ("operator", "state", "kind", "key"))
+        found.setdefault(name, []).append((row.get("item"), row.get("value", row.get("value_hex"))))
+    return {name: sorted(those) if name[2] in ("map", "broadcast") else those for name, those in found.items()}
+
+
+def make(where, seed, **also):
+    """Every kind of state, in operators a and b; b has an a of its own."""
+    rng, lines = random.Random(seed), []
+    for n in range(600):
+        kind = rng.choice(KINDS)
+        line = {"operator": rng.choice("ab"), "state": rng.choice(("x", "a")) + kind, "kind": kind, "value": str(n)}
+        if kind in KINDS[:3]:
+            line["key"] = str(rng.randrange(100) if kind == "list" else n)
+        if kind in ("map", "broadcast"):
+            line["item"] = str(n)
+        lines.append(json.dumps({**line, **also}))
+    tool("write", where, text="\n".join(lines) + "\n")
+    return content(rows_of(where))
+
+
+def conversions():
+    """Whatever it is converted to, each entry is there once, in its task and key group."""
+    had, at, want = WORK + "/had", WORK + "/had", make(WORK + "/had", 3)
+    for n, (tasks, most) in enumerate([(1, 128), (7, 7), (5, 1000), (1, 1), (3, 128), (64, 64)]):
+        to = WORK + "/to-%d" % n
+        must(tool("convert", at, to, "--parallelism", str(tasks), "--max-parallelism", str(most), "--job", "j%d" % n) == to + "\n",
+             "convert")
+        rows = rows_of(to)
+        for row in rows:
+            must("key" not in row or row["key_group"] * tasks // most == row["subtask"], "%s is not where it belongs", row)
+        copies = [row for row in rows if row["kind"] == "broadcast"]
+        must(all(len({r["subtask"] for r in copies if r["item"] == c["item"] and r["state"] == c["state"]}) == tasks for c in copies),
+             "a task has no copy")
+        must(content(row for row in rows if row["kind"] != "broadcast" or row["subtask"] == 0) == want, "convert: other entries")
+        at = to
+    to = WORK + "/renamed"
+    tool("convert", had, to, "--rename", "a=b", "--rename", "b=a", "--rename", "a/xmap=ymap", "--drop", "b/alist", "--drop", "a/xvalue")
+    names = {"a": "b", "b": "a"}
+    must(content(rows_of(to)) == {(names[o], "ymap" if (o, s) == ("a", "xmap") else s, *more): v for (o, s, *more), v in want.items()
+                                  if (o, s) not in (("b", "alist"), ("a", "xvalue"))}, "renamed: other entries")
+    tool("convert", had, WORK + "/one", "--drop", "a")
+    must({row["operator"] for row in rows_of(WORK + "/one")} == {"b"}, "dropped")
+
+    # The same tasks keep their own lists, and their own copies.
+    tool("convert", WORK + "/to-4", WORK + "/same", "--max-parallelism", "77")
+    must([[row for row in rows_of(w) if row["kind"] in KINDS[3:]] for w in (WORK + "/same",)] ==
+         [[row for row in rows_of(WORK + "/to-4") if row["kind"] in KINDS[3:]]], "lists have moved")
+    for args, said in ((("--rename", "a=b"), "two operators would be called b"), (("--rename", "b/xmap=amap"), "two states would be called amap"),
+                       (("--rename", "c=d"), "has nothing that 'c=d' is about"), (("--drop", "a/zz"), "has nothing that 'a/zz' is about"),
+                       (("--max-parallelism", "c=3"), "has nothing that 'c=3' is about"),
+                       (("--parallelism", "b=200"), "operator b: a parallelism of 200 is above 128"),
+                       (("--drop", "a", "--drop", "b"), "nothing would be left"), (("--rename", "a="), "1 to 255 bytes")):
+        done = run("convert", had, WORK + "/bad", *args)
+        must(done.returncode == 1 and said in done.stderr.decode(), "%s: %s", args, done)
+    must(run("convert", had, to).returncode == 1, "it converts over what is there")
+    for args, said in ((("--rename", "a"), "--rename needs OLD=NEW"), (("--parallelism", "a=0"), "--parallelism is 1 to"),
+                       (sum([("--drop", str(i)) for i in range(33)], ()), "--drop is given more than 32 times")):
+        done = run("convert", had, WORK + "/bad", *args)
+        must(done.returncode == 2 and said in done.stderr.decode(), "%s: %s", args, done)
+    must(run("convert", had).returncode == 2, "convert without TO")
+
+    # What is missing or of something else is named.
+    shutil.copytree(WORK + "/to-4", WORK + "/hurt")
+    os.remove(WORK + "/hurt/t1-0")
+    done = run("convert", WORK + "/hurt", WORK + "/bad")
+    must(done.returncode == 1 and "/hurt/t1-0: No such file" in done.stderr.decode(), "%s", done)
+    must(not os.path.exists(WORK + "/bad"), "half a savepoint")
+
+
 comma_separated()
+conversions()
 print("tools: all is right")

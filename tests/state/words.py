@@ -103,6 +103,9 @@ def main():
         process.kill()
         process.wait()
 
+    done = tidemark("state", "convert", saved, WORK + "/converted")
+    must(done.returncode == 1 and "operator counter keeps bytes of its own" in done.stderr, "convert: %s", done)
+
     saved = stop("three", start("three", 3, "--restore-from", saved, *slow))
     wait(start("one", 1, "--restore-from", saved))
     published = subprocess.run([BUILD + "/client/examples/wordcount/wordcount", "sum", WORK + "/parts"],
