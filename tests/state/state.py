@@ -220,7 +220,8 @@ def convert(directory):
          {"sum", "note"} <= {s["state"] for s in listed}, "convert: %s", listed)
     tool("convert", there, back, "--parallelism", "total=2", "--max-parallelism", "300", "--rename", "total=count",
          "--rename", "total/sum=count")
-    had, have = ([{k: v for k, v in row.items() if k not in ("key_group", "subtask")} for row in rows_of(d)] for d in (directory, back))
+    had, have = ([{k: v for k, v in row.items() if k not in ("key_group", "subtask")} for row in sorted(rows_of(d), key=lambda row: row["subtask"])]
+                 for d in (directory, back))
     place = [[r for r in rows if r["state"] == "place"] for rows in (had, have)]
     must(place[0][:2 * len(place[0]) // 3] == place[1], "convert: copies of a broadcast: %s", place)
     for state in {r["state"] for r in had} - {"place"}:
