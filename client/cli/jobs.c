@@ -178,6 +178,7 @@ static int job_json(const struct cli *c, const Tide__JobDetail *d, const struct 
     json_object(&j, "job");
     summary_json(&j, d->summary);
     json_text_or_null(&j, "waiting_for", d->waiting_for);
+    json_text_or_null(&j, "last_failure", d->last_failure);
     spec_json(&j, d->spec, g);
     json_array(&j, "worker_list");
     for (size_t i = 0; i < d->n_workers; i++) {
@@ -270,16 +271,24 @@ static uint64_t ranges_count(Tide__TaskRange *const *ranges, size_t n)
     return count;
 }
 
+/* Nobody is missing where nothing will run. */
+static bool has_ended(const Tide__JobSummary *s)
+{
+    return cli_is(s->state, "FINISHED") || cli_is(s->state, "CANCELLED") ||
+           cli_is(s->state, "FAILED") || cli_is(s->state, "SUSPENDED");
+}
+
 static void job_lines(const Tide__JobDetail *d, const struct tide_graph *g)
 {
     const Tide__JobSummary *s = d->summary;
     char id[64], text[TEXT_MAX], ago[TEXT_MAX];
     char *name = text_clean(s->name), *state = text_clean(s->state), *cause = text_clean(s->cause);
-    char *waiting = text_clean(d->waiting_for);
+    char *waiting = text_clean(d->waiting_for), *failure = text_clean(d->last_failure);
     show_line("Job", "%s", name);
     show_line("Id", "%s", text_hex(id, s->id, 16));
     show_line("State", "%s%s%s%s", state, *cause ? " (" : "", cause, *cause ? ")" : "");
     if (*waiting) show_line("Waiting for", "%s", waiting);
+    if (*failure) show_line("Last failure", "%s", failure);
     show_line("Created", "%s (%s)", text_time(text, s->created_wall_us),
               text_ago(ago, s->created_wall_us));
     if (s->attempt)
@@ -288,7 +297,7 @@ static void job_lines(const Tide__JobDetail *d, const struct tide_graph *g)
         show_line("Attempt", "none yet");
     show_line("Tasks", "%u, %u present on %u worker%s", s->tasks, s->tasks_present, s->workers,
               s->workers == 1 ? "" : "s");
-    if (d->n_missing) {
+    if (d->n_missing && !has_ended(s)) {
         char *missing = ranges_words(g, d->missing, d->n_missing);
         show_line("Missing", "%s", missing);
         free(missing);
@@ -308,6 +317,7 @@ static void job_lines(const Tide__JobDetail *d, const struct tide_graph *g)
     free(state);
     free(cause);
     free(waiting);
+    free(failure);
 }
 
 static void checkpointing_lines(const Tide__Checkpointing *k)

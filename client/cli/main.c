@@ -90,9 +90,11 @@ static const struct command {
      "there is no such job, or it is HELD already, ending or ended"},
     {"release", NULL, "JOB", OF_TRIGGER | OF_RELEASE, true, order_release,
      "Let a job start again that is HELD.",
-     "It goes on from its newest checkpoint as soon as all its workers are there.",
+     "It goes on from its newest checkpoint as soon as all its workers are there. One that is\n"
+     "HELD since an old copy of the database was put back repeats the effects since that copy:\n"
+     "only with --allow-repeat.",
      "release wordcount\nrelease wordcount --abandon-owed",
-     "there is no such job, or it is not HELD"},
+     "there is no such job, it is not HELD, or effects would be repeated"},
     {"restore", NULL, "JOB", OF_TRIGGER | OF_RELEASE | OF_RESTORE | OF_FROM, true, order_restore,
      "Have a job go on from a snapshot that you choose.",
      "Its attempt ends, and the next one restores what is chosen: as soon as all its workers\n"
@@ -203,7 +205,7 @@ static const struct option {
     {"nothing", NULL, 0, OF_RESTORE, offsetof(struct options, nothing), "start afresh"},
     {"allow-unmatched", NULL, 0, OF_RESTORE, offsetof(struct options, allow_unmatched),
      "drop the state of operators that the job has not"},
-    {"allow-repeat", NULL, 0, OF_RESTORE, offsetof(struct options, allow_repeat),
+    {"allow-repeat", NULL, 0, OF_RELEASE, offsetof(struct options, allow_repeat),
      "even if effects of later rounds will be repeated"},
     {"dry-run", NULL, 0, OF_FROM, offsetof(struct options, dry_run), "only say what would happen"},
     {"abandon-owed", NULL, 0, OF_RELEASE, offsetof(struct options, abandon_owed),

@@ -262,11 +262,12 @@ static int say_failed(const Tide__Operation *o)
     return FAILED;
 }
 
+/* Of an order it is the answer; beside a snapshot's directory or number it is a remark. */
 static void say_report(const Tide__Operation *o)
 {
     for (size_t i = 0; i < o->n_report; i++) {
         char *line = text_clean(o->report[i]);
-        printf("%s\n", line);
+        fprintf(o->tasks ? stderr : stdout, "%s%s\n", o->tasks ? "tidemark: " : "", line);
         free(line);
     }
 }

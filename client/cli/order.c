@@ -28,6 +28,7 @@ int order_release(struct cli *c)
     if (rc) return rc;
     call.job = cli_data(c->args[0]);
     call.abandon_owed = c->options.abandon_owed;
+    call.allow_repeat = c->options.allow_repeat;
     call.key = cli_data(c->options.key);
     call.who = cli_data(who);
     request.call_case = TIDE__REQUEST__CALL_RELEASE;

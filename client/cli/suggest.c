@@ -101,6 +101,17 @@ static char *suggest_snapshot(struct cli *c)
                    answer->snapshots->snapshots[0]->snapshot);
 }
 
+/* Of a job that is not there nothing can be restored yet: its workers bring it. */
+static char *suggest_beginning(struct cli *c, ProtobufCBinaryData wanted)
+{
+    char *names = suggest_job(c, wanted);
+    char *text = xprintf("%s; a new job begins from a snapshot when its workers name it "
+                         "(tide_spec_restore_from)",
+                         names);
+    free(names);
+    return text;
+}
+
 char *suggest(struct cli *c, const Tide__Request *request)
 {
     switch (request->call_case) {
@@ -108,8 +119,9 @@ char *suggest(struct cli *c, const Tide__Request *request)
     case TIDE__REQUEST__CALL_SAVEPOINT: return suggest_job(c, request->savepoint->job);
     case TIDE__REQUEST__CALL_CHECKPOINT: return suggest_job(c, request->checkpoint->job);
     case TIDE__REQUEST__CALL_HOLD: return suggest_job(c, request->hold->job);
-    case TIDE__REQUEST__CALL_RESTORE: return suggest_job(c, request->restore->job);
-    case TIDE__REQUEST__CALL_IMPORT_SNAPSHOT: return suggest_job(c, request->import_snapshot->job);
+    case TIDE__REQUEST__CALL_RESTORE: return suggest_beginning(c, request->restore->job);
+    case TIDE__REQUEST__CALL_IMPORT_SNAPSHOT:
+        return suggest_beginning(c, request->import_snapshot->job);
     case TIDE__REQUEST__CALL_RELEASE: return suggest_job(c, request->release->job);
     case TIDE__REQUEST__CALL_STOP: return suggest_job(c, request->stop->job);
     case TIDE__REQUEST__CALL_CANCEL: return suggest_job(c, request->cancel->job);

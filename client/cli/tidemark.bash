@@ -80,7 +80,7 @@ _tidemark() {
     stop*) options="--target --label --drain --checkpoint --supersede --key --detach" ;;
     cancel*) options="--target --label --savepoint --key --detach" ;;
     hold*) options="--cause --key --detach" ;;
-    release*) options="--abandon-owed --key --detach" ;;
+    release*) options="--abandon-owed --allow-repeat --key --detach" ;;
     restore*) options="--snapshot --from --latest --nothing --allow-unmatched --allow-repeat --abandon-owed --dry-run --key --detach" ;;
     snapshots*) options="--all --limit" ;;
     "snapshot show"*) options="--tasks" ;;

@@ -89,8 +89,9 @@ Tide__ErrorCode admin_wish_wrong(struct core *c, const struct wish *wish, const 
     }
     if (wish->takes && (tide_job_ended(job->state) || job->state == TIDE_JOB_HELD ||
                         job->state == TIDE_JOB_STOPPING || job->end_asked)) {
-        snprintf(why, 300, "job %s is %s: no round can be taken", job->name,
-                 tide_job_state_name(job->state));
+        snprintf(why, 300, "job %s is %s: no round can be taken%s", job->name,
+                 tide_job_state_name(job->state),
+                 job->state == TIDE_JOB_HELD ? " until it is released (tidemark release)" : "");
         return TIDE__ERROR_CODE__ERROR_STATE;
     }
     if (wish->aligns && alignment_wrong(job, wish->alignment, why))
@@ -320,6 +321,7 @@ static void show_job(struct core *c, uint64_t session, uint64_t request, struct 
     external_show(c, job, &m);
     region_show(c, job, &m);
     m.waiting_for = PB(VIEW(job_waits_for(c, job)));
+    if (job->last_failure) m.last_failure = PB(VIEW(job->last_failure));
     m.gauges = &job->gauges;
     response.result_case = TIDE__RESPONSE__RESULT_JOB;
     response.job = &m;

@@ -55,3 +55,14 @@ char *alignment_impossible(const struct job *job, const struct operation *op)
                        "go ahead: take an aligned savepoint",
                        (int)w->name.len, (const char *)w->name.data);
 }
+
+void alignment_report(const struct round *r)
+{
+    static const char aligned[] =
+        "it came out aligned: no task let its barrier go ahead of records, since their "
+        "program cannot, or nothing was queued\n";
+    struct operation *op = r->operation;
+    bool ahead = op->aligns && op->alignment == TIDE_UNALIGNED && !r->stop;
+    if (!ahead || r->unaligned || op->report.len) return;
+    op->report = core_copy(VIEW(aligned));
+}

@@ -230,6 +230,22 @@ void attempt_try(struct core *c, struct job *job)
         load(c, job, from->round);
 }
 
+void attempt_failed(struct job *job, const char *why)
+{
+    char *kept = why ? core_printf("%s", why) : NULL;
+    job->failed_attempts = why ? job->failed_attempts + 1 : 0;
+    free(job->last_failure);
+    job->last_failure = kept;
+}
+
+/* What it was to restore cannot be looked at: another try may find it well. */
+static void cannot_read(struct core *c, struct job *job, const char *why)
+{
+    core_log(c, LEVEL_ERROR, about_job(job), "job %s: %s", job->name, why);
+    attempt_failed(job, why);
+    attempt_try_again_later(c, job);
+}
+
 void attempt_try_again_later(struct core *c, struct job *job)
 {
     uint32_t n = job->failed_attempts < 7 ? job->failed_attempts : 7;
@@ -258,11 +274,10 @@ void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, cons
         job_hold(c, job, cause);
         free(cause);
     } else if (rc) {
-        core_log(c, LEVEL_ERROR, about_job(job),
-                 "job %s: the _metadata of snapshot %" PRIu64 " cannot be looked at: %s", job->name,
-                 round, text);
-        job->failed_attempts++;
-        attempt_try_again_later(c, job);
+        char *why = core_printf("the _metadata of snapshot %" PRIu64 " cannot be looked at: %s",
+                                round, text);
+        cannot_read(c, job, why);
+        free(why);
     }
 }
 
@@ -284,18 +299,13 @@ void attempt_manifest(struct core *c, struct job *job, const struct event *ev)
     job->starting = START_NOT;
     if (job->end_asked || job->state != TIDE_JOB_WAITING) return;
     if (ev->rc != 0) {
-        core_log(c, LEVEL_ERROR, about_job(job),
-                 "job %s: the manifest of snapshot %" PRIu64 " cannot be read: %s", job->name,
-                 job->restored_from, ev->text);
-        if (ev->rc == TIDE_ECORRUPT || ev->rc == TIDE_ENOTFOUND) {
-            char *cause = core_printf("the manifest of snapshot %" PRIu64 " cannot be read: %s",
-                                      job->restored_from, ev->text);
-            job_hold(c, job, cause);
-            free(cause);
-            return;
-        }
-        job->failed_attempts++;
-        attempt_try_again_later(c, job);
+        char *why = core_printf("the manifest of snapshot %" PRIu64 " cannot be read: %s",
+                                job->restored_from, ev->text);
+        if (ev->rc == TIDE_ECORRUPT || ev->rc == TIDE_ENOTFOUND)
+            job_hold(c, job, why);
+        else
+            cannot_read(c, job, why);
+        free(why);
         return;
     }
     /* a worker may have gone, or a newer checkpoint may be there: then begin again */
@@ -672,7 +682,7 @@ static void end(struct core *c, struct job *job, const char *reason)
 void attempt_end_ordered(struct core *c, struct job *job, const char *reason)
 {
     if (job->attempt_open) end(c, job, reason);
-    job->failed_attempts = 0;
+    attempt_failed(job, NULL);
     job->not_before = 0;
 }
 
@@ -680,7 +690,7 @@ void attempt_end(struct core *c, struct job *job, const char *reason)
 {
     if (!job->attempt_open) return;
     bool ran = job->state == TIDE_JOB_RUNNING || job->state == TIDE_JOB_STOPPING;
-    job->failed_attempts++;
+    attempt_failed(job, reason);
     end(c, job, reason);
     uint32_t most = job->graph->checkpointing.attempts_max;
     if (most && job->failed_attempts >= most && job->state == TIDE_JOB_WAITING) {

@@ -106,18 +106,32 @@ char *choice_forbidden(const struct job *job)
     return core_printf("job %s is ending: its last snapshot is complete", job->name);
 }
 
-static uint64_t newest_effects(const struct job *job)
+/* Effects that an old copy of the database has forgotten. Its own latest snapshot is not newer. */
+static bool repeats_forgotten(const struct job *job, const struct choice *ch)
 {
-    uint64_t newest = 0;
-    for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        if (s->commits) newest = s->round;
-    return newest;
+    uint64_t told = put_back_holds(job) ? put_back_told(job->cause) : 0;
+    return put_back_holds(job) && (told == 0 || told > ch->above);
+}
+
+static void look_at_forgotten(const struct job *job, struct choice *ch)
+{
+    char *rounds = put_back_rounds(job, ch->above), *why = put_back_refusal(job, ch->above);
+    if (ch->repeat)
+        say(ch, "repeats: the effects of %s", rounds);
+    else
+        refuse(ch, "%s", why);
+    free(rounds);
+    free(why);
 }
 
 /* Effects that were published after what is restored will be published again. */
 static void look_at_effects(const struct job *job, struct choice *ch)
 {
-    uint64_t newest = newest_effects(job);
+    uint64_t newest = put_back_newest(job);
+    if (repeats_forgotten(job, ch)) {
+        look_at_forgotten(job, ch);
+        return;
+    }
     if (ch->from == TIDE__RESTORE_JOB__FROM_LATEST || newest <= ch->above) return;
     if (ch->repeat)
         say(ch, "repeats: the effects of the rounds after %" PRIu64 ", up to %" PRIu64, ch->above,
@@ -125,7 +139,7 @@ static void look_at_effects(const struct job *job, struct choice *ch)
     else
         refuse(ch,
                "rounds up to %" PRIu64 " have had their effects, and those after %" PRIu64
-               " would be repeated: only if that is allowed",
+               " would be repeated: only if that is allowed (--allow-repeat)",
                newest, ch->above);
 }
 
@@ -144,7 +158,8 @@ static void look_at_owed(const struct job *job, struct choice *ch)
     if (lost && !ch->abandon)
         refuse(ch,
                "%u commits of rounds after %" PRIu64
-               " are owed and would be lost: let them be confirmed, or abandon them",
+               " are owed and would be lost: let them be confirmed, or abandon them "
+               "(--abandon-owed)",
                lost, ch->above);
 }
 
@@ -225,7 +240,11 @@ static void record_base(struct tide_commit *commit, struct job *job, const struc
 static void record_repeat(struct core *c, struct tide_commit *commit, struct job *job,
                           const struct choice *ch, struct tide_bytes who)
 {
-    uint64_t newest = newest_effects(job);
+    uint64_t newest = put_back_newest(job);
+    if (repeats_forgotten(job, ch)) {
+        put_back_record(c, commit, job, ch->above, who);
+        return;
+    }
     if (ch->from == TIDE__RESTORE_JOB__FROM_LATEST || newest <= ch->above) return;
     char *detail =
         core_printf("operation %" PRIu64 ", the rounds after %" PRIu64 ", up to %" PRIu64,

@@ -48,6 +48,22 @@ void act_close(struct core *c, uint64_t session);
 bool joining_add(struct core *c, struct session *s, struct tide_bytes part, struct tide_bytes *ret);
 void joining_end(struct core *c, struct session *s); /* fine when there is none */
 
+/* ---- put_back.c: an old copy of the database */
+/* The newest round with effects that the store knows. */
+uint64_t put_back_newest(const struct job *job);
+/* What the worker's Join proves, as a cause; malloc'ed. */
+char *put_back_cause(const struct job *job, const Tide__Join *m, const char *beyond);
+bool put_back_is(const char *cause); /* such a cause; NULL: no */
+/* The highest round with effects that such a cause names; 0: none. */
+uint64_t put_back_told(const char *cause);
+bool put_back_holds(const struct job *job);
+/* The rounds whose effects repeat if the job goes on from this one, in words; malloc'ed. */
+char *put_back_rounds(const struct job *job, uint64_t above);
+char *put_back_refusal(const struct job *job, uint64_t above); /* malloc'ed */
+/* The audit of an order, the one under way, that has them repeated. */
+void put_back_record(struct core *c, struct tide_commit *commit, struct job *job, uint64_t above,
+                     struct tide_bytes who);
+
 /* ---- hear.c */
 void worker_frame(struct core *c, struct session *s, struct tide_bytes frame);
 
@@ -127,6 +143,8 @@ void attempt_timers_init(struct job *job);
 void attempt_adopt(struct core *c, struct job *job); /* once all workers are back */
 void attempt_try_again_later(struct core *c, struct job *job);
 void attempt_drop_image(struct job *job);
+/* Counts one that has failed, and keeps why for whoever looks at the job. NULL: all is well again. */
+void attempt_failed(struct job *job, const char *why);
 /* That it has ended, for the record that follows; once. */
 void attempt_add_end(struct job *job, uint64_t wall, const char *reason);
 /* Tells the worker so, or, if it was not started, it is READY again. */
@@ -363,6 +381,8 @@ uint32_t clean_deleting(const struct job *job);
 void alignment_choose(struct round *r);
 /* A savepoint of the job cannot be taken like that, and why; false: it can. */
 bool alignment_wrong(const struct job *job, uint32_t alignment, char why[static 300]);
+/* What a savepoint has come to that was to go ahead of its barriers, for its operation. */
+void alignment_report(const struct round *r);
 /* Why it cannot at the moment, malloc'ed; NULL: it can. */
 char *alignment_impossible(const struct job *job, const struct operation *op);
 

@@ -121,7 +121,6 @@ struct job *job_new(struct core *c, struct tide_graph *graph)
     tide_set_u64(id.b + 8, core_random(c));
     struct job *job = job_init(c, graph, id);
     job->created_wall = c->wall;
-    core_log(c, LEVEL_INFO, about_job(job), "job %s: new, %u tasks", job->name, graph->tasks);
     if (graph->restore_from.len) {
         char *path = import_path(graph->restore_from);
         ask_file(c, FILE_META_READ, path, ASKED_JOB_FROM, job, 0);
@@ -198,6 +197,7 @@ void job_stored(struct core *c, struct job *job, const struct event *ev)
         return;
     }
     job->durable = true;
+    core_log(c, LEVEL_INFO, about_job(job), "job %s: new, %u tasks", job->name, job->graph->tasks);
     if (job->graph->checkpointing.lease_ms * MS > c->lease_us)
         c->lease_us = job->graph->checkpointing.lease_ms * MS;
     if (job->birth) {
@@ -257,6 +257,7 @@ void job_free(struct job *job)
     import_free(job->birth);
     notify_forget(job);
     free((void *)(uintptr_t)job->base.adopted.data);
+    free(job->last_failure);
     clean_free(job);
     while (job->strikes) {
         struct owed *o = job->strikes;

@@ -393,15 +393,6 @@ static void refuse_ended(struct core *c, struct session *s, const struct job *jo
     act_close(c, s->id);
 }
 
-/* Of savepoints some may be told complete before an older round is. */
-static uint64_t newest_effects(const struct job *job)
-{
-    uint64_t newest = 0;
-    for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        if (s->commits) newest = s->round;
-    return newest;
-}
-
 /* What a Join names that this store cannot have told, in words; NULL: nothing. */
 static const char *impossible(const struct core *c, const struct job *job, const Tide__Join *m)
 {
@@ -418,7 +409,7 @@ static const char *impossible(const struct core *c, const struct job *job, const
          (t->incarnation != job->attempt_incarnation || t->nonce != job->attempt_nonce)))
         return "an attempt that this store has not seen";
     if (m->told_complete > job->last_complete ||
-        (t->attempt == job->attempt && m->told_effects > newest_effects(job)))
+        (t->attempt == job->attempt && m->told_effects > put_back_newest(job)))
         return "a completed round that this store does not have";
     if (m->lowest_pending > c->next_id) return "a round that this store has not issued";
     for (size_t i = 0; i < m->n_open; i++)
@@ -452,9 +443,7 @@ static const char *other_token(const struct core *c, const struct job *job, cons
 static void hold_for(struct core *c, struct session *s, struct job *job, const Tide__Join *m,
                      const char *beyond)
 {
-    char *cause =
-        core_printf("worker %.*s knows of %s: an old copy of the database may have been put back",
-                    (int)m->worker.len, (char *)m->worker.data, beyond);
+    char *cause = put_back_cause(job, m, beyond);
     if (job->durable) {
         job_hold(c, job, cause);
     } else {

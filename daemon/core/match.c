@@ -211,7 +211,7 @@ static void unknown(struct matching *g, const struct tide_operator *have, const 
     else
         refuse(g, have->uid,
                "the job has no such operator, and the state of %u tasks would be lost unless "
-               "unmatched state is allowed",
+               "unmatched state is allowed (--allow-unmatched)",
                t->with_state);
 }
 
@@ -295,7 +295,7 @@ static void both(struct matching *g, const struct tide_operator *have, const str
     if (t->coordinator && !job->coordinator && !g->unmatched) {
         refuse(g, have->uid,
                "it has no coordinator any more, whose state would be lost unless "
-               "unmatched state is allowed");
+               "unmatched state is allowed (--allow-unmatched)");
         return;
     }
     if (t->run.way == MATCH_DIVIDED) {
@@ -414,7 +414,7 @@ static void each_hook(struct matching *g)
         else
             refuse(g, UNPB(e->name),
                    "the job has no such hook, and its state would be lost unless "
-                   "unmatched state is allowed");
+                   "unmatched state is allowed (--allow-unmatched)");
     }
 }
 

@@ -427,6 +427,7 @@ struct job {
     size_t image_len;
     struct bits restored;
     uint32_t failed_attempts; /* in a row, without a completed round */
+    char *last_failure;       /* why the last of them ended, or could not begin; or NULL */
     uint64_t not_before;      /* back-off of the next attempt */
 
     /* tasks that reached the end of their input */

@@ -71,12 +71,14 @@ static void become_held(struct core *c, struct job *job, const char *cause)
 
 void job_hold(struct core *c, struct job *job, const char *cause)
 {
-    static const char old_copy[] = "an old copy of the database";
     if (tide_job_ended(job->state) || job->end_asked) return;
     if (job->gap) attempt_end_ordered(c, job, cause);
     if (job->state == TIDE_JOB_HELD) {
-        /* what an admin ordered gives way to what nobody may overlook */
-        if (!strstr(cause, old_copy) || strstr(job->cause, old_copy)) return;
+        /* what an admin ordered gives way to what nobody may overlook, and so does what less was
+         * known of */
+        if (!put_back_is(cause) ||
+            (put_back_is(job->cause) && put_back_told(cause) <= put_back_told(job->cause)))
+            return;
         job->held_stored = false;
         free(job->cause);
         job->cause = core_printf("%s", cause);
@@ -91,8 +93,9 @@ void job_hold(struct core *c, struct job *job, const char *cause)
 static void hold_again(struct core *c, void *arg)
 {
     struct job *job = arg;
+    const struct operation *op = job->order; /* another order may be under way by now */
     if (job->state == TIDE_JOB_HELD && !job->end_asked)
-        record_held(c, job, job->order ? job->order->id : 0);
+        record_held(c, job, op && op->kind == TIDE_OP_HOLD ? op->id : 0);
 }
 
 void order_held(struct core *c, struct job *job, uint64_t order, enum tide_outcome outcome)
@@ -103,7 +106,7 @@ void order_held(struct core *c, struct job *job, uint64_t order, enum tide_outco
     if (outcome != TIDE_STORED) {
         job->end_timer = (struct timer){.fire = hold_again, .arg = job};
         timer_set(c, &job->end_timer, c->now + HOLD_AGAIN_US);
-    } else if (order && job->order) {
+    } else if (order && job->order && job->order->id == order) {
         order_done(c, job);
     }
 }
@@ -184,11 +187,18 @@ static void release(struct core *c, struct job *job, struct operation *op)
         order_failed(c, job, why);
         return;
     }
+    uint64_t newest = put_back_newest(job);
+    bool repeats = put_back_holds(job);
+    if (repeats && !(m && m->release->allow_repeat)) {
+        order_failed(c, job, put_back_refusal(job, newest));
+        return;
+    }
     job->abandons = m && m->release->abandon_owed;
     attempt_end_ordered(c, job, "the job is released");
     struct tide_commit *commit = tide_commit_new(true);
     core_assert(commit != NULL);
     if (job->abandons) order_record_abandon(c, commit, job, op, UNPB(m->release->who));
+    if (repeats) put_back_record(c, commit, job, newest, UNPB(m->release->who));
     stop_record_held(job, commit);
     job_record_state(c, commit, job, goes_on_as(job));
     operation_record_done(c, commit, job, op);

@@ -186,7 +186,7 @@ static void rewind_some(struct core *c, struct job *job, const char *reason)
     bool failed = job->state == TIDE_JOB_RESTORING || job->starting == START_STORING;
     uint32_t tasks = 0;
     if (!job->attempt_refused) attempt_add_end(job, c->wall, reason);
-    job->failed_attempts++;
+    attempt_failed(job, reason);
     job->gap = true;
     job->starting = START_NOT;
     job_move(job, TIDE_JOB_WAITING);

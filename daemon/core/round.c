@@ -377,6 +377,7 @@ static void hand_over(struct core *c, struct round *r)
     }
     if (r->commits) clean_subsume(c, job, commit);
     if (r->operation) {
+        alignment_report(r);
         struct operation done = *r->operation;
         done.location = VIEW(r->directory);
         done.snapshot_good = r->stop;
@@ -527,7 +528,7 @@ static void complete(struct core *c, struct round *r)
     forget_strikes(job, r->strikes);
     job->last_complete_us = c->now;
     job->stood_us = r->meeting ? r->meeting->stood_us : 0;
-    job->failed_attempts = 0;
+    attempt_failed(job, NULL);
     if (number == job->last_complete) job->gauges.failures_in_a_row = 0;
     job->times_round = number;
     job->times_commit_us = c->now - r->acked_us;

@@ -327,6 +327,13 @@ class PutBack(b.Case):
         self.assertIn(cause, self.tool("job", "show", "wordcount").stdout.decode())
         self.assertIn("HELD", self.tool("savepoint", "wordcount", code=1).stderr.decode())
         self.tool("status")
+        # nobody lets it go on by mistake
+        refused = self.tool("release", "wordcount", code=1).stderr.decode()
+        self.assertRegex(refused, r"effects would be repeated: only if that is allowed \(--allow-repeat\); those of the rounds "
+                         r"after %d, up to \d+ or further" % self.newest_in("old.db"))
+        refused = self.tool("restore", "wordcount", "--latest", code=1).stderr.decode()
+        self.assertIn("only if that is allowed (--allow-repeat)", refused)
+        self.assertEqual(self.job()["state"], "HELD")
         # what the old copy does not know is not its to delete
         kept = self.unknown_to(self.path("old.db"))
         for directory in kept:
@@ -340,6 +347,13 @@ class PutBack(b.Case):
         self.start()
         self.wait_checkpoints(1, above=newest)
         work.finish()
+
+    def newest_in(self, name):
+        """The newest round with effects that a copy knows."""
+        with sqlite3.connect(self.path(name)) as copy:
+            newest = copy.execute("SELECT max(round) FROM snapshot WHERE kind = 'checkpoint'").fetchone()[0]
+        copy.close()
+        return newest
 
     def unknown_to(self, database):
         """Rounds' directories that were there when the daemon was killed, of rounds that this database has not begun."""

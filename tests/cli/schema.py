@@ -48,7 +48,7 @@ SPEC = {
     "edges": [{"from": TEXT, "to": TEXT, "pattern": TEXT}], "hooks": [TEXT], "checkpointing": CHECKPOINTING}
 WORKER = {"name": TEXT, "state": TEXT, "endpoint": MAYBE, "lease_left_ms": U64, "tasks": [RANGE]}
 JOB_DETAIL = {
-    **JOB, "waiting_for": MAYBE, "spec": OrNull(SPEC), "worker_list": [WORKER],
+    **JOB, "waiting_for": MAYBE, "last_failure": MAYBE, "spec": OrNull(SPEC), "worker_list": [WORKER],
     "externals": [{**PART, "worker": MAYBE, "state": TEXT}], "missing": [RANGE],
     "region_count": U64, "regions": [{"tasks": [RANGE], "state": TEXT, "since": U64}],
     "ended": [RANGE], "open_rounds": [ROUND], "gauges": GAUGES}

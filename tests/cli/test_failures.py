@@ -43,11 +43,14 @@ class Failures(Case):
     def test_a_job_that_is_not_there(self):
         jobs = [s.summary(n) for n in (b"wordcount", b"billing", b"audit")]
         self.on(list_jobs=R(jobs=admin.JobList(jobs=jobs)), **{n: f.error(admin.ERROR_NOT_FOUND, "no such job") for n in (
-            "show_job", "savepoint", "checkpoint", "snapshots", "rounds", "lineage")})
+            "show_job", "savepoint", "checkpoint", "snapshots", "rounds", "lineage", "restore", "import_snapshot")})
         for args in (["job", "show"], ["savepoint"], ["checkpoint"], ["snapshots"], ["rounds"], ["lineage"]):
             with self.subTest(args=args):
                 self.failure("not_found", 'no such job; did you mean "wordcount"?', *args, "wordcont")
         self.failure("not_found", 'no such job; there are "wordcount", "billing", "audit"', "rounds", "unlike")
+        for args in (["restore", "unlike", "--latest"], ["snapshot", "import", "unlike", "--from", "/x"]):
+            self.failure("not_found", 'no such job; there are "wordcount", "billing", "audit"; a new job begins from a snapshot '
+                         "when its workers name it (tide_spec_restore_from)", *args)
         self.failure("not_found", 'no such job; there are "wordcount", "billing", "audit"', "rounds", "x" * 300)
         self.failure("not_found", "no such job", "lineage", "audit")  # it is there: something else is not
         jobs = [s.summary(b"job\x1b%d" % i) for i in range(1000, 2000)]

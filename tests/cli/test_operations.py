@@ -287,6 +287,9 @@ class Orders(Case):
         self.assertFalse(self.fake.seen[-1][1].abandon_owed)
         self.assertEqual(self.text("release", "w", "--abandon-owed"), "")
         self.assertTrue(self.fake.seen[-1][1].abandon_owed)
+        self.assertFalse(self.fake.seen[-1][1].allow_repeat)
+        self.text("release", "w", "--allow-repeat")
+        self.assertTrue(self.fake.seen[-1][1].allow_repeat)
 
     def test_restore(self):
         report = [b"from: checkpoint 17 of attempt 3", b"count: restored"]

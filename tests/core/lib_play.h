@@ -128,7 +128,7 @@ struct ask {
     const char *key, *target, *cause;
     const char *job; /* NULL: "job" */
     uint64_t snapshot;
-    bool commits, full, checkpoint, drain, supersede, savepoint, abandon;
+    bool commits, full, checkpoint, drain, supersede, savepoint, abandon, repeat;
 };
 void play_ask_savepoint(struct play *p, const struct ask *o);  /* key, target, commits */
 void play_ask_checkpoint(struct play *p, const struct ask *o); /* key, full */
@@ -137,7 +137,7 @@ void play_ask_stop(struct play *p,
 void play_ask_cancel(struct play *p, const struct ask *o);  /* key, savepoint */
 void play_ask_dispose(struct play *p, const struct ask *o); /* snapshot, key */
 void play_ask_hold(struct play *p, const struct ask *o);    /* key, cause */
-void play_ask_release(struct play *p, const struct ask *o); /* abandon */
+void play_ask_release(struct play *p, const struct ask *o); /* abandon, repeat */
 void play_ask_restore(struct play *p, Tide__RestoreJob *m); /* job and who are filled in */
 void play_savepoint(struct play *p, uint64_t session, const char *key);
 void play_ask_job(struct play *p, uint64_t session);

@@ -88,6 +88,7 @@ void play_ask_release(struct play *p, const struct ask *o)
     m.job = job_of(o);
     m.who = play_bytes("me@here");
     m.abandon_owed = o->abandon;
+    m.allow_repeat = o->repeat;
     CALL(p, ADMIN, RELEASE, release, &m);
 }
 

@@ -215,6 +215,7 @@ static void order(Tide__Request *r)
     cancel.savepoint = draw(2) == 0;
     hold.cause = play_bytes(draw(3) ? "" : "maintenance");
     release.abandon_owed = draw(2) == 0;
+    release.allow_repeat = draw(2) == 0;
     dispose.snapshot = p.round > 4 ? p.round - draw(5) : draw(3);
     static Tide__RestoreJob restore;
     static char where[100];

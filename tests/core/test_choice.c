@@ -127,10 +127,10 @@ START_TEST(older)
     running(&p);
     play_ask_restore(&p, from(1));
     outcome(&p, "to 100: operation restore failed: rounds up to 3 have had their effects, and "
-                "those after 1 would be repeated: only if that is allowed\n"
+                "those after 1 would be repeated: only if that is allowed (--allow-repeat)\n"
                 "  from: checkpoint 1 of attempt 1\n"
                 "  refused: rounds up to 3 have had their effects, and those after 1 would be "
-                "repeated: only if that is allowed\n"
+                "repeated: only if that is allowed (--allow-repeat)\n"
                 "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
                 "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
     play_ask_restore(&p, from(1));
@@ -208,10 +208,10 @@ START_TEST(nothing)
     running(&p);
     play_ask_restore(&p, from_nothing());
     outcome(&p, "to 100: operation restore failed: rounds up to 3 have had their effects, and "
-                "those after 0 would be repeated: only if that is allowed\n"
+                "those after 0 would be repeated: only if that is allowed (--allow-repeat)\n"
                 "  from: nothing, the job starts afresh\n"
                 "  refused: rounds up to 3 have had their effects, and those after 0 would be "
-                "repeated: only if that is allowed\n");
+                "repeated: only if that is allowed (--allow-repeat)\n");
     Tide__RestoreJob *m = from_nothing();
     m->allow_repeat = true;
     play_ask_restore(&p, m);
@@ -291,11 +291,11 @@ START_TEST(owed)
     m->allow_repeat = true;
     play_ask_restore(&p, m);
     outcome(&p, "to 100: operation restore failed: 1 commits of rounds after 2 are owed and would "
-                "be lost: let them be confirmed, or abandon them\n"
+                "be lost: let them be confirmed, or abandon them (--abandon-owed)\n"
                 "  from: checkpoint 2 of attempt 1\n"
                 "  repeats: the effects of the rounds after 2, up to 4\n"
                 "  refused: 1 commits of rounds after 2 are owed and would be lost: let them be "
-                "confirmed, or abandon them\n"
+                "confirmed, or abandon them (--abandon-owed)\n"
                 "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
                 "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
     ck_assert_uint_eq(newest, 4);

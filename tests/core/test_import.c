@@ -319,10 +319,10 @@ START_TEST(of_another_store)
     p.elsewhere = image;
     ask(&p, in("/backup/s"));
     outcome(&p, "to 100: operation restore failed: rounds up to 3 have had their effects, and "
-                "those after 0 would be repeated: only if that is allowed\n"
+                "those after 0 would be repeated: only if that is allowed (--allow-repeat)\n"
                 "  from: checkpoint 3 of 'job', in /backup/s\n"
                 "  refused: rounds up to 3 have had their effects, and those after 0 would be "
-                "repeated: only if that is allowed\n"
+                "repeated: only if that is allowed (--allow-repeat)\n"
                 "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
                 "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
     in("/backup/s");
@@ -357,14 +357,16 @@ START_TEST(unmatched)
     in("/backup/s");
     order.allow_repeat = true;
     ask(&p, &order);
-    outcome(&p, "to 100: operation restore failed: operator 'c': the job has no such operator, and "
-                "the state of 1 tasks would be lost unless unmatched state is allowed\n"
-                "  from: checkpoint 3 of 'job', in /backup/s\n"
-                "  repeats: the effects of the rounds after 0, up to 3\n"
-                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
-                "  b: new: it starts without state\n"
-                "  c: refused: the job has no such operator, and the state of 1 tasks would be "
-                "lost unless unmatched state is allowed\n");
+    outcome(
+        &p,
+        "to 100: operation restore failed: operator 'c': the job has no such operator, and "
+        "the state of 1 tasks would be lost unless unmatched state is allowed (--allow-unmatched)\n"
+        "  from: checkpoint 3 of 'job', in /backup/s\n"
+        "  repeats: the effects of the rounds after 0, up to 3\n"
+        "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+        "  b: new: it starts without state\n"
+        "  c: refused: the job has no such operator, and the state of 1 tasks would be "
+        "lost unless unmatched state is allowed (--allow-unmatched)\n");
     in("/backup/s");
     order.allow_repeat = order.allow_unmatched = true;
     ask(&p, &order);
@@ -636,7 +638,7 @@ START_TEST(new_job_refused)
     play_expect(&p, "read s\n"
                     "to 3: refused: job job cannot begin from restore_from: /backup/s: operator "
                     "'c': the job has no such operator, and the state of 1 tasks would be lost "
-                    "unless unmatched state is allowed\nclose 3\n");
+                    "unless unmatched state is allowed (--allow-unmatched)\nclose 3\n");
     struct job_options drops = begins;
     drops.allow_unmatched = true;
     play_open(&p, 4, TIDE__PEER_KIND__PEER_WORKER);
@@ -743,7 +745,7 @@ START_TEST(imported)
                 "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
                 "  b: new: it starts without state\n"
                 "  c: refused: the job has no such operator, and the state of 1 tasks would be "
-                "lost unless unmatched state is allowed\n");
+                "lost unless unmatched state is allowed (--allow-unmatched)\n");
     ck_assert_uint_eq(p.shelf.jobs[0].n_snapshots, 3);
     import(&p, "/backup/s", false);
     play_stored(&p, TIDE_STORED);

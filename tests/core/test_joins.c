@@ -1,6 +1,7 @@
 /* What a Join must be like, and what a worker is told whose Join is not: each as its answer. */
 #include <stdio.h>
 
+#include "daemon/core/internal.h"
 #include "tests/core/lib_play_impl.h"
 #include "tests/core/lib_spec.h"
 
@@ -390,7 +391,100 @@ START_TEST(what_only_a_later_store_knows)
     back_after_a_restart();
     join.m.told_effects = 5;
     send(1);
-    holds_the_job("knows of a completed round that this store does not have: an old copy");
+    holds_the_job(
+        "knows of a completed round that this store does not have, and was told of effects "
+        "up to round 5: an old copy");
+}
+END_TEST
+
+static void fails_with(const char *text)
+{
+    play_settle(&p);
+    play_forget(&p);
+    play_ask_operation(&p, ADMIN, p.operation);
+    ck_assert_msg(strstr(p.trace, text), "%s", p.trace);
+}
+
+/* A job that is held for an old copy goes on only if effects may be repeated, and the rounds are
+ * named: also after another restart, when nobody is left who knows them. */
+START_TEST(nobody_repeats_effects_unasked)
+{
+    static const char refusal[] =
+        "failed: an old copy of the database was put back, and effects would be repeated: only if "
+        "that is allowed (--allow-repeat); those of the rounds after 0, up to 5 or further";
+    Tide__RestoreJob latest = TIDE__RESTORE_JOB__INIT;
+    latest.from_case = TIDE__RESTORE_JOB__FROM_NOTHING;
+    back_after_a_restart();
+    join.m.told_effects = 5;
+    send(1);
+    play_settle(&p);
+    play_crash(&p);
+    play_settle(&p);
+    play_open(&p, ADMIN, TIDE__PEER_KIND__PEER_ADMIN);
+    play_ask_release(&p, &(struct ask){0});
+    fails_with(refusal);
+    play_ask_restore(&p, &latest);
+    fails_with(refusal);
+    latest.allow_repeat = latest.dry_run = true;
+    play_ask_restore(&p, &latest);
+    fails_with("operation restore done");
+    play_ask_release(&p, &(struct ask){.repeat = true});
+    play_settle(&p);
+    play_forget(&p);
+    play_ask_job(&p, ADMIN);
+    ck_assert_msg(strstr(p.trace, "job WAITING"), "%s", p.trace);
+    play_end(&p);
+}
+END_TEST
+
+/* What holds the job was not stored and is handed to the store again: an order that came meanwhile
+ * is not taken for the hold's, and has its own end. */
+START_TEST(held_again_beside_an_order)
+{
+    Tide__RestoreJob m = TIDE__RESTORE_JOB__INIT;
+    m.from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
+    m.directory = play_bytes("/elsewhere");
+    back_after_a_restart();
+    play_open(&p, ADMIN, TIDE__PEER_KIND__PEER_ADMIN);
+    join.m.told_effects = 5;
+    send(1);
+    play_stored(&p, TIDE_NO_SPACE);
+    play_ask_restore(&p, &m);
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_wait(&p, 1000);
+    play_expect(&p, "commit: job-state=HELD\n");
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_ask_operation(&p, ADMIN, p.operation);
+    play_expect(&p, "to 100: operation restore running\n");
+    play_filed(&p, TIDE_ENOTFOUND);
+    fails_with("operation restore failed");
+    play_end(&p);
+}
+END_TEST
+
+/* Another worker that was told of more is heard too; whoever only imitates the words is not. */
+START_TEST(what_the_cause_tells)
+{
+    ck_assert_uint_eq(
+        put_back_told("worker w knows of it, and was told of effects up to round 17: an old copy "
+                      "of the database may have been put back"),
+        17);
+    ck_assert_uint_eq(put_back_told("worker w, and was told of effects up to round 17"), 0);
+    ck_assert_uint_eq(put_back_told("17: an old copy of the database may have been put back"), 0);
+    ck_assert(!put_back_is(NULL) && !put_back_is("a new disk"));
+    back_after_a_restart();
+    join.m.told_effects = 5;
+    send(1);
+    play_settle(&p);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    join.m.told_effects = 9;
+    send(2);
+    play_settle(&p);
+    ck_assert_msg(strstr((const char *)p.shelf.jobs[0].cause.data, "up to round 9: "), "%.*s",
+                  (int)p.shelf.jobs[0].cause.len, (const char *)p.shelf.jobs[0].cause.data);
+    play_end(&p);
 }
 END_TEST
 
@@ -476,6 +570,7 @@ START_TEST(not_stored)
 }
 END_TEST
 
-SUITE_MAIN("joins", not_stored, what_only_a_later_store_knows, who_is_not_who_it_was,
+SUITE_MAIN("joins", not_stored, what_only_a_later_store_knows, nobody_repeats_effects_unasked,
+           held_again_beside_an_order, what_the_cause_tells, who_is_not_who_it_was,
            too_big_in_memory, texts_at_their_limits, malformed, open_rounds_are_bounded,
            by_fingerprint, that_do_not_fit, another_job, limits, versions, strange_tokens)

@@ -177,7 +177,7 @@ static struct tide_buf image_of(const struct row *row)
 #define FLIGHT                                                                                     \
     "a: refused: the snapshot has records that were under way, and the job's graph is another: "   \
     "not supported yet\n"
-#define LOST " would be lost unless unmatched state is allowed"
+#define LOST " would be lost unless unmatched state is allowed (--allow-unmatched)"
 static const struct row rows[] = {
     {"S130: the same graph: all is restored", "a2 b1; a>b", "ss .", NULL, "a2 b1; a>b",
      "a: restored: 2 tasks, 2 artifacts, 20 bytes\nb: restored: it had no state\n",
