@@ -143,7 +143,8 @@ void attempt_timers_init(struct job *job);
 void attempt_adopt(struct core *c, struct job *job); /* once all workers are back */
 void attempt_try_again_later(struct core *c, struct job *job);
 void attempt_drop_image(struct job *job);
-/* Counts one that has failed, and keeps why for whoever looks at the job. NULL: all is well again. */
+/* Counts one that has failed, and keeps why for whoever looks at the job. NULL: all is well again.
+ */
 void attempt_failed(struct job *job, const char *why);
 /* That it has ended, for the record that follows; once. */
 void attempt_add_end(struct job *job, uint64_t wall, const char *reason);

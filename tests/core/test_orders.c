@@ -293,7 +293,6 @@ START_TEST(wrong_orders)
 }
 END_TEST
 
-SUITE_MAIN("orders", held, held_while_waiting, held_without_space,
-           held_once, hold_waits_for_a_commit,
-           hold_survives_a_crash, released, released_after_a_restart, release_not_stored,
-           released_with_owed, released_without_owed, wrong_orders)
+SUITE_MAIN("orders", held, held_while_waiting, held_without_space, held_once,
+           hold_waits_for_a_commit, hold_survives_a_crash, released, released_after_a_restart,
+           release_not_stored, released_with_owed, released_without_owed, wrong_orders)
