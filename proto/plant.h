@@ -59,6 +59,8 @@ enum tide_plant {
     PLANT_DROP_FLIGHT, /* records in flight are not handed back on restore */
     PLANT_OLD_PLACE, /* a snapshot that was copied is read where it was written */
     PLANT_NOT_FULL, /* the first checkpoint after a restore from elsewhere may lean on it */
+    PLANT_BEGIN_AFRESH, /* a job that cannot begin from where it is to begin is made all the same */
+    PLANT_DEAL_PARTLY, /* at another parallelism one task fewer is given what all should see */
     TIDE_PLANTS
 };
 /* clang-format on */

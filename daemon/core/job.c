@@ -159,6 +159,11 @@ void job_from(struct core *c, struct job *job, const struct event *ev)
     }
     if (job->birth && rc) snprintf(why, sizeof why, "%.40s: %.250s", path, text);
     free(path);
+    if (PLANTED(BEGIN_AFRESH) && rc) {
+        import_free(job->birth);
+        job->birth = NULL;
+        rc = 0;
+    }
     if (rc)
         job_forget(c, job, TIDE__REFUSED_CODE__REFUSED_SPEC, why);
     else

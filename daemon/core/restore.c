@@ -106,6 +106,7 @@ static void deal_artifacts(struct match *match, const struct tide_ack_view *ack,
         Tide__TaskRestore piece = TIDE__TASK_RESTORE__INIT;
         Tide__Artifact *list[1] = {artifact_of(ack->task, i, &view, arena)};
         uint32_t first, n = match_artifact(match, ack->task, &view, &first);
+        if (PLANTED(DEAL_PARTLY) && n > 1) n--;
         piece.n_artifacts = 1;
         piece.artifacts = list;
         for (uint32_t t = first; t < first + n; t++)

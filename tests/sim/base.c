@@ -72,7 +72,8 @@ static bool is_within(const record_set *a, const record_set *b)
 }
 
 /* Of one sink: what its state covers is published, or will be; nothing else is. */
-static void put_right(struct sim *s, struct job *j, uint32_t task, const struct d_snapshot *d)
+static void put_right(struct sim *s, struct job *j, uint32_t task, const struct d_snapshot *d,
+                      uint64_t from, bool inherited)
 {
     record_set none = {0}, have = {0}, rest = {0};
     const record_set *seen = d ? &d->task[task].seen : &none;
@@ -80,7 +81,7 @@ static void put_right(struct sim *s, struct job *j, uint32_t task, const struct 
         if (p->task != task) continue;
         if (!p->attempt) set_meet(&p->records, seen); /* whoever put it there takes back the rest */
         bool kept = is_within(&p->records, seen) && !set_overlap(&p->records, &have);
-        if (p->state == PART_PENDING && kept && p->round <= d->round) set_add(&have, &p->records);
+        if (p->state == PART_PENDING && kept && p->round <= from) set_add(&have, &p->records);
         if (p->state != PART_PUBLISHED) continue;
         if (kept)
             set_add(&have, &p->records);
@@ -91,12 +92,12 @@ static void put_right(struct sim *s, struct job *j, uint32_t task, const struct 
         for (uint32_t n = 0; n < j->flow.records; n++)
             if (set_has(seen, i, n) && !set_has(&have, i, n)) set_put(&rest, i, n);
     if (!set_count(&rest)) return;
-    must(s, d->left_behind,
+    must(s, d->left_behind || inherited,
          "snapshot %" PRIu64 " is restored, of which %u records of %s are neither published nor "
          "pending",
          d->round, set_count(&rest), task_name(j, task));
     struct part *p = sim_alloc(s, sizeof *p);
-    *p = (struct part){j->parts, j->n_parts++, task, 0, d->round, PART_PUBLISHED, rest};
+    *p = (struct part){j->parts, j->n_parts++, task, 0, from, PART_PUBLISHED, rest};
     j->parts = p;
 }
 
@@ -125,10 +126,12 @@ void base_restored(struct sim *s, struct job *j, uint64_t restored)
     if (!j->store.base_new) return;
     j->store.base_new = false;
     /* a copy is restored as what it was copied from */
-    const struct d_snapshot *d =
-        j->store.base_snapshot ? check_origin(j, store_snapshot(j, j->store.base_snapshot)) : NULL;
+    const struct d_snapshot *base =
+        j->store.base_snapshot ? store_snapshot(j, j->store.base_snapshot) : NULL;
+    bool inherited = base && base->origin && base->origin_of != j;
+    const struct d_snapshot *d = check_origin(j, base);
     for (uint32_t t = 0; t < j->flow.tasks; t++)
-        if (j->flow.task[t].sink) put_right(s, j, t, d);
+        if (j->flow.task[t].sink) put_right(s, j, t, inherited ? base : d, from, inherited);
     memset(&j->published, 0, sizeof j->published);
     for (struct part *p = j->parts; p; p = p->next)
         if (p->state == PART_PUBLISHED) set_add(&j->published, &p->records);

@@ -90,6 +90,7 @@ void check_sent(struct sim *s, struct tide_bytes frames, const uint64_t *session
         struct tide_bytes content,
             body = {frames.data + TIDE_FRAME_HEADER, tide_get_u32(frames.data)};
         switch (tide_frame_peek(body, &content)) {
+        case 2: check_sent_refused(s, j, content); break;
         case 3: check_sent_joined(s, content); break;
         case 6: check_sent_start(s, j, content, sessions, n); break;
         case 7:
@@ -152,8 +153,8 @@ void check_handed(struct sim *s, const struct tide_commit *c)
             log_round(s, round->job, H_SAY_ABORT, round->number);
             break;
         case TIDE_REC_SNAPSHOT:
+            if (r->snapshot.imported) break; /* of a job that this commit makes, perhaps */
             j = store_job(s, r);
-            if (r->snapshot.imported) break;
             round = check_round(j, r->snapshot.round);
             must(s, round, "a snapshot of round %" PRIu64 ", which was never begun",
                  r->snapshot.round);
@@ -188,6 +189,7 @@ void check_durable(struct sim *s, const struct tide_commit *c)
     struct job *newest = NULL, *j;
     for (const struct tide_record *r = c->first; r; r = r->next) {
         switch (r->type) {
+        case TIDE_REC_JOB: check_born(s, store_job(s, r), r); break;
         case TIDE_REC_ATTEMPT: check_attempt_row(s, store_job(s, r), r); break;
         case TIDE_REC_SNAPSHOT:
             j = store_job(s, r);

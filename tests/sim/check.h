@@ -95,6 +95,8 @@ void check_answer(struct sim *s, struct tide_bytes body);
 /* check_import.c */
 void check_imported(struct sim *s, struct job *j, uint64_t number);
 /* What it is a copy of; itself: it is none. NULL stays NULL. */
+void check_born(struct sim *s, const struct job *j, const struct tide_record *made);
+void check_sent_refused(struct sim *s, const struct job *j, struct tide_bytes content);
 const struct d_snapshot *check_origin(const struct job *j, const struct d_snapshot *d);
 uint64_t check_origin_round(const struct job *j, uint64_t round);
 /* Of a round that is begun; asked: somebody may have asked for it. */

@@ -321,7 +321,8 @@ void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d
                 owed = owed || tide_get_u32(d->restore->owed[o]->handle.data + i) == p->id;
         /* what it had pre-committed for a savepoint stands in its state, to be published later */
         const struct d_snapshot *of = check_origin(j, snapshot);
-        bool kept = of && of->kind == TIDE_SAVEPOINT && !of->commits && p->state == PART_PENDING &&
+        bool own = snapshot && (!snapshot->origin || snapshot->origin_of == j);
+        bool kept = own && of->kind == TIDE_SAVEPOINT && !of->commits && p->state == PART_PENDING &&
                     p->round <= of->round;
         if (p->state == PART_PUBLISHED || owed || kept) set_add(&covered, &p->records);
     }

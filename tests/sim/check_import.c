@@ -6,6 +6,7 @@
 const struct d_snapshot *check_origin(const struct job *j, const struct d_snapshot *d)
 {
     if (!d || !d->origin) return d;
+    if (d->origin_of != j) return d->origin; /* its number says nothing here */
     const struct d_snapshot *row =
         store_snapshot(j, d->origin->round); /* of an old copy, perhaps */
     return row ? row : d->origin;
@@ -13,7 +14,9 @@ const struct d_snapshot *check_origin(const struct job *j, const struct d_snapsh
 
 uint64_t check_origin_round(const struct job *j, uint64_t round)
 {
-    const struct d_snapshot *d = round ? check_origin(j, store_snapshot(j, round)) : NULL;
+    const struct d_snapshot *d = round ? store_snapshot(j, round) : NULL;
+    if (d && d->origin && d->origin_of != j) return 0; /* older than all of the job's own */
+    d = check_origin(j, d);
     return d ? d->round : round;
 }
 
@@ -35,12 +38,50 @@ void check_imported(struct sim *s, struct job *j, uint64_t number)
     must(s, tide_bytes_equal(bytes, in->image), "snapshot %" PRIu64 " is not what lies in %s",
          number, in->path);
     d->origin = in->origin;
+    d->origin_of = in->origin_of;
+    s->stats->imports++;
+    s->stats->inherited += d->origin_of != j;
+    memcpy(d->part, d->origin->part, sizeof d->part);
+    if (heir_rescaled(j, d)) {
+        must(s, !d->unaligned,
+             "snapshot %" PRIu64 " has records in flight, and is to be restored at another "
+             "parallelism",
+             number);
+        heir_states(j, d);
+        s->stats->rescaled++;
+        return;
+    }
     d->acked_mask = d->origin->acked_mask;
     d->ended_mask = d->origin->ended_mask;
     memcpy(d->task, d->origin->task, sizeof d->task);
-    memcpy(d->part, d->origin->part, sizeof d->part);
     memcpy(d->flights, d->origin->flights, sizeof d->flights);
-    s->stats->imports++;
+}
+
+/* A job begins from where its first worker has said, or afresh if that has said nothing; the commit
+ * that makes it says which. */
+void check_born(struct sim *s, const struct job *j, const struct tide_record *made)
+{
+    const struct tide_bytes *from = NULL;
+    bool said = false;
+    for (const struct tide_record *r = made; r && r->type != TIDE_REC_BASE; r = r->next)
+        if (r->type == TIDE_REC_SNAPSHOT) from = &r->snapshot.directory;
+    for (const struct proc *p = j->procs; p; p = p->next)
+        said = said || tide_bytes_equal(p->from, from ? *from : (struct tide_bytes){0});
+    must(s, said, "job %s begins %s%.*s, and none of its workers has said so", j->name,
+         from ? "from " : "afresh", from ? (int)from->len : 0,
+         from ? (const char *)from->data : "");
+}
+
+/* A job that cannot begin from where it is to begin is no job. */
+void check_sent_refused(struct sim *s, const struct job *j, struct tide_bytes content)
+{
+    static const char cannot[] = "cannot begin from restore_from";
+    Tide__Refused *m = tide__refused__unpack(NULL, content.len, content.data);
+    must(s, m, "a Refused that cannot be parsed");
+    bool begins = !memmem(m->reason.data, m->reason.len, cannot, sizeof cannot - 1);
+    tide__refused__free_unpacked(m, NULL);
+    must(s, begins || !j->store.made, "job %s is refused its restore_from, and is in the store",
+         j->name);
 }
 
 /* The daemon may know later than the store that one is complete. */

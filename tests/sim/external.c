@@ -61,6 +61,18 @@ void external_plan(struct sim *s, struct job *j, bool any)
          e->op != OPS_MAX ? j->flow.uid[e->op] : "", e->n_hooks);
 }
 
+void external_inherit(struct sim *s, struct job *j)
+{
+    struct externals *e = &j->externals;
+    const struct job *like = j->heir_of;
+    e->slot = (uint32_t)below(s, j->slots);
+    for (uint32_t i = 0; i < e->n_hooks; i++)
+        e->hook_slot[i] = (uint32_t)below(s, j->slots);
+    j->spec.hooks = like->spec.hooks;
+    j->spec.n_hooks = like->spec.n_hooks;
+    if (e->op != OPS_MAX) j->spec.operators[e->op]->coordinator = true;
+}
+
 static uint32_t first_task(const struct job *j)
 {
     for (uint32_t t = 0; t < j->flow.tasks; t++)

@@ -340,6 +340,7 @@ void fault_calm(struct sim *s)
     s->files.slow_until = s->files.failing_until = s->files.full_until = s->files.deaf_until = 0;
     s->lag_until = 0;
     for (struct job *j = s->jobs; j; j = j->next) {
+        if (j->heir_of) heir_begin(s, j);
         calm_job(s, j);
         order_calm(s, j);
         uint64_t by = well_by(s, j);

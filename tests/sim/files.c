@@ -179,7 +179,7 @@ void files_crash(struct sim *s)
 
 /* ---- what others do */
 
-const struct directory *files_copy(struct sim *s, struct d_snapshot *d, bool damaged)
+const struct directory *files_copy(struct sim *s, struct job *j, struct d_snapshot *d, bool damaged)
 {
     char path[40];
     struct tide_buf image;
@@ -193,6 +193,7 @@ const struct directory *files_copy(struct sim *s, struct d_snapshot *d, bool dam
     tide_buf_release(&image);
     to->published = true;
     to->origin = d->origin ? d->origin : d;
+    to->origin_of = d->origin ? d->origin_of : j;
     to->files = from ? from->files : NULL;
     return to;
 }

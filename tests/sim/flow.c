@@ -60,6 +60,23 @@ static void plan_alignment(struct sim *s, Tide__Checkpointing *c)
         percent(s, 30) ? (uint32_t)between(s, 1, 5) : (uint32_t)between(s, 5, 120);
 }
 
+void flow_rebuild(struct flow *f)
+{
+    for (uint32_t a = 0; a < f->n_ops; a++)
+        for (uint32_t b = 0; b < f->n_ops; b++)
+            f->pointwise[a][b] = f->pointwise[a][b] && f->parallelism[a] == f->parallelism[b];
+    bool slow = false, aligned = false; /* of the first channel: they are numbered anew */
+    if (f->channels) slow = f->channel[0].slow, aligned = f->channel[0].aligned;
+    memset(f->task, 0, sizeof f->task);
+    memset(f->channel, 0, sizeof f->channel);
+    f->tasks = f->channels = f->sources = 0;
+    plan_tasks(f);
+    for (uint32_t c = 0; c < f->channels; c++) {
+        f->channel[c].slow = slow && c % 2;
+        f->channel[c].aligned = aligned && c % 3 == 0;
+    }
+}
+
 static void plan(struct sim *s, struct job *j)
 {
     static const char *const names[] = {"map", "a", "sink", "src", "b", "zz"};
@@ -339,11 +356,46 @@ static void take_up(struct sim *s, struct task *t, const struct tide_delivery *d
     }
 }
 
+/* The task of the snapshot, as a file's name has it. */
+static uint32_t written_by(const Tide__Artifact *a)
+{
+    uint32_t task = 0;
+    for (size_t i = 1; i < a->path.len && a->path.data[i] >= '0' && a->path.data[i] <= '9'; i++)
+        task = task * 10 + (a->path.data[i] - '0');
+    return task;
+}
+
+static const struct flow *flow_of(const struct job *j, const struct d_snapshot *snapshot)
+{
+    return snapshot && snapshot->origin ? &snapshot->origin_of->flow : &j->flow;
+}
+
+static bool keeps_parallelism(const struct job *j, const struct task *t,
+                              const struct d_snapshot *snapshot)
+{
+    uint32_t op = j->flow.task[t->number].op;
+    return flow_of(j, snapshot)->parallelism[op] == j->flow.parallelism[op];
+}
+
+/* Where each gets the states of all of its operator's tasks it takes what is its own. */
+static bool is_for(struct job *j, const struct task *t, size_t n, const struct d_snapshot *snapshot,
+                   const struct state *one)
+{
+    const struct flow_task *mine = &j->flow.task[t->number];
+    const struct flow *had = flow_of(j, snapshot);
+    if (n == 1 && had->parallelism[mine->op] == j->flow.parallelism[mine->op]) return true;
+    if (one->task >= had->tasks || had->task[one->task].op != mine->op) return true;
+    return had->task[one->task].subtask % j->flow.parallelism[mine->op] == mine->subtask;
+}
+
 static struct flights *read_state(struct sim *s, struct task *t, const struct tide_delivery *d)
 {
     struct job *j = t->proc->job;
     struct flights *flights = NULL;
     const struct state *from = NULL;
+    const struct d_snapshot *snapshot = store_snapshot(j, d->start->snapshot);
+    bool rescaled = heir_rescaled(j, snapshot);
+    struct state merged = {.task = t->number};
     struct tide_bytes dir = {d->start->snapshot_directory.data, d->start->snapshot_directory.len};
     for (size_t i = 0; i < d->restore->n_artifacts; i++) {
         const Tide__Artifact *a = d->restore->artifacts[i];
@@ -355,16 +407,22 @@ static struct flights *read_state(struct sim *s, struct task *t, const struct ti
                  "%s restores records in flight that cannot be read", task_name(j, t->number));
             continue;
         }
-        must(s, !from, "%s restores two states", task_name(j, t->number));
-        if (inlined && bytes.len == sizeof *from)
-            from = (const struct state *)(const void *)sim_bytes(s, bytes).data;
+        const struct state *one;
+        if (inlined && bytes.len == sizeof *one)
+            one = (const struct state *)(const void *)sim_bytes(s, bytes).data;
         else
-            from = files_read(s, dir, t->number);
-        if (!from && t->proc->stale) return NULL;
-        must(s, from, "%s restores from %.*s, and its file is not there", task_name(j, t->number),
+            one = files_read(s, dir, written_by(a));
+        if (!one && t->proc->stale) return NULL;
+        must(s, one, "%s restores from %.*s, and its file is not there", task_name(j, t->number),
              (int)dir.len, (const char *)dir.data);
+        if (!is_for(j, t, d->restore->n_artifacts, snapshot, one)) continue;
+        must(s, !from || rescaled, "%s restores two states", task_name(j, t->number));
+        from = one;
+        set_add(&merged.seen, &one->seen);
     }
+    if (from && !keeps_parallelism(j, t, snapshot)) from = &merged;
     if (from) memcpy(&t->state, from, sizeof t->state);
+    if (rescaled) heir_channels(j, snapshot, t->number, &t->state);
     return flights;
 }
 
@@ -455,6 +513,7 @@ static void ack(struct sim *s, struct upload *u)
         handle[i] = u->parts[i]->id;
     struct tide_artifact_view a[1 + FLIGHTS_MAX] = {
         {.size = sizeof u->state, .digest_low = u->round, .digest_high = t->number}};
+    if (p->job->portable) a[0].name = tide_bytes_of(TIDE_ARTIFACT_OWN);
     if (u->inlined) {
         a[0].is_inline = true;
         a[0].inlined = (struct tide_bytes){(const uint8_t *)&u->state, sizeof u->state};

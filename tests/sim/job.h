@@ -5,7 +5,8 @@
 
 #include "tests/sim/sched.h"
 
-#define JOBS_MAX 3u
+#define JOBS_DRAWN 3u
+#define JOBS_MAX (JOBS_DRAWN + 1) /* an heir */
 #define OPS_MAX 3u
 #define PARALLEL_MAX 3u
 #define TASKS_MAX (OPS_MAX * PARALLEL_MAX)
@@ -187,6 +188,7 @@ struct proc {
     uint32_t slot, pid;
     uint64_t start_time;
     char boot[16];
+    struct tide_bytes from;       /* where its job is to begin, as it says; nothing: afresh */
     bool alive, over;             /* over: told to stop, or refused for good */
     uint64_t thaw_at, dark_until; /* dark: cannot reach the daemon */
     uint64_t cut_at;              /* when it last lost its connection */
@@ -287,6 +289,7 @@ struct d_snapshot {
      * this one */
     enum tide_kind taken_as;
     struct d_snapshot *origin;
+    struct job *origin_of;        /* whose that is: another job's, perhaps */
     uint32_t acked_mask;          /* tasks of which it has acks */
     bool disposed;                /* its user does not want it any more */
     bool left_behind;             /* an attempt has begun from an older one */
@@ -367,10 +370,13 @@ struct job {
     } externals;
     uint32_t inline_percent, upload_max_ms;
     uint64_t most_apart_us; /* between two snapshots while nothing is wrong; 0: no promise */
+    bool portable;          /* its states may be divided among more tasks, or fewer */
+    struct job *heir_of;    /* it begins from a copy of what that one has left; NULL: afresh */
     bool calm; /* nothing goes wrong with its workers and tasks: others' trouble is not its own */
     /* processes */
     struct proc *procs, *current[SLOTS_MAX];
-    bool over; /* nobody is restarted any more */
+    bool over;  /* nobody is restarted any more */
+    bool begun; /* an heir: its workers have been started */
     /* faults */
     uint64_t fail_restore_until, decline_until;
     uint64_t mute_until; /* the outside world does not answer */
@@ -425,6 +431,7 @@ void base_abandoned(struct sim *s, struct job *j, const struct tide_record *stri
 
 /* external.c: coordinators and hooks */
 void external_plan(struct sim *s, struct job *j, bool any);
+void external_inherit(struct sim *s, struct job *j); /* the same parts, perhaps elsewhere */
 void external_start(struct sim *s, struct proc *p);
 void external_deliver(struct sim *s, struct proc *p, const struct tide_delivery *d);
 void external_advance(struct proc *p, uint64_t attempt);
@@ -436,11 +443,23 @@ void order_something(struct sim *s, struct job *j);
 void order_calm(struct sim *s, struct job *j); /* from now on nothing stays held */
 bool order_may_release(const struct job *j);   /* it is HELD, and by a cause that a release ends */
 
+/* heir.c */
+void heir_plan(struct sim *s, struct job *j, struct job *like);
+void heir_begin(struct sim *s, struct job *j); /* unless it has */
+void heir_refused(struct sim *s, struct job *j, struct tide_bytes text);
+/* The snapshot is a copy of another job's, which had other parallelisms: then channels begin anew,
+ * and several states may be one task's. */
+bool heir_rescaled(const struct job *j, const struct d_snapshot *d);
+void heir_channels(const struct job *j, const struct d_snapshot *d, uint32_t task,
+                   struct state *st);
+void heir_states(struct job *j, struct d_snapshot *d); /* what a copy has of the heir's tasks */
+
 /* stop.c */
 void stop_something(struct sim *s, struct job *j);
 
 /* flow.c */
 extern const struct program flow_program;
+void flow_rebuild(struct flow *f); /* its parallelisms are others */
 /* meet.c */
 extern const struct program meet_program;
 

@@ -162,9 +162,10 @@ static void print_stats(const struct sim_stats *t)
            t->published, t->parts_dropped, t->finished, t->held, t->in_flight, t->events_sent);
     printf("sim: %" PRIu64 " times suspended, %" PRIu64 " drained, %" PRIu64 " cancelled, %" PRIu64
            " of it told to who waited; %" PRIu64 " savepoints disposed of; %" PRIu64
-           " restores ordered, %" PRIu64 " from copies; %" PRIu64 " failed\n",
+           " restores ordered, %" PRIu64 " from copies, %" PRIu64 " of them another job's, %" PRIu64
+           " at another parallelism; %" PRIu64 " failed\n",
            t->suspended, t->drained, t->cancelled, t->told_ended, t->disposed, t->bases, t->imports,
-           t->failed);
+           t->inherited, t->rescaled, t->failed);
 }
 
 struct run {

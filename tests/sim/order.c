@@ -67,7 +67,7 @@ static const char *copied(struct sim *s, struct job *j, uint64_t n)
     struct d_snapshot *d = j->store.snapshots;
     for (; d->state != TIDE_RETAINED || n; d = d->next)
         n -= d->state == TIDE_RETAINED;
-    return files_copy(s, d, percent(s, 10))->path;
+    return files_copy(s, j, d, percent(s, 10))->path;
 }
 
 /* The newest, an older one of any kind, or nothing; mostly with leave to repeat effects. */

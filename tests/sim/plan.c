@@ -55,12 +55,12 @@ static void plan_spec(struct sim *s, struct job *j)
  * were. */
 static uint64_t of_hundred(const struct sim *s, const struct job *j)
 {
-    return ((s->seed * JOBS_MAX + j->number + 1) * 0x9e3779b97f4a7c15u >> 32) % 100;
+    return ((s->seed * JOBS_DRAWN + j->number + 1) * 0x9e3779b97f4a7c15u >> 32) % 100;
 }
 
 static bool is_regional(const struct sim *s, const struct job *j)
 {
-    uint64_t x = (s->seed * JOBS_MAX + j->number + 1) * 0xd6e8feb86659fd93u;
+    uint64_t x = (s->seed * JOBS_DRAWN + j->number + 1) * 0xd6e8feb86659fd93u;
     return ((x ^ x >> 32) * 0xd6e8feb86659fd93u >> 32) % 4 == 0;
 }
 
@@ -95,16 +95,30 @@ static void plan_calm(struct sim *s, struct job *j)
     note(s, "job %s: nothing goes wrong with it", j->name);
 }
 
+static void tell_plan(struct sim *s, const struct job *j)
+{
+    note(s,
+         "job %s: a %s of %u operators, %u tasks, %u channels, %u workers, %u records per source%s",
+         j->name, j->program->name, j->flow.n_ops, j->flow.tasks, j->flow.channels, j->slots,
+         j->flow.records, j->flow.finite ? "" : ", endless");
+}
+
+static void plan_workers(struct sim *s, struct job *j)
+{
+    j->slots = (uint32_t)between(s, 1, j->flow.tasks < SLOTS_MAX ? j->flow.tasks : SLOTS_MAX);
+    for (uint32_t i = 0; i < j->flow.tasks; i++)
+        j->slot_of[i] = i < j->slots ? i : (uint32_t)below(s, j->slots);
+    if (j->checkpointing.regional && percent(s, 80)) plan_columns(j);
+}
+
 static void plan_job(struct sim *s, struct job *j)
 {
     j->program = of_hundred(s, j) < 15 ? &meet_program : &flow_program;
     tide__checkpointing__init(&j->checkpointing);
     j->checkpointing.regional = !j->program->meets && is_regional(s, j);
     j->program->plan(s, j);
-    j->slots = (uint32_t)between(s, 1, j->flow.tasks < SLOTS_MAX ? j->flow.tasks : SLOTS_MAX);
-    for (uint32_t i = 0; i < j->flow.tasks; i++)
-        j->slot_of[i] = i < j->slots ? i : (uint32_t)below(s, j->slots);
-    if (j->checkpointing.regional && percent(s, 80)) plan_columns(j);
+    j->portable = !j->program->meets && of_hundred(s, j) % 2;
+    plan_workers(s, j);
     plan_spec(s, j);
     uint64_t of = of_hundred(s, j);
     if (of >= 85 && !j->checkpointing.regional)
@@ -116,15 +130,46 @@ static void plan_job(struct sim *s, struct job *j)
     log_job(s, j);
     for (uint32_t i = 0; i < j->slots; i++)
         sim_at(s, s->now + below(s, 100 * MS), proc_start, j, i);
-    note(s,
-         "job %s: a %s of %u operators, %u tasks, %u channels, %u workers, %u records per source%s",
-         j->name, j->program->name, j->flow.n_ops, j->flow.tasks, j->flow.channels, j->slots,
-         j->flow.records, j->flow.finite ? "" : ", endless");
+    tell_plan(s, j);
+}
+
+static void begin_heir(struct sim *s, void *arg, uint64_t x)
+{
+    (void)x;
+    heir_begin(s, arg);
+}
+
+/* In one history of five somebody takes over, later, what one of the jobs has left. */
+static void plan_heir(struct sim *s)
+{
+    uint64_t x = (s->seed + 1) * 0xa0761d6478bd642fu;
+    x = (x ^ x >> 32) * 0xa0761d6478bd642fu >> 32;
+    if (x % 5) return;
+    struct job *like = s->jobs, **end = &s->jobs, *j = sim_alloc(s, sizeof *j);
+    for (uint32_t i = 0; i < x / 5 % s->n_jobs; i++)
+        like = like->next;
+    while (*end)
+        end = &(*end)->next;
+    *end = j;
+    j->number = s->n_jobs++;
+    snprintf(j->name, sizeof j->name, "heir");
+    memcpy(j->prefix, j->name, sizeof j->prefix);
+    heir_plan(s, j, like);
+    plan_workers(s, j);
+    plan_spec(s, j);
+    for (uint32_t o = 0; o < j->spec.n_operators; o++)
+        j->spec.operators[o]->union_state = like->spec.operators[o]->union_state;
+    external_inherit(s, j);
+    j->inline_percent = like->inline_percent;
+    j->upload_max_ms = 40;
+    log_job(s, j);
+    sim_at(s, s->now + between(s, 200 * MS, 5 * SECOND), begin_heir, j, 0);
+    tell_plan(s, j);
 }
 
 void plan_jobs(struct sim *s)
 {
-    static const char *const names[JOBS_MAX] = {"red", "blue", "green"};
+    static const char *const names[JOBS_DRAWN] = {"red", "blue", "green"};
     uint64_t kind = below(s, 100);
     s->now = BEGIN;
     s->next_pid = FIRST_PID;
@@ -147,6 +192,7 @@ void plan_jobs(struct sim *s)
         if (s->n_jobs > 1) memcpy(j->prefix, j->name, sizeof j->prefix);
         plan_job(s, j);
     }
+    plan_heir(s);
     sim_at(s, s->now + below(s, 100 * MS), daemon_start, NULL, 0);
     fault_plan(s);
 }

@@ -269,8 +269,11 @@ static void carry_out(struct sim *s, struct proc *p, const struct tide_delivery 
         s->stats->fenced++;
         break;
     case TIDE_DO_UNFENCED: p->fenced = false; break;
-    case TIDE_DO_STOP:
-    case TIDE_DO_REFUSED: end_process(s, p, d); break;
+    case TIDE_DO_STOP: end_process(s, p, d); break;
+    case TIDE_DO_REFUSED:
+        heir_refused(s, p->job, d->text);
+        end_process(s, p, d);
+        break;
     case TIDE_DO_CHECK_HOLDER: holder(s, p, d->pid, d->start_time); break;
     case TIDE_DO_NOTE: break;
     case TIDE_DO_ADVANCE:
@@ -411,6 +414,7 @@ static void session_open(struct sim *s, struct proc *p)
                                     .reconnect_max_us = 150 * MS,
                                     .ack_batch = (uint32_t)below(s, 3),
                                     .ack_delay_us = percent(s, 50) ? 0 : between(s, 1, 5 * MS)};
+    p->from = (struct tide_bytes){c.spec->restore_from.data, c.spec->restore_from.len};
     int rc = tide_session_new(&c, &p->session, why);
     must(s, rc == 0, "tide_session_new: %d, %s", rc, why);
 }

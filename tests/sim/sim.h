@@ -12,6 +12,7 @@
  *   proc.c   worker processes: a session each, and the supervisor that restarts them
  *   flow.c   a program for them to run: a dataflow of counters, and the outside world of its sinks
  *   meet.c   others: solvers and stores, whose tasks meet at one position
+ *   heir.c   jobs that begin from what another has left
  *   old.c    an old copy of the store, put back
  *   trouble.c  trouble of one job that the others must not feel, and strangers
  *   fault.c  what goes wrong, and when
@@ -68,7 +69,8 @@ struct directory {
     bool exists, pending, published;
     bool gone;                 /* deleted, whether it was there or not */
     struct tide_bytes image;   /* of a copy: its _metadata; nothing: none */
-    struct d_snapshot *origin; /* ... and of what */
+    struct d_snapshot *origin; /* ... and of what, */
+    struct job *origin_of;     /* whose it is */
     bool late; /* made after its deletion, perhaps: an upload, or an operation that had timed out */
     struct file *files;
 };
@@ -112,7 +114,7 @@ struct sim_stats {
         refused_acks, events, steps, deliver, met, events_sent, in_flight, unaligned,
         savepoints_unaligned, counted;
     uint64_t abort_codes[16];
-    uint64_t bases, refused_orders, imports;
+    uint64_t bases, refused_orders, imports, inherited, rescaled;
     uint64_t suspended, drained, cancelled, told_ended, disposed, failed;
 };
 
@@ -207,9 +209,10 @@ int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_
                 const struct state *st);
 const struct state *files_read(struct sim *s, struct tide_bytes directory, uint32_t task);
 struct directory *files_find(struct sim *s, const char *path, size_t len);
-/* Somebody copies a snapshot's directory elsewhere, with the _metadata that belongs into it, or
- * part of that. */
-const struct directory *files_copy(struct sim *s, struct d_snapshot *d, bool damaged);
+/* Somebody copies the directory of a snapshot of the job elsewhere, with the _metadata that belongs
+ * into it, or part of that. */
+const struct directory *files_copy(struct sim *s, struct job *j, struct d_snapshot *d,
+                                   bool damaged);
 
 /* net.c */
 void net_connect(struct sim *s, struct proc *p);

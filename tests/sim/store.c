@@ -298,9 +298,12 @@ static bool refuses(struct sim *s, const struct tide_commit *c)
         const struct d_round *round;
         if (r->type == TIDE_REC_RESERVE || r->type == TIDE_REC_LEASE || r->type == TIDE_REC_AUDIT)
             continue;
-        struct job *j = store_job(s, r);
         if (r->type == TIDE_REC_ATTEMPT) attempt = r->attempt.attempt;
         if (r->type == TIDE_REC_ROUND_END) ended = r->round.number;
+        if (r->type != TIDE_REC_ATTEMPT_RUN && r->type != TIDE_REC_ATTEMPT_END &&
+            r->type != TIDE_REC_ROUND_TIMES && r->type != TIDE_REC_ROUND_SWEPT)
+            continue; /* of a job that is made by this commit, perhaps */
+        struct job *j = store_job(s, r);
         if (r->type == TIDE_REC_ATTEMPT_RUN || r->type == TIDE_REC_ATTEMPT_END) {
             uint64_t n =
                 r->type == TIDE_REC_ATTEMPT_RUN ? r->attempt_run.attempt : r->attempt_end.attempt;
@@ -407,7 +410,7 @@ static void land(struct sim *s, void *arg, uint64_t life)
             struct round *round = NULL;
             for (const struct tide_record *r = c->first;
                  r && (outcome == TIDE_NO_SPACE || outcome == TIDE_REFUSED); r = r->next)
-                if (r->type == TIDE_REC_SNAPSHOT)
+                if (r->type == TIDE_REC_SNAPSHOT && !r->snapshot.imported)
                     round = check_round(store_job(s, r), r->snapshot.round);
             *o = (struct outcome){c->tag, life, round, outcome};
             sim_at(s, s->now + below(s, MS), tell, o, 0);
