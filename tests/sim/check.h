@@ -33,6 +33,8 @@ void check_file(struct sim *s, enum file_op op, const char *path, bool executing
 void check_acked(struct sim *s, struct task *t, uint64_t attempt, uint64_t round,
                  const struct state *st, const struct flights *flights, struct part *const *parts,
                  uint32_t n_parts);
+/* Whether the state of the part's task in that snapshot names it. */
+bool check_named(const struct job *j, uint64_t snapshot, const struct part *p);
 /* What a worker says of its tasks in a rendezvous round. */
 void check_said_position(struct sim *s, struct proc *p, struct tide_bytes content);
 void check_said_standing(struct sim *s, struct proc *p, struct tide_bytes content);

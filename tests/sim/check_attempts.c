@@ -288,6 +288,18 @@ void check_attempt_row(struct sim *s, struct job *j, const struct tide_record *r
 
 /* ---- what its tasks restore */
 
+bool check_named(const struct job *j, uint64_t snapshot, const struct part *p)
+{
+    uint64_t number = check_origin_round(j, snapshot);
+    const struct round *r = number ? j->rounds : NULL; /* one that an old copy knows not, perhaps */
+    while (r && r->number != number)
+        r = r->next;
+    const struct told_state *told = r ? r->task[p->task] : NULL;
+    for (uint32_t i = 0; told && i < told->n_parts; i++)
+        if (told->parts[i] == p) return true;
+    return false;
+}
+
 /* What a task restores is what the snapshot holds of it; what a sink has not published is owed to
  * it. */
 void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d,
@@ -321,9 +333,8 @@ void check_restored(struct sim *s, struct task *t, const struct tide_delivery *d
                 owed = owed || tide_get_u32(d->restore->owed[o]->handle.data + i) == p->id;
         /* what it had pre-committed for a savepoint stands in its state, to be published later */
         const struct d_snapshot *of = check_origin(j, snapshot);
-        bool own = snapshot && (!snapshot->origin || snapshot->origin_of == j);
-        bool kept = own && of->kind == TIDE_SAVEPOINT && !of->commits && p->state == PART_PENDING &&
-                    p->round <= of->round;
+        bool kept = of && of->kind == TIDE_SAVEPOINT && !of->commits && p->state == PART_PENDING &&
+                    check_named(j, n, p); /* not one of a process that woke too late */
         if (p->state == PART_PUBLISHED || owed || kept) set_add(&covered, &p->records);
     }
     must(s, !memcmp(&covered, &st->seen, sizeof covered),

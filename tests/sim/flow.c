@@ -324,19 +324,6 @@ static bool is_owed(const struct tide_delivery *d, const struct part *p)
     return false;
 }
 
-/* Whether the state in that snapshot names the part. */
-static bool is_named(struct job *j, const struct task *t, uint64_t snapshot, const struct part *p)
-{
-    uint64_t number = check_origin_round(j, snapshot);
-    const struct round *r = number ? j->rounds : NULL; /* one that an old copy knows not, perhaps */
-    while (r && r->number != number)
-        r = r->next;
-    const struct told_state *told = r ? r->task[t->number] : NULL;
-    for (uint32_t i = 0; told && i < told->n_parts; i++)
-        if (told->parts[i] == p) return true;
-    return false;
-}
-
 /* A savepoint publishes nothing: what the sink had pre-committed until then is pending still, as
  * its state says, and goes out with its next checkpoint. What else it left in the outside world,
  * for rounds that followed or for one of a process that woke too late, will be made again. */
@@ -345,7 +332,7 @@ static void take_up(struct sim *s, struct task *t, const struct tide_delivery *d
     struct job *j = t->proc->job;
     for (struct part *p = j->parts; p; p = p->next) {
         if (p->task != t->number || p->state != PART_PENDING || is_owed(d, p)) continue;
-        if (!is_named(j, t, d->start->snapshot, p)) {
+        if (!check_named(j, d->start->snapshot, p)) {
             p->state = PART_DROPPED;
             s->stats->parts_dropped++;
             continue;
