@@ -36,9 +36,9 @@
  *
  * Structs may grow at their end in later versions. Those that a program fills (tide_checkpointing,
  * tide_worker_config, the callbacks) are handed over with the size that they had when the program
- * was compiled: the functions that take one are macros that add it, and what an older program does
- * not know is 0. So fill them from zeros ({0}, or designated initializers). A binding for another
- * language calls the function that ends in _sized, which has no macro. */
+ * was compiled: the functions that take one are compiled into the program and add it, and what an
+ * older program does not know is 0. So fill them from zeros ({0}, or designated initializers). A
+ * binding for another language calls the function that ends in _sized. */
 #ifndef TIDEMARK_H
 #define TIDEMARK_H
 
@@ -132,9 +132,11 @@ TIDE_API int tide_spec_restore_from(struct tide_spec *spec, const char *director
                                     bool allow_unmatched);
 TIDE_API int tide_spec_checkpointing_sized(struct tide_spec *spec,
                                            const struct tide_checkpointing *c, size_t size);
-/* c may be a compound literal: the commas in it are none of the macro's. */
-#define tide_spec_checkpointing(spec, ...)                                                         \
-    tide_spec_checkpointing_sized((spec), (__VA_ARGS__), sizeof(struct tide_checkpointing))
+static inline int tide_spec_checkpointing(struct tide_spec *spec,
+                                          const struct tide_checkpointing *c)
+{
+    return tide_spec_checkpointing_sized(spec, c, sizeof *c);
+}
 
 /* ---- the worker */
 
@@ -159,8 +161,11 @@ struct tide_worker_config {
  * here waits for a name server. */
 TIDE_API int tide_worker_new_sized(const struct tide_worker_config *config, size_t size,
                                    struct tide_worker **ret, char why[256]);
-#define tide_worker_new(config, ret, why)                                                          \
-    tide_worker_new_sized((config), sizeof(struct tide_worker_config), (ret), (why))
+static inline int tide_worker_new(const struct tide_worker_config *config, struct tide_worker **ret,
+                                  char why[256])
+{
+    return tide_worker_new_sized(config, sizeof *config, ret, why);
+}
 /* Leaves, if it still can without waiting, and frees the handle with its tasks. NULL is fine. No
  * other thread may be at the handle any more, and no snapshot may be without its
  * tide_snapshot_done(). */
@@ -316,9 +321,13 @@ struct tide_callbacks {
 TIDE_API int tide_worker_add_task_sized(struct tide_worker *w, const char *uid, uint32_t subtask,
                                         uint32_t channels, const struct tide_callbacks *callbacks,
                                         size_t size, void *user, struct tide_task **ret);
-#define tide_worker_add_task(w, uid, subtask, channels, callbacks, user, ret)                      \
-    tide_worker_add_task_sized((w), (uid), (subtask), (channels), (callbacks),                     \
-                               sizeof(struct tide_callbacks), (user), (ret))
+static inline int tide_worker_add_task(struct tide_worker *w, const char *uid, uint32_t subtask,
+                                       uint32_t channels, const struct tide_callbacks *callbacks,
+                                       void *user, struct tide_task **ret)
+{
+    return tide_worker_add_task_sized(w, uid, subtask, channels, callbacks, sizeof *callbacks, user,
+                                      ret);
+}
 TIDE_API uint32_t tide_task_subtask(const struct tide_task *t);
 TIDE_API struct tide_worker *tide_task_worker(const struct tide_task *t);
 
@@ -455,9 +464,12 @@ TIDE_API int tide_worker_add_coordinator_sized(struct tide_worker *w, const char
                                                const struct tide_coordinator_callbacks *callbacks,
                                                size_t size, void *user,
                                                struct tide_coordinator **ret);
-#define tide_worker_add_coordinator(w, uid, callbacks, user, ret)                                  \
-    tide_worker_add_coordinator_sized((w), (uid), (callbacks),                                     \
-                                      sizeof(struct tide_coordinator_callbacks), (user), (ret))
+static inline int tide_worker_add_coordinator(struct tide_worker *w, const char *uid,
+                                              const struct tide_coordinator_callbacks *callbacks,
+                                              void *user, struct tide_coordinator **ret)
+{
+    return tide_worker_add_coordinator_sized(w, uid, callbacks, sizeof *callbacks, user, ret);
+}
 TIDE_API struct tide_worker *tide_coordinator_worker(const struct tide_coordinator *c);
 TIDE_API int tide_coordinator_restored(struct tide_coordinator *c, int rc, const char *reason);
 /* Sends an event, of at most 1 MiB, which is copied: `event` follows, on the thread that calls
@@ -495,9 +507,12 @@ struct tide_hook_callbacks {
 TIDE_API int tide_worker_add_hook_sized(struct tide_worker *w, const char *name,
                                         const struct tide_hook_callbacks *callbacks, size_t size,
                                         void *user, struct tide_hook **ret);
-#define tide_worker_add_hook(w, name, callbacks, user, ret)                                        \
-    tide_worker_add_hook_sized((w), (name), (callbacks), sizeof(struct tide_hook_callbacks),       \
-                               (user), (ret))
+static inline int tide_worker_add_hook(struct tide_worker *w, const char *name,
+                                       const struct tide_hook_callbacks *callbacks, void *user,
+                                       struct tide_hook **ret)
+{
+    return tide_worker_add_hook_sized(w, name, callbacks, sizeof *callbacks, user, ret);
+}
 TIDE_API struct tide_worker *tide_hook_worker(const struct tide_hook *h);
 /* Bytes for the round, at most 1 MiB, copied; from the trigger callback. */
 TIDE_API int tide_hook_data(struct tide_hook *h, const void *data, size_t n);

@@ -19,7 +19,7 @@
     X(TIDE_ENOSPC, -13, "no space left")                                                           \
     X(TIDE_ETIMEDOUT, -14, "timed out")                                                            \
     X(TIDE_EBUSY, -15, "busy, or in use by another process")                                       \
-    X(TIDE_EREFUSED, -16, "refused by the daemon")                                                 \
+    X(TIDE_EREFUSED, -16, "refused")                                                               \
     X(TIDE_ENOTSUP, -17, "not supported yet")                                                      \
     X(TIDE_EAGAIN, -18, "not ready: the answer follows later")                                     \
     X(TIDE_EBUG, -19, "internal error: an assertion failed, the handle is dead")                   \

@@ -92,8 +92,11 @@ struct tide_states_config {
  * the library was built without it). */
 TIDE_API int tide_states_new_sized(const struct tide_states_config *config, size_t size,
                                    struct tide_states **ret, char why[256]);
-#define tide_states_new(config, ret, why)                                                          \
-    tide_states_new_sized((config), sizeof(struct tide_states_config), (ret), (why))
+static inline int tide_states_new(const struct tide_states_config *config, struct tide_states **ret,
+                                  char why[256])
+{
+    return tide_states_new_sized(config, sizeof *config, ret, why);
+}
 /* Gives up snapshots that are being written, and waits for that: before tide_worker_free(). NULL is
  * fine. */
 TIDE_API void tide_states_free(struct tide_states *s);
@@ -109,8 +112,12 @@ TIDE_API uint32_t tide_states_max_parallelism(const struct tide_states *s);
 TIDE_API int tide_states_declare_sized(struct tide_states *s, const char *name,
                                        enum tide_states_kind kind, const struct tide_schema *schema,
                                        size_t size, struct tide_named **ret);
-#define tide_states_declare(s, name, kind, schema, ret)                                            \
-    tide_states_declare_sized((s), (name), (kind), (schema), sizeof(struct tide_schema), (ret))
+static inline int tide_states_declare(struct tide_states *s, const char *name,
+                                      enum tide_states_kind kind, const struct tide_schema *schema,
+                                      struct tide_named **ret)
+{
+    return tide_states_declare_sized(s, name, kind, schema, sizeof *schema, ret);
+}
 
 /* ---- using them
  *

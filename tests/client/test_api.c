@@ -84,6 +84,17 @@ START_TEST(a_newer_struct_is_taken_while_it_asks_for_nothing_new)
     /* and it sticks */
     ck_assert_int_eq(tide_worker_new(&config.known, &w, why), TIDE_ENOTSUP);
     tide_spec_free(spec);
+    spec = make_spec(); /* literals with commas in them are arguments like others */
+    ck_assert_int_eq(
+        tide_worker_new(&(struct tide_worker_config){.spec = spec, .name = "w1"}, &w, why), 0);
+    ck_assert_int_eq(tide_worker_add_task(w, "a", 0, 0,
+                                          &(struct tide_callbacks){.restore = callbacks.restore,
+                                                                   .run = callbacks.run,
+                                                                   .snapshot = callbacks.snapshot},
+                                          NULL, NULL),
+                     0);
+    tide_worker_free(w);
+    tide_spec_free(spec);
 }
 END_TEST
 

@@ -37,10 +37,11 @@ static struct tide_states *new_states(uint32_t subtask, uint32_t p, uint32_t max
 {
     static unsigned opened;
     char own[100], why[256];
-    struct tide_states_config c = {"count", subtask, p, max, false, backend, own};
     struct tide_states *s = NULL;
     snprintf(own, sizeof own, "%s/own-%u", directory, opened++);
-    ck_assert_int_eq(tide_states_new(&c, &s, why), 0);
+    int rc = tide_states_new(
+        &(struct tide_states_config){"count", subtask, p, max, false, backend, own}, &s, why);
+    ck_assert_int_eq(rc, 0);
     return s;
 }
 

@@ -62,7 +62,7 @@ static int work(struct tide_worker *tide, struct reader *r, struct coordinator *
         if (c) coordinator_serve(c, fds + 1 + READER_FDS);
         if (fds[0].revents) rc = tide_worker_process(tide);
     }
-    if (rc != TIDE_EENDED) fprintf(stderr, "splits: %s\n", tide_worker_error(tide));
+    fprintf(stderr, "splits: %s\n", tide_worker_error(tide));
     return rc == TIDE_EENDED ? 0 : 1;
 }
 

@@ -23,6 +23,12 @@ struct tally {
     bool ended, running;
 };
 
+static void tally_say(const char *text, void *unused)
+{
+    (void)unused;
+    fprintf(stderr, "tally: %s\n", text);
+}
+
 static void tally_open(struct tally *t, int argc, char **argv)
 {
     t->numbers = argc == 3 ? fopen(argv[1], "r") : NULL;
@@ -118,17 +124,17 @@ int main(int argc, char **argv)
     if (tide_spec_new("tally", &spec)) return 1;
     tide_spec_operator(spec, "adder", 1, 0);
     tide_spec_checkpointing(spec, &(struct tide_checkpointing){.interval_ms = 1000});
-    struct tide_worker_config config = {.spec = spec, .name = "tally-0", .address = t.connect};
+    struct tide_worker_config config = {.spec = spec, .name = "tally-0", .log = tally_say};
+    config.address = t.connect;
     int rc = tide_worker_new(&config, &worker, why);
     tide_spec_free(spec);
-    if (rc) return fprintf(stderr, "tally: %s\n", why), 1;
-    struct tide_callbacks callbacks = {.restore = on_restore, .run = on_run};
-    callbacks.snapshot = on_snapshot;
-    callbacks.complete = on_complete;
+    if (rc) return tally_say(why, NULL), 1;
+    struct tide_callbacks callbacks = {
+        .restore = on_restore, .run = on_run, .snapshot = on_snapshot, .complete = on_complete};
     rc = tide_worker_add_task(worker, "adder", 0, 0, &callbacks, &t, &task);
     while (rc == 0 && (rc = tide_worker_wait(worker, t.running ? 0 : 1000)) == 0)
         if (t.running && !tally_add(&t)) t.running = tide_task_finished(task) != 0;
-    if (rc != TIDE_EENDED) fprintf(stderr, "tally: %s\n", tide_worker_error(worker));
+    tally_say(tide_worker_error(worker), NULL);
     tide_worker_free(worker);
     return rc == TIDE_EENDED ? 0 : 1;
 }

@@ -415,7 +415,10 @@ static int worker_loop(struct worker *w)
         tell_barriers(w);
         if (!process) continue;
         int rc = tide_worker_process(w->tide);
-        if (rc == TIDE_EENDED) return w->exit_code;
+        if (rc == TIDE_EENDED) {
+            say("%s", tide_worker_error(w->tide));
+            return w->exit_code;
+        }
         if (rc) die("%s: %s", tide_strerror(rc), tide_worker_error(w->tide));
     }
 }
