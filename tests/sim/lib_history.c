@@ -549,7 +549,7 @@ static void put_back(struct history *h)
         j->newest_attempt = j->newest_effect = j->started = 0;
         j->ended = 0;
         j->trouble = true;
-        j->held = j->over = false;
+        j->held = j->over = j->ordered = false;
     }
 }
 

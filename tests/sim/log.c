@@ -163,6 +163,9 @@ void log_known(struct sim *s, struct job *j)
                                               .tasks = (uint64_t)1 << t});
     }
     if (j->store.made) job_state(s, j, j->store.state);
+    if (j->store.base_new)
+        happens(s, (struct happening){
+                       .type = H_ORDERED, .job = j->number, .round = j->store.base_snapshot});
     for (struct d_snapshot *d = j->store.snapshots; d; d = d->next)
         if (d->state != TIDE_DELETED)
             happens(s, (struct happening){.type = H_KNOWN,

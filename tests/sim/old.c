@@ -118,6 +118,9 @@ static void put_job_back(struct sim *s, struct job *j, const struct copy *c, uin
     for (struct d_snapshot *d = j->store.snapshots; d; d = d->next)
         d->left_behind = true; /* of what the copy does not know there may be copies */
     j->store = *was;
+    /* an attempt that did not run yet, as the copy knows, has that to be stored once more */
+    j->resume = j->resume && j->resume_attempt == was->attempts && was->last.running &&
+                !was->last.ended && was->state == TIDE_JOB_RUNNING;
     j->old = true;
     j->done = false;
     if (!j->over || tide_job_ended(was->state)) return;

@@ -289,6 +289,16 @@ START_TEST(goes_back_by_order)
     LOG(302, .type = H_ATTEMPT, .attempt = 2, .incarnation = 100, .n = 1001, .round = 2,
         .tasks = 3);
     finds("2: attempt 2 restores 2, and 1 was ordered");
+
+    begin(); /* an old copy knows nothing of the order */
+    whole_round(100, 1);
+    LOG(300, .type = H_TROUBLE);
+    LOG(301, .type = H_ORDERED, .round = 1);
+    LOG(302, .type = H_DOWN);
+    LOG(303, .type = H_PUT_BACK);
+    LOG(304, .type = H_UP, .incarnation = 101);
+    LOG(305, .type = H_ATTEMPT, .attempt = 1, .incarnation = 101, .n = 1001, .tasks = 3);
+    finds("");
 }
 END_TEST
 
