@@ -339,6 +339,7 @@ void fault_calm(struct sim *s)
     s->store.slow_until = s->store.full_until = s->store.unknown_next = 0;
     s->files.slow_until = s->files.failing_until = s->files.full_until = s->files.deaf_until = 0;
     s->lag_until = 0;
+    files_move_back(s);
     for (struct job *j = s->jobs; j; j = j->next) {
         if (j->heir_of) heir_begin(s, j);
         calm_job(s, j);

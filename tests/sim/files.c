@@ -198,6 +198,24 @@ const struct directory *files_copy(struct sim *s, struct job *j, struct d_snapsh
     return to;
 }
 
+const struct directory *files_move(struct sim *s, struct job *j, struct d_snapshot *d)
+{
+    const struct directory *to = files_copy(s, j, d, false);
+    struct directory *from = files_find(s, (const char *)d->directory.data, d->directory.len);
+    from->exists = from->published = false;
+    from->moved = true;
+    return to;
+}
+
+void files_move_back(struct sim *s)
+{
+    for (struct directory *d = s->files.directories; d; d = d->next) {
+        if (!d->moved) continue;
+        d->moved = false;
+        d->exists = d->published = !d->gone;
+    }
+}
+
 /* ---- what workers do */
 
 int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task,

@@ -303,14 +303,16 @@ static void answer_restored(struct sim *s, void *arg, uint64_t generation)
     if (!t->proc->alive || t->generation != generation ||
         proc_busy(s, t->proc, answer_restored, arg, generation))
         return;
-    bool fails = s->now < j->fail_restore_until && percent(s, 20);
+    bool fails = t->gone || (s->now < j->fail_restore_until && percent(s, 20));
     if (!fails) {
         t->restored = true;
         t->in->restored |= 1u << t->number;
     }
-    int rc =
-        tide_session_restored(t->proc->session, t->number, fails ? TIDE_EIO : 0,
-                              tide_bytes_of(fails ? "a planted fault" : ""), proc_now(s, t->proc));
+    int rc = tide_session_restored(t->proc->session, t->number, fails ? TIDE_EIO : 0,
+                                   tide_bytes_of(t->gone ? "a file is not there"
+                                                 : fails ? "a planted fault"
+                                                         : ""),
+                                   proc_now(s, t->proc));
     note(s, "%s: %s%s%s", task_name(j, t->number), fails ? "could not restore" : "has restored",
          rc ? ": " : "", rc ? tide_strerror(rc) : "");
     proc_pump(s, t->proc);
@@ -375,7 +377,14 @@ static bool is_for(struct job *j, const struct task *t, size_t n, const struct d
     return had->task[one->task].subtask % j->flow.parallelism[mine->op] == mine->subtask;
 }
 
-static struct flights *read_state(struct sim *s, struct task *t, const struct tide_delivery *d)
+static bool is_moved(struct sim *s, struct tide_bytes directory)
+{
+    const struct directory *in = files_find(s, (const char *)directory.data, directory.len);
+    return in && in->moved;
+}
+
+static struct flights *read_state(struct sim *s, struct task *t, const struct tide_delivery *d,
+                                  bool *ret_gone)
 {
     struct job *j = t->proc->job;
     struct flights *flights = NULL;
@@ -399,7 +408,10 @@ static struct flights *read_state(struct sim *s, struct task *t, const struct ti
             one = (const struct state *)(const void *)sim_bytes(s, bytes).data;
         else
             one = files_read(s, dir, written_by(a));
-        if (!one && t->proc->stale) return NULL;
+        if (!one && (t->proc->stale || is_moved(s, dir))) {
+            *ret_gone = !t->proc->stale;
+            return NULL;
+        }
         must(s, one, "%s restores from %.*s, and its file is not there", task_name(j, t->number),
              (int)dir.len, (const char *)dir.data);
         if (!is_for(j, t, d->restore->n_artifacts, snapshot, one)) continue;
@@ -444,8 +456,9 @@ static void restore(struct sim *s, struct task *t, const struct tide_delivery *d
         t->in->past = true;
     }
     t->state = (struct state){.task = t->number};
-    const struct flights *flights = d->restore ? read_state(s, t, d) : NULL;
-    check_restored(s, t, d, &t->state, flights);
+    t->gone = false;
+    const struct flights *flights = d->restore ? read_state(s, t, d, &t->gone) : NULL;
+    if (!t->gone) check_restored(s, t, d, &t->state, flights);
     /* At least once it may have counted an end that was put in behind its sender's barrier. That
      * sender reads on, and what it has put in since may take another way: each says its end again.
      */
@@ -454,7 +467,7 @@ static void restore(struct sim *s, struct task *t, const struct tide_delivery *d
     channels_restore(s, t, flights);
     for (uint32_t i = 0; i < f->n_in; i++)
         t->in->pipe[f->in[i]].reader = t;
-    if (f->sink) take_up(s, t, d);
+    if (f->sink && !t->gone) take_up(s, t, d);
     uint64_t takes = percent(s, 60) ? 0 : below(s, percent(s, 90) ? 20 * MS : 300 * MS);
     sim_at(s, s->now + takes, answer_restored, t, t->generation);
 }

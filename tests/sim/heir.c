@@ -64,7 +64,7 @@ static void choose(struct sim *s, struct job *j)
     struct d_snapshot *from = NULL;
     give(j, "");
     for (struct d_snapshot *d = j->heir_of->store.snapshots; d; d = d->next)
-        if (d->state == TIDE_RETAINED && below(s, ++n) == 0) from = d;
+        if (order_may_copy(s, d) && below(s, ++n) == 0) from = d;
     if (!s->calm && percent(s, 5))
         give(j, nowhere);
     else if (from)

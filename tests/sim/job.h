@@ -129,6 +129,7 @@ struct task { /* one task in one process */
     struct proc *proc;
     uint32_t number;
     bool restored, running, ended;
+    bool gone; /* what it is to restore is not there */
     uint64_t attempt;
     struct attempt *in; /* its pipes */
     struct state state;
@@ -440,8 +441,9 @@ void external_free(struct proc *p); /* the history is over */
 
 /* order.c */
 void order_something(struct sim *s, struct job *j);
-void order_calm(struct sim *s, struct job *j); /* from now on nothing stays held */
-bool order_may_release(const struct job *j);   /* it is HELD, and by a cause that a release ends */
+void order_calm(struct sim *s, struct job *j);                  /* from now on nothing stays held */
+bool order_may_copy(struct sim *s, const struct d_snapshot *d); /* all of it is there */
+bool order_may_release(const struct job *j); /* it is HELD, and by a cause that a release ends */
 
 /* heir.c */
 void heir_plan(struct sim *s, struct job *j, struct job *like);

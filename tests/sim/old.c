@@ -157,6 +157,7 @@ void old_put_back(struct sim *s)
                      knows_more(s, p) ? ", and knows more than the copy" : "");
     for (struct kept_directory *k = c->directories; k; k = k->next) {
         k->directory->exists = true;
+        k->directory->moved = false;
         k->directory->published = k->published;
         k->directory->pending = k->pending;
         k->directory->files = k->files;

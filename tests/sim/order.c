@@ -53,8 +53,14 @@ static void release(struct sim *s, struct job *j, const char *key, bool abandons
     send(s, j, &r, abandons ? "a release, giving up what is owed" : "a release");
 }
 
+bool order_may_copy(struct sim *s, const struct d_snapshot *d)
+{
+    const struct directory *in = files_find(s, (const char *)d->directory.data, d->directory.len);
+    return d->state == TIDE_RETAINED && !(in && in->moved);
+}
+
 /* Where a copy of a retained snapshot lies: a new one, one of before, or where there is none. */
-static const char *copied(struct sim *s, struct job *j, uint64_t n)
+static const char *copied(struct sim *s, struct job *j)
 {
     static const char nowhere[] = "/copies/none";
     if (percent(s, 10)) return nowhere;
@@ -63,11 +69,12 @@ static const char *copied(struct sim *s, struct job *j, uint64_t n)
         for (const struct d_snapshot *o = j->store.snapshots; o && d->origin; o = o->next)
             if (o == d->origin && percent(s, 50)) of_before = d;
     if (of_before) return of_before->path;
-    n = below(s, n);
-    struct d_snapshot *d = j->store.snapshots;
-    for (; d->state != TIDE_RETAINED || n; d = d->next)
-        n -= d->state == TIDE_RETAINED;
-    return files_copy(s, j, d, percent(s, 10))->path;
+    uint32_t n = 0;
+    struct d_snapshot *from = NULL;
+    for (struct d_snapshot *d = j->store.snapshots; d; d = d->next)
+        if (order_may_copy(s, d) && below(s, ++n) == 0) from = d;
+    if (!from) return nowhere;
+    return files_copy(s, j, from, percent(s, 10))->path;
 }
 
 /* The newest, an older one of any kind, or nothing; mostly with leave to repeat effects. */
@@ -95,7 +102,7 @@ static void restore(struct sim *s, struct job *j, const char *key)
         m.snapshot = d->round;
     } else if (n && percent(s, 30)) {
         m.from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
-        m.directory = text(copied(s, j, n));
+        m.directory = text(copied(s, j));
     } else if (percent(s, 75)) {
         m.from_case = TIDE__RESTORE_JOB__FROM_LATEST;
         m.latest = true;
@@ -116,13 +123,48 @@ static void restore(struct sim *s, struct job *j, const char *key)
     send(s, j, &r, what);
 }
 
+/* A savepoint, or a copy, lies elsewhere from now on, and the job is to go on from there, mostly.
+ */
+static void move_something(struct sim *s, struct job *j, const char *key)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__RestoreJob m = TIDE__RESTORE_JOB__INIT;
+    uint32_t n = 0;
+    struct d_snapshot *which = NULL;
+    for (struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
+        const struct directory *in =
+            files_find(s, (const char *)d->directory.data, d->directory.len);
+        if (d->kind == TIDE_SAVEPOINT && order_may_copy(s, d) && in && in->published &&
+            below(s, ++n) == 0)
+            which = d;
+    }
+    if (!which) return;
+    const char *path = files_move(s, j, which)->path;
+    note(s, "%sadmin: moves snapshot %" PRIu64 " from %.*s to %s", j->prefix, which->round,
+         (int)which->directory.len, (const char *)which->directory.data, path);
+    if (percent(s, 30)) return;
+    m.job = text(j->name);
+    m.key = text(key);
+    m.who = text("sim");
+    m.allow_repeat = true;
+    m.abandon_owed = percent(s, 20);
+    j->may_abandon = j->may_abandon || m.abandon_owed;
+    m.from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
+    m.directory = text(path);
+    r.call_case = TIDE__REQUEST__CALL_RESTORE;
+    r.restore = &m;
+    send(s, j, &r, "a restore of what was moved");
+}
+
 void order_something(struct sim *s, struct job *j)
 {
     char key[32];
     snprintf(key, sizeof key, "order%u", (unsigned)below(s, 50));
     check_trouble(s, j);
     j->ordered = true;
-    if (percent(s, 50))
+    if (percent(s, 10))
+        move_something(s, j, key);
+    else if (percent(s, 50))
         restore(s, j, key);
     else if (percent(s, j->store.state == TIDE_JOB_HELD ? 20 : 70))
         hold(s, j, key);
@@ -148,7 +190,7 @@ void order_calm(struct sim *s, struct job *j)
 bool order_may_release(const struct job *j)
 {
     static const char *const ends[] = {"the last snapshot is good, the stop failed",
-                                       "the manifest of snapshot ", CAUSE};
+                                       "the manifest of snapshot ", "the job goes on from ", CAUSE};
     struct tide_bytes cause = j->store.cause;
     if (j->store.state != TIDE_JOB_HELD) return false;
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)

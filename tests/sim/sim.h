@@ -67,6 +67,7 @@ struct directory {
     const char *path;
     uint64_t hash;
     bool exists, pending, published;
+    bool moved;                /* by its user, elsewhere */
     bool gone;                 /* deleted, whether it was there or not */
     struct tide_bytes image;   /* of a copy: its _metadata; nothing: none */
     struct d_snapshot *origin; /* ... and of what, */
@@ -213,6 +214,9 @@ struct directory *files_find(struct sim *s, const char *path, size_t len);
  * into it, or part of that. */
 const struct directory *files_copy(struct sim *s, struct job *j, struct d_snapshot *d,
                                    bool damaged);
+/* Its user moves a savepoint, or a copy; in the end everything is back. */
+const struct directory *files_move(struct sim *s, struct job *j, struct d_snapshot *d);
+void files_move_back(struct sim *s);
 
 /* net.c */
 void net_connect(struct sim *s, struct proc *p);
