@@ -450,7 +450,7 @@ void tide_session_one_restored(struct tide_session *s)
 
 static bool of_attempt(struct tide_session *s, struct tide_delivery *d)
 {
-    (void)s;
+    if (d->type == TIDE_DO_EXTERNAL_RESTORE) tide_externals_unasked(s, d->external);
     return d->type != TIDE_DO_NOTE && d->type != TIDE_DO_CHECK_HOLDER;
 }
 

@@ -113,7 +113,8 @@ int tide_session_confirm(struct tide_session *s, uint32_t task, uint64_t round, 
 /* It could not be carried out now: COMPLETE is delivered again later, with a back-off. */
 int tide_session_commit_failed(struct tide_session *s, uint32_t task, uint64_t round,
                                uint64_t now_us);
-/* Of external parts. What answers EXTERNAL_RESTORE. */
+/* Of external parts. What answers EXTERNAL_RESTORE, each in turn; a coordinator none from before a
+ * REWIND. */
 int tide_session_external_restored(struct tide_session *s, uint32_t external, int rc,
                                    struct tide_bytes reason, uint64_t now_us);
 /* What answers EXTERNAL_SNAPSHOT: data, or, with rc, why not. The first answer counts. Kept while

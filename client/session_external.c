@@ -33,6 +33,9 @@ struct sexternal {
     uint32_t number;                  /* in the graph */
     const Tide__ExternalState *state; /* view into start; NULL: reset */
     bool restored, restore_due;
+    /* Restores that it was asked for and has not answered: it answers them in turn, and the last
+     * one's answer counts. Hooks do not hear of a rewind, and answer those from before it too. */
+    uint32_t unanswered;
     /* Of a hook, when another region was rewound, until the attempt runs: it is restored once more
      * from that, NULL: reset. */
     bool again;
@@ -112,7 +115,7 @@ static void clear(struct sexternal *e)
     while (e->n_asks)
         ask_remove(e, &e->asks[e->n_asks - 1]);
     tide_shared_unref(e->failed);
-    *e = (struct sexternal){.number = e->number, .latest = e->latest};
+    *e = (struct sexternal){.number = e->number, .latest = e->latest, .unanswered = e->unanswered};
 }
 
 void tide_externals_free(struct tide_session *s)
@@ -160,6 +163,7 @@ static void push_restore(struct tide_session *s, uint32_t index)
     else if (d.has_data)
         d.bytes = tide_of_pb(e->state->data);
     e->restore_due = false;
+    e->unanswered++;
     tide_session_push(s, &d, hold);
 }
 
@@ -344,10 +348,16 @@ void tide_externals_lowest(struct tide_session *s, uint64_t lowest)
         }
 }
 
+void tide_externals_unasked(struct tide_session *s, uint32_t index)
+{
+    s->externals[index].unanswered--;
+}
+
 void tide_externals_rewind(struct tide_session *s, struct shared *reason)
 {
     for (uint32_t i = 0; i < s->n_externals; i++) {
         clear(&s->externals[i]);
+        if (!is_hook(s, i)) s->externals[i].unanswered = 0;
         struct tide_delivery d = delivery(s, i, TIDE_DO_EXTERNAL_REWIND, 0);
         d.text = (struct tide_bytes){reason->data, reason->len};
         tide_session_push(s, &d, reason);
@@ -371,7 +381,9 @@ static bool take_back(struct tide_session *s, struct tide_delivery *d)
     struct sexternal *e = &s->externals[d->external];
     struct ask *a = ask_find(e, d->round);
     switch (d->type) {
-    case TIDE_DO_EXTERNAL_RESTORE: return e->restore_due = true;
+    case TIDE_DO_EXTERNAL_RESTORE:
+        tide_externals_unasked(s, d->external);
+        return e->restore_due = true;
     case TIDE_DO_EXTERNAL_COMPLETE: e->told = d->round - 1; return true;
     case TIDE_DO_EXTERNAL_SNAPSHOT:
         if (a && a->state == ASK_DELIVERED)
@@ -448,10 +460,11 @@ int tide_session_external_restored(struct tide_session *s, uint32_t index, int r
     if (s->dead) return s->dead;
     if (index >= s->n_externals) return TIDE_EINVAL;
     struct sexternal *e = &s->externals[index];
+    bool newest = !e->unanswered || --e->unanswered == 0;
     if ((s->phase != TIDE__WORKER_PHASE__PHASE_STARTING && !e->again) || s->rewinding ||
         s->deliver_only || s->link == LINK_OVER)
         return TIDE_ESTALE;
-    if (e->restored) return 0;
+    if (!newest || e->restored || e->restore_due) return 0;
     tide_session_fence(s, now_us);
     if (e->again && rc) {
         if (!e->failed) e->failed = tide_shared_new(s, reason_of(rc, reason));

@@ -351,6 +351,8 @@ const char *tide_externals_ask(struct tide_session *s, const Tide__AskExternal *
 void tide_externals_complete(struct tide_session *s, uint64_t round);
 void tide_externals_abort(struct tide_session *s, uint64_t round);
 void tide_externals_lowest(struct tide_session *s, uint64_t lowest);
+void tide_externals_unasked(struct tide_session *s,
+                            uint32_t index); /* a restore was not delivered */
 void tide_externals_rewind(struct tide_session *s, struct shared *reason);
 /* Another region was rewound: hooks are restored, coordinators told of subtasks; NULL, or how the
  * daemon broke the protocol, and nothing has changed. */

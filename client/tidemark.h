@@ -496,7 +496,8 @@ struct tide_hook_callbacks {
      * callback, or none. TIDE_EAGAIN: tide_hook_done() follows. Other: the round aborts. */
     int (*trigger)(struct tide_hook *h, uint64_t round, void *user);
     /* The snapshot that is restored has bytes of this hook. TIDE_EAGAIN: tide_hook_done() follows,
-     * with round 0. NULL: as 0. */
+     * with round 0, for each such call, in their order: another restore or reset may come before
+     * that. NULL: as 0. */
     int (*restore)(struct tide_hook *h, uint64_t snapshot, const void *data, size_t n, void *user);
     /* There is no snapshot, or it has nothing of this hook. NULL: as 0. In a regional job restore
      * or reset come also when part of the tasks is restored, elsewhere perhaps. */

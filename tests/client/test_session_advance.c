@@ -168,6 +168,49 @@ START_TEST(a_fenced_hook_is_restored_later)
 }
 END_TEST
 
+static void lock_restored(int rc)
+{
+    ck_assert_int_eq(
+        tide_session_external_restored(bench.s, 1, rc, tide_bytes_of("stuck"), bench.now), 0);
+    bench_pump();
+}
+
+/* A region is rewound once more before the hook has answered: its answer to the first restore, good
+ * or bad, is none to the second. Nor is one from before a rewind, of which a hook hears nothing. */
+START_TEST(each_restore_is_answered_for_itself_S143)
+{
+    for (int rc = 0; rc >= TIDE_EIO; rc += TIDE_EIO) {
+        run(true);
+        say_hook(1, 2, "seven", true);
+        say_hook(2, 3, "eight", true);
+        bench.trace[0] = '\0';
+        lock_restored(rc);
+        expect(bench.trace, "");
+        lock_restored(0);
+        expect(bench.trace, "> external lock 0 \n");
+        say_hook(3, 4, "nine", true);
+        say_hook(4, 5, "ten", false); /* is not delivered any more */
+        say_rewind(5);
+        for (uint32_t t = 0; t < 2; t++)
+            ck_assert_int_eq(tide_session_rewound(bench.s, t, bench.now), 0);
+        bench_pump();
+        say_joined();
+        say_start(6);
+        bench.trace[0] = '\0';
+        for (uint32_t t = 0; t < 2; t++)
+            ck_assert_int_eq(
+                tide_session_restored(bench.s, t, 0, (struct tide_bytes){0}, bench.now), 0);
+        ck_assert_int_eq(
+            tide_session_external_restored(bench.s, 0, 0, (struct tide_bytes){0}, bench.now), 0);
+        lock_restored(rc); /* of "nine" */
+        expect(bench.trace, "");
+        lock_restored(0);
+        ck_assert_ptr_nonnull(strstr(bench.trace, "> restored"));
+        bench_close();
+    }
+}
+END_TEST
+
 /* Each in its turn wrong: the connection is given up, and the attempt is what it was. */
 START_TEST(what_breaks_the_protocol)
 {
@@ -220,8 +263,13 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        goes_on_under_another_number, repeats_are_answered,    joins_with_the_new_attempt,
-        hooks_and_coordinators_S143,  a_hook_that_cannot_S146, a_fenced_hook_is_restored_later,
+        goes_on_under_another_number,
+        repeats_are_answered,
+        joins_with_the_new_attempt,
+        hooks_and_coordinators_S143,
+        a_hook_that_cannot_S146,
+        a_fenced_hook_is_restored_later,
+        each_restore_is_answered_for_itself_S143,
         what_breaks_the_protocol,
     };
     Suite *suite = suite_create("session advance");
