@@ -522,23 +522,17 @@ void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tid
     }
     job_move(job, TIDE_JOB_RUNNING);
     timer_clear(c, &job->restore_timer);
-    if (job->adopting) {
-        job->adopting = false;
-        for (struct worker *w = job->workers; w; w = w->next)
-            if (w->standing == STANDS_HOLDING && w->session) resume(c, w);
-    } else {
-        Tide__Run run = TIDE__RUN__INIT;
-        Tide__ToWorker message = TIDE__TO_WORKER__INIT;
-        run.attempt = job->attempt;
-        message.msg_case = TIDE__TO_WORKER__MSG_RUN;
-        message.run = &run;
-        send_holders(c, job, &message, 0);
-        for (struct worker *w = job->workers; w; w = w->next)
-            if (w->standing == STANDS_HOLDING) {
-                w->phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
-                w->ran = job->attempt;
-            }
-    }
+    Tide__Run run = TIDE__RUN__INIT;
+    Tide__ToWorker message = TIDE__TO_WORKER__INIT;
+    run.attempt = job->attempt;
+    message.msg_case = TIDE__TO_WORKER__MSG_RUN;
+    message.run = &run;
+    send_holders(c, job, &message, 0);
+    for (struct worker *w = job->workers; w; w = w->next)
+        if (w->standing == STANDS_HOLDING) {
+            w->phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
+            w->ran = job->attempt;
+        }
     core_log(c, LEVEL_INFO, about_job(job), "job %s: attempt %" PRIu64 " runs", job->name,
              job->attempt);
     round_release(c, job);
@@ -547,7 +541,25 @@ void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tid
 
 /* ---- coming back */
 
-void attempt_adopt(struct core *c, struct job *job)
+/* All have come back with what they restore. Who was away when the others went on to the attempt,
+ * before the restart, follows now; survivors say after Resumed which of their hooks have been
+ * restored in it. */
+static void go_on_restoring(struct core *c, struct job *job)
+{
+    for (struct worker *w = job->workers; w; w = w->next)
+        if (w->standing == STANDS_HOLDING) {
+            for (uint32_t i = 0; i < w->n_ranges; i++)
+                for (uint32_t t = 0; t < w->ranges[2 * i + 1]; t++)
+                    bits_put(&job->restored, w->ranges[2 * i] + t);
+            external_back_restored(w);
+            resume(c, w);
+        }
+    timer_set(c, &job->restore_timer, c->now + job->graph->checkpointing.restore_deadline_ms * MS);
+    attempt_all_restored(c, job);
+}
+
+/* Once all workers are back. */
+static void adopt(struct core *c, struct job *job)
 {
     for (struct worker *w = job->workers; w; w = w->next)
         if (w->standing == STANDS_HOLDING && (!w->back || !w->session)) return;
@@ -562,14 +574,11 @@ void attempt_adopt(struct core *c, struct job *job)
     }
     core_log(c, LEVEL_INFO, about_job(job),
              "job %s: attempt %" PRIu64 " goes on, all workers are back", job->name, job->attempt);
+    job->adopting = false;
     if (job->state == TIDE_JOB_RESTORING) {
-        /* who was away when the others went on to it, before the restart, follows now */
-        for (struct worker *w = job->workers; w; w = w->next)
-            if (w->standing == STANDS_HOLDING && w->attempt != job->attempt) resume(c, w);
-        if (!region_behind(job)) record_running(c, job);
+        go_on_restoring(c, job);
         return;
     }
-    job->adopting = false;
     for (struct worker *w = job->workers; w; w = w->next)
         if (w->standing == STANDS_HOLDING) resume(c, w);
     if (job->state == TIDE_JOB_RUNNING) trigger_running(c, job);
@@ -596,7 +605,7 @@ void attempt_rejoined(struct core *c, struct worker *w)
         return;
     }
     w->back = true;
-    attempt_adopt(c, job);
+    adopt(c, job);
 }
 
 /* ---- ending */

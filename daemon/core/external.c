@@ -144,6 +144,13 @@ void external_begin_attempt(struct job *job)
     }
 }
 
+/* Its Join says that it has restored, or has run before the attempt: a hook then restores again. */
+void external_back_restored(const struct worker *w)
+{
+    for (uint32_t i = 0; i < w->n_externals; i++)
+        w->job->externals[w->externals[i]].restored = !w->ran || !is_hook(w->job, w->externals[i]);
+}
+
 bool external_not_restored(const struct job *job, uint32_t *ret_index)
 {
     for (uint32_t i = 0; i < job->graph->n_externals; i++) {

@@ -140,7 +140,6 @@ void attempt_restored(struct core *c, struct worker *w, const Tide__Restored *m)
 void attempt_restore_failed(struct core *c, struct worker *w, const Tide__RestoreFailed *m);
 void attempt_rejoined(struct core *c, struct worker *w); /* adoption, or a mere reconnect */
 void attempt_timers_init(struct job *job);
-void attempt_adopt(struct core *c, struct job *job); /* once all workers are back */
 void attempt_try_again_later(struct core *c, struct job *job);
 void attempt_drop_image(struct job *job);
 /* Counts one that has failed, and keeps why for whoever looks at the job. NULL: all is well again.
@@ -308,6 +307,7 @@ struct worker *external_in_the_way(const struct worker *w, uint32_t *ret_index);
 /* One that no worker of this standing hosts. */
 bool external_missing(const struct job *job, enum standing standing, uint32_t *ret_index);
 void external_begin_attempt(struct job *job);
+void external_back_restored(const struct worker *w); /* into an attempt that is being restored */
 bool external_not_restored(const struct job *job, uint32_t *ret_index);
 /* What the snapshot has of its parts, as bytes of a Start (or, hooks alone, of an Advance). */
 void external_put_states(const struct worker *w, const Tide__ManifestHead *head, bool hooks_alone,

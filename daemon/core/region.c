@@ -136,7 +136,10 @@ static bool goes_by_itself(const struct job *job, const struct worker *w, const 
     if (w == lost) return true;
     if (w->standing != STANDS_HOLDING) return false;
     if (!w->ran) return true;
-    return !lost && !job->gap && w->shown != job->attempt; /* it was told to advance, and did not */
+    if (lost || job->gap) return false;
+    for (uint32_t i = 0; i < w->n_externals; i++)
+        if (!job->externals[w->externals[i]].restored) return true;
+    return w->shown != job->attempt; /* it was told to advance, and did not */
 }
 
 /* Marks the workers that go back. How many that hold the attempt do not. */
@@ -386,10 +389,7 @@ void region_advanced(struct core *c, struct worker *w, const Tide__Advanced *m)
     struct job *job = w->job;
     if (!worker_speaks(w, m->attempt) || m->attempt != job->attempt || job->gap) return;
     w->shown = m->attempt;
-    if (job->adopting)
-        attempt_adopt(c, job);
-    else
-        attempt_all_restored(c, job);
+    attempt_all_restored(c, job);
 }
 
 /* ---- for people */

@@ -35,6 +35,77 @@ static void failed_to_restore(uint64_t session, uint32_t task)
     play_frame(&p, session, &message);
 }
 
+/* A daemon dies while a region restores, and all come back: hooks of who goes on are waited for as
+ * before, and for the region no longer than a restore may take. */
+static void back_in_between(const struct job_options *job, uint64_t first_session)
+{
+    for (uint32_t t = 0; t < 3; t++) {
+        char name[8];
+        snprintf(name, sizeof name, "w%u", t + 1);
+        join(first_session + t, job,
+             (struct join_options){.first = t,
+                                   .count = 1,
+                                   .worker = name,
+                                   .pid = t == 2 ? 14 : 11 + t,
+                                   .attempt = 2,
+                                   .phase = t == 2 ? TIDE__WORKER_PHASE__PHASE_RESTORED
+                                                   : TIDE__WORKER_PHASE__PHASE_RUNNING,
+                                   .externals = t == 0 ? "@a lock" : NULL});
+    }
+}
+
+static void restart_while_restoring(const struct job_options *job)
+{
+    play_start(&p);
+    join(1, job, (struct join_options){.count = 1, .worker = "w1", .externals = "@a lock"});
+    join(2, job, (struct join_options){.first = 1, .count = 1, .worker = "w2"});
+    join(3, job, (struct join_options){.first = 2, .count = 1, .worker = "w3"});
+    play_settle(&p);
+    for (uint32_t t = 0; t < 3; t++)
+        play_restored(&p, t + 1, t, 1);
+    play_external(&p, 1, "@a", 0, NULL, NULL);
+    play_external(&p, 1, "lock", 0, NULL, NULL);
+    play_settle(&p);
+    leave(3);
+    join(4, job, (struct join_options){.first = 2, .count = 1, .worker = "w3"});
+    play_settle(&p);
+    ck_assert_uint_eq(p.attempt, 2);
+    play_crash(&p);
+    play_settle(&p);
+    play_forget(&p);
+    back_in_between(job, 5);
+    play_expect(&p, "to 5: joined\nto 6: joined\nto 7: joined\n"
+                    "to 5: resumed attempt 2\nto 6: resumed attempt 2\n"
+                    "to 7: resumed attempt 2\n");
+}
+
+START_TEST(hooks_are_waited_for_after_a_restart_S143)
+{
+    struct job_options with = apart;
+    with.coordinator = true;
+    with.hooks = "lock";
+    restart_while_restoring(&with);
+    play_external(&p, 5, "lock", 0, NULL, NULL);
+    play_settle(&p);
+    play_expect(&p, "commit: attempt-run job-state=RUNNING\nto 5,6,7: run\n");
+    play_end(&p);
+
+    restart_while_restoring(&with);
+    play_external(&p, 5, "lock", 0, NULL, "it is stuck");
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 5: rewind attempt 2\n"));
+    play_end(&p);
+
+    restart_while_restoring(&with);
+    for (int i = 0; i < 601; i++) { /* the default is 10 minutes */
+        play_wait(&p, 1000);
+        for (uint64_t s = 5; s <= 7; s++)
+            play_heartbeat(&p, s);
+    }
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 5: rewind attempt 2\n"));
+    play_end(&p);
+}
+END_TEST
+
 /* All tasks of a worker fail to restore: that is one attempt that has failed, not one for each. */
 START_TEST(restore_fails_once)
 {
@@ -175,4 +246,5 @@ START_TEST(owed_from_before_a_restart)
 }
 END_TEST
 
-SUITE_MAIN("regions_odd", restore_fails_once, too_long_to_advance, owed_from_before_a_restart)
+SUITE_MAIN("regions_odd", hooks_are_waited_for_after_a_restart_S143, restore_fails_once,
+           too_long_to_advance, owed_from_before_a_restart)
