@@ -340,6 +340,13 @@ void tide_session_flush(struct tide_session *s, uint64_t now_us)
     tide_session_send_due(s);
 }
 
+void tide_session_look(struct tide_session *s, uint64_t now_us)
+{
+    if (s->dead || s->fenced || now_us < s->lease_until_us) return;
+    tide_session_enter(s);
+    tide_session_fence(s, now_us);
+}
+
 uint64_t tide_session_deadline(const struct tide_session *s)
 {
     uint64_t at = UINT64_MAX;

@@ -211,6 +211,9 @@ bool tide_session_next(struct tide_session *s, struct tide_delivery *ret);
  * thread that keeps the connection while the application is busy with a delivery. */
 bool tide_session_next_io(struct tide_session *s, struct tide_delivery *ret);
 bool tide_session_waits(const struct tide_session *s); /* deliveries wait for the application */
+/* Before each delivery that may come late: when the lease is over, what it needs is not delivered.
+ */
+void tide_session_look(struct tide_session *s, uint64_t now_us);
 /* The end of a turn: acks, confirms and ends that wait for company leave now. */
 void tide_session_flush(struct tide_session *s, uint64_t now_us);
 /* 0, or why nothing works any more: TIDE_EBUG (an assertion failed), TIDE_ENOMEM. */

@@ -162,12 +162,19 @@ static void drain(int fd)
     (void)!read(fd, &count, sizeof count);
 }
 
+/* The callback before it may have taken longer than the lease lasts. */
+static bool next_delivery(struct tide_worker *w, struct tide_delivery *ret)
+{
+    tide_session_look(w->session, tide_now_us());
+    return tide_session_next(w->session, ret);
+}
+
 /* Delivers until nothing waits. The lock is held on entry and on return, but not meanwhile. */
 static void deliver_all(struct tide_worker *w)
 {
     struct tide_delivery d;
     do {
-        while (tide_session_next(w->session, &d)) {
+        while (next_delivery(w, &d)) {
             if (d.type == TIDE_DO_SEND || d.type == TIDE_DO_CLOSE || d.type == TIDE_DO_CONNECT) {
                 tide_connect_carry(w, &d);
                 continue;

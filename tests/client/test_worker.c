@@ -24,7 +24,7 @@ static char log_text[8192];
 static uint8_t big[BIG], seen[BIG + 1];
 static size_t n_seen;
 static int restore_answer, snapshot_answer, trigger_answer, complete_answer;
-static unsigned sleep_ms, fail_commits;
+static unsigned sleep_ms, complete_ms, fail_commits;
 static struct tide_snapshot *given;
 
 static void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -112,6 +112,8 @@ static int on_complete(struct tide_task *t, uint64_t round, const void *handle, 
     (void)t;
     note("%s complete %llu %.*s\n", (char *)user, (unsigned long long)round, (int)len,
          handle ? (const char *)handle : "");
+    nap(complete_ms);
+    complete_ms = 0;
     if (!fail_commits) return complete_answer;
     fail_commits--;
     return TIDE_EIO;
@@ -593,6 +595,26 @@ START_TEST(without_the_helper_a_long_callback_costs_the_lease)
 }
 END_TEST
 
+/* One effect takes longer than the lease lasts: the next one, which waits behind it in the same
+ * turn, is for whoever has the lease. */
+START_TEST(no_commit_follows_a_callback_that_outlasts_the_lease)
+{
+    fake_times(fake, 1500, 100);
+    up(true);
+    trigger(1, 5);
+    turn_until(worker, fake, "ack", 1);
+    log_text[0] = '\0';
+    complete_ms = 2000;
+    complete(1, 5);
+    until("b fenced\n");
+    expect(log_text, "a complete 5 \na fenced\nb fenced\n");
+    turn_until(worker, fake, "join with attempt", 1);
+    turn_for(worker, 20);
+    resumed(1);
+    until("b complete 5 \n");
+}
+END_TEST
+
 START_TEST(a_daemon_that_goes_silent_fences_in_time)
 {
     uint64_t number;
@@ -775,6 +797,7 @@ int main(void)
         a_source_that_refuses_a_round_cancels_it,
         the_helper_keeps_the_lease_while_a_callback_takes_long,
         without_the_helper_a_long_callback_costs_the_lease,
+        no_commit_follows_a_callback_that_outlasts_the_lease,
         a_daemon_that_goes_silent_fences_in_time,
         a_broken_connection_is_made_again,
         commits_that_fail_come_again_until_they_are_confirmed,
