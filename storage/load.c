@@ -167,10 +167,13 @@ static void load_attempt(struct loader *l, int64_t nr, struct tide_catalog_job *
     a->members = members;
 }
 
-/* A worker of the last attempt may still ask what has become of a savepoint's round. */
+/* A worker of the last attempt may still ask what has become of a savepoint's round; one that goes
+ * on since an earlier attempt, of rounds from there on. */
 #define KNOWN                                                                                      \
     "(state <> 'deleted' OR (kind = 'savepoint' AND"                                               \
-    " attempt = (SELECT max(number) FROM attempt WHERE job = ?1)))"
+    " attempt >= (SELECT min(coalesce(m.since, a.number)) FROM attempt a LEFT JOIN"                \
+    " attempt_member m ON m.job = a.job AND m.attempt = a.number WHERE a.job = ?1"                 \
+    " AND a.number = (SELECT max(number) FROM attempt WHERE job = ?1))))"
 
 static void load_snapshots(struct loader *l, int64_t nr, struct tide_catalog_job *j)
 {

@@ -326,6 +326,39 @@ START_TEST(savepoints_are_the_users)
 }
 END_TEST
 
+/* Who goes on since an earlier attempt may ask what became of a savepoint of it, also when it has
+ * been disposed of; of those before it nobody asks. */
+START_TEST(deleted_savepoints_that_survivors_may_ask_for)
+{
+    open_store();
+    begin_job();
+    struct tide_commit *c = commit_new();
+    add_attempt(c, job_a, 2, 0);
+    add_attempt(c, job_a, 3, 0);
+    struct tide_member members[2] = {c->last->attempt.members[0], c->last->attempt.members[1]};
+    members[0].since = 2;
+    c->last->attempt.members = members;
+    for (uint64_t n = 1; n <= 3; n++) {
+        add_snapshot(c, job_a, 30 + n, 0, 2);
+        c->last->snapshot.kind = TIDE_SAVEPOINT;
+        c->last->snapshot.attempt = n;
+    }
+    stored(c);
+    for (int i = 0; i < 2; i++) {
+        c = commit_new();
+        for (uint64_t n = 1; n <= 3; n++) {
+            add_snapshot_state(c, job_a, 30 + n, i ? TIDE_DELETED : TIDE_DELETING);
+            c->last->snapshot_state.disposed = true;
+        }
+        stored(c);
+    }
+    struct tide_catalog *cat = load();
+    ck_assert_uint_eq(cat->jobs[0].n_snapshots, 2);
+    ck_assert_uint_eq(cat->jobs[0].snapshots[0].round, 32);
+    tide_catalog_free(cat);
+}
+END_TEST
+
 /* A large manifest of a deleted snapshot is freed when idle, not in the path of commits. */
 START_TEST(large_manifest_goes_when_idle)
 {
@@ -668,6 +701,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, round_ends_once);
     tcase_add_test(tc, snapshot_and_its_end);
     tcase_add_test(tc, savepoints_are_the_users);
+    tcase_add_test(tc, deleted_savepoints_that_survivors_may_ask_for);
     tcase_add_test(tc, large_manifest_goes_when_idle);
     tcase_add_test(tc, large_manifest_never_written);
     tcase_add_test(tc, operations);
