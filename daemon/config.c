@@ -58,6 +58,8 @@ static const struct key {
     {"files", "lanes", COUNT, AT(lanes), 1, 64, 2, NULL, false},
     {"files", "queue", COUNT, AT(lane_queue), 1, 65536, 256, NULL, false},
     {"files", "timeout", TIME, AT(file_timeout), 100 * MS, 1 * HOUR, 60 * S, NULL, false},
+    {"files", "inspect-timeout", TIME, AT(inspect_timeout), 1 * S, 24 * HOUR, 10 * MINUTE, NULL,
+     false},
     {"queries", "queue", COUNT, AT(query_queue), 1, 65536, 64, NULL, false},
     {"queries", "timeout", TIME, AT(query_timeout), 100 * MS, 10 * MINUTE, 10 * S, NULL, false},
     {"queries", "verify-timeout", TIME, AT(verify_timeout), 1 * S, 24 * HOUR, 1 * HOUR, NULL,

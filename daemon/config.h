@@ -39,7 +39,7 @@ struct config {
     /* [store] */
     uint64_t store_timeout, journal;
     /* [files] */
-    uint64_t lanes, lane_queue, file_timeout;
+    uint64_t lanes, lane_queue, file_timeout, inspect_timeout;
     /* [queries] */
     uint64_t query_queue, query_timeout, verify_timeout;
 

@@ -30,6 +30,8 @@ static int job_run(struct lane_work *w, const volatile int *stop, char why[stati
     case FILE_DELETE_ROUND: return tide_files_delete_round(j->path, why);
     case FILE_DELETE_ATTEMPT: return tide_files_delete_attempt(j->path, why);
     case FILE_META_READ: return tide_files_inspect(j->path, stop, &j->read, why);
+    case FILE_LOOK:
+        return tide_files_whole(j->path, (struct tide_bytes){j->image, j->image_len}, stop, why);
     }
     (void)snprintf(why, LANES_WHY, "file operation %d is not known", (int)j->op);
     return TIDE_EBUG;
@@ -83,7 +85,9 @@ void filework_submit(const struct filework *f, struct action *a)
     size_t n = strlen(a->path) + 1;
     struct job *j = must_alloc(sizeof *j + n);
     char *lane = must_alloc(n); /* a root that the path lies below is no longer than the path */
-    j->work = (struct lane_work){job_run, job_done, job_drop, f->timeout_us};
+    bool looks = a->op == FILE_META_READ || a->op == FILE_LOOK;
+    j->work =
+        (struct lane_work){job_run, job_done, job_drop, looks ? f->inspect_us : f->timeout_us};
     j->files = f;
     j->tag = a->tag;
     j->op = a->op;

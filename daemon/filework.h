@@ -8,8 +8,8 @@
 struct filework {
     struct lanes *lanes;                     /* borrowed, as are the paths */
     const char *state_root, *savepoint_root; /* each has its lane; elsewhere every directory */
-    uint64_t timeout_us;
-    void *user; /* given to done() */
+    uint64_t timeout_us, inspect_us;         /* the latter: where every file is looked at */
+    void *user;                              /* given to done() */
     /* bytes: what was read, borrowed for the call */
     void (*done)(void *user, uint64_t tag, int rc, const char *why, struct tide_bytes bytes);
 };

@@ -622,6 +622,7 @@ static int open_parts(struct host *h, char why[static CONFIG_WHY])
                                  .state_root = c->state,
                                  .savepoint_root = c->savepoints,
                                  .timeout_us = c->file_timeout,
+                                 .inspect_us = c->inspect_timeout,
                                  .user = h,
                                  .done = on_file};
     struct queries_options q = {.loop = &h->loop,

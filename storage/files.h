@@ -28,6 +28,9 @@ int tide_files_metadata_read(const char *directory, struct tide_buf *ret, char w
  * names the file. `stop` is polled: true ends it with TIDE_ECLOSED. */
 int tide_files_inspect(const char *directory, const volatile int *stop, struct tide_buf *ret,
                        char why[static 256]);
+/* The same, of a manifest that is known. */
+int tide_files_whole(const char *directory, struct tide_bytes image, const volatile int *stop,
+                     char why[static 256]);
 /* Removes a round's directory with what it holds, `_metadata` first and synced. Missing is fine.
  * What the scheme does not know stays, and is TIDE_EEXIST with its name. */
 int tide_files_delete_round(const char *directory, char why[static 256]);

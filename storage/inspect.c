@@ -1,4 +1,5 @@
-/* Looking at a directory of which the store knows nothing: is it a snapshot, and whole?
+/* Looking at a directory: is it a snapshot, and whole? The store may know nothing of it, or have
+ * the manifest itself.
  *
  * The usual way: `_metadata` opens as a manifest, and every file that it names is there, as long as
  * it says. What is in the files is not read: a restore compares their digests anyway, and a
@@ -28,8 +29,8 @@ static int look(int dir, const char *directory, struct tide_bytes path, uint64_t
     }
     memcpy(name, path.data, path.len);
     name[path.len] = '\0';
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW)) {
-        int error = errno;
+    if (dir < 0 || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW)) {
+        int error = dir < 0 ? ENOENT : errno;
         snprintf(why, WHY, "%.150s/%.60s: %s", directory, name,
                  error == ENOENT || error == ENOTDIR ? "is missing" : strerror(error));
         return error == ENOENT || error == ENOTDIR ? TIDE_ENOTFOUND : TIDE_EIO;
@@ -69,6 +70,35 @@ static int look_at_files(int dir, const char *directory, const struct tide_manif
     return rc;
 }
 
+/* Where nothing was written there need be no directory. */
+static int look_into(const char *directory, const struct tide_manifest *m, const volatile int *stop,
+                     char *why)
+{
+    int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 && errno != ENOENT) {
+        snprintf(why, WHY, "%.180s: cannot be opened: %s", directory, strerror(errno));
+        return TIDE_EIO;
+    }
+    int rc = look_at_files(dir, directory, m, stop, why);
+    if (dir >= 0) close(dir);
+    return rc;
+}
+
+int tide_files_whole(const char *directory, struct tide_bytes image, const volatile int *stop,
+                     char why[static 256])
+{
+    struct tide_manifest m;
+    char text[256];
+    int rc = tide_manifest_open(&m, image, text);
+    if (rc) {
+        snprintf(why, WHY, "%.110s: its manifest: %.120s", directory, text);
+        return rc;
+    }
+    rc = look_into(directory, &m, stop, why);
+    tide_manifest_close(&m);
+    return rc;
+}
+
 int tide_files_inspect(const char *directory, const volatile int *stop, struct tide_buf *ret,
                        char why[static 256])
 {
@@ -81,14 +111,7 @@ int tide_files_inspect(const char *directory, const volatile int *stop, struct t
     if (rc) {
         snprintf(why, WHY, "%.120s/" TIDE_METADATA ": %.120s", directory, text);
     } else {
-        int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (dir < 0) {
-            snprintf(why, WHY, "%.180s: cannot be opened: %s", directory, strerror(errno));
-            rc = TIDE_EIO;
-        } else {
-            rc = look_at_files(dir, directory, &m, stop, why);
-            close(dir);
-        }
+        rc = look_into(directory, &m, stop, why);
         tide_manifest_close(&m);
     }
     if (rc) tide_buf_release(ret);

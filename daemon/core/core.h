@@ -90,7 +90,8 @@ enum file_op {
     FILE_META_PUBLISH,
     FILE_DELETE_ROUND,
     FILE_DELETE_ATTEMPT,
-    FILE_META_READ /* tide_files_inspect(path): the answer has the manifest's image */
+    FILE_META_READ, /* tide_files_inspect(path): the answer has the manifest's image */
+    FILE_LOOK       /* tide_files_whole(path, image) */
 };
 
 /* Reference-counted bytes, not shared between threads: the host may keep a reference until written.

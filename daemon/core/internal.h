@@ -133,6 +133,7 @@ void attempt_stored(struct core *c, struct job *job, uint64_t attempt, enum tide
 void attempt_dir_made(struct core *c, struct job *job, uint64_t attempt, int rc, const char *text);
 void attempt_bytes(struct core *c, struct job *job, uint64_t round, int rc, const char *text);
 void attempt_published(struct core *c, struct job *job, uint64_t round, int rc, const char *text);
+void attempt_looked(struct core *c, struct job *job, uint64_t round, int rc, const char *text);
 void attempt_manifest(struct core *c, struct job *job, const struct event *ev);
 void attempt_running(struct core *c, struct job *job, uint64_t attempt, enum tide_outcome outcome);
 void attempt_all_restored(struct core *c, struct job *job); /* perhaps: then it may run */
@@ -145,6 +146,11 @@ void attempt_drop_image(struct job *job);
 /* Counts one that has failed, and keeps why for whoever looks at the job. NULL: all is well again.
  */
 void attempt_failed(struct job *job, const char *why);
+void attempt_record_end(const struct job *job, struct tide_commit *commit,
+                        const struct attempt_end *e);
+/* The row of `attempt` is durable, and the ends before it with it; or it is not there, and cannot
+ * end. */
+void attempt_settle_ends(struct job *job, uint64_t attempt, bool stored);
 /* That it has ended, for the record that follows; once. */
 void attempt_add_end(struct job *job, uint64_t wall, const char *reason);
 /* Tells the worker so, or, if it was not started, it is READY again. */

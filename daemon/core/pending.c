@@ -117,6 +117,7 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_DISPOSED: dispose_stored(c, job, p->number, ev->outcome, ev->text); break;
     case ASKED_RESTORE_PUBLISH: attempt_published(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_RESTORE_BYTES: attempt_bytes(c, job, p->number, ev->rc, ev->text); break;
+    case ASKED_RESTORE_LOOK: attempt_looked(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_HELD: order_held(c, job, p->number, ev->outcome); break;
     case ASKED_CHOICE_PUBLISH: choice_published(c, job, ev); break;
     case ASKED_CHOICE_BYTES: choice_bytes(c, job, ev); break;

@@ -305,8 +305,8 @@ static void say_commit(struct play *p, struct tide_commit *c)
 }
 void play_say_actions(struct play *p)
 {
-    static const char *const ops[] = {
-        "", "mkdir", "write-metadata", "publish", "delete", "delete-attempt", "read"};
+    static const char *const ops[] = {"",       "mkdir",          "write-metadata", "publish",
+                                      "delete", "delete-attempt", "read",           "look"};
     for (size_t i = 0; i < p->todo.n; i++) {
         struct action *a = &p->todo.items[i];
         switch (a->type) {

@@ -80,6 +80,7 @@ static int execute(struct sim *s, struct file_job *j)
     case FILE_DELETE_ATTEMPT:
         if (d && d->exists && !has_children(s, d)) d->exists = false;
         return 0;
+    case FILE_LOOK: return d && d->gone ? TIDE_ENOTFOUND : 0;
     case FILE_META_READ:
         return d && d->exists && (d->image.len || d->published) ? 0 : TIDE_ENOTFOUND;
     }
@@ -92,7 +93,8 @@ static const char *const op_name[] = {"?",
                                       "publish _metadata",
                                       "delete round",
                                       "delete attempt",
-                                      "read _metadata"};
+                                      "read _metadata",
+                                      "look into"};
 
 static void answer(struct sim *s, struct file_job *j, int rc)
 {

@@ -78,6 +78,32 @@ START_TEST(files_that_are_not_as_they_were)
 }
 END_TEST
 
+/* Of a checkpoint the store has the manifest; where all is in there, no directory was ever made. */
+START_TEST(files_of_a_manifest_that_is_known)
+{
+    struct tide_bytes image = put_snapshot(), damaged = {image.data, image.len - 1};
+    struct tide_buf bare;
+    ck_assert_int_eq(unlink(in_dir("s/_metadata")), 0);
+    ck_assert_msg(tide_files_whole(in_dir("s"), image, &go_on, why) == 0, "%s", why);
+    ck_assert_int_eq(tide_files_whole(in_dir("s"), damaged, &go_on, why), TIDE_ECORRUPT);
+    ck_assert_int_eq(unlink(in_dir("s/t1-0")), 0);
+    ck_assert_int_eq(tide_files_whole(in_dir("s"), image, &go_on, why), TIDE_ENOTFOUND);
+    ck_assert_ptr_nonnull(strstr(why, "/s/t1-0: is missing"));
+    ck_assert_int_eq(tide_files_whole(in_dir("t"), image, &go_on, why), TIDE_ENOTFOUND);
+    ck_assert_ptr_nonnull(strstr(why, "/t/t0-0: is missing"));
+    struct tide_bytes head = make_head(1, 0);
+    tide_buf_init(&bare, TIDE_MANIFEST_MAX);
+    tide_manifest_put(&bare, head, NULL, 0);
+    ck_assert_int_eq(bare.rc, 0);
+    ck_assert_msg(
+        tide_files_whole(in_dir("t"), (struct tide_bytes){bare.data, bare.len}, &go_on, why) == 0,
+        "%s", why);
+    tide_buf_release(&bare);
+    free((void *)(uintptr_t)head.data);
+    free((void *)(uintptr_t)image.data);
+}
+END_TEST
+
 /* Cut at each byte, each byte changed: it is never believed. */
 START_TEST(metadata_that_is_not_as_it_was)
 {
@@ -205,6 +231,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, whole);
     tcase_add_test(tc, files_that_are_not_as_they_were);
+    tcase_add_test(tc, files_of_a_manifest_that_is_known);
     tcase_add_test(tc, metadata_that_is_not_as_it_was);
     tcase_add_test(tc, imported);
     tcase_add_test(tc, what_makes_no_sense_is_refused);

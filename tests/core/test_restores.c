@@ -1,0 +1,88 @@
+/* Promises about what is restored, and what becomes of a job that cannot restore it, as traces. */
+#include "tests/core/lib_play.h"
+
+static const struct job_options job = {.sources = 1, .interval_ms = 100, .deadline_ms = 10000};
+static struct play p;
+
+/* A checkpoint is complete; the task is told to restore it, and cannot. */
+static void fail_to_restore(void)
+{
+    Tide__RestoreFailed m = TIDE__RESTORE_FAILED__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    m.attempt = p.attempt;
+    m.reason = play_bytes("t0-0: No such file or directory");
+    message.msg_case = TIDE__FROM_WORKER__MSG_RESTORE_FAILED;
+    message.restore_failed = &m;
+    play_frame(&p, 1, &message);
+    play_join(&p, 1, &job, &(struct join_options){.count = 1, .worker = "w", .pid = 10});
+    play_forget(&p);
+    play_wait(&p, 10000);
+}
+
+static void two_have_failed(void)
+{
+    play_running(&p, &job);
+    play_wait(&p, 100);
+    play_ack_all(&p, 1, p.round, NULL);
+    play_settle(&p);
+    Tide__Leave leave = TIDE__LEAVE__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    message.msg_case = TIDE__FROM_WORKER__MSG_LEAVE;
+    message.leave = &leave;
+    play_frame(&p, 1, &message);
+    play_close(&p, 1);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &job, &(struct join_options){.count = 1, .worker = "w", .pid = 10});
+    play_settle(&p);
+    fail_to_restore();
+    play_expect(&p, "load 1\n");
+    play_loaded(&p);
+    play_expect(&p, "look r1\n"); /* a worker that is lost counts too */
+}
+
+/* Files of the checkpoint are gone: that will not mend itself, so the job is HELD and says which,
+ * instead of failing in one attempt after the other. */
+START_TEST(missing_files_hold_the_job)
+{
+    two_have_failed();
+    play_not_filed(&p, TIDE_ENOTFOUND, "/state/job/a1000-1/r1/t0-0: is missing");
+    play_expect(&p, "commit: job-state=HELD\n");
+    play_settle(&p);
+    play_expect(&p, "");
+    ck_assert(tide_bytes_equal(
+        p.shelf.jobs[0].cause,
+        tide_bytes_of("the job goes on from checkpoint 1, which is not whole any more: "
+                      "/state/job/a1000-1/r1/t0-0: is missing")));
+    play_end(&p);
+}
+END_TEST
+
+/* They are there, or nobody can say: it is tried again. */
+START_TEST(what_is_there_is_tried_again)
+{
+    for (int rc = 0; rc >= TIDE_EIO; rc += TIDE_EIO) {
+        two_have_failed();
+        play_filed(&p, rc);
+        play_expect(&p, "commit: attempt-end attempt job-state=RESTORING\nmkdir a1000-3\n");
+        play_end(&p);
+    }
+}
+END_TEST
+
+/* The worker goes while the files are being looked at. */
+START_TEST(nobody_is_there_any_more)
+{
+    two_have_failed();
+    play_close(&p, 1);
+    play_forget(&p);
+    play_filed(&p, 0);
+    play_expect(&p, "");
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 2, &job, &(struct join_options){.count = 1, .worker = "w", .pid = 11});
+    play_expect(&p, "to 2: joined\nload 1\n");
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("restores", missing_files_hold_the_job, what_is_there_is_tried_again,
+           nobody_is_there_any_more)
