@@ -18,6 +18,7 @@
  * without, of which every task of the operator takes its part if it is given those of all. */
 #define TIDE_ARTIFACT_KEYED "state.keyed"
 #define TIDE_ARTIFACT_OWN "state.own"
+#define TIDE_ARTIFACT_NATIVE "state.native"
 
 struct tide_artifact_view {
     uint64_t size, digest_low, digest_high;

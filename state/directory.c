@@ -12,6 +12,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "state/native.h"
+
 #define BLOCK ((size_t)1 << 20)
 
 static int map(const char *path, struct tide_directory *d, char why[static WHY_SIZE])
@@ -100,6 +102,7 @@ int tide_directory_each(const struct tide_directory *d, tide_directory_visit *f,
     struct tide_ack_view ack;
     struct tide_directory_artifact *a = malloc(sizeof *a);
     int rc = a ? 0 : TIDE_ENOMEM;
+    if (a) a->in = d;
     while (!rc && tide_manifest_next(&d->manifest, &walk, &ack)) {
         struct tide_artifact_place place = {0};
         a->op = tide_graph_operator(d->graph, ack.task, &a->subtask);
@@ -123,7 +126,8 @@ int tide_directory_each(const struct tide_directory *d, tide_directory_visit *f,
 bool tide_directory_is_state(const struct tide_directory_artifact *a)
 {
     return tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_KEYED)) ||
-           tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_OWN));
+           tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_OWN)) ||
+           tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_NATIVE));
 }
 
 static int damaged(const struct tide_directory_artifact *a, const char *what,
@@ -175,15 +179,70 @@ static int check_file(const struct tide_directory_artifact *a, char why[static W
     return rc;
 }
 
+static int check(const struct tide_directory_artifact *a, char why[static WHY_SIZE])
+{
+    const struct tide_bytes in = a->view.inlined;
+    if (a->file[0]) return check_file(a, why);
+    return compare(a, XXH3_128bits(in.data, in.len), in.len, why);
+}
+
+/* ---- native parts */
+
+struct finding {
+    const struct tide_directory_artifact *index;
+    struct tide_format_reader *reader;
+    char *why;
+};
+
+static int find_file(void *user, const struct tide_directory_artifact *a)
+{
+    char name[256];
+    struct finding *f = user;
+    const struct tide_bytes called = a->view.name;
+    if (a->op != f->index->op || a->subtask != f->index->subtask || called.len >= sizeof name)
+        return 0;
+    memcpy(name, called.data ? (const char *)called.data : "", called.len);
+    name[called.len] = '\0';
+    if (strncmp(name, TIDE_NATIVE_FILE, sizeof TIDE_NATIVE_FILE - 1) != 0) return 0;
+    int rc = check(a, f->why);
+    if (rc) return rc;
+    rc = tide_native_found(f->reader, name, a->file[0] ? a->file : NULL, a->view.inlined, NULL);
+    if (rc) memcpy(f->why, f->reader->why, WHY_SIZE);
+    return rc;
+}
+
+static int read_native(const struct tide_directory_artifact *a, struct tide_format_reader **ret,
+                       char why[static WHY_SIZE])
+{
+    struct tide_directory mapped = {0};
+    struct tide_bytes image = a->view.inlined;
+    const char *called = a->file[0] ? a->file : "inline state";
+    int rc = a->file[0] ? map(a->file, &mapped, why) : 0;
+    if (rc) return rc;
+    if (mapped.image) image = (struct tide_bytes){mapped.image, mapped.len};
+    struct finding f = {.index = a, .why = why};
+    rc = tide_native_open(called, image, &f.reader, why);
+    if (mapped.image) munmap(mapped.image, mapped.len);
+    if (rc) return rc;
+    rc = tide_directory_each(a->in, find_file, &f);
+    if (!rc) {
+        rc = tide_native_check(f.reader);
+        if (rc) memcpy(why, f.reader->why, WHY_SIZE);
+    }
+    if (rc)
+        tide_format_close(f.reader);
+    else
+        *ret = f.reader;
+    return rc;
+}
+
 int tide_directory_read(const struct tide_directory_artifact *a, struct tide_format_reader **ret,
                         char why[static WHY_SIZE])
 {
-    int rc;
-    if (a->file[0]) {
-        rc = check_file(a, why);
-        return rc ? rc : tide_format_open(a->file, ret, why);
-    }
-    struct tide_bytes in = a->view.inlined;
-    rc = compare(a, XXH3_128bits(in.data, in.len), in.len, why);
-    return rc ? rc : tide_format_open_bytes("inline state", in, ret, why);
+    int rc = check(a, why);
+    if (rc) return rc;
+    if (tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_NATIVE)))
+        return read_native(a, ret, why);
+    if (a->file[0]) return tide_format_open(a->file, ret, why);
+    return tide_format_open_bytes("inline state", a->view.inlined, ret, why);
 }

@@ -16,6 +16,7 @@ struct tide_directory {
 };
 
 struct tide_directory_artifact {
+    const struct tide_directory *in;
     const struct tide_operator *op;
     uint32_t subtask;
     struct tide_artifact_view view;
@@ -29,7 +30,8 @@ void tide_directory_close(struct tide_directory *d); /* a zeroed one is fine */
  */
 typedef int tide_directory_visit(void *user, const struct tide_directory_artifact *a);
 int tide_directory_each(const struct tide_directory *d, tide_directory_visit *f, void *user);
-/* Compares size and digest, then opens it as a database of state. */
+/* Compares size and digest, then opens it as a database of state, or as a native part, of which
+ * those of all its files are compared as well. */
 int tide_directory_read(const struct tide_directory_artifact *a, struct tide_format_reader **ret,
                         char why[static WHY_SIZE]);
 bool tide_directory_is_state(const struct tide_directory_artifact *a);

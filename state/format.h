@@ -55,9 +55,11 @@ void tide_format_abandon(struct tide_format_writer *w); /* NULL is fine */
 
 /* ---- reading */
 
+struct tide_native;
 struct tide_format_reader {
-    sqlite3 *db;
-    char *name; /* for errors: the file */
+    sqlite3 *db;                /* NULL: a part of a native snapshot */
+    struct tide_native *native; /* then this */
+    char *name;                 /* for errors: the file */
     struct tide_format_task task;
     struct tide_format_state *states; /* in the order of their ids */
     uint32_t n_states;

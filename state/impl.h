@@ -4,11 +4,13 @@
  *   tree.h/.c           maps that can be frozen; pure
  *   backend.h/.c        where state lives while the task runs
  *   memory.c, rocksdb.c in memory; in a RocksDB of the task's own, if built with it
+ *   place.h/.c          the directory of a task's own
  *   states.c, access.c  the names, and what a program does with them
  *   assign.h/.c         who restores what; pure
  *   format.h, write.c, read.c  the canonical format
  *   directory.h/.c      a savepoint's directory, by its _metadata
- *   load.c              from databases to the states of a task
+ *   native.h/.c         native snapshots: a backend's own files, and their index
+ *   load.c              from databases, or native parts, to the states of a task
  *   restore.c, snapshot.c      from and to it, in libtidemark's callbacks */
 #ifndef TIDE_STATE_IMPL_H
 #define TIDE_STATE_IMPL_H
@@ -41,6 +43,7 @@ struct tide_states {
     uint32_t n_keyed;
     const struct tide_backend_class *class; /* of the keyed states */
     char *directory;                        /* of its files; NULL: none */
+    int taken;                              /* its lock; -1: not taken yet */
     struct tide_backend *keyed, *own;       /* NULL until the first use; own: the others' */
     char why[WHY_SIZE];
 
@@ -61,6 +64,10 @@ struct tide_named *tide_states_find(const struct tide_states *s, struct tide_byt
 /* Opens one for the keyed states with these key groups, or for the others, empty. */
 int tide_states_open(struct tide_states *s, bool keyed, uint32_t first, uint32_t count,
                      struct tide_backend **ret);
+/* The same with the files of a checkpoint, put into the backend's directory by place(). */
+int tide_states_reopen(struct tide_states *s, uint32_t first, uint32_t count,
+                       int (*place)(void *user, const char *directory, char *why), void *user,
+                       struct tide_backend **ret);
 
 struct tide_format_reader;
 /* Takes what the task is to have of these databases, which together are those of its operator in a

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "state/assign.h"
-#include "state/format.h"
+#include "state/native.h"
 
 struct loading {
     struct tide_states *s;
@@ -24,6 +24,7 @@ struct loading {
     struct tide_format_reader **of; /* the reader of each part */
     uint32_t *at;                   /* and the number of the state there */
     uint32_t n_parts;
+    bool reopened; /* the keyed states are the files of a native part */
     bool migrate;
     uint32_t version;
 };
@@ -282,6 +283,59 @@ static int load_state(struct loading *l, struct tide_named *n, uint32_t *start)
     return tide_assign(&a, start, load_piece, l);
 }
 
+/* ---- the files themselves
+ *
+ * Of the same key groups under the same backend a native part is opened as it is: its states keep
+ * their numbers there, and new ones come behind them. */
+
+static struct tide_format_reader *same_files(struct loading *l)
+{
+    struct tide_format_reader *one = NULL;
+    for (uint32_t i = 0; i < l->n; i++) {
+        struct tide_format_reader *r = l->readers[i];
+        if (!r->task.count) continue;
+        if (one || !r->native || r->native->class != l->s->class || r->task.first != l->first ||
+            r->task.count != l->count)
+            return NULL;
+        one = r;
+    }
+    for (uint32_t i = 0; one && i < one->n_states; i++) {
+        const struct tide_named *n = tide_states_find(l->s, one->states[i].name);
+        if (!n || judge(l, one, &one->states[i], n)) return NULL;
+    }
+    return one;
+}
+
+static void number_as(struct tide_states *s, const struct tide_format_reader *r)
+{
+    uint32_t next = r->n_states;
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        struct tide_named *n = s->items[i];
+        uint32_t k = 0;
+        if (!tide_kind_is_keyed(n->kind)) continue;
+        while (k < r->n_states && !tide_bytes_equal(r->states[k].name, text(n->name)))
+            k++;
+        n->number = k < r->n_states ? k : next++;
+    }
+}
+
+static int place(void *user, const char *directory, char *why)
+{
+    return tide_native_place(user, directory, false, why);
+}
+
+static int open_keyed(struct loading *l)
+{
+    struct tide_states *s = l->s;
+    struct tide_format_reader *r = same_files(l);
+    if (!r) return tide_states_open(s, true, l->first, l->count, &l->keyed);
+    int rc = tide_native_check(r);
+    if (rc) return tide_states_fail(s, rc, "%s", r->why);
+    number_as(s, r);
+    l->reopened = true;
+    return tide_states_reopen(s, l->first, l->count, place, r, &l->keyed);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp((*(struct tide_named *const *)a)->name, (*(struct tide_named *const *)b)->name);
@@ -297,14 +351,15 @@ static int load_all(struct loading *l)
     l->at = malloc(l->n * sizeof *l->at);
     int rc = sorted && l->parts && l->of && l->at ? 0 : TIDE_ENOMEM;
     if (rc) (void)tide_states_fail(s, rc, "operator %.100s: %s", s->uid, tide_strerror(rc));
-    if (!rc) rc = tide_states_open(s, true, l->first, l->count, &l->keyed);
+    if (!rc) rc = open_keyed(l);
     if (!rc) rc = tide_states_open(s, false, 0, 0, &l->own);
     if (!rc) {
         memcpy(sorted, s->items, s->n_items * sizeof(struct tide_named *));
         qsort(sorted, s->n_items, sizeof(struct tide_named *), by_name);
     }
     for (uint32_t i = 0; !rc && i < s->n_items; i++)
-        rc = load_state(l, sorted[i], &start);
+        if (!l->reopened || !tide_kind_is_keyed(sorted[i]->kind))
+            rc = load_state(l, sorted[i], &start);
     free(sorted);
     free(l->parts);
     free(l->of);

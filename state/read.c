@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "state/format.h"
+#include "state/native.h"
 
 #define GROUPS_MAX (1u << 20)
 #define ROWS_MAX (UINT64_C(1) << 62)
@@ -342,6 +342,7 @@ void tide_format_close(struct tide_format_reader *r)
 {
     if (!r) return;
     sqlite3_close(r->db);
+    tide_native_close(r->native);
     tide_arena_release(&r->arena);
     free(r->states);
     free(r->name);
@@ -390,6 +391,7 @@ int tide_format_rows(struct tide_format_reader *r, uint32_t state, uint64_t firs
                      tide_row_visit *f, void *user)
 {
     sqlite3_stmt *st = NULL;
+    if (r->native) return tide_native_rows(r, state, first, count, f, user);
     if (state >= r->n_states) return fail(r, TIDE_EINVAL, "has no state %u", state);
     const struct tide_format_state *s = &r->states[state];
     const uint64_t groups[2] = {first, first + count};
@@ -430,6 +432,7 @@ int tide_format_flights(struct tide_format_reader *r, tide_flight_visit *f, void
 {
     sqlite3_stmt *st = NULL;
     uint64_t next = 1;
+    if (r->native) return 0; /* they stand in a database */
     int rc = prepare(r,
                      "SELECT id, direction, channel, key_group, record FROM in_flight "
                      "ORDER BY id",

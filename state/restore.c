@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "state/directory.h"
-#include "state/format.h"
+#include "state/native.h"
 
 struct opened {
     struct tide_format_reader **readers;
@@ -40,12 +40,19 @@ static int too_big(struct tide_states *s, const struct tide_state *state)
                             (unsigned long long)state->size);
 }
 
-/* Reads it to its end, so that its digest is compared. Bytes are kept if it is no file. */
+static const char *called(const struct tide_state_reader *r, const struct tide_state *state)
+{
+    const char *path = tide_state_path(r);
+    return path ? path : state->name;
+}
+
+/* Reads it to its end, so that its digest is compared. Bytes are kept if it is no file, or wanted.
+ */
 static int read_artifact(struct tide_states *s, struct tide_state_reader *r,
-                         const struct tide_state *state, uint8_t **ret)
+                         const struct tide_state *state, bool wanted, uint8_t **ret)
 {
     uint8_t block[65536];
-    const bool is_file = tide_state_path(r) != NULL;
+    const bool is_file = tide_state_path(r) != NULL && !wanted;
     uint64_t at = 0;
     size_t n = 1;
     if (!is_file) {
@@ -57,9 +64,7 @@ static int read_artifact(struct tide_states *s, struct tide_state_reader *r,
     }
     while (n) {
         int rc = tide_state_read(r, block, sizeof block, &n);
-        if (rc)
-            return tide_states_fail(s, rc, "%.200s: %s", is_file ? tide_state_path(r) : state->name,
-                                    tide_strerror(rc));
+        if (rc) return tide_states_fail(s, rc, "%.200s: %s", called(r, state), tide_strerror(rc));
         if (!is_file && n <= state->size - at) memcpy(*ret + at, block, n);
         at += n;
     }
@@ -74,16 +79,44 @@ static int open_artifact(struct tide_states *s, const struct tide_restore *r,
     int rc = tide_state_open(r, state, &reader);
     if (rc) return tide_states_fail(s, rc, "state %.100s: %s", state->name, tide_strerror(rc));
     const uint32_t at = o->n++; /* from now on opened_close() frees what it has */
-    rc = read_artifact(s, reader, state, &o->images[at]);
+    const bool is_native = !strcmp(state->name, TIDE_ARTIFACT_NATIVE);
+    rc = read_artifact(s, reader, state, is_native, &o->images[at]);
     if (!rc) {
         const char *path = tide_state_path(reader);
         struct tide_bytes image = {o->images[at], (size_t)state->size};
-        rc = path ? tide_format_open(path, &o->readers[at], why)
-                  : tide_format_open_bytes(state->name, image, &o->readers[at], why);
+        rc = is_native ? tide_native_open(called(reader, state), image, &o->readers[at], why)
+             : path    ? tide_format_open(path, &o->readers[at], why)
+                       : tide_format_open_bytes(state->name, image, &o->readers[at], why);
+        if (!rc && is_native) o->readers[at]->native->scratch = s->directory;
         if (rc) (void)tide_states_fail(s, rc, "%s", why[0] ? why : tide_strerror(rc));
     }
     tide_state_close(reader);
     return rc;
+}
+
+/* A file of a native part. */
+static int open_file(struct tide_states *s, const struct tide_restore *r,
+                     const struct tide_state *state, struct opened *o)
+{
+    uint8_t *image = NULL;
+    struct tide_state_reader *reader = NULL;
+    int rc = tide_state_open(r, state, &reader);
+    if (rc) return tide_states_fail(s, rc, "state %.100s: %s", state->name, tide_strerror(rc));
+    rc = read_artifact(s, reader, state, false, &image);
+    for (uint32_t i = 0; !rc && i < o->n; i++) {
+        rc = tide_native_found(o->readers[i], state->name, tide_state_path(reader),
+                               (struct tide_bytes){image, (size_t)state->size}, NULL);
+        if (rc) (void)tide_states_fail(s, rc, "%s", o->readers[i]->why);
+    }
+    free(image);
+    tide_state_close(reader);
+    return rc;
+}
+
+static bool is_part(const char *name)
+{
+    return !strcmp(name, TIDE_ARTIFACT_KEYED) || !strcmp(name, TIDE_ARTIFACT_OWN) ||
+           !strcmp(name, TIDE_ARTIFACT_NATIVE);
 }
 
 int tide_states_restore(struct tide_states *s, const struct tide_restore *r)
@@ -94,9 +127,10 @@ int tide_states_restore(struct tide_states *s, const struct tide_restore *r)
     int rc = opened_init(&o, r->n_states);
     if (rc) (void)tide_states_fail(s, rc, "%s", tide_strerror(rc));
     for (uint32_t i = 0; !rc && i < r->n_states; i++)
-        if (!strcmp(r->states[i].name, TIDE_ARTIFACT_KEYED) ||
-            !strcmp(r->states[i].name, TIDE_ARTIFACT_OWN))
-            rc = open_artifact(s, r, &r->states[i], &o);
+        if (is_part(r->states[i].name)) rc = open_artifact(s, r, &r->states[i], &o);
+    for (uint32_t i = 0; !rc && i < r->n_states; i++)
+        if (!strncmp(r->states[i].name, TIDE_NATIVE_FILE, sizeof TIDE_NATIVE_FILE - 1))
+            rc = open_file(s, r, &r->states[i], &o);
     if (!rc) rc = tide_states_load(s, o.readers, o.n);
     opened_close(&o);
     return rc;
@@ -147,6 +181,8 @@ static int gather(void *user, const struct tide_directory_artifact *a)
         g->room = room;
     }
     int rc = tide_directory_read(a, &g->o->readers[g->o->n], g->why);
+    if (!rc && g->o->readers[g->o->n]->native)
+        g->o->readers[g->o->n]->native->scratch = g->s->directory;
     g->o->n += !rc;
     return rc;
 }

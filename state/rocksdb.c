@@ -11,7 +11,6 @@
  *
  * RocksDB has threads of its own, which are to take no signals of the program's. When there is no
  * memory it ends the process. */
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
@@ -20,9 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "state/impl.h"
+#include "state/place.h"
 
 #define WRITE_BUFFER ((size_t)8 << 20)
 #define CACHE ((size_t)8 << 20)
@@ -75,12 +74,6 @@ static int fail(const char *directory, char *error, char *why)
     snprintf(why, WHY_SIZE, "%.200s: RocksDB: %.280s", directory, error);
     rocksdb_free(error);
     return rc;
-}
-
-static int fail_errno(const char *path, char *why)
-{
-    snprintf(why, WHY_SIZE, "%.300s: %s", path, strerror(errno));
-    return errno == ENOSPC || errno == EDQUOT ? TIDE_ENOSPC : TIDE_EIO;
 }
 
 /* ---- keys */
@@ -138,18 +131,15 @@ static bool read_key(const char *data, size_t len, struct tide_slot *ret, uint8_
 
 /* ---- opening */
 
-static void remove_files(const char *directory)
+/* What is only in memory when it is closed is of no use to anybody. */
+static rocksdb_options_t *forgetful(rocksdb_options_t *o)
 {
-    char path[4096];
-    struct dirent *e;
-    DIR *d = opendir(directory);
-    if (!d) return;
-    while ((e = readdir(d))) {
-        int n = snprintf(path, sizeof path, "%s/%s", directory, e->d_name);
-        if (e->d_name[0] != '.' && n > 0 && (size_t)n < sizeof path) (void)unlink(path);
-    }
-    closedir(d);
-    (void)rmdir(directory);
+    char *error = NULL;
+    rocksdb_options_t *made = rocksdb_options_create();
+    rocksdb_get_options_from_string(o, "avoid_flush_during_shutdown=true", made, &error);
+    rocksdb_options_destroy(error ? made : o);
+    rocksdb_free(error);
+    return error ? o : made;
 }
 
 static rocksdb_options_t *make_options(void)
@@ -174,7 +164,7 @@ static rocksdb_options_t *make_options(void)
     rocksdb_options_set_info_log_level(o, 4);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
-    return o;
+    return forgetful(o);
 }
 
 static void rocks_close(struct tide_backend *b)
@@ -199,10 +189,7 @@ static int open_db(struct rocks *r, enum tide_backend_mode mode)
         return fail(r->directory, error, r->why);
     }
     if (mode == TIDE_BACKEND_EMPTY) {
-        if (mkdir(r->directory, 0777) && errno != EEXIST) return fail_errno(r->directory, r->why);
-        rocksdb_destroy_db(r->options, r->directory, &error); /* not one that is in use */
-        if (error) return fail(r->directory, error, r->why);
-        remove_files(r->directory);
+        tide_place_remove(r->directory);
     }
     r->db = rocksdb_open(r->options, r->directory, &error);
     return fail(r->directory, error, r->why);
@@ -597,7 +584,7 @@ static int rocks_checkpoint(struct tide_backend *b, const char *directory)
 {
     struct rocks *r = of(b);
     char *error = NULL;
-    remove_files(directory); /* what a process that was killed has left */
+    tide_place_remove(directory); /* what a process that was killed has left */
     rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(r->db, &error);
     if (error) return fail(directory, error, r->why);
     rocksdb_checkpoint_create(c, directory, 0, &error);

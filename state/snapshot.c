@@ -5,25 +5,33 @@
  * to libtidemark as bytes, which then may travel inside the ack; the rest is written by SQLite into
  * the file that libtidemark names, and libtidemark reads it once, for the digest.
  *
+ * A native snapshot has the keyed states as files of the backend's own: the task's thread makes a
+ * checkpoint, the other one copies its files and writes their index (native.h).
+ *
  * A task whose states are dropped meanwhile (the attempt is over) gives up what is being written,
  * and so does the writer of a round that has come to nothing.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "state/format.h"
+#include "state/native.h"
+#include "state/place.h"
 
-#define SMALL (64u << 10)              /* bytes of keys and values that are made in memory */
+#define SMALL (64u << 10) /* bytes of keys and values that are made in memory */
+#define BLOCK ((size_t)1 << 20)
 #define LOOK_EVERY ((uint64_t)4 << 20) /* and after so many, whether the round still lives */
 
 struct saving {
     struct tide_states *s; /* its list of states does not change any more */
     struct tide_frozen *keyed, *own;
+    char *checkpoint; /* in the place of `keyed`: a directory with the backend's files */
     struct tide_snapshot *snapshot; /* NULL: tide_states_save() */
     uint64_t round;
     struct tide_format_writer *writer;
@@ -74,6 +82,8 @@ static int walk(struct saving *a, const struct tide_named *n, tide_row_visit *f)
 
 static void thaw(struct saving *a)
 {
+    if (a->checkpoint) tide_place_remove(a->checkpoint);
+    free(a->checkpoint);
     if (a->keyed) a->s->keyed->class->over(a->keyed);
     if (a->own) a->s->own->class->over(a->own);
 }
@@ -88,9 +98,7 @@ static bool is_small(struct saving *a, bool keyed)
     return rc == 0;
 }
 
-/* One database: the keyed states, or the others. path NULL: in memory. */
-static int write_part(struct saving *a, bool keyed, const char *path, uint8_t **ret_data,
-                      size_t *ret_len)
+static struct tide_format_task task_of(const struct saving *a, bool keyed)
 {
     const struct tide_states *s = a->s;
     struct tide_format_task task = {.uid = tide_bytes_of(s->uid),
@@ -104,16 +112,30 @@ static int write_part(struct saving *a, bool keyed, const char *path, uint8_t **
                                                  (has_kind(s, false) ? TIDE_FORMAT_OWN : 0),
                                     .round = a->round};
     if (!task.databases) task.databases = keyed ? TIDE_FORMAT_KEYED : TIDE_FORMAT_OWN;
+    return task;
+}
+
+static struct tide_format_state state_of(const struct tide_named *n)
+{
+    return (struct tide_format_state){.name = tide_bytes_of(n->name),
+                                      .kind = n->kind,
+                                      .schema = tide_bytes_of(n->schema.id ? n->schema.id : ""),
+                                      .version = n->schema.version};
+}
+
+/* One database: the keyed states, or the others. path NULL: in memory. */
+static int write_part(struct saving *a, bool keyed, const char *path, uint8_t **ret_data,
+                      size_t *ret_len)
+{
+    const struct tide_states *s = a->s;
+    const struct tide_format_task task = task_of(a, keyed);
     int rc = tide_format_create(path, &task, &a->writer, a->why);
     if (rc) return rc;
     a->written = a->told = 0;
     for (uint32_t i = 0; !rc && i < s->n_items; i++) {
         const struct tide_named *n = s->items[i];
         if (tide_kind_is_keyed(n->kind) != keyed) continue;
-        struct tide_format_state state = {.name = tide_bytes_of(n->name),
-                                          .kind = n->kind,
-                                          .schema = tide_bytes_of(n->schema.id ? n->schema.id : ""),
-                                          .version = n->schema.version};
+        const struct tide_format_state state = state_of(n);
         rc = tide_format_state(a->writer, &state);
         if (!rc) rc = walk(a, n, put_row);
     }
@@ -146,11 +168,139 @@ static int put_part(struct saving *a, bool keyed)
     return rc;
 }
 
+/* ---- native parts */
+
+static int look_whether_over(const struct saving *a)
+{
+    return atomic_load(&a->s->cancelled) ? TIDE_ESTALE : 0;
+}
+
+/* A file becomes an artifact of its own, or, when it is small, part of the index. */
+static int put_file(struct saving *a, struct tide_native_file *f, uint8_t *block)
+{
+    char name[256];
+    uint64_t size = 0;
+    ssize_t n = 1;
+    int fd = open(f->path, O_RDONLY | O_CLOEXEC), rc = 0;
+    if (fd < 0) return tide_place_errno(f->path, a->why);
+    if (!f->is_packed) {
+        rc = tide_native_artifact(name, sizeof name, a->s->subtask, f->name) ? 0 : TIDE_EINVAL;
+        if (!rc) rc = tide_snapshot_artifact(a->snapshot, name, a->s->first, a->s->count);
+    }
+    while (!rc && n > 0) {
+        n = read(fd, block, BLOCK);
+        if (n < 0 && errno == EINTR)
+            n = 1;
+        else if (n < 0)
+            rc = tide_place_errno(f->path, a->why);
+        else if (n == 0)
+            break;
+        else if (f->is_packed && size + (uint64_t)n <= f->size)
+            memcpy((uint8_t *)(uintptr_t)f->packed.data + size, block, (size_t)n);
+        else if (!f->is_packed)
+            rc = tide_snapshot_write(a->snapshot, block, (size_t)n);
+        size += (uint64_t)n;
+        if (!rc) rc = look_whether_over(a);
+    }
+    close(fd);
+    if (!rc && size != f->size) {
+        snprintf(a->why, sizeof a->why, "%.300s: has changed while it was copied", f->path);
+        rc = TIDE_EIO;
+    }
+    return rc;
+}
+
+struct files {
+    struct tide_native_file *items;
+    uint32_t n, cap;
+};
+
+static void files_release(struct files *f)
+{
+    for (uint32_t i = 0; i < f->n; i++) {
+        free(f->items[i].name);
+        free(f->items[i].path);
+        free((void *)(uintptr_t)f->items[i].packed.data);
+    }
+    free(f->items);
+}
+
+static int add_file(struct saving *a, struct files *all, const char *name)
+{
+    char path[4096];
+    struct stat st;
+    if (!tide_place_path(path, sizeof path, a->checkpoint, name, 0)) return TIDE_EINVAL;
+    if (lstat(path, &st)) return tide_place_errno(path, a->why);
+    if (!S_ISREG(st.st_mode)) return 0;
+    if (all->n == all->cap) {
+        uint32_t cap = all->cap ? all->cap * 2 : 16;
+        struct tide_native_file *items = realloc(all->items, cap * sizeof *items);
+        if (!items) return TIDE_ENOMEM;
+        all->items = items;
+        all->cap = cap;
+    }
+    struct tide_native_file *f = &all->items[all->n++];
+    *f = (struct tide_native_file){.name = strdup(name),
+                                   .path = strdup(path),
+                                   .size = (uint64_t)st.st_size,
+                                   .is_packed = (uint64_t)st.st_size <= TIDE_NATIVE_PACKED};
+    if (f->is_packed) f->packed = (struct tide_bytes){malloc((size_t)f->size + 1), (size_t)f->size};
+    return f->name && f->path && (!f->is_packed || f->packed.data) ? 0 : TIDE_ENOMEM;
+}
+
+static int list_files(struct saving *a, struct files *ret)
+{
+    struct dirent *e;
+    int rc = 0;
+    DIR *d = opendir(a->checkpoint);
+    if (!d) return tide_place_errno(a->checkpoint, a->why);
+    while (!rc && (e = readdir(d)))
+        rc = add_file(a, ret, e->d_name);
+    closedir(d);
+    return rc;
+}
+
+static int put_index(struct saving *a, const struct files *files)
+{
+    struct tide_states *s = a->s;
+    const struct tide_format_task task = task_of(a, true);
+    struct tide_buf index;
+    struct tide_format_state *states = calloc(s->n_keyed, sizeof *states);
+    if (!states) return TIDE_ENOMEM;
+    for (uint32_t i = 0; i < s->n_items; i++)
+        if (tide_kind_is_keyed(s->items[i]->kind))
+            states[s->items[i]->number] = state_of(s->items[i]);
+    tide_buf_init(&index, TIDE_STATES_BYTES_MAX);
+    int rc = tide_native_index(&task, s->keyed->class->name, states, s->n_keyed, files->items,
+                               files->n, &index);
+    if (!rc) rc = tide_snapshot_artifact(a->snapshot, TIDE_ARTIFACT_NATIVE, s->first, s->count);
+    if (!rc) rc = tide_snapshot_write(a->snapshot, index.data, index.len);
+    tide_buf_release(&index);
+    free(states);
+    return rc;
+}
+
+static int put_native(struct saving *a)
+{
+    struct files files = {0};
+    uint8_t *block = malloc(BLOCK);
+    int rc = block ? list_files(a, &files) : TIDE_ENOMEM;
+    for (uint32_t i = 0; !rc && i < files.n; i++)
+        rc = put_file(a, &files.items[i], block);
+    if (!rc) rc = put_index(a, &files);
+    files_release(&files);
+    free(block);
+    return rc;
+}
+
 static void *write_thread(void *user)
 {
     struct saving *a = user;
     struct tide_states *s = a->s;
-    int rc = put_part(a, true);
+    int rc = a->checkpoint ? put_native(a) : put_part(a, true);
+    if (rc == TIDE_ESTALE && !a->why[0])
+        snprintf(a->why, sizeof a->why, "%s",
+                 atomic_load(&s->cancelled) ? "the attempt is over" : "the round is over");
     if (!rc) rc = put_part(a, false);
     thaw(a);
     (void)tide_snapshot_done(a->snapshot, rc, rc && a->why[0] ? a->why : NULL, 0);
@@ -162,7 +312,26 @@ static void *write_thread(void *user)
     return NULL;
 }
 
-static int begin(struct tide_states *s, struct saving **ret)
+/* Everything as of now: a checkpoint of the keyed states, or a view of them; a view of the others.
+ */
+static int freeze(struct saving *a, bool native)
+{
+    char path[4096];
+    struct tide_states *s = a->s;
+    int rc;
+    if (!native) {
+        rc = s->keyed->class->freeze(s->keyed, &a->keyed);
+    } else if (!tide_place_path(path, sizeof path, s->directory, "checkpoint", a->round)) {
+        rc = TIDE_EINVAL;
+    } else {
+        a->checkpoint = strdup(path);
+        rc = a->checkpoint ? s->keyed->class->checkpoint(s->keyed, path) : TIDE_ENOMEM;
+    }
+    return rc ? rc : s->own->class->freeze(s->own, &a->own);
+}
+
+/* round: of a snapshot that may be native; 0: of none. */
+static int begin(struct tide_states *s, uint64_t round, bool native, struct saving **ret)
 {
     int rc = tide_states_ready(s);
     if (rc) return rc;
@@ -170,8 +339,8 @@ static int begin(struct tide_states *s, struct saving **ret)
     if (!a) return TIDE_ENOMEM;
     a->s = s;
     s->why[0] = '\0';
-    rc = s->keyed->class->freeze(s->keyed, &a->keyed);
-    if (!rc) rc = s->own->class->freeze(s->own, &a->own);
+    a->round = round;
+    rc = freeze(a, native);
     if (rc) {
         thaw(a);
         free(a);
@@ -203,10 +372,12 @@ int tide_states_snapshot(struct tide_states *s, struct tide_snapshot *snapshot)
 {
     struct saving *a = NULL;
     if (!s || !snapshot) return TIDE_EINVAL;
-    int rc = begin(s, &a);
+    int rc = tide_states_ready(s);
+    const bool native =
+        !rc && s->n_keyed && s->class->checkpoint && !tide_snapshot_is_savepoint(snapshot);
+    if (!rc) rc = begin(s, tide_snapshot_round(snapshot), native, &a);
     if (rc) return rc;
     a->snapshot = snapshot;
-    a->round = tide_snapshot_round(snapshot);
     pthread_mutex_lock(&s->lock);
     s->writing++;
     pthread_mutex_unlock(&s->lock);
@@ -229,7 +400,7 @@ int tide_states_save(struct tide_states *s, const char *path, bool keyed)
         return tide_states_fail(s, errno == EEXIST ? TIDE_EEXIST : TIDE_EIO, "%.300s: %s", path,
                                 strerror(errno));
     close(fd);
-    int rc = begin(s, &a);
+    int rc = begin(s, 0, false, &a);
     if (!rc) {
         rc = write_part(a, keyed, path, NULL, NULL);
         if (rc && a->why[0])

@@ -3,8 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "state/impl.h"
+#include "state/place.h"
 
 static const char *const kinds[] = {
     [TIDE_VALUE] = "value", [TIDE_LIST] = "list",   [TIDE_MAP] = "map",
@@ -114,6 +117,7 @@ int tide_states_new_sized(const struct tide_states_config *config, size_t size,
     s->derived = !config->max_parallelism;
     s->drop_unmatched = c.drop_unmatched;
     s->class = class;
+    s->taken = -1;
     atomic_init(&s->cancelled, false);
     tide_key_group_range(c.subtask, c.parallelism, c.max_parallelism, &s->first, &s->count);
     pthread_mutex_init(&s->lock, NULL);
@@ -151,27 +155,54 @@ void tide_states_free(struct tide_states *s)
         named_free(s->items[i]);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
+    if (s->taken >= 0) close(s->taken);
     free(s->items);
     free(s->directory);
     free(s->uid);
     free(s);
 }
 
+static int told(struct tide_states *s, int rc)
+{
+    if (!rc || s->why[0]) return rc;
+    return tide_states_fail(s, rc, "operator %.100s: the states cannot be opened: %s", s->uid,
+                            tide_strerror(rc));
+}
+
+int tide_states_reopen(struct tide_states *s, uint32_t first, uint32_t count,
+                       int (*place)(void *user, const char *directory, char *why), void *user,
+                       struct tide_backend **ret)
+{
+    char path[4096];
+    struct tide_backend_config config = {.n_states = s->n_keyed,
+                                         .first = first,
+                                         .count = count,
+                                         .mode = place ? TIDE_BACKEND_THERE : TIDE_BACKEND_EMPTY,
+                                         .directory = path,
+                                         .why = s->why};
+    s->why[0] = '\0';
+    int rc = s->taken >= 0 ? 0 : tide_place_take(s->directory, &s->taken, s->why);
+    if (!rc && !tide_place_path(path, sizeof path, s->directory, "db", 0)) rc = TIDE_EINVAL;
+    if (!rc && place) {
+        tide_place_remove(path);
+        rc = mkdir(path, 0777) ? tide_place_errno(path, s->why) : place(user, path, s->why);
+    }
+    return told(s, rc ? rc : s->class->open(&config, ret));
+}
+
 int tide_states_open(struct tide_states *s, bool keyed, uint32_t first, uint32_t count,
                      struct tide_backend **ret)
 {
+    if (keyed && s->n_keyed && s->class->needs_directory)
+        return tide_states_reopen(s, first, count, NULL, NULL, ret);
     const struct tide_backend_class *class = keyed && s->n_keyed ? s->class : &tide_backend_memory;
     const struct tide_backend_config config = {.n_states =
                                                    keyed ? s->n_keyed : s->n_items - s->n_keyed,
                                                .first = keyed ? first : 0,
                                                .count = keyed ? count : 1,
-                                               .directory = s->directory,
                                                .why = s->why};
     s->why[0] = '\0';
-    int rc = class->open(&config, ret);
-    if (!rc || s->why[0]) return rc;
-    return tide_states_fail(s, rc, "operator %.100s: the states cannot be opened: %s", s->uid,
-                            tide_strerror(rc));
+    return told(s, class->open(&config, ret));
 }
 
 int tide_states_ready(struct tide_states *s)

@@ -189,8 +189,9 @@ TIDE_API int tide_states_restore_files(struct tide_states *s, const char *const 
 TIDE_API int tide_states_restore_directory(struct tide_states *s, const char *directory);
 
 /* For the snapshot callback, whose answer is that of this function: TIDE_EAGAIN. Everything as of
- * now is written by a thread of the library's, which ends with tide_snapshot_done(); the program
- * may have begun artifacts of its own before, with names that do not begin with "state.". */
+ * now is written by a thread of the library's, which ends with tide_snapshot_done(): a savepoint
+ * as databases, a checkpoint as files of the backend's own, if it has such. The program may have
+ * begun artifacts of its own before, with names that do not begin with "state.". */
 TIDE_API int tide_states_snapshot(struct tide_states *s, struct tide_snapshot *snapshot);
 /* Writes everything as of now to a file that is not there: the keyed states, or the others.
  * TIDE_EEXIST, TIDE_EIO, TIDE_ENOSPC, TIDE_ENOMEM: then there is no file. */
