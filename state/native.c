@@ -178,8 +178,7 @@ static int read_states(struct tide_format_reader *r, const Tide__NativePart *m)
 static int read_files(struct tide_format_reader *r, const Tide__NativePart *m)
 {
     struct tide_native *n = r->native;
-    if (m->n_files > FILES_MAX)
-        return fail(r, TIDE_ECORRUPT, "has more than %u files", FILES_MAX);
+    if (m->n_files > FILES_MAX) return fail(r, TIDE_ECORRUPT, "has more than %u files", FILES_MAX);
     n->files = calloc(m->n_files + 1, sizeof *n->files);
     if (!n->files) return fail(r, TIDE_ENOMEM, "out of memory");
     for (uint32_t i = 0; i < m->n_files; i++) {
@@ -189,8 +188,8 @@ static int read_files(struct tide_format_reader *r, const Tide__NativePart *m)
             return fail(r, TIDE_ECORRUPT, "file %u is described in a way that cannot be", i + 1);
         n->files[i] = (struct tide_native_file){.size = f->size, .is_packed = is_packed};
         if (is_packed) n->files[i].packed = bytes(f->packed);
-        n->files[i].name = tide_arena_printf(&r->arena, "%.*s", (int)f->name.len,
-                                             (const char *)f->name.data);
+        n->files[i].name =
+            tide_arena_printf(&r->arena, "%.*s", (int)f->name.len, (const char *)f->name.data);
         if (!n->files[i].name) return fail(r, TIDE_ENOMEM, "out of memory");
         for (uint32_t k = 0; k < i; k++)
             if (!strcmp(n->files[k].name, n->files[i].name))
@@ -281,8 +280,7 @@ static int found(struct tide_format_reader *r, struct tide_native_file *f, const
         return fail(r, TIDE_ECORRUPT, "file %s has not the size that it says", f->name);
     f->packed = tide_arena_bytes(&r->arena, data);
     f->is_packed = true;
-    return f->packed.data || !data.len ? 0
-                                       : fail(r, TIDE_ENOMEM, "%s", tide_strerror(TIDE_ENOMEM));
+    return f->packed.data || !data.len ? 0 : fail(r, TIDE_ENOMEM, "%s", tide_strerror(TIDE_ENOMEM));
 }
 
 int tide_native_found(struct tide_format_reader *r, const char *artifact, const char *path,
@@ -330,8 +328,10 @@ static int put_copy(int to, const char *from)
     ssize_t n = fd < 0 || !block ? -1 : 1;
     while (n > 0) {
         n = read(fd, block, BLOCK);
-        if (n < 0 && errno == EINTR) n = 1;
-        else if (n > 0 && put_bytes(to, block, (size_t)n)) n = -1;
+        if (n < 0 && errno == EINTR)
+            n = 1;
+        else if (n > 0 && put_bytes(to, block, (size_t)n))
+            n = -1;
     }
     int error = block ? errno : ENOMEM;
     free(block);
@@ -430,8 +430,8 @@ static int see_row(void *user, const struct tide_row *row)
     struct tide_row shown = *row;
     const struct tide_format_state *s = &w->r->states[w->state];
     bool right = row->group >= w->first && row->group - w->first < w->count &&
-                 row->group == tide_states_key_group(row->key.data, row->key.len,
-                                                     w->r->task.max_parallelism);
+                 row->group ==
+                     tide_states_key_group(row->key.data, row->key.len, w->r->task.max_parallelism);
     int rc = right ? 0 : TIDE_ECORRUPT;
     if (s->kind == TIDE_VALUE && row->item.len) rc = TIDE_ECORRUPT;
     if (!rc && s->kind == TIDE_LIST) rc = check_position(w, row);

@@ -2,8 +2,8 @@
  * that says whose state they are. Small files stand in the index.
  *
  * A reader of a part is a tide_format_reader like one of a database: whoever reads state need not
- * know which it is. It has to be told where the files are (tide_native_found()), and opens them when
- * rows are asked for. */
+ * know which it is. It has to be told where the files are (tide_native_found()), and opens them
+ * when rows are asked for. */
 #ifndef TIDE_STATE_NATIVE_H
 #define TIDE_STATE_NATIVE_H
 
@@ -37,8 +37,7 @@ struct tide_native {
 /* The index. files: with path NULL and not packed, those that are artifacts of their own. */
 int tide_native_index(const struct tide_format_task *task, const char *backend,
                       const struct tide_format_state *states, uint32_t n_states,
-                      const struct tide_native_file *files, uint32_t n_files,
-                      struct tide_buf *ret);
+                      const struct tide_native_file *files, uint32_t n_files, struct tide_buf *ret);
 /* The name of a file's artifact; false: no room. */
 bool tide_native_artifact(char *ret, size_t size, uint32_t subtask, const char *file);
 

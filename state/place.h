@@ -1,6 +1,6 @@
 /* The directory of a task's own: one process at a time has it, and what an earlier one has left in
- * it goes. In it are `lock`, `db` (a backend's files), `checkpoint-<n>` (of snapshots that are being
- * written) and `part-<x>` (of snapshots that are being read). */
+ * it goes. In it are `lock`, `db` (a backend's files), `checkpoint-<n>` (of snapshots that are
+ * being written) and `part-<x>` (of snapshots that are being read). */
 #ifndef TIDE_STATE_PLACE_H
 #define TIDE_STATE_PLACE_H
 

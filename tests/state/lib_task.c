@@ -36,8 +36,7 @@ struct tide_states *new_states(uint32_t subtask, uint32_t p, uint32_t max)
     return s;
 }
 
-struct tide_named *declare(struct tide_states *s, const char *name,
-                                  enum tide_states_kind kind)
+struct tide_named *declare(struct tide_states *s, const char *name, enum tide_states_kind kind)
 {
     struct tide_named *n = NULL;
     ck_assert_int_eq(tide_states_declare(s, name, kind, NULL, &n), 0);
@@ -137,4 +136,3 @@ void check_keyed(struct task *t, uint32_t subtask, uint32_t p, uint32_t max)
     ck_assert_int_eq(tide_keys_each(t->value, count_key, &keys), 0);
     ck_assert_uint_eq(keys, expected);
 }
-

@@ -1,5 +1,5 @@
-/* A task with one state of each kind, what it is filled with, and how that is found again: for tests
- * that are the same under each backend. */
+/* A task with one state of each kind, what it is filled with, and how that is found again: for
+ * tests that are the same under each backend. */
 #ifndef TESTS_STATE_LIB_TASK_H
 #define TESTS_STATE_LIB_TASK_H
 

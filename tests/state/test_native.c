@@ -33,14 +33,14 @@ struct tide_snapshot { /* in the place of libtidemark's */
     uint32_t n;
 };
 
-uint64_t __wrap_tide_snapshot_round(const struct tide_snapshot *s);                /* NOLINT */
-bool __wrap_tide_snapshot_is_savepoint(const struct tide_snapshot *s);             /* NOLINT */
-int __wrap_tide_snapshot_artifact(struct tide_snapshot *s, const char *name,       /* NOLINT */
+uint64_t __wrap_tide_snapshot_round(const struct tide_snapshot *s);          /* NOLINT */
+bool __wrap_tide_snapshot_is_savepoint(const struct tide_snapshot *s);       /* NOLINT */
+int __wrap_tide_snapshot_artifact(struct tide_snapshot *s, const char *name, /* NOLINT */
                                   uint32_t first, uint32_t count);
 int __wrap_tide_snapshot_write(struct tide_snapshot *s, const void *data, size_t n); /* NOLINT */
-int __wrap_tide_snapshot_file(struct tide_snapshot *s, char *ret, size_t size);    /* NOLINT */
-int __wrap_tide_snapshot_progress(struct tide_snapshot *s, uint64_t bytes);        /* NOLINT */
-int __wrap_tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason, /* NOLINT */
+int __wrap_tide_snapshot_file(struct tide_snapshot *s, char *ret, size_t size);      /* NOLINT */
+int __wrap_tide_snapshot_progress(struct tide_snapshot *s, uint64_t bytes);          /* NOLINT */
+int __wrap_tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reason,   /* NOLINT */
                               uint32_t retry_after_ms);
 
 uint64_t __wrap_tide_snapshot_round(const struct tide_snapshot *s) /* NOLINT */
@@ -308,7 +308,8 @@ START_TEST(a_snapshot_is_of_its_moment)
 }
 END_TEST
 
-/* Other states, in another order, one of them new; one gone, which is dropped when that is allowed. */
+/* Other states, in another order, one of them new; one gone, which is dropped when that is allowed.
+ */
 START_TEST(a_program_that_has_changed)
 {
     uint32_t one = 1, key = 5;
