@@ -15,13 +15,13 @@ struct job {
     enum file_op op;
     uint8_t *image;
     size_t image_len;
-    struct tide_buf read; /* the lane's until job_done() */
+    struct tide_buf read; /* the lane's until job_done(), as is place */
+    char *place;          /* the path without links; NULL: it is not asked for, or not known */
     char path[];
 };
 
-static int job_run(struct lane_work *w, const volatile int *stop, char why[static LANES_WHY])
+static int carry_out(struct job *j, const volatile int *stop, char why[static LANES_WHY])
 {
-    struct job *j = (struct job *)w;
     switch (j->op) {
     case FILE_MKDIR: return tide_files_mkdir(j->path, why);
     case FILE_META_WRITE:
@@ -37,6 +37,14 @@ static int job_run(struct lane_work *w, const volatile int *stop, char why[stati
     return TIDE_EBUG;
 }
 
+static int job_run(struct lane_work *w, const volatile int *stop, char why[static LANES_WHY])
+{
+    struct job *j = (struct job *)w;
+    int rc = carry_out(j, stop, why);
+    if (!rc && (j->op == FILE_MKDIR || j->op == FILE_META_READ)) j->place = realpath(j->path, NULL);
+    return rc;
+}
+
 static void job_done(struct lane_work *w, int rc, const char *why)
 {
     const struct job *j = (const struct job *)w;
@@ -47,7 +55,7 @@ static void job_done(struct lane_work *w, int rc, const char *why)
         (void)snprintf(text, sizeof text, "%s", why);
     struct tide_bytes read = {0};
     if (!rc) read = (struct tide_bytes){j->read.data, j->read.len};
-    j->files->done(j->files->user, j->tag, rc, text, read);
+    j->files->done(j->files->user, j->tag, rc, text, read, rc ? NULL : j->place);
 }
 
 static void job_drop(struct lane_work *w)
@@ -55,6 +63,7 @@ static void job_drop(struct lane_work *w)
     struct job *j = (struct job *)w;
     free(j->image);
     tide_buf_release(&j->read);
+    free(j->place);
     free(j);
 }
 

@@ -10,8 +10,9 @@ struct filework {
     const char *state_root, *savepoint_root; /* each has its lane; elsewhere every directory */
     uint64_t timeout_us, inspect_us;         /* the latter: where every file is looked at */
     void *user;                              /* given to done() */
-    /* bytes: what was read, borrowed for the call */
-    void (*done)(void *user, uint64_t tag, int rc, const char *why, struct tide_bytes bytes);
+    /* bytes: what was read, place: where it lies, without links, or NULL; borrowed for the call */
+    void (*done)(void *user, uint64_t tag, int rc, const char *why, struct tide_bytes bytes,
+                 const char *place);
 };
 
 /* Carries out an ACT_FILE; takes its image. done() follows from the loop in every case. */

@@ -323,10 +323,13 @@ static void on_sent(void *user, uint64_t tag)
     host_feed(user, &(struct event){.type = EV_SENT, .tag = tag});
 }
 
-static void on_file(void *user, uint64_t tag, int rc, const char *why, struct tide_bytes bytes)
+static void on_file(void *user, uint64_t tag, int rc, const char *why, struct tide_bytes bytes,
+                    const char *place)
 {
-    host_feed(user,
-              &(struct event){.type = EV_FILE, .tag = tag, .rc = rc, .text = why, .bytes = bytes});
+    host_feed(
+        user,
+        &(struct event){
+            .type = EV_FILE, .tag = tag, .rc = rc, .text = why, .bytes = bytes, .place = place});
 }
 
 static void on_loaded(void *user, uint64_t tag, int rc, const char *why, struct tide_bytes image)

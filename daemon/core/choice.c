@@ -82,6 +82,11 @@ bool choice_wants(const struct job *job, uint64_t snapshot)
     return job->choice && job->choice->snapshot == snapshot;
 }
 
+const struct import *choice_import(const struct job *job)
+{
+    return job->choice ? job->choice->import : NULL;
+}
+
 static void keep_report(struct job *job)
 {
     struct operation *op = job->order;
@@ -206,6 +211,10 @@ static void look_at_all(struct job *job, struct choice *ch)
     const struct snapshot *s = ch->snapshot ? job_snapshot(job, ch->snapshot) : NULL;
     if (ch->snapshot && (!s || s->state != TIDE_RETAINED || s->disposing)) {
         refuse(ch, "snapshot %" PRIu64 " of job %s is not there any more", ch->snapshot, job->name);
+        return;
+    }
+    if (ch->import && import_goes(job->core, ch->import)) {
+        refuse(ch, "what is in %.200s is being disposed of", ch->directory);
         return;
     }
     if (ch->import)

@@ -62,7 +62,8 @@ struct event {
     uint64_t tag;
     enum tide_outcome outcome;
     int rc;
-    const char *text; /* may be NULL */
+    const char *text;  /* may be NULL */
+    const char *place; /* FILE, of MKDIR and META_READ: the directory without links; may be NULL */
 };
 
 /* ---- actions */

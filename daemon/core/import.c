@@ -102,7 +102,7 @@ struct import *import_new(const char *directory, const struct event *ev, char wh
         return NULL;
     }
     struct import *im = core_alloc(sizeof *im);
-    im->directory = core_printf("%s", directory);
+    im->directory = core_printf("%s", ev->place ? ev->place : directory);
     im->image = core_alloc(ev->bytes.len);
     im->image_len = ev->bytes.len;
     if (ev->bytes.len) memcpy(im->image, ev->bytes.data, ev->bytes.len);
@@ -270,14 +270,32 @@ bool import_wants_full(const struct job *job)
     return true;
 }
 
+/* The directory is what a job is about to begin from, or an order is about to make known. */
+static bool is_coming(const struct job *job, const char *directory)
+{
+    const struct import *im = job->birth ? job->birth : choice_import(job);
+    return im && strcmp(im->directory, directory) == 0;
+}
+
 const struct job *import_user(const struct core *c, const struct snapshot *of)
 {
     for (const struct job *job = c->jobs; job; job = job->next) {
-        const struct snapshot *s = job_recovery_point(job);
-        if (s && s != of && s->imported &&
-            (!tide_job_ended(job->state) || job->state == TIDE_JOB_SUSPENDED) &&
-            strcmp(s->directory, of->directory) == 0)
-            return job;
+        if (is_coming(job, of->directory)) return job;
+        if (tide_job_ended(job->state) && job->state != TIDE_JOB_SUSPENDED) continue;
+        for (const struct snapshot *s = job->snapshots; s; s = s->next)
+            if (s != of && s->imported && s->state == TIDE_RETAINED &&
+                strcmp(s->directory, of->directory) == 0)
+                return job;
     }
     return NULL;
+}
+
+bool import_goes(const struct core *c, const struct import *im)
+{
+    for (const struct job *job = c->jobs; job; job = job->next)
+        for (const struct snapshot *s = job->snapshots; s; s = s->next)
+            if (!s->imported && (s->disposing || s->state != TIDE_RETAINED) &&
+                strcmp(s->directory, im->directory) == 0)
+                return true;
+    return false;
 }

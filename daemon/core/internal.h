@@ -218,7 +218,7 @@ struct decision decide(const struct decide *d);
 
 /* ---- prepare.c: what a savepoint needs before its round begins */
 void prepare_pump(struct core *c, struct job *job); /* makes directories for those that wait */
-void prepare_answer(struct core *c, struct job *job, uint64_t operation, int rc, const char *text);
+void prepare_answer(struct core *c, struct job *job, uint64_t operation, const struct event *ev);
 /* What was made is not wanted. */
 void prepare_drop(struct core *c, struct job *job, struct operation *op);
 
@@ -495,6 +495,8 @@ void choice_manifest(struct core *c, struct job *job, const struct event *ev);
 void choice_directory(struct core *c, struct job *job, const struct event *ev);
 void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, const char *text);
 void choice_free(struct job *job);
+/* What an order under way has found in a directory; NULL: nothing. */
+const struct import *choice_import(const struct job *job);
 bool choice_wants(const struct job *job, uint64_t snapshot);
 
 /* ---- import.c: snapshots of which the store knows nothing */
@@ -518,8 +520,10 @@ uint64_t import_id(const struct import *im);
 void import_add(struct core *c, struct job *job, const struct import *im); /* that is stored */
 /* Whether the job's next checkpoint may refer to nothing of an earlier snapshot. */
 bool import_wants_full(const struct job *job);
-/* The job that goes on from an import of the same directory; NULL: none. */
+/* Another job that has, or is about to have, an import of the same directory; NULL: none. */
 const struct job *import_user(const struct core *c, const struct snapshot *of);
+/* A snapshot in that directory is being deleted, or about to be. */
+bool import_goes(const struct core *c, const struct import *im);
 
 /* ---- admin.c */
 void admin_trigger(struct core *c, const struct wish *wish);

@@ -157,9 +157,18 @@ void job_from(struct core *c, struct job *job, const struct event *ev)
         }
         tide_manifest_close(&m);
     }
+    if (job->birth && !rc && import_goes(c, job->birth)) {
+        snprintf(text, sizeof text, "it is being disposed of");
+        rc = TIDE_EBUSY;
+    }
     if (job->birth && rc) snprintf(why, sizeof why, "%.40s: %.250s", path, text);
     free(path);
-    if (PLANTED(BEGIN_AFRESH) && rc) {
+    /* who knew of an old copy may be gone: the job is to be HELD, whatever it was to begin from */
+    if (job->doubt && rc) {
+        free((void *)(uintptr_t)job->base.adopted.data);
+        job->base = (struct base){0};
+    }
+    if ((PLANTED(BEGIN_AFRESH) || job->doubt) && rc) {
         import_free(job->birth);
         job->birth = NULL;
         rc = 0;

@@ -104,7 +104,7 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_PUBLISH:
     case ASKED_TRIGGER_SENT:
     case ASKED_COMPLETE_SENT: round_answer(c, job, p, ev); break;
-    case ASKED_SAVEPOINT_DIR: prepare_answer(c, job, p->number, ev->rc, ev->text); break;
+    case ASKED_SAVEPOINT_DIR: prepare_answer(c, job, p->number, ev); break;
     case ASKED_ABORTED: clean_recorded(c, job, p->number, ev->outcome); break;
     case ASKED_DELETE: clean_answer(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_DELETE_ATTEMPT: break; /* a directory that stays is seen by the next sweep */

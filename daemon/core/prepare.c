@@ -47,20 +47,24 @@ void prepare_drop(struct core *c, struct job *job, struct operation *op)
     if (op->directory && !op->preparing) remove_directory(c, job, op);
 }
 
-void prepare_answer(struct core *c, struct job *job, uint64_t operation, int rc, const char *text)
+void prepare_answer(struct core *c, struct job *job, uint64_t operation, const struct event *ev)
 {
     struct operation *op = operation_find(job, operation);
     core_assert(op && op->preparing);
     op->preparing = false;
+    if (ev->place) { /* by which it is known, whatever link leads there */
+        free(op->directory);
+        op->directory = core_printf("%s", ev->place);
+    }
     if (op->state != TIDE_OP_QUEUED) { /* given up meanwhile */
-        if (rc) {
+        if (ev->rc) {
             free(op->directory);
             op->directory = NULL;
         } else {
             remove_directory(c, job, op);
         }
-    } else if (rc) {
-        round_stillborn(c, job, op, rc, text);
+    } else if (ev->rc) {
+        round_stillborn(c, job, op, ev->rc, ev->text);
     }
     trigger_pump(c, job);
 }

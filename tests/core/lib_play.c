@@ -159,7 +159,8 @@ void play_not_filed(struct play *p, int rc, const char *why)
                                 .tag = shift(p->files, &p->n_files),
                                 .rc = rc,
                                 .text = why,
-                                .bytes = read});
+                                .bytes = read,
+                                .place = rc ? NULL : p->place});
 }
 
 void play_filed(struct play *p, int rc)

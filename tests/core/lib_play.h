@@ -29,6 +29,7 @@ struct play {
     uint64_t load_rounds[64];
     enum file_op file_ops[256];
     struct tide_bytes elsewhere; /* borrowed: the _metadata of every directory that is read */
+    const char *place;           /* where what is read or made next lies, without links */
     struct tide_catalog catalog;
     struct tide_catalog_incarnation incarnations[2];
     uint8_t *image; /* manifest of the newest stored snapshot */

@@ -203,27 +203,37 @@ START_TEST(malformed)
 }
 END_TEST
 
-/* Another job goes on from the directory in which the savepoint lies: it stays until that job has
- * ended, or has a snapshot of its own with effects. */
-START_TEST(another_job_goes_on_from_it)
+static void order(struct tide_bytes directory)
 {
     Tide__RestoreJob m = TIDE__RESTORE_JOB__INIT;
     Tide__Request r = TIDE__REQUEST__INIT;
+    m.job = play_bytes("other");
+    m.from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
+    m.directory = (ProtobufCBinaryData){directory.len, (uint8_t *)(uintptr_t)directory.data};
+    r.call_case = TIDE__REQUEST__CALL_RESTORE;
+    r.restore = &m;
+    play_request(&p, ADMIN, &r);
+}
+
+static void another_job(void)
+{
     struct spec spec;
-    run();
-    uint64_t s = savepoint();
-    p.elsewhere = shelf_image(&p.shelf, s);
     spec_read(&spec, "a2 b1; a>b");
     spec.spec.name = play_bytes("other");
     play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
     play_join_spec(&p, 2, &spec.spec, &(struct join_options){.count = 3, .worker = "v", .pid = 11});
     play_settle(&p);
-    m.job = play_bytes("other");
-    m.from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
-    m.directory = play_bytes("/savepoints/savepoint-c15c02-1000-1");
-    r.call_case = TIDE__REQUEST__CALL_RESTORE;
-    r.restore = &m;
-    play_request(&p, ADMIN, &r);
+}
+
+/* Another job has what is in the savepoint's directory as a snapshot of its own: it stays until
+ * that job has ended, or has disposed of that. */
+START_TEST(another_job_goes_on_from_it)
+{
+    run();
+    uint64_t s = savepoint();
+    p.elsewhere = shelf_image(&p.shelf, s);
+    another_job();
+    order(tide_bytes_of("/savepoints/savepoint-c15c02-1000-1"));
     play_settle(&p);
     play_forget(&p);
     play_ask_operation(&p, ADMIN, p.operation);
@@ -240,5 +250,55 @@ START_TEST(another_job_goes_on_from_it)
 }
 END_TEST
 
-SUITE_MAIN("dispose", another_job_goes_on_from_it, an_order_wants_it, an_attempt_restores_it,
-           until_the_next_attempt, several_at_once, it_is_gone_already, malformed)
+/* It is named by a link, and by an order that has only looked at it so far: the directory counts.
+ */
+START_TEST(another_job_is_about_to)
+{
+    run();
+    p.place = "/disk/savepoint-c15c02-1000-1"; /* /savepoints is a link */
+    uint64_t s = savepoint();
+    p.elsewhere = shelf_image(&p.shelf, s);
+    another_job();
+    order(tide_bytes_of("/links/newest"));
+    play_stored(&p, TIDE_STORED);
+    uint64_t restore = p.operation;
+    play_filed(&p, 0);
+    play_forget(&p);
+    play_ask_dispose(&p, &(struct ask){.snapshot = s});
+    play_expect(&p, "to 100: error 3: job other goes on from what is in its directory\n");
+    play_settle(&p);
+    play_ask_operation(&p, ADMIN, restore);
+    ck_assert_msg(strstr(p.trace, "operation restore done"), "%s", p.trace);
+    play_forget(&p);
+    play_ask_dispose(&p, &(struct ask){.snapshot = s});
+    play_expect(&p, "to 100: error 3: job other goes on from what is in its directory\n");
+    p.place = NULL;
+    play_end(&p);
+}
+END_TEST
+
+/* It is disposed of while an order looks at it. */
+START_TEST(another_job_is_too_late)
+{
+    run();
+    uint64_t s = savepoint();
+    p.elsewhere = shelf_image(&p.shelf, s);
+    another_job();
+    order(tide_bytes_of("/savepoints/savepoint-c15c02-1000-1"));
+    play_stored(&p, TIDE_STORED);
+    uint64_t restore = p.operation;
+    play_ask_dispose(&p, &(struct ask){.snapshot = s});
+    play_stored(&p, TIDE_STORED);
+    play_filed(&p, 0);
+    play_settle(&p);
+    play_forget(&p);
+    play_ask_operation(&p, ADMIN, restore);
+    ck_assert_msg(strstr(p.trace, "is being disposed of"), "%s", p.trace);
+    p.elsewhere = (struct tide_bytes){0};
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("dispose", another_job_goes_on_from_it, another_job_is_about_to, another_job_is_too_late,
+           an_order_wants_it, an_attempt_restores_it, until_the_next_attempt, several_at_once,
+           it_is_gone_already, malformed)

@@ -84,5 +84,34 @@ START_TEST(nobody_is_there_any_more)
 }
 END_TEST
 
+/* A worker proves that the job was known once, to a newer copy of the store: that must not be
+ * forgotten because the job could not begin from what it names; whoever comes next would have it
+ * begin there. */
+START_TEST(a_witness_outlives_a_beginning_that_cannot_be)
+{
+    static const uint8_t lost[16] = {1, 2, 3};
+    struct job_options begins = {.sources = 1, .restore_from = "/backup/s"};
+    play_start(&p);
+    play_settle(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &begins,
+              &(struct join_options){.count = 1,
+                                     .worker = "w",
+                                     .pid = 10,
+                                     .attempt = 1,
+                                     .job_id = lost,
+                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: refused: job job: worker w knows of a job"));
+    play_close(&p, 1);
+    play_forget(&p);
+    play_not_filed(&p, TIDE_ENOTFOUND, "/backup/s: cannot be opened");
+    play_expect(&p, "commit: job lease\n");
+    play_stored(&p, TIDE_STORED);
+    PLAY_AMONG(&p, "commit: job-state=HELD\n");
+    play_settle(&p);
+    play_end(&p);
+}
+END_TEST
+
 SUITE_MAIN("restores", missing_files_hold_the_job, what_is_there_is_tried_again,
-           nobody_is_there_any_more)
+           nobody_is_there_any_more, a_witness_outlives_a_beginning_that_cannot_be)
