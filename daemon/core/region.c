@@ -351,7 +351,7 @@ bool region_keep_hooks(struct core *c, struct job *job, const Tide__ManifestHead
     return fits;
 }
 
-void region_advance(struct core *c, struct worker *w)
+static void advance(struct core *c, struct worker *w, struct tide_bytes common)
 {
     struct job *job = w->job;
     Tide__Advance m = TIDE__ADVANCE__INIT;
@@ -361,7 +361,7 @@ void region_advance(struct core *c, struct worker *w)
     tide_buf_init(&body, SIZE_MAX / 2);
     tide_buf_init(&head, 64);
     put_piece(&body, &m.base);
-    put_common(c, job, &body);
+    tide_buf_put(&body, common.data, common.len);
     tide_buf_put(&body, w->hooks.data, w->hooks.len);
     size_t len = put_head(&head, body.len) + body.len;
     core_assert(body.rc == 0 && head.rc == 0 && len <= TIDE_FRAME_MAX);
@@ -376,11 +376,27 @@ void region_advance(struct core *c, struct worker *w)
     round_resolve(c, w);
 }
 
+void region_advance(struct core *c, struct worker *w)
+{
+    struct tide_buf common;
+    tide_buf_init(&common, SIZE_MAX / 2);
+    put_common(c, w->job, &common);
+    core_assert(common.rc == 0);
+    advance(c, w, (struct tide_bytes){common.data, common.len});
+    tide_buf_release(&common);
+}
+
 void region_advance_all(struct core *c, struct job *job)
 {
+    struct tide_buf common;
     if (!job->gap) return;
+    tide_buf_init(&common, SIZE_MAX / 2);
+    put_common(c, job, &common); /* it names all workers: once, not once for each */
+    core_assert(common.rc == 0);
     for (struct worker *w = job->workers; w; w = w->next)
-        if (region_survives(w) && w->session && w->attempt != job->attempt) region_advance(c, w);
+        if (region_survives(w) && w->session && w->attempt != job->attempt)
+            advance(c, w, (struct tide_bytes){common.data, common.len});
+    tide_buf_release(&common);
     job->gap = false;
 }
 
