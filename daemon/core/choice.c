@@ -298,6 +298,7 @@ static void carry_out(struct core *c, struct job *job)
         stop_record_held(job, commit);
         if (ch->abandon) order_record_abandon(c, commit, job, job->order, who);
         job_record_state(c, commit, job, TIDE_JOB_WAITING);
+        job->order_flies = true;
     }
     operation_record_done(c, commit, job, job->order);
     ask_commit(c, commit, ASKED_CHOSEN, job, job->order->id);
@@ -327,6 +328,7 @@ void choice_stored(struct core *c, struct job *job, enum tide_outcome outcome, c
 {
     struct choice *ch = job->choice;
     core_assert(ch != NULL);
+    job->order_flies = false;
     if (outcome != TIDE_STORED) {
         give_up(c, job, core_printf("it could not be stored: %s", text));
         return;

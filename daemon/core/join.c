@@ -450,7 +450,7 @@ static void hold_for(struct core *c, struct session *s, struct job *job, const T
         free(job->doubt);
         job->doubt = core_printf("%s", cause);
     }
-    if (job->held_stored)
+    if (job->held_stored && !job->order_flies)
         fence(c, s, cause);
     else
         send_refused(c, s,

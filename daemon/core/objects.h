@@ -457,6 +457,7 @@ struct job {
     struct operation *order; /* one of them that is being carried out: see order.c */
     bool abandons;           /* ... and gives up what is owed */
     struct choice *choice;   /* ... and decides what is restored: see choice.c */
+    bool order_flies;        /* that it is not HELD, by that order, is with the store */
     struct base base;
     struct import *birth; /* what it begins from, until it is durable: see import.c */
     uint64_t let_go_us;   /* by then whoever held an attempt when the job ended has no lease */

@@ -72,6 +72,9 @@ static void become_held(struct core *c, struct job *job, const char *cause)
 void job_hold(struct core *c, struct job *job, const char *cause)
 {
     if (tide_job_ended(job->state) || job->end_asked) return;
+    /* in the store it would be HELD behind what the order has made of it, here the other way round;
+     * what is still wrong afterwards comes again */
+    if (job->order_flies) return;
     if (job->gap) attempt_end_ordered(c, job, cause);
     if (job->state == TIDE_JOB_HELD) {
         /* what an admin ordered gives way to what nobody may overlook, and so does what less was
@@ -202,11 +205,13 @@ static void release(struct core *c, struct job *job, struct operation *op)
     stop_record_held(job, commit);
     job_record_state(c, commit, job, goes_on_as(job));
     operation_record_done(c, commit, job, op);
+    job->order_flies = true;
     ask_commit(c, commit, ASKED_RELEASED, job, op->id);
 }
 
 void order_released(struct core *c, struct job *job, enum tide_outcome outcome, const char *text)
 {
+    job->order_flies = false;
     if (!job->order) return;
     if (outcome != TIDE_STORED) {
         order_failed(c, job, core_printf("it could not be stored: %s", text));

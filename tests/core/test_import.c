@@ -705,6 +705,30 @@ START_TEST(gone_again)
 }
 END_TEST
 
+/* ... unless an admin has ordered meanwhile that it goes on from another. */
+START_TEST(gone_again_and_not_wanted)
+{
+    static struct play p;
+    running(&p);
+    ask(&p, in("/backup/s"));
+    play_settle(&p);
+    play_forget(&p);
+    play_join(&p, 1, &job, &whole);
+    play_expect(&p, "to 1: joined\nread s\n");
+    ask(&p, from(3));
+    play_stored(&p, TIDE_STORED);
+    play_expect(&p, "commit: operation=queued audit\nto 100: operation restore queued\nload 3\n");
+    play_loaded(&p);
+    play_expect(&p, "commit: base=3 job-state=WAITING operation=done\n");
+    play_not_filed(&p, TIDE_ENOTFOUND, "/backup/s: cannot be opened: No such file or directory");
+    play_expect(&p, "");
+    play_settle(&p);
+    play_expect(&p, "load 3\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n"
+                    "to 1: start attempt 2 from 3, 3 tasks with state or owed, 0 owed, 0 ended\n");
+    play_end(&p);
+}
+END_TEST
+
 /* The order outlives the daemon at each of its steps. */
 START_TEST(survives_a_crash)
 {
@@ -839,4 +863,4 @@ END_TEST
 SUITE_MAIN("import", moved, full_until_one_is_complete, of_another_store, unmatched,
            max_parallelism, ended_and_fed, new_job, another_parallelism,
            another_parallelism_refused, workers_disagree, new_job_refused, unreadable, gone_again,
-           survives_a_crash, imported, ended_and_unmatched)
+           gone_again_and_not_wanted, survives_a_crash, imported, ended_and_unmatched)
