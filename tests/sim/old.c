@@ -82,9 +82,11 @@ static void forget(struct job *j, const struct job_store *was)
     for (struct attempt *a = j->attempts; a; a = a->next)
         a->past = a->past || a->number > was->attempts;
     uint64_t upto = newest_of(was, true);
+    bool inherits = was->base_snapshot && !was->base_new; /* what an heir began with: round 0 */
     memset(&j->published, 0, sizeof j->published);
     for (struct part *p = j->parts; p; p = p->next) {
-        if (p->round > upto && p->state == PART_PUBLISHED) p->state = PART_FORGOTTEN;
+        bool known = p->round ? p->round <= upto : inherits;
+        if (!known && p->state == PART_PUBLISHED) p->state = PART_FORGOTTEN;
         if (p->state == PART_PUBLISHED) set_add(&j->published, &p->records);
     }
     if (j->newest_published > upto) j->newest_published = upto;
