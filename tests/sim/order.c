@@ -131,11 +131,12 @@ static void move_something(struct sim *s, struct job *j, const char *key)
     Tide__RestoreJob m = TIDE__RESTORE_JOB__INIT;
     uint32_t n = 0;
     struct d_snapshot *which = NULL;
+    uint64_t goes_on_from = base_expected(j);
     for (struct d_snapshot *d = j->store.snapshots; d; d = d->next) {
         const struct directory *in =
             files_find(s, (const char *)d->directory.data, d->directory.len);
         if (d->kind == TIDE_SAVEPOINT && order_may_copy(s, d) && in && in->published &&
-            below(s, ++n) == 0)
+            (below(s, ++n) == 0 || d->round == goes_on_from))
             which = d;
     }
     if (!which) return;
@@ -162,7 +163,7 @@ void order_something(struct sim *s, struct job *j)
     snprintf(key, sizeof key, "order%u", (unsigned)below(s, 50));
     check_trouble(s, j);
     j->ordered = true;
-    if (percent(s, 10))
+    if (percent(s, 25))
         move_something(s, j, key);
     else if (percent(s, 50))
         restore(s, j, key);
