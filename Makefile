@@ -91,7 +91,7 @@ STATE := $(filter-out $(if $(ROCKSDB_LIBS),,$B/state/rocksdb%.o),$(call obj,stat
 # What STATE needs beside what libtidemark carries: manifests, indexes of native snapshots.
 STATE_P := $B/storage/manifest.o $B/proto/manifest.pb-c.o $B/proto/native.pb-c.o
 # What the command reads state with.
-CLI_STATE := $(addprefix $B/state/,backend.o directory.o format.o key_group.o memory.o native.o place.o read.o states.o tree.o write.o) \
+CLI_STATE := $(addprefix $B/state/,backend.o directory.o evolve.o flow.o format.o key_group.o memory.o native.o place.o read.o states.o tree.o write.o) \
              $(filter $B/state/rocksdb%.o,$(STATE))
 # The part of LIB that does no I/O, and the part of P that libtidemark carries.
 PURE  := $(call obj,client/align*.c client/gateway.c client/session*.c)
@@ -203,6 +203,7 @@ comma := ,
 $B/tests/client/test_faults: LIBS = $(foreach f,malloc calloc realloc strdup open openat mkdir write read fsync,-Wl$(comma)--wrap=$f)
 $B/tests/state/test_faults: LIBS = $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(foreach f,malloc calloc realloc strdup free pthread_create $(addprefix tide_snapshot_,round artifact file progress done) tide_state_open tide_state_read tide_state_path tide_state_close,-Wl$(comma)--wrap=$f)
 $B/tests/state/test_native: LIBS = $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(foreach f,round is_savepoint artifact write file progress done,-Wl$(comma)--wrap=tide_snapshot_$f)
+$B/tests/state/test_flow: LIBS = $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(foreach f,tide_task_keep_flights $(addprefix tide_snapshot_,round artifact file write),-Wl$(comma)--wrap=$f)
 $B/tests/client/test_align_faults: LIBS = -Wl,--wrap=calloc,--wrap=realloc
 $B/tests/client/test_faults_parts: LIBS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 

@@ -8,13 +8,17 @@
  *
  *   a record in an artifact: 4 bytes length, 4 bytes that are 0, the record; little-endian
  *
+ * A program that has said so (tide_task_keep_flights) puts them into artifacts of its own instead.
+ *
  * Everything here is on the program's thread. While nothing is captured a record costs an addition.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/worker_impl.h"
 
+#define RECORD_HEAD 8u
 #define FLIGHT_MAX ((uint64_t)1 << 30) /* bytes of one task in one round */
 
 static void flight_free(struct flight *f)
@@ -169,6 +173,70 @@ int tide_task_keep_aligned(struct tide_task *t, uint32_t channel)
     pthread_mutex_lock(&w->lock);
     int rc = tide_session_force(w->session, t->number, channel, true);
     pthread_mutex_unlock(&w->lock);
+    return rc;
+}
+
+/* ---- records that the program keeps in a way of its own */
+
+int tide_task_keep_flights(struct tide_task *t,
+                           int (*write)(struct tide_snapshot *s, struct tide_flights *f,
+                                        char why[256], void *user),
+                           void *user)
+{
+    if (!write) return TIDE_EINVAL;
+    if (t->worker->started) return TIDE_ESTATE;
+    t->write_flights = write;
+    t->flights_user = user;
+    return 0;
+}
+
+bool tide_flights_next(struct tide_flights *f, enum tide_flight flight, uint32_t channel,
+                       const void **ret_data, size_t *ret_n)
+{
+    const unsigned k = flight - 1u;
+    if (k > 1 || channel >= f->flight->n_lanes[k]) return false;
+    const struct tide_buf *lane = &f->flight->lanes[k][channel];
+    size_t *at = &f->at[k][channel];
+    if (*at == lane->len) return false;
+    *ret_n = tide_get_u32(lane->data + *at);
+    *ret_data = lane->data + *at + RECORD_HEAD;
+    *at += RECORD_HEAD + *ret_n;
+    return true;
+}
+
+uint64_t tide_flights_bytes(const struct tide_flights *f)
+{
+    return f->flight->total;
+}
+
+static int check_taken(const struct tide_flights *f, char why[static 256])
+{
+    for (unsigned k = 0; k < 2; k++)
+        for (uint32_t i = 0; i < f->flight->n_lanes[k]; i++)
+            if (f->at[k][i] != f->flight->lanes[k][i].len) {
+                snprintf(why, 256, "records in flight of %s %u were not kept by the program",
+                         k ? "output" : "input", i);
+                return TIDE_EINVAL;
+            }
+    return 0;
+}
+
+int tide_flight_hand_out(struct tide_task *t, struct flight *f, struct tide_snapshot *s,
+                         char why[static 256])
+{
+    struct tide_flights out = {.flight = f};
+    why[0] = '\0';
+    bool any = false;
+    for (unsigned k = 0; k < 2; k++)
+        for (uint32_t i = 0; i < f->n_lanes[k]; i++)
+            any |= f->lanes[k][i].len > 0;
+    if (!any) return 0;
+    out.at[0] = calloc(f->n_lanes[0] + 1, sizeof *out.at[0]);
+    out.at[1] = calloc(f->n_lanes[1] + 1, sizeof *out.at[1]);
+    int rc = out.at[0] && out.at[1] ? t->write_flights(s, &out, why, t->flights_user) : TIDE_ENOMEM;
+    if (!rc) rc = check_taken(&out, why);
+    free(out.at[0]);
+    free(out.at[1]);
     return rc;
 }
 

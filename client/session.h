@@ -86,6 +86,7 @@ struct tide_session_ack {
     uint32_t task, align_us, sync_us, async_us;
     const struct tide_artifact_view *artifacts; /* borrowed; path empty: derived */
     uint32_t n_artifacts;
+    uint64_t persisted; /* bytes of records in flight in artifacts that do not say so */
     bool has_handle;
     struct tide_bytes handle;
 };

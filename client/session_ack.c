@@ -9,7 +9,7 @@
  */
 static bool is_plain(const struct tide_session_ack *a, const struct round_place *place, bool flows)
 {
-    if (a->has_handle || place->unaligned || place->finished_operator) return false;
+    if (a->has_handle || a->persisted || place->unaligned || place->finished_operator) return false;
     if (flows && (place->start_delay_us || place->processed)) return false;
     for (uint32_t i = 0; i < a->n_artifacts; i++) {
         const struct tide_artifact_view *v = &a->artifacts[i];
@@ -37,6 +37,7 @@ static int pack_full(const struct tide_session_ack *a, const struct round_place 
     m.finished_operator = place->finished_operator;
     m.start_delay_us = place->start_delay_us;
     m.processed_bytes = place->processed;
+    m.persisted_bytes = a->persisted;
     if (!items || !m.artifacts) goto out;
     for (uint32_t i = 0; i < a->n_artifacts; i++) {
         const struct tide_artifact_view *v = &a->artifacts[i];

@@ -67,6 +67,7 @@ struct tide_snapshot {
     bool written;          /* the program is done with it */
     bool abandoned;        /* its round came to nothing */
     struct flight *flight; /* all of them; when it waits no more */
+    uint64_t persisted;    /* bytes of them that stand in artifacts of the program's */
 };
 
 static int fail(struct tide_snapshot *s, int rc, const char *format, ...)
@@ -393,6 +394,7 @@ static int ack(struct tide_snapshot *s, uint64_t now_us)
                                  .async_us = clamp_us(took - sync),
                                  .artifacts = views,
                                  .n_artifacts = s->n_items,
+                                 .persisted = s->persisted,
                                  .has_handle = s->has_handle,
                                  .handle = {s->handle, s->handle_len}};
     int rc = tide_session_ack(s->task->worker->session, &m, now_us);
@@ -419,6 +421,16 @@ static void put_flight(struct tide_snapshot *s)
     if (!f || s->rc) return;
     if (f->rc) {
         fail(s, f->rc, "records in flight could not be kept: %s", tide_strerror(f->rc));
+        return;
+    }
+    if (s->task->write_flights) {
+        char why[256];
+        int rc = tide_flight_hand_out(s->task, f, s, why);
+        if (rc)
+            fail(s, rc, "records in flight could not be kept: %s",
+                 why[0] ? why : tide_strerror(rc));
+        s->persisted = f->total;
+        (void)close_artifact(s);
         return;
     }
     for (unsigned k = 0; k < 2; k++)

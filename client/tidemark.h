@@ -366,6 +366,24 @@ TIDE_API int tide_task_in_flight(struct tide_task *t, enum tide_flight flight, u
  * it has left all, or when the timeout is over. Before the first process(). */
 TIDE_API int tide_task_promotable(struct tide_task *t, uint32_t outputs);
 TIDE_API int tide_task_sent(struct tide_task *t, const uint8_t barrier[TIDE_BARRIER_SIZE]);
+/* Keeps records in flight in a way of the program's, or of a library's such as libtidemark-state,
+ * that can be read elsewhere than where they were. When a snapshot is written, and all its records
+ * are known, and if there are any, `write` puts them into artifacts (tide_snapshot_artifact() and
+ * so on), which come back in tide_restore.states. It takes each from tide_flights_next(). On the
+ * thread that calls tide_worker_process() or tide_snapshot_done(). Another answer than 0, or a
+ * record that was not taken, declines the round. Without this call they are kept as they are,
+ * channel by channel, for the same channel of the same task: tide_restore.in_flight. Before the
+ * first process(). */
+struct tide_flights;
+TIDE_API int tide_task_keep_flights(struct tide_task *t,
+                                    int (*write)(struct tide_snapshot *s, struct tide_flights *f,
+                                                 char why[256], void *user),
+                                    void *user);
+/* The next record of a channel, a view; false at the end. */
+TIDE_API bool tide_flights_next(struct tide_flights *f, enum tide_flight flight, uint32_t channel,
+                                const void **ret_data, size_t *ret_n);
+/* Bytes of all of them together. */
+TIDE_API uint64_t tide_flights_bytes(const struct tide_flights *f);
 /* The records of this channel are never kept: its barriers are always waited for. Before the first
  * process(). */
 TIDE_API int tide_task_keep_aligned(struct tide_task *t, uint32_t channel);

@@ -37,6 +37,11 @@ struct held { /* a delivery that waits for tide_task_triggered() */
     char *directory; /* owned; d.directory points to it */
 };
 
+struct tide_flights { /* given out */
+    const struct flight *flight;
+    size_t *at[2]; /* in each lane */
+};
+
 struct flight { /* in-flight records of one task in one round */
     struct flight *next;
     uint64_t round, total;
@@ -53,12 +58,15 @@ struct tide_task {
     char *fail_reason; /* for the callback under way, or NULL */
     struct held *held; /* begins with a TRIGGER that was answered TIDE_EAGAIN */
     uint32_t n_held, cap_held;
-    uint64_t refused;              /* the trigger of this round was refused */
-    uint64_t triggered;            /* guarded by the lock: the program has begun this round */
-    bool asking;                   /* inside tide_task_position(), which asks again by itself */
-    struct flight *flights;        /* of rounds whose snapshots wait for them */
-    struct flight *capturing;      /* one of them: takes the records of tide_task_record() */
-    struct flight *filling;        /* one of them: takes those of tide_task_in_flight() */
+    uint64_t refused;         /* the trigger of this round was refused */
+    uint64_t triggered;       /* guarded by the lock: the program has begun this round */
+    bool asking;              /* inside tide_task_position(), which asks again by itself */
+    struct flight *flights;   /* of rounds whose snapshots wait for them */
+    struct flight *capturing; /* one of them: takes the records of tide_task_record() */
+    struct flight *filling;   /* one of them: takes those of tide_task_in_flight() */
+    int (*write_flights)(struct tide_snapshot *s, struct tide_flights *f, char why[256],
+                         void *user); /* NULL: they are kept as they are */
+    void *flights_user;
     uint64_t unsaid;               /* bytes processed of which the session does not know */
     struct tide_snapshot *waiting; /* guarded by the lock: not ackable yet */
     bool finish_wanted;            /* guarded by the lock: to be told once the lease is back */
@@ -190,6 +198,9 @@ struct flight *tide_flight_of(struct tide_task *t, uint64_t round);
 struct flight *tide_flight_take(struct tide_task *t, uint64_t round); /* NULL: there is none */
 void tide_flight_drop(struct flight *f);                              /* NULL is fine */
 void tide_flight_forget(struct tide_task *t);
+/* The program puts them into artifacts of its own. On failure why says more, or is empty. */
+int tide_flight_hand_out(struct tide_task *t, struct flight *f, struct tide_snapshot *s,
+                         char why[static 256]);
 void tide_flight_ahead(struct tide_task *t, uint64_t round,
                        const uint8_t barrier[TIDE_BARRIER_SIZE], bool queued);
 void tide_flight_overtake(struct tide_task *t, const struct tide_delivery *d);

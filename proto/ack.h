@@ -15,10 +15,12 @@
 #define TIDE_ARTIFACT_PATH_MAX 1024u /* bytes of an explicit path */
 #define TIDE_ARTIFACT_NAME_MAX 1024u
 /* Names of libtidemark-state's artifacts: keyed states, with their key groups; and the others,
- * without, of which every task of the operator takes its part if it is given those of all. */
+ * without, of which every task of the operator takes its part if it is given those of all; and
+ * records in flight, of which the same holds. */
 #define TIDE_ARTIFACT_KEYED "state.keyed"
 #define TIDE_ARTIFACT_OWN "state.own"
 #define TIDE_ARTIFACT_NATIVE "state.native"
+#define TIDE_ARTIFACT_FLIGHT "state.flight"
 
 struct tide_artifact_view {
     uint64_t size, digest_low, digest_high;

@@ -84,7 +84,26 @@ int tide_assign(const struct tide_assign *a, uint32_t *start,
     return TIDE_EINVAL;
 }
 
-uint32_t tide_assign_flight(uint32_t had_subtask, uint32_t parallelism)
+bool tide_assign_flight(const struct tide_flight_place *p, uint32_t parallelism,
+                        uint32_t max_parallelism, uint32_t subtask)
 {
-    return parallelism ? had_subtask % parallelism : 0;
+    if (!p->output && p->route == TIDE_FLOW_KEYED)
+        return tide_key_group_owner(p->group, parallelism, max_parallelism) == subtask;
+    if (!p->output && p->route == TIDE_FLOW_BROADCAST)
+        return subtask % p->had_parallelism == p->had_subtask;
+    return p->had_subtask % parallelism == subtask;
+}
+
+void tide_assign_channels(const struct tide_flight_place *p, uint32_t channels,
+                          uint32_t max_parallelism, uint32_t *ret_first, uint32_t *ret_step)
+{
+    *ret_step = channels; /* one */
+    if (p->output && p->route == TIDE_FLOW_KEYED) {
+        *ret_first = tide_key_group_owner(p->group, channels, max_parallelism);
+    } else if (p->output && p->route == TIDE_FLOW_BROADCAST) {
+        *ret_first = p->had_channel;
+        *ret_step = p->had_channels;
+    } else {
+        *ret_first = p->had_channel % channels;
+    }
 }

@@ -37,8 +37,23 @@ struct tide_assign {
 int tide_assign(const struct tide_assign *a, uint32_t *start,
                 int (*f)(void *user, const struct tide_piece *p), void *user);
 
-/* Records that were in flight and belong to no key group: the channels of old subtasks go round the
- * new ones. Those of a key group go to its owner. */
-uint32_t tide_assign_flight(uint32_t had_subtask, uint32_t parallelism);
+/* A record that was in flight. */
+struct tide_flight_place {
+    bool output;
+    enum tide_flow_route route;
+    uint32_t had_subtask, had_parallelism; /* whose it was */
+    uint32_t group;                        /* keyed: its key group, by today's max parallelism */
+    uint32_t had_channel, had_channels;    /* counted within its flow, from 0 */
+};
+/* Whether a task takes it. Input: the owner of its key group; of a broadcast, who takes that task's
+ * copy of broadcast state; else the channels of old subtasks go round the new ones. Output: in the
+ * last way, whatever its route: the task puts it out again. */
+bool tide_assign_flight(const struct tide_flight_place *p, uint32_t parallelism,
+                        uint32_t max_parallelism, uint32_t subtask);
+/* Into which channels that task then puts it: *ret_first, and each that lies *ret_step behind,
+ * below channels. max_parallelism: of the operator that reads, whose tasks the channels of an
+ * output are. */
+void tide_assign_channels(const struct tide_flight_place *p, uint32_t channels,
+                          uint32_t max_parallelism, uint32_t *ret_first, uint32_t *ret_step);
 
 #endif

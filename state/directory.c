@@ -127,7 +127,8 @@ bool tide_directory_is_state(const struct tide_directory_artifact *a)
 {
     return tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_KEYED)) ||
            tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_OWN)) ||
-           tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_NATIVE));
+           tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_NATIVE)) ||
+           tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_FLIGHT));
 }
 
 static int damaged(const struct tide_directory_artifact *a, const char *what,

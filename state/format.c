@@ -25,7 +25,9 @@ const struct tide_format_object tide_format_objects[TIDE_FORMAT_OBJECTS] = {
      "  schema TEXT,\n"
      "  version INTEGER NOT NULL,          -- of the schema\n"
      "  first INTEGER NOT NULL,            -- the first of its rows in entry\n"
-     "  rows INTEGER NOT NULL              -- how many follow each other there\n"
+     "  rows INTEGER NOT NULL,             -- how many follow each other there\n"
+     "  message TEXT,                      -- of protobuf values: their type\n"
+     "  descriptor BLOB                    -- and the FileDescriptorSet that has it\n"
      ") STRICT"},
     {"key_group",
      "CREATE TABLE key_group (\n"
@@ -44,12 +46,30 @@ const struct tide_format_object tide_format_objects[TIDE_FORMAT_OBJECTS] = {
      "  item BLOB,                         -- of a map or broadcast state\n"
      "  value BLOB NOT NULL\n"
      ") STRICT"},
+    {"flow",
+     "CREATE TABLE flow (\n"
+     "  id INTEGER PRIMARY KEY,\n"
+     "  name TEXT NOT NULL,\n"
+     "  direction TEXT NOT NULL,           -- input, output\n"
+     "  peer TEXT,                         -- the operator at its other end\n"
+     "  route TEXT NOT NULL,               -- keyed, split, broadcast\n"
+     "  first_channel INTEGER NOT NULL,    -- of the task, as the program numbers them\n"
+     "  channels INTEGER NOT NULL,\n"
+     "  max_parallelism INTEGER NOT NULL,  -- that keys are cut by; 0: it is not keyed\n"
+     "  schema TEXT,\n"
+     "  version INTEGER NOT NULL,          -- of the schema\n"
+     "  first INTEGER NOT NULL,            -- the first of its records in in_flight\n"
+     "  records INTEGER NOT NULL,          -- how many follow each other there\n"
+     "  message TEXT,\n"
+     "  descriptor BLOB\n"
+     ") STRICT"},
     {"in_flight",
      "CREATE TABLE in_flight (\n"
-     "  id INTEGER PRIMARY KEY,            -- the order of a channel\n"
-     "  direction TEXT NOT NULL,           -- input, output\n"
+     "  id INTEGER PRIMARY KEY,            -- those of a channel are in this order\n"
+     "  flow INTEGER NOT NULL,\n"
      "  channel INTEGER NOT NULL,\n"
-     "  key_group INTEGER,                 -- NULL: it belongs to none\n"
+     "  key_group INTEGER,                 -- NULL: its flow is not keyed\n"
+     "  key BLOB,\n"
      "  record BLOB NOT NULL\n"
      ") STRICT"},
     {"entries",

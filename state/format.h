@@ -16,13 +16,14 @@
 #define TIDE_FORMAT_APPLICATION 0x54445354 /* "TDST" */
 #define TIDE_FORMAT_VERSION 1
 
-enum { TIDE_FORMAT_KEYED = 1, TIDE_FORMAT_OWN = 2 };
+enum { TIDE_FORMAT_KEYED = 1, TIDE_FORMAT_OWN = 2, TIDE_FORMAT_FLIGHT = 4 };
 
 struct tide_format_task {          /* whose state it is */
     struct tide_bytes uid, writer; /* writer: the version of the library */
     uint32_t subtask, parallelism, max_parallelism;
     uint32_t first, count; /* its key groups; count 0: there are no keyed states in it */
-    uint32_t databases;    /* that the task has in the snapshot: TIDE_FORMAT_KEYED, _OWN */
+    uint32_t databases; /* that the task has in the snapshot: TIDE_FORMAT_KEYED, _OWN; and _FLIGHT
+                           in that of records in flight, of which the others know nothing */
     uint64_t round;
 };
 
@@ -31,7 +32,25 @@ struct tide_format_state {
     enum tide_states_kind kind;
     struct tide_bytes schema; /* empty: none */
     uint32_t version;
-    uint64_t first, rows; /* its rows have the ids from first on, without a gap */
+    uint64_t first, rows;                  /* its rows have the ids from first on, without a gap */
+    struct tide_bytes message, descriptor; /* of protobuf; empty: none */
+};
+
+struct tide_format_flow { /* an edge of which records were in flight; such a database has no states
+                           */
+    struct tide_bytes name, peer; /* peer: empty, or the uid of the operator at the other end */
+    enum tide_flight direction;
+    enum tide_flow_route route;
+    uint32_t first_channel, channels, max_parallelism; /* the last: 0 unless it is keyed */
+    struct tide_bytes schema;
+    uint32_t version;
+    struct tide_bytes message, descriptor;
+    uint64_t first, records;
+};
+
+struct tide_flight_row {
+    uint32_t channel, group;       /* the group and the key: of a keyed flow */
+    struct tide_bytes key, record; /* views */
 };
 
 /* ---- writing */
@@ -44,9 +63,9 @@ int tide_format_create(const char *path, const struct tide_format_task *task,
  * ascending order, the items of a key together. */
 int tide_format_state(struct tide_format_writer *w, const struct tide_format_state *state);
 int tide_format_row(struct tide_format_writer *w, const struct tide_row *row);
-/* A record that was in flight. flight: enum tide_flight; group UINT32_MAX: it has none. */
-int tide_format_in_flight(struct tide_format_writer *w, uint32_t flight, uint32_t channel,
-                          uint32_t group, struct tide_bytes record);
+/* In a database without states: a flow, and then its records, by channels in ascending order. */
+int tide_format_flow(struct tide_format_writer *w, const struct tide_format_flow *flow);
+int tide_format_record(struct tide_format_writer *w, const struct tide_flight_row *row);
 /* A failure is told in why, which begins with the file's name. 0: the database is complete, but not
  * synced. In memory: its bytes, to be freed with sqlite3_free(). */
 int tide_format_finish(struct tide_format_writer *w, uint8_t **ret_data, size_t *ret_len,
@@ -63,7 +82,9 @@ struct tide_format_reader {
     struct tide_format_task task;
     struct tide_format_state *states; /* in the order of their ids */
     uint32_t n_states;
-    uint64_t n_in_flight;
+    struct tide_format_flow *flows;
+    uint32_t n_flows;     /* not 0: it has records in flight, and no states */
+    uint64_t n_in_flight; /* records */
     bool no_memory;
     struct tide_arena arena; /* what the views above point into */
     char why[WHY_SIZE];      /* what a call failed with; begins with the name */
@@ -81,9 +102,10 @@ void tide_format_close(struct tide_format_reader *r); /* NULL is fine */
  * end. A failure is told in r->why. */
 int tide_format_rows(struct tide_format_reader *r, uint32_t state, uint64_t first, uint64_t count,
                      tide_row_visit *f, void *user);
-typedef int tide_flight_visit(void *user, uint32_t flight, uint32_t channel, uint32_t group,
-                              struct tide_bytes record);
-int tide_format_flights(struct tide_format_reader *r, tide_flight_visit *f, void *user);
+/* The records of a flow, in the same way. */
+typedef int tide_flight_visit(void *user, const struct tide_flight_row *row);
+int tide_format_records(struct tide_format_reader *r, uint32_t flow, tide_flight_visit *f,
+                        void *user);
 
 /* ---- both */
 
@@ -91,7 +113,7 @@ struct tide_format_object { /* of the schema */
     const char *name, *sql;
 };
 extern const struct tide_format_object tide_format_objects[];
-#define TIDE_FORMAT_OBJECTS 6
+#define TIDE_FORMAT_OBJECTS 7
 
 /* The code for an SQLite code. */
 int tide_format_code(int sqlite_rc);

@@ -10,6 +10,9 @@
  *   format.h, write.c, read.c  the canonical format
  *   directory.h/.c      a savepoint's directory, by its _metadata
  *   native.h/.c         native snapshots: a backend's own files, and their index
+ *   evolve.c            what older values are to a program
+ *   flow.c              records in flight: what channels carry
+ *   keep_flow.c, load_flow.c   into a snapshot, and back
  *   load.c              from databases, or native parts, to the states of a task
  *   restore.c, snapshot.c      from and to it, in libtidemark's callbacks */
 #ifndef TIDE_STATE_IMPL_H
@@ -32,6 +35,18 @@ struct tide_named {
     struct tide_schema schema; /* id owned; NULL: bytes */
 };
 
+struct tide_flow {
+    struct tide_states *states;
+    char *name;
+    struct tide_flow_config config; /* peer owned; schema not used */
+    struct tide_schema schema;
+    uint32_t max_parallelism; /* that a keyed one is cut by; of inputs the operator's */
+    /* what was restored and not yet taken: */
+    struct tide_flow_record *records; /* data: the place in bytes */
+    size_t n_records, cap_records, taken;
+    struct tide_buf bytes;
+};
+
 struct tide_states {
     char *uid;
     uint32_t subtask, parallelism, max_parallelism;
@@ -40,6 +55,8 @@ struct tide_states {
     uint32_t first, count;     /* its key groups */
     struct tide_named **items; /* in the order of their declaration */
     uint32_t n_items, cap_items;
+    struct tide_flow **flows;
+    uint32_t n_flows;
     uint32_t n_keyed;
     const struct tide_backend_class *class; /* of the keyed states */
     char *directory;                        /* of its files; NULL: none */
@@ -73,6 +90,13 @@ struct tide_format_reader;
 /* Takes what the task is to have of these databases, which together are those of its operator in a
  * snapshot that concern it. On failure the states are empty, and the reason is kept. */
 int tide_states_load(struct tide_states *s, struct tide_format_reader **readers, uint32_t n);
+/* The same of records in flight. */
+struct tide_flights_had {
+    struct tide_format_reader **readers; /* of tasks that had some, by subtask */
+    uint32_t n;
+    uint32_t parallelism, max_parallelism; /* of the operator, in the snapshot */
+};
+int tide_flows_load(struct tide_states *s, const struct tide_flights_had *had);
 
 static inline bool tide_kind_is_keyed(enum tide_states_kind kind)
 {
@@ -88,5 +112,33 @@ static inline struct tide_backend *tide_named_backend(const struct tide_named *n
 }
 /* "value", "list", ...; NULL: there is no such kind. */
 const char *tide_states_kind_name(enum tide_states_kind kind);
+/* The same of "keyed", "split", "broadcast". */
+const char *tide_flow_route_name(enum tide_flow_route route);
+
+/* As much of a struct as the program's header knew; TIDE_ENOTSUP: it says more than this library
+ * knows. */
+int tide_states_copy_sized(void *to, size_t to_size, const void *from, size_t size);
+bool tide_states_is_name(const char *text);
+/* Checks a schema and makes it the library's own. what, name: whose it is, for errors. */
+int tide_evolve_copy(struct tide_states *s, const char *what, const char *name,
+                     const struct tide_schema *from, struct tide_schema *ret);
+void tide_evolve_free(struct tide_schema *s);
+
+/* What a snapshot's values are to this program. */
+struct tide_had_schema {
+    struct tide_bytes id; /* empty: none */
+    uint32_t version;
+};
+/* 0: compatible as they are; 1: after migration; negative: incompatible, and why. */
+int tide_evolve_judge(const struct tide_schema *schema, const struct tide_had_schema *had,
+                      char why[static WHY_SIZE]);
+/* A value of an older version in the new one, malloc'ed. */
+int tide_evolve_migrate(struct tide_states *s, const char *what, const char *name,
+                        const struct tide_schema *schema, uint32_t version, struct tide_bytes value,
+                        void **ret, size_t *ret_len);
+
+/* Records in flight. */
+void tide_flow_free(struct tide_flow *f);
+void tide_flow_drop(struct tide_flow *f); /* what was restored */
 
 #endif

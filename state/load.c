@@ -11,6 +11,8 @@
 #include "state/assign.h"
 #include "state/native.h"
 
+#define STATES (TIDE_FORMAT_KEYED | TIDE_FORMAT_OWN)
+
 struct loading {
     struct tide_states *s;
     struct tide_format_reader **readers; /* by subtask */
@@ -54,28 +56,17 @@ static int check_together(struct loading *l)
             return tide_states_fail(l->s, TIDE_ECORRUPT,
                                     "%.200s: is not of the same operator and round as %.200s",
                                     l->readers[i]->name, l->readers[0]->name);
-        if (t->databases != one->databases)
+        if ((t->databases ^ one->databases) & STATES)
             return tide_states_fail(l->s, TIDE_ECORRUPT,
                                     "%.200s: its task has other kinds of states than that of "
                                     "%.200s",
                                     l->readers[i]->name, l->readers[0]->name);
     }
-    l->databases = one->databases;
+    l->databases = one->databases & STATES;
     if (tide_bytes_equal(one->uid, text(l->s->uid))) return 0;
     return tide_states_fail(l->s, TIDE_EREFUSED, "%.200s: is of operator %.*s, not of %.100s",
                             l->readers[0]->name, one->uid.len < 100 ? (int)one->uid.len : 100,
                             (const char *)one->uid.data, l->s->uid);
-}
-
-/* Records in flight are written by nobody yet; they must not be lost either. */
-static int check_flights(struct loading *l)
-{
-    for (uint32_t i = 0; i < l->n; i++)
-        if (l->readers[i]->n_in_flight)
-            return tide_states_fail(
-                l->s, TIDE_ENOTSUP, "%.200s: has %llu records in flight: not supported yet",
-                l->readers[i]->name, (unsigned long long)l->readers[i]->n_in_flight);
-    return 0;
 }
 
 static int check_max(struct loading *l)
@@ -159,27 +150,16 @@ static int check_own(struct loading *l)
 static int judge(struct loading *l, const struct tide_format_reader *r,
                  const struct tide_format_state *had, const struct tide_named *n)
 {
-    const struct tide_schema *schema = &n->schema;
     if (had->kind != n->kind)
         return tide_states_fail(
             l->s, TIDE_EREFUSED, "%.200s: state %.100s is of the kind %s there, %s here", r->name,
             n->name, tide_states_kind_name(had->kind), tide_states_kind_name(n->kind));
-    if (!schema->id && !had->schema.len) return 0;
-    if (!schema->id || !tide_bytes_equal(had->schema, text(schema->id)))
-        return tide_states_fail(l->s, TIDE_EREFUSED,
-                                "%.200s: state %.100s is incompatible: its schema is %.*s there, "
-                                "%.60s here",
-                                r->name, n->name, had->schema.len ? (int)had->schema.len : 4,
-                                had->schema.len ? (const char *)had->schema.data : "none",
-                                schema->id ? schema->id : "none");
-    if (had->version == schema->version) return 0;
-    if (schema->reads_from && had->version >= schema->reads_from && had->version < schema->version)
-        return 0;
-    if (schema->migrate) return 1;
-    return tide_states_fail(l->s, TIDE_EREFUSED,
-                            "%.200s: state %.100s is incompatible: version %u of schema %.60s, "
-                            "which this program does not migrate to version %u",
-                            r->name, n->name, had->version, schema->id, schema->version);
+    const struct tide_had_schema was = {had->schema, had->version};
+    char why[WHY_SIZE];
+    int rc = tide_evolve_judge(&n->schema, &was, why);
+    return rc < 0 ? tide_states_fail(l->s, rc, "%.200s: state %.100s is incompatible: %.180s",
+                                     r->name, n->name, why)
+                  : rc;
 }
 
 static int check_states(struct loading *l)
@@ -224,25 +204,12 @@ static int load_row(void *user, const struct tide_row *row)
     const struct tide_named *n = l->named;
     bool is_keyed = tide_kind_is_keyed(n->kind);
     struct tide_slot at = {n->number, is_keyed ? row->group : 0, row->key};
-    if (!l->migrate) {
-        return put_row(l, &at, row, row->value);
-    }
+    if (!l->migrate) return put_row(l, &at, row, row->value);
     void *made = NULL;
     size_t len = 0;
-    int rc =
-        n->schema.migrate(l->version, row->value.data, row->value.len, &made, &len, n->schema.user);
-    if (rc) {
-        tide_states_fail(l->s, TIDE_EREFUSED,
-                         "state %.100s: a value of version %u of its schema could not be migrated "
-                         "to version %u (%d)",
-                         n->name, l->version, n->schema.version, rc);
-        rc = TIDE_EREFUSED;
-    } else if (len > TIDE_STATES_BYTES_MAX || (!made && len)) {
-        rc = tide_states_fail(l->s, TIDE_ETOOBIG, "state %.100s: a value was migrated to %zu bytes",
-                              n->name, len);
-    } else {
-        rc = put_row(l, &at, row, (struct tide_bytes){made, len});
-    }
+    int rc = tide_evolve_migrate(l->s, "state", n->name, &n->schema, l->version, row->value, &made,
+                                 &len);
+    if (!rc) rc = put_row(l, &at, row, (struct tide_bytes){made, len});
     free(made);
     return rc;
 }
@@ -346,9 +313,9 @@ static int load_all(struct loading *l)
     struct tide_states *s = l->s;
     uint32_t start = 0;
     struct tide_named **sorted = malloc((s->n_items + 1) * sizeof(struct tide_named *));
-    l->parts = malloc(l->n * sizeof *l->parts);
-    l->of = malloc(l->n * sizeof(struct tide_format_reader *));
-    l->at = malloc(l->n * sizeof *l->at);
+    l->parts = malloc((l->n + 1) * sizeof *l->parts);
+    l->of = malloc((l->n + 1) * sizeof(struct tide_format_reader *));
+    l->at = malloc((l->n + 1) * sizeof *l->at);
     int rc = sorted && l->parts && l->of && l->at ? 0 : TIDE_ENOMEM;
     if (rc) (void)tide_states_fail(s, rc, "operator %.100s: %s", s->uid, tide_strerror(rc));
     if (!rc) rc = open_keyed(l);
@@ -367,6 +334,20 @@ static int load_all(struct loading *l)
     return rc;
 }
 
+/* Those of records in flight behind the others; how many others there are. */
+static uint32_t set_apart(struct tide_format_reader **readers, uint32_t n)
+{
+    uint32_t states = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct tide_format_reader *r = readers[i];
+        if (r->n_flows) continue;
+        memmove(&readers[states + 1], &readers[states],
+                (i - states) * sizeof(struct tide_format_reader *));
+        readers[states++] = r;
+    }
+    return states;
+}
+
 int tide_states_load(struct tide_states *s, struct tide_format_reader **readers, uint32_t n)
 {
     struct loading l = {.s = s, .readers = readers, .n = n};
@@ -374,12 +355,15 @@ int tide_states_load(struct tide_states *s, struct tide_format_reader **readers,
     if (!n) return tide_states_ready(s);
     qsort(readers, n, sizeof(struct tide_format_reader *), by_subtask);
     int rc = check_together(&l);
-    if (!rc) rc = check_flights(&l);
     if (!rc) rc = check_max(&l);
+    l.n = set_apart(readers, n);
     if (!rc) rc = check_states(&l);
     if (!rc) rc = check_keyed(&l);
     if (!rc) rc = check_own(&l);
     if (!rc) rc = load_all(&l);
+    const struct tide_flights_had had = {readers + l.n, n - l.n, l.had_parallelism,
+                                         l.max_parallelism};
+    if (!rc) rc = tide_flows_load(s, &had);
     if (rc) {
         if (l.keyed) l.keyed->class->close(l.keyed);
         if (l.own) l.own->class->close(l.own);

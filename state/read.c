@@ -12,7 +12,8 @@
 
 #define GROUPS_MAX (1u << 20)
 #define ROWS_MAX (UINT64_C(1) << 62)
-#define ARENA_MAX ((size_t)16 << 20)
+#define ARENA_MAX ((size_t)64 << 20)
+#define ALL_DATABASES (TIDE_FORMAT_KEYED | TIDE_FORMAT_OWN | TIDE_FORMAT_FLIGHT)
 
 static int fail(struct tide_format_reader *r, int rc, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -80,6 +81,20 @@ static bool name(struct tide_format_reader *r, sqlite3_stmt *st, int column, str
     return !r->no_memory;
 }
 
+/* Either both or none. */
+static bool descriptor(struct tide_format_reader *r, sqlite3_stmt *st, int column,
+                       struct tide_bytes *ret_message, struct tide_bytes *ret_files)
+{
+    if (is(st, column, SQLITE_NULL)) return is(st, column + 1, SQLITE_NULL);
+    struct tide_bytes files = bytes(st, column + 1);
+    if (!name(r, st, column, ret_message) || !is(st, column + 1, SQLITE_BLOB) || !files.len ||
+        files.len > TIDE_STATES_DESCRIPTOR_MAX)
+        return false;
+    *ret_files = tide_arena_bytes(&r->arena, files);
+    r->no_memory = !ret_files->data;
+    return !r->no_memory;
+}
+
 static int one_number(struct tide_format_reader *r, const char *sql, uint64_t *ret)
 {
     sqlite3_stmt *st = NULL;
@@ -139,7 +154,7 @@ static int read_task(struct tide_format_reader *r)
                      number(st, 2, GROUPS_MAX, &parallelism) && number(st, 3, GROUPS_MAX, &max) &&
                      number(st, 4, GROUPS_MAX, &first) && number(st, 5, GROUPS_MAX, &count) &&
                      number(st, 6, INT64_MAX, &t->round) && name(r, st, 7, &t->writer) &&
-                     number(st, 9, TIDE_FORMAT_KEYED | TIDE_FORMAT_OWN, &databases) && databases &&
+                     number(st, 9, ALL_DATABASES, &databases) && databases &&
                      subtask < parallelism && parallelism <= max && first + count <= max;
         rc = right ? 0 : fail(r, TIDE_ECORRUPT, "what it says about its task cannot be");
         if (!rc && !tide_bytes_equal(bytes(st, 8), tide_bytes_of(TIDE_STATES_HASH)))
@@ -178,7 +193,8 @@ static bool read_state(struct tide_format_reader *r, sqlite3_stmt *st, uint64_t 
         return false;
     if (!is(st, 3, SQLITE_NULL) && !name(r, st, 3, &s.schema)) return false;
     if (!number(st, 4, UINT32_MAX, &version) || !number(st, 5, ROWS_MAX, &s.first) ||
-        !number(st, 6, ROWS_MAX, &s.rows) || s.first != *next)
+        !number(st, 6, ROWS_MAX, &s.rows) || s.first != *next ||
+        !descriptor(r, st, 7, &s.message, &s.descriptor))
         return false;
     for (uint32_t i = 0; i < r->n_states; i++)
         if (tide_bytes_equal(r->states[i].name, s.name)) return false;
@@ -198,7 +214,9 @@ static int read_states(struct tide_format_reader *r)
     if (rc) return rc;
     r->states = calloc((size_t)n + 1, sizeof *r->states);
     if (!r->states) return fail(r, TIDE_ENOMEM, "out of memory");
-    rc = prepare(r, "SELECT id, name, kind, schema, version, first, rows FROM state ORDER BY id",
+    rc = prepare(r,
+                 "SELECT id, name, kind, schema, version, first, rows, message, descriptor "
+                 "FROM state ORDER BY id",
                  &st);
     while (!rc && (rc = step(r, st)) == 1)
         rc = r->n_states < n && read_state(r, st, &next)
@@ -248,7 +266,73 @@ static int check_groups(struct tide_format_reader *r)
     sqlite3_finalize(st);
     if (!rc) rc = one_number(r, "SELECT count(*) FROM key_group", &n);
     if (!rc && n != seen) rc = fail(r, TIDE_ECORRUPT, "has key groups that are no state's");
-    if (!rc) rc = one_number(r, "SELECT count(*) FROM in_flight", &r->n_in_flight);
+    return rc;
+}
+
+/* ---- its flows */
+
+static bool read_flow(struct tide_format_reader *r, sqlite3_stmt *st, uint64_t *next)
+{
+    struct tide_format_flow f = {0};
+    uint64_t id, first, channels, max, version;
+    if (!number(st, 0, STATES_MAX, &id) || id != r->n_flows + 1 || !name(r, st, 1, &f.name))
+        return false;
+    bool out = tide_bytes_equal(bytes(st, 2), tide_bytes_of("output"));
+    if (!out && !tide_bytes_equal(bytes(st, 2), tide_bytes_of("input"))) return false;
+    f.direction = out ? TIDE_FLIGHT_OUTPUT : TIDE_FLIGHT_INPUT;
+    if (!is(st, 3, SQLITE_NULL) && !name(r, st, 3, &f.peer)) return false;
+    for (int k = TIDE_FLOW_KEYED; k <= TIDE_FLOW_BROADCAST; k++)
+        if (tide_bytes_equal(bytes(st, 4),
+                             tide_bytes_of(tide_flow_route_name((enum tide_flow_route)k))))
+            f.route = (enum tide_flow_route)k;
+    if (!f.route || !number(st, 5, TIDE_FLOW_CHANNELS_MAX, &first) ||
+        !number(st, 6, TIDE_FLOW_CHANNELS_MAX, &channels) || !channels ||
+        first + channels > TIDE_FLOW_CHANNELS_MAX || !number(st, 7, GROUPS_MAX, &max) ||
+        (max != 0) != (f.route == TIDE_FLOW_KEYED))
+        return false;
+    if (!is(st, 8, SQLITE_NULL) && !name(r, st, 8, &f.schema)) return false;
+    if (!number(st, 9, UINT32_MAX, &version) || !number(st, 10, ROWS_MAX, &f.first) ||
+        !number(st, 11, ROWS_MAX, &f.records) || f.first != *next ||
+        !descriptor(r, st, 12, &f.message, &f.descriptor))
+        return false;
+    for (uint32_t i = 0; i < r->n_flows; i++)
+        if (tide_bytes_equal(r->flows[i].name, f.name)) return false;
+    f.first_channel = (uint32_t)first;
+    f.channels = (uint32_t)channels;
+    f.max_parallelism = (uint32_t)max;
+    f.version = (uint32_t)version;
+    *next += f.records;
+    r->flows[r->n_flows++] = f;
+    return *next <= ROWS_MAX;
+}
+
+static int read_flows(struct tide_format_reader *r)
+{
+    sqlite3_stmt *st = NULL;
+    uint64_t n = 0, last = 0, next = 1;
+    int rc = one_number(r, "SELECT count(*) FROM flow", &n);
+    if (!rc) rc = one_number(r, "SELECT coalesce(max(id), 0) FROM in_flight", &last);
+    if (rc) return rc;
+    if (n > STATES_MAX) return fail(r, TIDE_ECORRUPT, "has more than %u flows", STATES_MAX);
+    if ((n != 0) != ((r->task.databases & TIDE_FORMAT_FLIGHT) != 0) ||
+        (n && (r->n_states || r->task.count)))
+        return fail(r, TIDE_ECORRUPT, "has flows and states in one, or should have flows");
+    r->flows = calloc((size_t)n + 1, sizeof *r->flows);
+    if (!r->flows) return fail(r, TIDE_ENOMEM, "out of memory");
+    rc = prepare(r,
+                 "SELECT id, name, direction, peer, route, first_channel, channels, "
+                 "max_parallelism, schema, version, first, records, message, descriptor "
+                 "FROM flow ORDER BY id",
+                 &st);
+    while (!rc && (rc = step(r, st)) == 1)
+        rc = r->n_flows < n && read_flow(r, st, &next)
+                 ? 0
+                 : fail(r, TIDE_ECORRUPT, "flow %u is described in a way that cannot be",
+                        r->n_flows + 1);
+    sqlite3_finalize(st);
+    if (!rc && (r->n_flows != n || next != last + 1))
+        rc = fail(r, TIDE_ECORRUPT, "has other records in flight than its flows have");
+    r->n_in_flight = last;
     return rc;
 }
 
@@ -305,7 +389,8 @@ static int check(struct tide_format_reader *r)
     if (!rc) rc = check_tables(r);
     if (!rc) rc = read_task(r);
     if (!rc) rc = read_states(r);
-    return rc ? rc : check_groups(r);
+    if (!rc) rc = check_groups(r);
+    return rc ? rc : read_flows(r);
 }
 
 static int open_reader(const char *path, const char *called, struct tide_bytes image,
@@ -345,6 +430,7 @@ void tide_format_close(struct tide_format_reader *r)
     tide_native_close(r->native);
     tide_arena_release(&r->arena);
     free(r->states);
+    free(r->flows);
     free(r->name);
     free(r);
 }
@@ -428,27 +514,53 @@ int tide_format_rows(struct tide_format_reader *r, uint32_t state, uint64_t firs
     return rc;
 }
 
-int tide_format_flights(struct tide_format_reader *r, tide_flight_visit *f, void *user)
+static bool check_record(const struct tide_format_reader *r, sqlite3_stmt *st, uint32_t flow,
+                         uint32_t least, struct tide_flight_row *row)
+{
+    const struct tide_format_flow *f = &r->flows[flow];
+    uint64_t of, channel, group = 0;
+    if (!number(st, 1, STATES_MAX, &of) || of != flow + 1u) return false;
+    if (!number(st, 2, TIDE_FLOW_CHANNELS_MAX, &channel) || channel < least ||
+        channel - f->first_channel >= f->channels || !is(st, 5, SQLITE_BLOB))
+        return false;
+    row->channel = (uint32_t)channel;
+    row->record = bytes(st, 5);
+    if (f->route != TIDE_FLOW_KEYED) return is(st, 3, SQLITE_NULL) && is(st, 4, SQLITE_NULL);
+    if (!number(st, 3, GROUPS_MAX, &group) || !is(st, 4, SQLITE_BLOB)) return false;
+    row->group = (uint32_t)group;
+    row->key = bytes(st, 4);
+    return group == tide_states_key_group(row->key.data, row->key.len, f->max_parallelism);
+}
+
+int tide_format_records(struct tide_format_reader *r, uint32_t flow, tide_flight_visit *f,
+                        void *user)
 {
     sqlite3_stmt *st = NULL;
-    uint64_t next = 1;
-    if (r->native) return 0; /* they stand in a database */
+    if (flow >= r->n_flows) return fail(r, TIDE_EINVAL, "has no flow %u", flow);
+    const struct tide_format_flow *of = &r->flows[flow];
+    uint32_t least = of->first_channel;
+    if (!of->records) return 0;
     int rc = prepare(r,
-                     "SELECT id, direction, channel, key_group, record FROM in_flight "
-                     "ORDER BY id",
+                     "SELECT id, flow, channel, key_group, key, record FROM in_flight "
+                     "WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
                      &st);
-    while (!rc && (rc = step(r, st)) == 1) {
-        uint64_t id, channel, group = UINT32_MAX;
-        bool out = tide_bytes_equal(bytes(st, 1), tide_bytes_of("output"));
-        bool right =
-            number(st, 0, ROWS_MAX, &id) && id == next++ &&
-            (out || tide_bytes_equal(bytes(st, 1), tide_bytes_of("input"))) &&
-            number(st, 2, 65535, &channel) && is(st, 4, SQLITE_BLOB) &&
-            (is(st, 3, SQLITE_NULL) || number(st, 3, r->task.max_parallelism - 1u, &group));
-        rc = right ? f(user, out ? TIDE_FLIGHT_OUTPUT : TIDE_FLIGHT_INPUT, (uint32_t)channel,
-                       is(st, 3, SQLITE_NULL) ? UINT32_MAX : (uint32_t)group, bytes(st, 4))
-                   : fail(r, TIDE_ECORRUPT, "record %llu in flight cannot be",
-                          (unsigned long long)(next - 1));
+    if (rc) return rc;
+    rc = sqlite3_bind_int64(st, 1, (sqlite3_int64)of->first);
+    if (!rc) rc = sqlite3_bind_int64(st, 2, (sqlite3_int64)(of->first + of->records - 1));
+    if (rc) rc = fail_sql(r, rc);
+    for (uint64_t i = 0; !rc && i < of->records; i++) {
+        struct tide_flight_row row = {0};
+        const unsigned long long expected = of->first + i;
+        uint64_t id;
+        rc = step(r, st);
+        if (rc < 0) break;
+        rc = rc && number(st, 0, ROWS_MAX, &id) && id == expected &&
+                     check_record(r, st, flow, least, &row)
+                 ? 0
+                 : fail(r, TIDE_ECORRUPT, "flow %.*s: record %llu is missing or cannot be",
+                        (int)of->name.len, (const char *)of->name.data, expected);
+        least = row.channel;
+        if (!rc) rc = f(user, &row);
     }
     sqlite3_finalize(st);
     return rc;

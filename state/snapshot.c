@@ -312,6 +312,19 @@ static void *write_thread(void *user)
     return NULL;
 }
 
+/* Records in flight that were restored and nobody has yet taken would be in no snapshot. */
+static int check_taken(struct tide_states *s)
+{
+    for (uint32_t i = 0; i < s->n_flows; i++) {
+        const struct tide_flow *f = s->flows[i];
+        if (f->taken < f->n_records)
+            return tide_states_fail(s, TIDE_ESTATE,
+                                    "flow %.100s: %zu restored records in flight are not taken yet",
+                                    f->name, f->n_records - f->taken);
+    }
+    return 0;
+}
+
 /* Everything as of now: a checkpoint of the keyed states, or a view of them; a view of the others.
  */
 static int freeze(struct saving *a, bool native)
@@ -333,7 +346,8 @@ static int freeze(struct saving *a, bool native)
 /* round: of a snapshot that may be native; 0: of none. */
 static int begin(struct tide_states *s, uint64_t round, bool native, struct saving **ret)
 {
-    int rc = tide_states_ready(s);
+    int rc = check_taken(s);
+    if (!rc) rc = tide_states_ready(s);
     if (rc) return rc;
     struct saving *a = calloc(1, sizeof *a);
     if (!a) return TIDE_ENOMEM;

@@ -18,6 +18,14 @@ const char *tide_states_kind_name(enum tide_states_kind kind)
     return (unsigned)kind < sizeof kinds / sizeof *kinds ? kinds[kind] : NULL;
 }
 
+const char *tide_flow_route_name(enum tide_flow_route route)
+{
+    static const char *const routes[] = {[TIDE_FLOW_KEYED] = "keyed",
+                                         [TIDE_FLOW_SPLIT] = "split",
+                                         [TIDE_FLOW_BROADCAST] = "broadcast"};
+    return (unsigned)route < sizeof routes / sizeof *routes ? routes[route] : NULL;
+}
+
 int tide_states_fail(struct tide_states *s, int rc, const char *format, ...)
 {
     va_list args;
@@ -32,14 +40,13 @@ const char *tide_states_error(const struct tide_states *s)
     return s ? s->why : "no states";
 }
 
-static bool is_name(const char *text)
+bool tide_states_is_name(const char *text)
 {
     struct tide_bytes b = text ? tide_bytes_of(text) : (struct tide_bytes){0};
     return b.len >= 1 && b.len <= 255 && tide_text_valid(b);
 }
 
-/* As much of a struct as the program's header knew; what it says beyond ours must be nothing. */
-static int copy_sized(void *to, size_t to_size, const void *from, size_t size)
+int tide_states_copy_sized(void *to, size_t to_size, const void *from, size_t size)
 {
     const uint8_t *bytes = from;
     for (size_t i = to_size; i < size; i++)
@@ -51,7 +58,7 @@ static int copy_sized(void *to, size_t to_size, const void *from, size_t size)
 
 static int check(struct tide_states_config *c, char why[256])
 {
-    if (!is_name(c->uid)) {
+    if (!tide_states_is_name(c->uid)) {
         snprintf(why, 256, "the operator's uid must be 1 to 255 bytes of UTF-8");
         return TIDE_EINVAL;
     }
@@ -92,7 +99,7 @@ int tide_states_new_sized(const struct tide_states_config *config, size_t size,
         snprintf(why, 256, "%s", tide_strerror(TIDE_EINVAL));
         return TIDE_EINVAL;
     }
-    int rc = copy_sized(&c, sizeof c, config, size);
+    int rc = tide_states_copy_sized(&c, sizeof c, config, size);
     if (rc) {
         snprintf(why, 256, "the configuration has what this library does not know");
         return rc;
@@ -129,7 +136,7 @@ int tide_states_new_sized(const struct tide_states_config *config, size_t size,
 static void named_free(struct tide_named *n)
 {
     if (!n) return;
-    free((void *)(uintptr_t)n->schema.id);
+    tide_evolve_free(&n->schema);
     free(n->name);
     free(n);
 }
@@ -145,6 +152,8 @@ void tide_states_drop(struct tide_states *s)
     if (s->keyed) s->keyed->class->close(s->keyed);
     if (s->own) s->own->class->close(s->own);
     s->keyed = s->own = NULL;
+    for (uint32_t i = 0; i < s->n_flows; i++)
+        tide_flow_drop(s->flows[i]);
 }
 
 void tide_states_free(struct tide_states *s)
@@ -153,6 +162,9 @@ void tide_states_free(struct tide_states *s)
     tide_states_drop(s);
     for (uint32_t i = 0; i < s->n_items; i++)
         named_free(s->items[i]);
+    for (uint32_t i = 0; i < s->n_flows; i++)
+        tide_flow_free(s->flows[i]);
+    free(s->flows);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     if (s->taken >= 0) close(s->taken);
@@ -224,10 +236,9 @@ uint32_t tide_states_max_parallelism(const struct tide_states *s)
     return s->max_parallelism;
 }
 
-static int check_declaration(struct tide_states *s, const char *name, enum tide_states_kind kind,
-                             const struct tide_schema *schema)
+static int check_declaration(struct tide_states *s, const char *name, enum tide_states_kind kind)
 {
-    if (!is_name(name))
+    if (!tide_states_is_name(name))
         return tide_states_fail(s, TIDE_EINVAL, "a state's name must be 1 to 255 bytes of UTF-8");
     if (!tide_states_kind_name(kind))
         return tide_states_fail(s, TIDE_EINVAL, "state %.100s: there is no kind %d", name,
@@ -237,11 +248,6 @@ static int check_declaration(struct tide_states *s, const char *name, enum tide_
         return tide_states_fail(s, TIDE_EEXIST, "state %.100s: declared twice", name);
     if (s->n_items == STATES_MAX)
         return tide_states_fail(s, TIDE_ETOOBIG, "more than %u states", STATES_MAX);
-    if (schema && (!is_name(schema->id) || schema->reads_from > schema->version))
-        return tide_states_fail(s, TIDE_EINVAL,
-                                "state %.100s: a schema's id must be 1 to 255 bytes of UTF-8, and "
-                                "the versions that it reads not above its own",
-                                name);
     return 0;
 }
 
@@ -251,9 +257,9 @@ int tide_states_declare_sized(struct tide_states *s, const char *name, enum tide
 {
     struct tide_schema known = {0};
     if (!s || !ret || (schema && size < sizeof known)) return TIDE_EINVAL;
-    int rc = schema ? copy_sized(&known, sizeof known, schema, size) : 0;
+    int rc = schema ? tide_states_copy_sized(&known, sizeof known, schema, size) : 0;
     if (rc) return tide_states_fail(s, rc, "the schema has what this library does not know");
-    rc = check_declaration(s, name, kind, schema ? &known : NULL);
+    rc = check_declaration(s, name, kind);
     if (rc) return rc;
     if (s->n_items == s->cap_items) {
         uint32_t cap = s->cap_items ? s->cap_items * 2 : 8;
@@ -267,12 +273,12 @@ int tide_states_declare_sized(struct tide_states *s, const char *name, enum tide
     n->states = s;
     n->number = tide_kind_is_keyed(kind) ? s->n_keyed : s->n_items - s->n_keyed;
     n->kind = kind;
-    n->schema = known;
-    n->schema.id = known.id ? strdup(known.id) : NULL;
     n->name = strdup(name);
-    if (!n->name || (known.id && !n->schema.id)) {
+    rc = n->name ? 0 : TIDE_ENOMEM;
+    if (!rc && schema) rc = tide_evolve_copy(s, "state", name, &known, &n->schema);
+    if (rc) {
         named_free(n);
-        return TIDE_ENOMEM;
+        return rc;
     }
     s->items[s->n_items++] = n;
     s->n_keyed += tide_kind_is_keyed(kind);

@@ -127,6 +127,7 @@ static inline int tide_states_declare(struct tide_states *s, const char *name,
  * returned is a view that dies with the next call about any state of the task; what a visitor is
  * given lives until it returns. */
 #define TIDE_STATES_BYTES_MAX (256u << 20)
+#define TIDE_STATES_DESCRIPTOR_MAX (1u << 20)
 
 /* TIDE_VALUE. TIDE_ENOTFOUND: the key has none. */
 TIDE_API int tide_value_get(struct tide_named *n, const void *key, size_t key_len,
@@ -163,6 +164,66 @@ TIDE_API int tide_map_each(struct tide_named *n, const void *key, size_t key_len
 /* The keys of a keyed state, in the same way. */
 TIDE_API int tide_keys_each(struct tide_named *n,
                             int (*f)(const void *key, size_t key_len, void *user), void *user);
+
+/* ---- records in flight
+ *
+ * In an unaligned round (tide_task_record() of libtidemark) records become part of the snapshot.
+ * libtidemark keeps them as bytes of a channel, which can only come back to the same channel. A
+ * task that says what its channels carry has them kept as records, each with its key and its
+ * schema: they are restored at any parallelism, after the partitioning has changed, migrated like
+ * state, and read offline.
+ *
+ *     tide_states_flow(states, "words", &flow, &words);   which channels, and how they are routed
+ *     tide_states_keep_flights(states, task);             after tide_worker_add_task()
+ *     in the run callback, before any channel is read:
+ *         while (tide_flow_next(words, &record) == 0) ...
+ */
+#define TIDE_FLOW_CHANNELS_MAX 65536u
+enum tide_flow_route {                         /* which task a record goes to */
+                       TIDE_FLOW_KEYED = 1,    /* the one that owns its key */
+                       TIDE_FLOW_SPLIT = 2,    /* any one: forward, rebalance */
+                       TIDE_FLOW_BROADCAST = 3 /* all */
+};
+struct tide_flow;
+struct tide_flow_config {
+    enum tide_flight direction; /* of whose records it is: of inputs, or of outputs */
+    enum tide_flow_route route;
+    uint32_t first_channel, channels; /* as the program numbers them; of outputs, one per task that
+                                         reads, in the order of their subtasks */
+    /* TIDE_FLOW_KEYED: the key of a record, a view into it or static. Another answer than 0 fails
+     * the round, or the restore. Perhaps on a thread of the library's. */
+    int (*key)(const void *record, size_t len, const void **ret_key, size_t *ret_len, void *user);
+    void *user;
+    /* Of outputs that are keyed: the max parallelism of the operator that reads; 0: the default
+     * for as many tasks as there are channels, or what a snapshot has. */
+    uint32_t max_parallelism;
+    const char *peer; /* uid of the operator at the other end, for whoever reads a snapshot; NULL */
+    const struct tide_schema *schema; /* of the records; copied like a state's. NULL: bytes */
+};
+/* Declares a flow, before the first state is used or restored. TIDE_EEXIST, TIDE_ESTATE as
+ * tide_states_declare(); TIDE_EINVAL: channels that another one has, or what cannot be. */
+TIDE_API int tide_states_flow_sized(struct tide_states *s, const char *name,
+                                    const struct tide_flow_config *config, size_t size,
+                                    struct tide_flow **ret);
+#define tide_states_flow(s, name, config, ret)                                                     \
+    tide_states_flow_sized((s), (name), (config), sizeof(struct tide_flow_config), (ret))
+/* From now on the task's records in flight are kept here. All its channels that can have some are
+ * declared: a record of another one declines the round. Before the first process(). */
+TIDE_API int tide_states_keep_flights(struct tide_states *s, struct tide_task *task);
+
+struct tide_flow_record {
+    const void *data; /* of the schema's version that the program writes */
+    size_t len;
+    uint32_t channel; /* by this program's routing: of an output where it goes, of an input where it
+                         counts as come from */
+    uint32_t had_subtask, had_channel; /* where it was */
+};
+/* After a restore: the next record that this task is to have, in order for each channel that there
+ * was; each record of the snapshot is had by one task, of a broadcast by each one once.
+ * TIDE_ENOTFOUND: there is none any more. A view until the next call. Those of inputs are
+ * processed, those of outputs put out, before anything is read from a channel; then no round meets
+ * them. Whoever queues them instead hands them to rounds like any record in that queue. */
+TIDE_API int tide_flow_next(struct tide_flow *f, struct tide_flow_record *ret);
 
 /* ---- snapshots */
 

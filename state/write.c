@@ -10,10 +10,11 @@
 struct tide_format_writer {
     sqlite3 *db;
     char *name; /* for errors: the file */
-    sqlite3_stmt *row, *group_row, *state_row, *flight_row;
+    sqlite3_stmt *row, *group_row, *state_row, *flow_row, *flight_row;
     struct tide_format_state state; /* the one that is open, its texts borrowed from begin */
-    bool open, in_memory;
-    uint32_t n_states;
+    struct tide_format_flow flow;   /* the same */
+    bool open, flows, in_memory;
+    uint32_t n_states, n_flows;
     uint64_t next, group_first; /* ids of entry */
     uint32_t group;
     bool in_group;
@@ -65,6 +66,25 @@ static void number(struct tide_format_writer *w, sqlite3_stmt *st, int at, uint6
 static void none(struct tide_format_writer *w, sqlite3_stmt *st, int at)
 {
     if (!w->rc) fail(w, sqlite3_bind_null(st, at));
+}
+
+static void text_or_none(struct tide_format_writer *w, sqlite3_stmt *st, int at,
+                         struct tide_bytes b)
+{
+    if (b.len)
+        text(w, st, at, b);
+    else
+        none(w, st, at);
+}
+
+static void descriptor(struct tide_format_writer *w, sqlite3_stmt *st, int at,
+                       struct tide_bytes message, struct tide_bytes files)
+{
+    text_or_none(w, st, at, message);
+    if (files.len)
+        blob(w, st, at + 1, files);
+    else
+        none(w, st, at + 1);
 }
 
 static int step(struct tide_format_writer *w, sqlite3_stmt *st)
@@ -120,10 +140,11 @@ int tide_format_create(const char *path, const struct tide_format_task *task,
     for (unsigned i = 0; i < TIDE_FORMAT_OBJECTS; i++)
         run(w, tide_format_objects[i].sql);
     put_task(w, task);
-    prepare(w, "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)", &w->state_row);
+    prepare(w, "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", &w->state_row);
     prepare(w, "INSERT INTO key_group VALUES (?, ?, ?, ?)", &w->group_row);
     prepare(w, "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", &w->row);
-    prepare(w, "INSERT INTO in_flight VALUES (?, ?, ?, ?, ?)", &w->flight_row);
+    prepare(w, "INSERT INTO flow VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", &w->flow_row);
+    prepare(w, "INSERT INTO in_flight VALUES (?, ?, ?, ?, ?, ?)", &w->flight_row);
     if (w->rc) {
         int rc = tide_format_code(w->rc);
         snprintf(why, WHY_SIZE, "%.200s: %.250s", w->name, w->why);
@@ -154,13 +175,11 @@ static void end_state(struct tide_format_writer *w)
     number(w, w->state_row, 1, w->n_states);
     text(w, w->state_row, 2, w->state.name);
     text(w, w->state_row, 3, tide_bytes_of(tide_states_kind_name(w->state.kind)));
-    if (w->state.schema.len)
-        text(w, w->state_row, 4, w->state.schema);
-    else
-        none(w, w->state_row, 4);
+    text_or_none(w, w->state_row, 4, w->state.schema);
     number(w, w->state_row, 5, w->state.version);
     number(w, w->state_row, 6, w->state.first);
     number(w, w->state_row, 7, w->next - w->state.first);
+    descriptor(w, w->state_row, 8, w->state.message, w->state.descriptor);
     (void)step(w, w->state_row);
 }
 
@@ -201,17 +220,51 @@ int tide_format_row(struct tide_format_writer *w, const struct tide_row *row)
     return tide_format_code(step(w, w->row));
 }
 
-int tide_format_in_flight(struct tide_format_writer *w, uint32_t flight, uint32_t channel,
-                          uint32_t group, struct tide_bytes record)
+static void end_flow(struct tide_format_writer *w)
+{
+    const struct tide_format_flow *f = &w->flow;
+    sqlite3_stmt *st = w->flow_row;
+    if (!w->flows) return;
+    w->flows = false;
+    number(w, st, 1, w->n_flows);
+    text(w, st, 2, f->name);
+    text(w, st, 3, tide_bytes_of(f->direction == TIDE_FLIGHT_OUTPUT ? "output" : "input"));
+    text_or_none(w, st, 4, f->peer);
+    text(w, st, 5, tide_bytes_of(tide_flow_route_name(f->route)));
+    number(w, st, 6, f->first_channel);
+    number(w, st, 7, f->channels);
+    number(w, st, 8, f->max_parallelism);
+    text_or_none(w, st, 9, f->schema);
+    number(w, st, 10, f->version);
+    number(w, st, 11, f->first);
+    number(w, st, 12, w->next_flight - f->first);
+    descriptor(w, st, 13, f->message, f->descriptor);
+    (void)step(w, st);
+}
+
+int tide_format_flow(struct tide_format_writer *w, const struct tide_format_flow *flow)
+{
+    end_flow(w);
+    w->flow = *flow;
+    w->flow.first = w->next_flight;
+    w->n_flows++;
+    w->flows = true;
+    return tide_format_code(w->rc);
+}
+
+int tide_format_record(struct tide_format_writer *w, const struct tide_flight_row *row)
 {
     number(w, w->flight_row, 1, w->next_flight++);
-    text(w, w->flight_row, 2, tide_bytes_of(flight == TIDE_FLIGHT_OUTPUT ? "output" : "input"));
-    number(w, w->flight_row, 3, channel);
-    if (group == UINT32_MAX)
+    number(w, w->flight_row, 2, w->n_flows);
+    number(w, w->flight_row, 3, row->channel);
+    if (w->flow.route == TIDE_FLOW_KEYED) {
+        number(w, w->flight_row, 4, row->group);
+        blob(w, w->flight_row, 5, row->key);
+    } else {
         none(w, w->flight_row, 4);
-    else
-        number(w, w->flight_row, 4, group);
-    blob(w, w->flight_row, 5, record);
+        none(w, w->flight_row, 5);
+    }
+    blob(w, w->flight_row, 6, row->record);
     return tide_format_code(step(w, w->flight_row));
 }
 
@@ -221,6 +274,7 @@ int tide_format_finish(struct tide_format_writer *w, uint8_t **ret_data, size_t 
     uint8_t *data = NULL;
     sqlite3_int64 len = 0;
     end_state(w);
+    end_flow(w);
     run(w, "COMMIT");
     if (!w->rc && w->in_memory) {
         data = sqlite3_serialize(w->db, "main", &len, 0);
@@ -243,6 +297,7 @@ void tide_format_abandon(struct tide_format_writer *w)
     sqlite3_finalize(w->row);
     sqlite3_finalize(w->group_row);
     sqlite3_finalize(w->state_row);
+    sqlite3_finalize(w->flow_row);
     sqlite3_finalize(w->flight_row);
     sqlite3_close(w->db);
     free(w->name);

@@ -16,6 +16,7 @@ struct looking {
     const char *operator_uid, *state;
     struct tide_format_reader *reader; /* the database under way */
     const struct tide_format_state *of;
+    const struct tide_format_flow *flow;
     uint64_t shown;
     struct row_out out;
     char why[WHY_SIZE];
@@ -62,6 +63,55 @@ static void show_state(struct looking *l)
     l->shown++;
 }
 
+/* ---- records in flight: as states of the kinds `input` and `output` */
+
+static void put_flow_head(struct looking *l)
+{
+    bool out = l->flow->direction == TIDE_FLIGHT_OUTPUT;
+    row_begin(&l->out);
+    row_text(&l->out, "operator", l->reader->task.uid);
+    row_number(&l->out, "subtask", l->reader->task.subtask);
+    row_text(&l->out, "state", l->flow->name);
+    row_text(&l->out, "kind", tide_bytes_of(out ? "output" : "input"));
+}
+
+static int show_record(void *user, const struct tide_flight_row *row)
+{
+    struct looking *l = user;
+    put_flow_head(l);
+    if (l->flow->route == TIDE_FLOW_KEYED) {
+        row_number(&l->out, "key_group", row->group);
+        row_bytes(&l->out, "key", row->key);
+    }
+    row_bytes(&l->out, "value", row->record);
+    if (!l->out.csv) row_number(&l->out, "channel", row->channel);
+    row_end(&l->out);
+    l->shown++;
+    return ferror(stdout) ? TIDE_EIO : 0;
+}
+
+static void show_flow(struct looking *l)
+{
+    const struct tide_format_flow *f = l->flow;
+    put_flow_head(l);
+    if (f->schema.len) {
+        row_text(&l->out, "schema", f->schema);
+        row_number(&l->out, "version", f->version);
+    }
+    row_number(&l->out, "rows", f->records);
+    row_number(&l->out, "parallelism", l->reader->task.parallelism);
+    if (f->max_parallelism) row_number(&l->out, "max_parallelism", f->max_parallelism);
+    row_number(&l->out, "round", l->reader->task.round);
+    if (!l->out.csv) { /* no columns */
+        row_text(&l->out, "route", tide_bytes_of(tide_flow_route_name(f->route)));
+        if (f->peer.len) row_text(&l->out, "peer", f->peer);
+        row_number(&l->out, "first_channel", f->first_channel);
+        row_number(&l->out, "channels", f->channels);
+    }
+    row_end(&l->out);
+    l->shown++;
+}
+
 /* ---- databases */
 
 static bool is_wanted(const char *wanted, struct tide_bytes name)
@@ -74,10 +124,12 @@ static int look(struct looking *l, struct tide_format_reader *r)
 {
     int rc = 0;
     l->reader = r;
-    if (l->rows && !l->state && r->n_in_flight && is_wanted(l->operator_uid, r->task.uid)) {
-        rc = TIDE_ENOTSUP;
-        snprintf(r->why, sizeof r->why, "%.200s: has %llu records in flight: not supported yet",
-                 r->name, (unsigned long long)r->n_in_flight);
+    for (uint32_t i = 0; !rc && i < r->n_flows; i++) {
+        l->flow = &r->flows[i];
+        if (!is_wanted(l->operator_uid, r->task.uid) || !is_wanted(l->state, l->flow->name))
+            continue;
+        show_flow(l);
+        if (l->rows) rc = tide_format_records(r, i, show_record, l);
     }
     for (uint32_t i = 0; !rc && i < r->n_states; i++) {
         l->of = &r->states[i];

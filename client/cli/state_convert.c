@@ -104,6 +104,7 @@ static int check_task(struct converting *c, struct source *s,
                               ? TIDE_FORMAT_KEYED
                               : TIDE_FORMAT_OWN;
     uint32_t first, count;
+    if (c->reader->n_flows) return fail_at(c, a, "has records in flight: not supported yet");
     if (!tide_bytes_equal(t->uid, a->op->uid) || t->subtask != a->subtask ||
         t->parallelism != a->op->parallelism)
         return fail_at(c, a, "is not of the task that the snapshot says");
@@ -118,7 +119,6 @@ static int check_task(struct converting *c, struct source *s,
     s->databases = t->databases;
     s->max_parallelism = t->max_parallelism;
     s->seen++;
-    if (c->reader->n_in_flight) return fail_at(c, a, "has records in flight: not supported yet");
     return 0;
 }
 

@@ -22,9 +22,9 @@ struct tally { /* one operator of the snapshot */
     bool coordinator;
     struct match_run run;
     /* if its state is not handed on as it is: */
-    uint32_t by_groups, to_all; /* artifacts */
-    uint64_t dealt;             /* bytes that the tasks are told, together */
-    struct tide_shown whole;    /* an artifact that cannot be divided */
+    uint32_t by_groups, to_all, flights; /* artifacts; flights: raw bytes of records in flight */
+    uint64_t dealt;                      /* bytes that the tasks are told, together */
+    struct tide_shown whole;             /* an artifact that cannot be divided */
     uint32_t whole_task;
     bool is_whole, is_foreign; /* is_foreign: it has key groups that were not its task's */
 };
@@ -35,12 +35,12 @@ struct matching {
     struct tide_graph *have; /* the snapshot's */
     const struct tide_manifest *m;
     struct tally *tallies;
+    bool same;         /* both graphs are */
     struct bits ended; /* tasks of the job that stay ended */
     struct tide_buf adopted;
     struct tide_buf *report;
     bool unmatched, refused;
-    bool in_flight; /* it has records that were under way */
-    char *why;      /* 256 bytes */
+    char *why; /* 256 bytes */
 };
 
 static void say(struct matching *g, struct tide_bytes uid, const char *format, ...)
@@ -99,10 +99,13 @@ static void tally_externals(struct matching *g)
     }
 }
 
-static bool is_own_list(const struct tide_artifact_view *a)
+/* What each task takes its part of, if it is given all: lists, and records in flight that say
+ * where they belong. */
+static bool is_for_all(const struct tide_artifact_view *a)
 {
     return !a->key_group_count && !a->flight &&
-           tide_bytes_equal(a->name, tide_bytes_of(TIDE_ARTIFACT_OWN));
+           (tide_bytes_equal(a->name, tide_bytes_of(TIDE_ARTIFACT_OWN)) ||
+            tide_bytes_equal(a->name, tide_bytes_of(TIDE_ARTIFACT_FLIGHT)));
 }
 
 static uint32_t targets(const struct match_run *r, uint32_t task,
@@ -110,7 +113,7 @@ static uint32_t targets(const struct match_run *r, uint32_t task,
 {
     *ret_first = r->to;
     if (r->to == TIDE_NONE) return 0;
-    if (r->way != MATCH_SAME && is_own_list(a)) return r->parallelism;
+    if (r->way != MATCH_SAME && is_for_all(a)) return r->parallelism;
     *ret_first = r->to + (task - r->first);
     if (r->way != MATCH_DIVIDED) return 1;
     if (!a->key_group_count || a->key_group_first >= r->max_parallelism) return 0;
@@ -130,15 +133,15 @@ static void tally_dealt(struct tally *t, uint32_t task, const struct tide_artifa
     tide_key_group_range(task - t->run.first, t->run.count, t->run.max_parallelism, &own, &count);
     bool foreign = a->key_group_count && (a->key_group_first < own ||
                                           a->key_group_first + a->key_group_count > own + count);
-    if (divided && !t->is_whole &&
-        (a->flight || foreign || (!a->key_group_count && !is_own_list(a)))) {
+    if (divided && !t->is_whole && !a->flight &&
+        (foreign || (!a->key_group_count && !is_for_all(a)))) {
         t->is_whole = true;
-        t->is_foreign = !a->flight && foreign;
+        t->is_foreign = foreign;
         t->whole = tide_show(a->name);
         t->whole_task = task - t->run.first;
     }
     t->by_groups += divided && a->key_group_count;
-    t->to_all += is_own_list(a);
+    t->to_all += is_for_all(a);
     t->dealt += (uint64_t)targets(&t->run, task, a, &first) *
                 (DEALT_EACH + a->name.len + a->path.len + (a->is_inline ? a->size : 0));
 }
@@ -158,7 +161,7 @@ static void tally_acks(struct matching *g)
         t->artifacts += ack.artifacts;
         while (tide_acks_artifact(&ack, &place, &view)) {
             t->bytes += view.size;
-            g->in_flight |= view.flight != 0;
+            t->flights += view.flight != 0;
             if (t->run.way != MATCH_SAME) tally_dealt(t, ack.task, &view);
         }
     }
@@ -187,10 +190,43 @@ static void plan_run(struct matching *g, const struct tide_operator *have, struc
         run->way = MATCH_UNION;
 }
 
+static bool same_graph(const struct tide_graph *a, const struct tide_graph *b)
+{
+    bool same = a->n_operators == b->n_operators && a->n_edges == b->n_edges;
+    for (uint32_t i = 0; same && i < a->n_operators; i++)
+        same = a->operators[i].parallelism == b->operators[i].parallelism &&
+               tide_bytes_equal(a->operators[i].uid, b->operators[i].uid);
+    for (uint32_t i = 0; same && i < a->n_edges; i++)
+        same = a->edges[i].from == b->edges[i].from && a->edges[i].to == b->edges[i].to &&
+               a->edges[i].pattern == b->edges[i].pattern;
+    return same;
+}
+
+static bool has_flights(const struct tide_manifest *m)
+{
+    struct tide_manifest_walk walk = {0};
+    struct tide_ack_view ack;
+    while (tide_manifest_next(m, &walk, &ack)) {
+        struct tide_artifact_place place = {0};
+        struct tide_artifact_view view;
+        while (tide_acks_artifact(&ack, &place, &view))
+            if (tide_bytes_equal(view.name, tide_bytes_of(TIDE_ARTIFACT_FLIGHT))) return true;
+    }
+    return false;
+}
+
+/* In another graph a record that was in flight may belong to another task than it did, also at the
+ * same parallelism. */
 static void plan_runs(struct matching *g)
 {
-    for (uint32_t i = 0; i < g->have->n_operators; i++)
-        plan_run(g, &g->have->operators[i], &g->tallies[i].run);
+    g->same = same_graph(g->have, g->job);
+    const bool routed = !g->same && has_flights(g->m);
+    for (uint32_t i = 0; i < g->have->n_operators; i++) {
+        struct match_run *run = &g->tallies[i].run;
+        plan_run(g, &g->have->operators[i], run);
+        if (run->way == MATCH_SAME && run->to != TIDE_NONE && routed && run->parallelism > 1)
+            run->way = MATCH_UNION;
+    }
 }
 
 /* In the order of the snapshot's tasks. */
@@ -370,37 +406,19 @@ static void each_edge(struct matching *g)
                "every task of the job had ended in the snapshot: there is nothing to go on with");
 }
 
-static bool same_graph(const struct tide_graph *a, const struct tide_graph *b)
-{
-    bool same = a->n_operators == b->n_operators && a->n_edges == b->n_edges;
-    for (uint32_t i = 0; same && i < a->n_operators; i++)
-        same = a->operators[i].parallelism == b->operators[i].parallelism &&
-               tide_bytes_equal(a->operators[i].uid, b->operators[i].uid);
-    for (uint32_t i = 0; same && i < a->n_edges; i++)
-        same = a->edges[i].from == b->edges[i].from && a->edges[i].to == b->edges[i].to &&
-               a->edges[i].pattern == b->edges[i].pattern;
-    return same;
-}
-
-/* Channels are numbered by the edges, and so is what was under way in them. A source may have some
- * in its outputs in a round for which everybody else had waited. */
+/* Channels are numbered by the edges, and so is what was under way in them, unless it is kept as
+ * records that say where they belong. */
 static void each_channel(struct matching *g)
 {
-    if (!g->m->head->unaligned && !g->in_flight) return;
-    for (uint32_t i = 0; i < g->have->n_operators; i++) {
-        const struct tide_operator *have = &g->have->operators[i];
-        const struct match_run *r = &g->tallies[i].run;
-        if (r->way != MATCH_DIVIDED) continue;
-        refuse(g, have->uid,
-               "the snapshot has records that were under way and parallelism %u, the job %u: only "
-               "an aligned snapshot can be restored at another parallelism",
-               have->parallelism, r->parallelism);
+    for (uint32_t i = 0; !g->same && i < g->have->n_operators; i++) {
+        const struct tally *t = &g->tallies[i];
+        if (!t->flights || t->run.to == TIDE_NONE) continue;
+        refuse(g, g->have->operators[i].uid,
+               "records that were under way are kept as bytes of its channels, and the job's graph "
+               "is another: only an aligned snapshot, or one with records that say where they "
+               "belong, can be restored");
         return;
     }
-    if (!same_graph(g->have, g->job))
-        refuse(g, g->job->operators[0].uid,
-               "the snapshot has records that were under way, and the job's graph is another: not "
-               "supported yet");
 }
 
 static void each_hook(struct matching *g)

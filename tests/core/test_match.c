@@ -11,7 +11,8 @@ struct row {
     /* The snapshot: its spec; of each task 's' that it has state, '.' that it has none, 'h' and 'H'
      * the same of one that held its end, 'x' that it had ended; 'o' that it has a list, 'k' the
      * state of its keys, 'b' both, 'B' the state of keys that are not the operator's, 'W' of all
-     * its keys, 'f' records in flight, 'm' a list of a mebibyte; who has state besides. */
+     * its keys, 'f' records in flight, 'r' the same that say where they belong, 'm' a list of a
+     * mebibyte; who has state besides. */
     const char *snapshot, *tasks, *externals;
     const char *job;
     const char *report; /* the first reason against it stands as the answer, too */
@@ -43,6 +44,7 @@ static void put_named(struct tide_ack_builder *b, const struct tide_graph *g, ui
         tide__artifact__init(a);
         a->size = 10;
         if (i) name = "state.own";
+        if (letter == 'r') name = "state.flight";
         a->name = (ProtobufCBinaryData){strlen(name), (uint8_t *)(uintptr_t)name};
         if (strcmp(name, "state.keyed") == 0)
             tide_key_group_range(subtask, op->parallelism, op->max_parallelism, &a->key_group_first,
@@ -65,12 +67,12 @@ static void put_acks(struct tide_buf *chunk, const char *spec, const char *tasks
     struct tide_ack_builder b;
     struct tide_ack_file file = {10, 1, 2};
     struct tide_buf message;
-    struct tide_graph *g = strpbrk(tasks, "okbBWfm") ? spec_graph(spec) : NULL;
+    struct tide_graph *g = strpbrk(tasks, "okbBWfmr") ? spec_graph(spec) : NULL;
     uint32_t t = 0;
     tide_ack_builder_init(&b, IMAGE_MAX);
     for (; *tasks; tasks++) {
         if (*tasks == ' ') continue;
-        if (strchr("okbBWfm", *tasks))
+        if (strchr("okbBWfmr", *tasks))
             put_named(&b, g, t, *tasks);
         else if (*tasks != 'x')
             tide_ack_builder_add(&b, t, 1, 2, 3, &file, *tasks == 's' || *tasks == 'H');
@@ -175,8 +177,9 @@ static struct tide_buf image_of(const struct row *row)
     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n"   \
     "c: restored: 1 tasks, 1 artifacts, 10 bytes\n"
 #define FLIGHT                                                                                     \
-    "a: refused: the snapshot has records that were under way, and the job's graph is another: "   \
-    "not supported yet\n"
+    "a: refused: records that were under way are kept as bytes of its channels, and the job's "    \
+    "graph is another: only an aligned snapshot, or one with records that say where they belong, " \
+    "can be restored\n"
 #define LOST " would be lost unless unmatched state is allowed (--allow-unmatched)"
 static const struct row rows[] = {
     {"S130: the same graph: all is restored", "a2 b1; a>b", "ss .", NULL, "a2 b1; a>b",
@@ -269,11 +272,26 @@ static const struct row rows[] = {
     {"the same, at the same parallelism: its task knows what it means", "a2/8", "W.", NULL, "a2/8",
      "a: restored: 2 tasks, 1 artifacts, 10 bytes\n", .moves = "0 1", .dealt = "0k|"},
     {"records in flight that the head does not tell of", "a2/8", "kf", NULL, "a3/8",
-     "a: refused: the snapshot has parallelism 2, the job 3, and artifact 'state.own' of task 1 is "
-     "without key groups: nobody knows how to divide it\n"
-     "a: refused: the snapshot has records that were under way and parallelism 2, the job 3: only "
-     "an aligned snapshot can be restored at another parallelism\n",
+     "a: restored: 3 tasks, 2 artifacts, 20 bytes, from 2 tasks, 1 by their key groups\n" FLIGHT,
      .moves = NULL},
+    {"records in flight that say where they belong, another parallelism: all tasks look at all",
+     "a2/8 b1; a>b", "kr r", NULL, "a3/8 b1; a>b",
+     "a: restored: 3 tasks, 2 artifacts, 20 bytes, from 2 tasks, 1 by their key groups, 1 to all "
+     "tasks\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "- - 3", .unaligned = true, .dealt = "0k 1f|0k 1f|1f|2f"},
+    {"the same parallelism in another graph: all look at all", "a2/8 b1; a>b", "kr r", NULL,
+     "a2/8 b1; b>a",
+     "a: restored: 2 tasks, 2 artifacts, 20 bytes, 1 to all tasks\n"
+     "b: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "0 1 2", .unaligned = true, .dealt = "0k 1f|1f|2f"},
+    {"the same graph: each takes its own", "a2/8 b1; a>b", "kr r", NULL, "a2/8 b1; a>b",
+     "a: restored: 2 tasks, 2 artifacts, 20 bytes\n"
+     "b: restored: 1 tasks, 1 artifacts, 10 bytes\n",
+     .moves = "0 1 2", .unaligned = true, .dealt = "0k|1f|2f"},
+    {"of an operator that is gone", "a1 b1; a>b", "s r", NULL, "a1",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\n"
+     "b: refused: the job has no such operator, and the state of 1 tasks" LOST "\n",
+     .moves = NULL, .unaligned = true},
     {"S157: a union at the same parallelism: all see all lists", "a2/8u", "bb", NULL, "a2/8u",
      "a: restored: 2 tasks, 4 artifacts, 40 bytes, 2 to all tasks\n", .moves = "0 1",
      .dealt = "0k 0o 1o|0o 1k 1o"},
@@ -345,39 +363,40 @@ static const struct row rows[] = {
     {"records in flight, the same graph", "a2 b1; a>b", "ss s", NULL, "a2 b1; a>b",
      "a: restored: 2 tasks, 2 artifacts, 20 bytes\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n",
      .moves = "0 1 2", .unaligned = true},
-    {"records in flight, another channel", "a2 b2; a>b", "ss ss", NULL, "a2 b2; a=b",
-     "a: restored: 2 tasks, 2 artifacts, 20 bytes\nb: restored: 2 tasks, 2 artifacts, 20 bytes\n"
-     "a: refused: the snapshot has records that were under way, and the job's graph is another: "
-     "not supported yet\n",
+    {"records in flight, another channel", "a2 b2; a>b", "sf ss", NULL, "a2 b2; a=b",
+     "a: restored: 2 tasks, 2 artifacts, 20 bytes\nb: restored: 2 tasks, 2 artifacts, 20 "
+     "bytes\n" FLIGHT,
      .moves = NULL, .unaligned = true},
-    {"records in flight, another operator", "a1 b1; a>b", "s s", NULL, "a1 b1 c1; a>b",
+    {"records in flight, another operator", "a1 b1; a>b", "f s", NULL, "a1 b1 c1; a>b",
      "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: 1 tasks, 1 artifacts, 10 bytes\n"
-     "c: new: it starts without state\n"
-     "a: refused: the snapshot has records that were under way, and the job's graph is another: "
-     "not supported yet\n",
+     "c: new: it starts without state\n" FLIGHT,
      .moves = NULL, .unaligned = true},
-    {"records in flight, one more channel", "a1 b1 c1; a>b", "s s s", NULL, "a1 b1 c1; a>b b>c",
+    {"records in flight, one more channel", "a1 b1 c1; a>b", "f s s", NULL, "a1 b1 c1; a>b b>c",
      ALL_OF_3 FLIGHT, .moves = NULL, .unaligned = true},
-    {"records in flight, a channel to another", "a1 b1 c1; a>b", "s s s", NULL, "a1 b1 c1; a>c",
+    {"records in flight, a channel to another", "a1 b1 c1; a>b", "f f s", NULL, "a1 b1 c1; a>c",
      ALL_OF_3 FLIGHT, .moves = NULL, .unaligned = true},
-    {"records in flight, a channel from another", "a1 b1 c1; a>c", "s s s", NULL, "a1 b1 c1; b>c",
+    {"records in flight, a channel from another", "a1 b1 c1; a>c", "f s s", NULL, "a1 b1 c1; b>c",
      ALL_OF_3 FLIGHT, .moves = NULL, .unaligned = true},
-    {"records in flight, another name", "a1 b1; a>b", "s .", NULL, "a1 c1; a>c",
+    {"records in flight, another name", "a1 b1; a>b", "f .", NULL, "a1 c1; a>c",
      "a: restored: 1 tasks, 1 artifacts, 10 bytes\n"
      "b: skipped: the job has no such operator, and it had no state\n"
      "c: new: it starts without state\n" FLIGHT,
      .moves = NULL, .unaligned = true},
-    {"records in flight, another parallelism", "a1 b2; a>b", "s ..", NULL, "a1 b3; a>b",
-     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: it had no state\n"
-     "b: refused: the snapshot has records that were under way and parallelism 2, the job 3: only "
-     "an aligned snapshot can be restored at another parallelism\n",
+    {"records in flight, another parallelism", "a1 b2; a>b", "f ..", NULL, "a1 b3; a>b",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: it had no state\n" FLIGHT,
      .moves = NULL, .unaligned = true},
+    {"an unaligned round in which no record was in flight, another parallelism", "a1 b2; a>b",
+     "s ..", NULL, "a1 b3; a>b",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: it had no state\n",
+     .moves = "0 - -", .unaligned = true},
     {"records in flight that the head does not tell of, to an operator of another parallelism",
      "a1 b2; a>b", "f ..", NULL, "a1 b3; a>b",
-     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: it had no state\n"
-     "b: refused: the snapshot has records that were under way and parallelism 2, the job 3: only "
-     "an aligned snapshot can be restored at another parallelism\n",
+     "a: restored: 1 tasks, 1 artifacts, 10 bytes\nb: restored: it had no state\n" FLIGHT,
      .moves = NULL},
+    {"the same that say where they belong: all look at all", "a2/8 b2; a>b", "r. ..", NULL,
+     "a2/8 b3; a>b",
+     "a: restored: 2 tasks, 1 artifacts, 10 bytes, 1 to all tasks\nb: restored: it had no state\n",
+     .moves = "0 1 - -", .dealt = "0f|0f|||"},
     {"two reasons: the first is the answer, both are told", "a2/16 b1", "ss s", NULL, "a2/32",
      "a: refused: the snapshot has max parallelism 16, the job 32\n"
      "b: refused: the job has no such operator, and the state of 1 tasks" LOST "\n",

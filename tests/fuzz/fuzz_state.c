@@ -30,13 +30,20 @@ static int see_row(void *user, const struct tide_row *row)
     return 0;
 }
 
-static int see_flight(void *user, uint32_t flight, uint32_t channel, uint32_t group,
-                      struct tide_bytes record)
+struct flying {
+    const struct tide_format_flow *flow;
+    uint32_t channel;
+};
+
+static int see_record(void *user, const struct tide_flight_row *row)
 {
-    const struct tide_format_reader *r = user;
-    (void)record;
-    if (flight != TIDE_FLIGHT_INPUT && flight != TIDE_FLIGHT_OUTPUT) abort();
-    if (channel > 65535 || (group != UINT32_MAX && group >= r->task.max_parallelism)) abort();
+    struct flying *f = user;
+    const uint32_t max = f->flow->max_parallelism;
+    if (row->channel < f->channel || row->channel < f->flow->first_channel ||
+        row->channel - f->flow->first_channel >= f->flow->channels)
+        abort();
+    if (max && tide_states_key_group(row->key.data, row->key.len, max) != row->group) abort();
+    f->channel = row->channel;
     return 0;
 }
 
@@ -62,8 +69,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (rc) is_told(rc, r->why);
         if (!rc && seen.rows != s->rows) abort();
     }
-    rc = tide_format_flights(r, see_flight, r);
-    if (rc) is_told(rc, r->why);
+    for (uint32_t i = 0; i < r->n_flows; i++) {
+        struct flying f = {&r->flows[i], 0};
+        rc = tide_format_records(r, i, see_record, &f);
+        if (rc) is_told(rc, r->why);
+    }
     tide_format_close(r);
     return 0;
 }

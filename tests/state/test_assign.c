@@ -174,14 +174,108 @@ static void check_split(const struct layout *l, struct rng *rng)
         }
 }
 
-static void check_flight(const struct layout *l)
+/* Everybody has every element of a union, and one copy of broadcast state. */
+static void check_copies(const struct layout *l)
 {
-    for (uint32_t i = 0; i < l->had; i++)
-        ck_assert_uint_lt(tide_assign_flight(i, l->p), l->p);
+    for (uint32_t s = 0; s < l->p; s++) {
+        uint32_t start = 0, full = 0;
+        for (uint32_t i = 0; i < l->had; i++)
+            full += l->sources[i].rows > 0;
+        struct taken t = assign(TIDE_UNION, l->sources, l->had, l->had, l->p, l->max, s, &start);
+        same(t.n, full);
+        for (uint32_t i = 0; i < t.n; i++) {
+            same(t.pieces[i].first, 0);
+            same(t.pieces[i].count, l->sources[t.pieces[i].source].rows);
+            if (i) same(t.pieces[i].source > t.pieces[i - 1].source, true);
+        }
+        t = assign(TIDE_BROADCAST, l->sources, l->had, l->had, l->p, l->max, s, &start);
+        same(t.n, l->sources[s % l->had].rows > 0);
+        if (t.n) same(t.pieces[0].source, s % l->had);
+        if (t.n) same(t.pieces[0].count, l->sources[s % l->had].rows);
+    }
 }
 
-/* S155: 10,000 random layouts: totals match per mode; when the parallelism changes loads differ by
- * at most 1. */
+/* ---- records in flight */
+
+static uint32_t takers(const struct layout *l, const struct tide_flight_place *p, uint32_t *ret)
+{
+    uint32_t n = 0;
+    for (uint32_t s = 0; s < l->p; s++)
+        if (tide_assign_flight(p, l->p, l->max, s)) {
+            *ret = s;
+            n++;
+        }
+    return n;
+}
+
+/* Which channels of `channels` get it, as bits of channel numbers. */
+static uint64_t channels_of(const struct tide_flight_place *p, uint32_t channels, uint32_t max)
+{
+    uint32_t first, step;
+    uint64_t set = 0;
+    tide_assign_channels(p, channels, max, &first, &step);
+    same(step != 0, true);
+    for (uint32_t c = first; c < channels; c += step)
+        set |= UINT64_C(1) << c;
+    return set;
+}
+
+static struct tide_flight_place draw_place(const struct layout *l, struct rng *rng)
+{
+    struct tide_flight_place p = {.output = rng_below(rng, 2),
+                                  .route = TIDE_FLOW_KEYED + rng_below(rng, 3),
+                                  .had_subtask = rng_below(rng, l->had),
+                                  .had_parallelism = l->had,
+                                  .group = rng_below(rng, l->max),
+                                  .had_channels = 1 + rng_below(rng, PARTS_MAX)};
+    p.had_channel = rng_below(rng, p.had_channels);
+    return p;
+}
+
+/* A record goes to one task and there into one channel: its key's owner, or anybody, but all of a
+ * channel to the same. Of a broadcast, everybody gets the copies that one task, or channel, had. */
+static void check_flight(const struct layout *l, struct rng *rng)
+{
+    struct tide_flight_place p = draw_place(l, rng), other = p;
+    const uint32_t channels = 1 + rng_below(rng, PARTS_MAX);
+    uint32_t who = 0, again = 0;
+    uint64_t all = channels == 64 ? UINT64_MAX : (UINT64_C(1) << channels) - 1, seen = 0;
+    const uint32_t n = takers(l, &p, &who);
+    if (p.route == TIDE_FLOW_BROADCAST && !p.output) {
+        for (uint32_t s = 0; s < l->p; s++) {
+            uint32_t copies = 0;
+            for (other.had_subtask = 0; other.had_subtask < l->had; other.had_subtask++)
+                copies += tide_assign_flight(&other, l->p, l->max, s);
+            same(copies, 1);
+        }
+        return;
+    }
+    same(n, 1);
+    if (p.route == TIDE_FLOW_KEYED && !p.output)
+        same(who, tide_key_group_owner(p.group, l->p, l->max));
+    if (l->p == l->had && (p.output || p.route == TIDE_FLOW_SPLIT)) same(who, p.had_subtask);
+    if (p.output && p.route == TIDE_FLOW_BROADCAST) {
+        for (other.had_channel = 0; other.had_channel < p.had_channels; other.had_channel++) {
+            uint64_t set = channels_of(&other, channels, l->max);
+            same(seen & set, 0);
+            seen |= set;
+        }
+        same(seen, all);
+        return;
+    }
+    seen = channels_of(&p, channels, l->max);
+    same((seen & (seen - 1)) == 0 && seen && !(seen & ~all), true);
+    if (p.output && p.route == TIDE_FLOW_KEYED)
+        same(seen, UINT64_C(1) << tide_key_group_owner(p.group, channels, l->max));
+    if (p.route == TIDE_FLOW_KEYED) return;
+    other.group = rng_below(rng, l->max); /* another record of that channel stays behind it */
+    same(takers(l, &other, &again), 1);
+    same(again, who);
+    same(channels_of(&other, channels, l->max), seen);
+}
+
+/* S155: 10,000 random layouts of keyed, split, union and broadcast state and of records in flight:
+ * totals match per mode; when the parallelism changes loads differ by at most 1. */
 START_TEST(every_element_is_restored_where_it_belongs_once)
 {
     struct rng rng = {20261128};
@@ -190,7 +284,9 @@ START_TEST(every_element_is_restored_where_it_belongs_once)
         draw(&rng, &l);
         check_keyed(&l);
         check_split(&l, &rng);
-        check_flight(&l);
+        check_copies(&l);
+        for (unsigned k = 0; k < 8; k++)
+            check_flight(&l, &rng);
     }
 }
 END_TEST

@@ -22,13 +22,14 @@ static struct tide_bytes text(const char *t)
     return tide_bytes_of(t);
 }
 
-/* A keyed map in the key groups that this task has, a list, and records in flight. */
+/* A keyed map in the key groups that this task has, and a list. */
 static void write_sample(const char *path, uint8_t **ret, size_t *ret_len)
 {
     struct tide_format_writer *w = NULL;
     char why[WHY_SIZE];
     ck_assert_int_eq(tide_format_create(path, &task, &w, why), 0);
-    struct tide_format_state map = {text("map"), TIDE_MAP, text("totals"), 3, 0, 0};
+    struct tide_format_state map = {
+        .name = text("map"), .kind = TIDE_MAP, .schema = text("totals"), .version = 3};
     ck_assert_int_eq(tide_format_state(w, &map), 0);
     for (uint32_t group = 4; group < 8; group++)
         for (int64_t n = 0; n < 40; n++) {
@@ -38,12 +39,43 @@ static void write_sample(const char *path, uint8_t **ret, size_t *ret_len)
             struct tide_row row = {group, {key, 8}, text("item"), {key, 8}};
             ck_assert_int_eq(tide_format_row(w, &row), 0);
         }
-    struct tide_format_state list = {text("list"), TIDE_SPLIT, {0}, 0, 0, 0};
+    struct tide_format_state list = {.name = text("list"), .kind = TIDE_SPLIT};
     ck_assert_int_eq(tide_format_state(w, &list), 0);
     for (unsigned i = 0; i < 3; i++)
         ck_assert_int_eq(tide_format_row(w, &(struct tide_row){.value = text(i ? "more" : "")}), 0);
-    ck_assert_int_eq(tide_format_in_flight(w, TIDE_FLIGHT_INPUT, 2, 5, text("record")), 0);
-    ck_assert_int_eq(tide_format_in_flight(w, TIDE_FLIGHT_OUTPUT, 0, UINT32_MAX, text("")), 0);
+    ck_assert_int_eq(tide_format_finish(w, ret, ret_len, why), 0);
+}
+
+/* Records in flight: a keyed flow of inputs, one of outputs. */
+static void write_flights(const char *path, uint8_t **ret, size_t *ret_len)
+{
+    struct tide_format_writer *w = NULL;
+    struct tide_format_task of = task;
+    char why[WHY_SIZE];
+    of.first = of.count = 0;
+    of.databases = TIDE_FORMAT_KEYED | TIDE_FORMAT_OWN | TIDE_FORMAT_FLIGHT;
+    ck_assert_int_eq(tide_format_create(path, &of, &w, why), 0);
+    struct tide_format_flow in = {.name = text("words"),
+                                  .peer = text("split"),
+                                  .direction = TIDE_FLIGHT_INPUT,
+                                  .route = TIDE_FLOW_KEYED,
+                                  .first_channel = 2,
+                                  .channels = 3,
+                                  .max_parallelism = 8,
+                                  .schema = text("word"),
+                                  .version = 4};
+    ck_assert_int_eq(tide_format_flow(w, &in), 0);
+    for (uint32_t c = 2; c < 5; c++) {
+        struct tide_flight_row row = {c, tide_states_key_group("key", 3, 8), text("key"),
+                                      text("record")};
+        ck_assert_int_eq(tide_format_record(w, &row), 0);
+    }
+    struct tide_format_flow out = {.name = text("counts"),
+                                   .direction = TIDE_FLIGHT_OUTPUT,
+                                   .route = TIDE_FLOW_SPLIT,
+                                   .channels = 1};
+    ck_assert_int_eq(tide_format_flow(w, &out), 0);
+    ck_assert_int_eq(tide_format_record(w, &(struct tide_flight_row){.record = text("")}), 0);
     ck_assert_int_eq(tide_format_finish(w, ret, ret_len, why), 0);
 }
 
@@ -59,19 +91,13 @@ static int see_row(void *user, const struct tide_row *row)
     return 0;
 }
 
-static int see_flight(void *user, uint32_t flight, uint32_t channel, uint32_t group,
-                      struct tide_bytes record)
+static int see_record(void *user, const struct tide_flight_row *row)
 {
     struct seen *s = user;
-    if (s->flights++ == 0) {
-        ck_assert_uint_eq(flight, TIDE_FLIGHT_INPUT);
-        ck_assert_uint_eq(channel, 2);
-        ck_assert_uint_eq(group, 5);
-        ck_assert(tide_bytes_equal(record, text("record")));
-    } else {
-        ck_assert_uint_eq(flight, TIDE_FLIGHT_OUTPUT);
-        ck_assert_uint_eq(group, UINT32_MAX);
-    }
+    ck_assert_uint_eq(row->channel, s->flights < 3 ? 2 + s->flights : 0);
+    ck_assert(tide_bytes_equal(row->record, text(s->flights < 3 ? "record" : "")));
+    ck_assert(tide_bytes_equal(row->key, text(s->flights < 3 ? "key" : "")));
+    s->flights++;
     return 0;
 }
 
@@ -101,21 +127,44 @@ START_TEST(what_was_written_is_read)
     ck_assert_int_eq(tide_format_rows(r, 1, 1, 2, see_row, &all), 0);
     ck_assert_uint_eq(all.rows, some.rows + 2);
     ck_assert_int_eq(tide_format_rows(r, 1, 2, 2, see_row, &all), TIDE_EINVAL);
-    ck_assert_int_eq(tide_format_flights(r, see_flight, &all), 0);
-    ck_assert_uint_eq(all.flights, 2);
+    ck_assert_uint_eq(r->n_flows, 0);
     tide_format_close(r);
     sqlite3_free(image);
 }
 END_TEST
 
-static int ignore_flight(void *user, uint32_t flight, uint32_t channel, uint32_t group,
-                         struct tide_bytes record)
+START_TEST(records_in_flight_are_read)
+{
+    uint8_t *image;
+    size_t len;
+    char why[WHY_SIZE];
+    struct tide_format_reader *r;
+    struct seen seen = {0};
+    write_flights(NULL, &image, &len);
+    ck_assert_msg(!tide_format_open_bytes("sample", (struct tide_bytes){image, len}, &r, why), "%s",
+                  why);
+    ck_assert_uint_eq(r->n_flows, 2);
+    ck_assert_uint_eq(r->n_in_flight, 4);
+    ck_assert(tide_bytes_equal(r->flows[0].name, text("words")));
+    ck_assert(tide_bytes_equal(r->flows[0].peer, text("split")));
+    ck_assert_int_eq(r->flows[0].direction, TIDE_FLIGHT_INPUT);
+    ck_assert_int_eq(r->flows[0].route, TIDE_FLOW_KEYED);
+    ck_assert_uint_eq(r->flows[0].version, 4);
+    ck_assert_int_eq(r->flows[1].direction, TIDE_FLIGHT_OUTPUT);
+    ck_assert_uint_eq(r->flows[1].peer.len, 0);
+    for (uint32_t i = 0; i < 2; i++)
+        ck_assert_int_eq(tide_format_records(r, i, see_record, &seen), 0);
+    ck_assert_uint_eq(seen.flights, 4);
+    ck_assert_int_eq(tide_format_records(r, 2, see_record, &seen), TIDE_EINVAL);
+    tide_format_close(r);
+    sqlite3_free(image);
+}
+END_TEST
+
+static int ignore_record(void *user, const struct tide_flight_row *row)
 {
     (void)user;
-    (void)flight;
-    (void)channel;
-    (void)group;
-    (void)record;
+    (void)row;
     return 0;
 }
 
@@ -135,7 +184,8 @@ static int read_all(const uint8_t *image, size_t len)
         rc = tide_format_rows(r, i, is_keyed ? r->task.first : 0,
                               is_keyed ? r->task.count : r->states[i].rows, see_row, &seen);
     }
-    if (!rc) rc = tide_format_flights(r, ignore_flight, NULL);
+    for (uint32_t i = 0; !rc && i < r->n_flows; i++)
+        rc = tide_format_records(r, i, ignore_record, NULL);
     ck_assert_msg(!rc || strncmp(r->why, "the sample: ", 12) == 0, "%d: %s", rc, r->why);
     tide_format_close(r);
     return rc;
@@ -147,7 +197,7 @@ START_TEST(every_byte_flipped_in_turn)
 {
     uint8_t *image;
     size_t len, refused = 0;
-    write_sample(NULL, &image, &len);
+    (_i ? write_flights : write_sample)(NULL, &image, &len);
     ck_assert_int_eq(read_all(image, len), 0);
     for (size_t i = 0; i < len; i++) {
         image[i] ^= 0xff;
@@ -255,6 +305,58 @@ START_TEST(altered_rows)
 }
 END_TEST
 
+START_TEST(altered_flights)
+{
+    static const struct {
+        const char *sql, *why;
+    } cases[] = {
+        {"DELETE FROM flow", "has flows and states in one, or should have flows"},
+        {"UPDATE task SET databases = 3", "has flows and states in one, or should have flows"},
+        {"UPDATE task SET key_groups = 4", "has flows and states in one, or should have flows"},
+        {"DELETE FROM in_flight WHERE id = 4", "has other records in flight than its flows have"},
+        {"UPDATE flow SET first = 3 WHERE id = 2", "flow 2 is described in a way that cannot be"},
+        {"UPDATE flow SET route = 'none'", "flow 1 is described in a way that cannot be"},
+        {"UPDATE flow SET direction = 'x'", "flow 1 is described in a way that cannot be"},
+        {"UPDATE flow SET channels = 0", "flow 1 is described in a way that cannot be"},
+        {"UPDATE flow SET channels = 65536", "flow 1 is described in a way that cannot be"},
+        {"UPDATE flow SET max_parallelism = 0", "flow 1 is described in a way that cannot be"},
+        {"UPDATE flow SET peer = ''", "flow 1 is described in a way that cannot be"},
+        {"UPDATE flow SET message = 'a'", "flow 1 is described in a way that cannot be"},
+        {"UPDATE flow SET descriptor = x'00'", "flow 1 is described in a way that cannot be"},
+        {"UPDATE flow SET name = 'words'", "flow 2 is described in a way that cannot be"},
+        {"UPDATE in_flight SET key = x'ff' WHERE id = 2", NULL},
+        {"UPDATE in_flight SET key = NULL WHERE id = 2", NULL},
+        {"UPDATE in_flight SET key_group = NULL WHERE id = 2", NULL},
+        {"UPDATE in_flight SET channel = 1 WHERE id = 2", NULL},
+        {"UPDATE in_flight SET channel = 5 WHERE id = 2", NULL},
+        {"UPDATE in_flight SET flow = 2 WHERE id = 2", NULL},
+        {"UPDATE in_flight SET id = 9 WHERE id = 2; UPDATE flow SET records = 8 WHERE id = 1; "
+         "UPDATE flow SET first = 9 WHERE id = 2",
+         NULL},
+    };
+    char path[] = "/tmp/tide-format-XXXXXX", why[WHY_SIZE], want[WHY_SIZE];
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct tide_format_reader *r;
+        ck_assert_int_eq(unlink(path), 0);
+        write_flights(path, NULL, NULL);
+        alter(path, cases[i].sql);
+        if (cases[i].why) {
+            is_refused(path, TIDE_ECORRUPT, cases[i].why);
+            continue;
+        }
+        ck_assert_msg(!tide_format_open(path, &r, why), "%s: %s", cases[i].sql, why);
+        ck_assert_int_eq(tide_format_records(r, 0, ignore_record, NULL), TIDE_ECORRUPT);
+        snprintf(want, sizeof want, "%s: flow words: record 2 is missing or cannot be", path);
+        ck_assert_str_eq(r->why, want);
+        tide_format_close(r);
+    }
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
 START_TEST(a_place_that_cannot_be_written)
 {
     struct tide_format_writer *w;
@@ -263,7 +365,7 @@ START_TEST(a_place_that_cannot_be_written)
     ck_assert_str_eq(why, "/nowhere/at/all: cannot be written: unable to open database file: No "
                           "such file or directory");
     ck_assert_int_eq(tide_format_create(NULL, &task, &w, why), 0);
-    struct tide_format_state state = {text("map"), TIDE_MAP, {0}, 0, 0, 0};
+    struct tide_format_state state = {.name = text("map"), .kind = TIDE_MAP};
     ck_assert_int_eq(tide_format_state(w, &state), 0);
     struct tide_row big = {.value = {(const uint8_t *)"", (size_t)1 << 40}};
     ck_assert_int_eq(tide_format_row(w, &big), TIDE_ETOOBIG);
@@ -276,9 +378,11 @@ int main(void)
 {
     Suite *s = suite_create("state_format");
     add_test(s, what_was_written_is_read);
-    add_test(s, every_byte_flipped_in_turn);
+    add_test(s, records_in_flight_are_read);
+    add_loop_test(s, every_byte_flipped_in_turn, 2);
     add_test(s, foreign_newer_and_altered_files);
     add_test(s, altered_rows);
+    add_test(s, altered_flights);
     add_test(s, a_place_that_cannot_be_written);
     return run_suite(s);
 }

@@ -68,20 +68,6 @@ static void alter(const char *path, const char *sql)
     sqlite3_close(db);
 }
 
-START_TEST(records_in_flight_are_not_lost)
-{
-    char paths[6][100], want[200];
-    make_directory();
-    for (uint32_t i = 0; i < 3; i++)
-        save("count", i, KEYED, true, paths[i]);
-    restored(task_of("count", 0, KEYED, false), paths, 3, 0, "");
-    alter(paths[1], "INSERT INTO in_flight VALUES (1, 'input', 0, NULL, x'00')");
-    snprintf(want, sizeof want, "%s: has 1 records in flight: not supported yet", paths[1]);
-    restored(task_of("count", 0, KEYED, false), paths, 3, TIDE_ENOTSUP, want);
-    remove_directory();
-}
-END_TEST
-
 /* What of the states is there by halves: the files of one kind, of all tasks. */
 START_TEST(a_kind_that_is_missing_is_noticed)
 {
@@ -135,7 +121,6 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("load");
-    add_test(s, records_in_flight_are_not_lost);
     add_test(s, a_kind_that_is_missing_is_noticed);
     add_test(s, a_kind_that_never_was_is_not_missed);
     add_test(s, another_operator_is_refused);
