@@ -243,11 +243,11 @@ $B/tests/kill/aim.so: tests/kill/aim.c config.mk
 	$(call Q,CC    )$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -shared -fPIC -o $@ $< -ldl
 $B/tests/kill/recover: $B/tests/kill/recover.o $S $R $P
 	$(call Q,LINK  )$(LINK) -o $@ $^ $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
-$B/tests/state/worker: tests/state/worker.c $B/libtidemark-state.a $B/libtidemark.a $B/include/tidemark-state.h $B/include/tidemark.h config.mk
+$B/tests/state/worker $B/tests/state/flows: $B/tests/state/%: tests/state/%.c $B/libtidemark-state.a $B/libtidemark.a $B/include/tidemark-state.h $B/include/tidemark.h config.mk
 	@mkdir -p $(@D)
 	$(call Q,CC    )$(CC) $(BASE) -I$B/include $(LDFLAGS) -o $@ $< $B/libtidemark-state.a $B/libtidemark.a $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
 $B/tests/frozen/run.ok: $B/tests/frozen/worker
-$B/tests/state/run.ok: $B/tests/state/worker
+$B/tests/state/run.ok: $B/tests/state/worker $B/tests/state/flows
 $B/tests/region/run.ok: $B/tests/region/worker
 $B/tests/kill/run.ok: $B/tests/kill/worker $B/tests/kill/aim.so $B/tests/kill/recover
 $(FUZZ:=.ok): $B/%.ok: $B/% $$(wildcard $$*.corpus/*)
