@@ -116,8 +116,7 @@ static int open_file(struct tide_states *s, const struct tide_restore *r,
 static bool is_part(const char *name)
 {
     return !strcmp(name, TIDE_ARTIFACT_KEYED) || !strcmp(name, TIDE_ARTIFACT_OWN) ||
-           !strcmp(name, TIDE_ARTIFACT_NATIVE) ||
-           !strcmp(name, TIDE_ARTIFACT_FLIGHT);
+           !strcmp(name, TIDE_ARTIFACT_NATIVE) || !strcmp(name, TIDE_ARTIFACT_FLIGHT);
 }
 
 int tide_states_restore(struct tide_states *s, const struct tide_restore *r)

@@ -205,8 +205,11 @@ struct tide_flow_config {
 TIDE_API int tide_states_flow_sized(struct tide_states *s, const char *name,
                                     const struct tide_flow_config *config, size_t size,
                                     struct tide_flow **ret);
-#define tide_states_flow(s, name, config, ret)                                                     \
-    tide_states_flow_sized((s), (name), (config), sizeof(struct tide_flow_config), (ret))
+static inline int tide_states_flow(struct tide_states *s, const char *name,
+                                   const struct tide_flow_config *config, struct tide_flow **ret)
+{
+    return tide_states_flow_sized(s, name, config, sizeof *config, ret);
+}
 /* From now on the task's records in flight are kept here. All its channels that can have some are
  * declared: a record of another one declines the round. Before the first process(). */
 TIDE_API int tide_states_keep_flights(struct tide_states *s, struct tide_task *task);
