@@ -249,6 +249,7 @@ $B/tests/state/worker $B/tests/state/flows: $B/tests/state/%: tests/state/%.c $B
 $B/tests/frozen/run.ok: $B/tests/frozen/worker
 $B/tests/state/run.ok: $B/tests/state/worker $B/tests/state/flows
 $B/tests/region/run.ok: $B/tests/region/worker
+$B/tests/shared/run.ok: $B/tests/shared/worker
 $B/tests/kill/run.ok: $B/tests/kill/worker $B/tests/kill/aim.so $B/tests/kill/recover
 $(FUZZ:=.ok): $B/%.ok: $B/% $$(wildcard $$*.corpus/*)
 	$(call run,$< $(wildcard $*.corpus))

@@ -129,13 +129,18 @@ static void restoring_free(struct restoring *r)
     free(r->names);
 }
 
+static size_t key_len(const Tide__Artifact *a)
+{
+    return a->shared ? a->path.len + 1 : 0;
+}
+
 /* The state's first, then those that were in flight, each in the order of the snapshot. */
 static int restoring_init(struct restoring *r, struct tide_task *t, const struct tide_delivery *d,
                           size_t n)
 {
     size_t bytes = n, state = 0, flight = 0;
     for (size_t i = 0; i < n; i++)
-        bytes += d->restore->artifacts[i]->name.len;
+        bytes += d->restore->artifacts[i]->name.len + key_len(d->restore->artifacts[i]);
     for (size_t i = 0; i < n; i++)
         flight += d->restore->artifacts[i]->flight == TIDE__FLIGHT__FLIGHT_NONE;
     r->n_states = flight;
@@ -149,8 +154,9 @@ static int restoring_init(struct restoring *r, struct tide_task *t, const struct
         struct tide_state *to = &r->states[a->flight ? flight++ : state++];
         r->sources[i].task = t;
         r->sources[i].artifact = a;
-        r->sources[i].directory = (struct tide_bytes){d->start->snapshot_directory.data,
-                                                      d->start->snapshot_directory.len};
+        ProtobufCBinaryData directory =
+            a->shared ? d->start->shared_directory : d->start->snapshot_directory;
+        r->sources[i].directory = (struct tide_bytes){directory.data, directory.len};
         *to = (struct tide_state){.name = name,
                                   .size = a->size,
                                   .key_group_first = a->key_group_first,
@@ -161,6 +167,10 @@ static int restoring_init(struct restoring *r, struct tide_task *t, const struct
         if (a->name.len) memcpy(name, a->name.data, a->name.len);
         name[a->name.len] = '\0';
         name += a->name.len + 1;
+        if (!a->shared) continue;
+        to->key = memcpy(name, a->path.data, a->path.len);
+        name[a->path.len] = '\0';
+        name += a->path.len + 1;
     }
     return 0;
 }

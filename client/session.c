@@ -475,6 +475,7 @@ void tide_session_rewind(struct tide_session *s, struct tide_bytes reason, uint6
         int rc = tide_align_reset(t->align, t->channels);
         if (rc) tide_session_dead(s, rc, "out of memory", __LINE__);
         tide_align_promotable(t->align, t->promotable);
+        tide_share_forget(t);
         *t = (struct stask){.number = t->number,
                             .channels = t->channels,
                             .open = t->channels,
@@ -629,7 +630,7 @@ void tide_session_free(struct tide_session *s)
         tide_shared_unref(s->queue[(s->head + i) & (s->cap_queue - 1)].hold);
     tide_shared_unref(s->given);
     for (uint32_t i = 0; i < s->n_tasks; i++)
-        tide_align_free(s->tasks[i].align);
+        tide_align_free(s->tasks[i].align), tide_share_forget(&s->tasks[i]);
     tide_ack_builder_release(&s->batch);
     tide_joiner_release(&s->joiner);
     tide_buf_release(&s->out);

@@ -93,6 +93,11 @@ struct tide_session_ack {
 int tide_session_ack(struct tide_session *s, const struct tide_session_ack *ack, uint64_t now_us);
 int tide_session_decline(struct tide_session *s, uint64_t attempt, uint64_t round, uint32_t task,
                          struct tide_bytes reason, uint32_t retry_after_ms, uint64_t now_us);
+/* Whether the task may refer to the shared artifact with that key in its ack of that round: path,
+ * size and digest in *ret, a view until the next call. TIDE_ENOTFOUND: it may not, or knows none.
+ */
+int tide_session_share_find(struct tide_session *s, uint32_t task, uint64_t round,
+                            struct tide_bytes key, struct tide_artifact_view *ret);
 /* The task is uploading: bytes so far, for progress reports. */
 int tide_session_progress(struct tide_session *s, uint32_t task, uint64_t round, uint64_t bytes,
                           uint64_t now_us);
@@ -197,6 +202,7 @@ struct tide_delivery {
     uint64_t round, attempt, align_us;
     struct tide_bytes bytes, directory, text, handle;
     bool directory_exists, has_handle, savepoint, full, ahead, captures, waits, has_data;
+    bool shares; /* SNAPSHOT: its files may be shared with later checkpoints */
     uint8_t barrier[TIDE_BARRIER_BYTES];
     const Tide__Start *start;         /* RESTORE: whole message, view until rewind or stop */
     const Tide__TaskRestore *restore; /* RESTORE: NULL when there is nothing for this task */

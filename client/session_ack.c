@@ -13,7 +13,8 @@ static bool is_plain(const struct tide_session_ack *a, const struct round_place 
     if (flows && (place->start_delay_us || place->processed)) return false;
     for (uint32_t i = 0; i < a->n_artifacts; i++) {
         const struct tide_artifact_view *v = &a->artifacts[i];
-        if (v->is_inline || v->path.len || v->name.len || v->key_group_count || v->flight)
+        if (v->is_inline || v->path.len || v->name.len || v->key_group_count || v->flight ||
+            v->shared)
             return false;
     }
     return true;
@@ -51,6 +52,7 @@ static int pack_full(const struct tide_session_ack *a, const struct round_place 
         f->key_group_count = v->key_group_count;
         f->flight = (Tide__Flight)v->flight;
         f->channel = v->channel;
+        f->shared = (Tide__Shared)v->shared;
         if (v->flight) m.persisted_bytes += v->size;
         f->place_case = v->is_inline ? TIDE__ARTIFACT__PLACE_INLINE : TIDE__ARTIFACT__PLACE_PATH;
         char path[32];
@@ -124,6 +126,7 @@ int tide_session_ack(struct tide_session *s, const struct tide_session_ack *ack,
         r->acks.rc = 0;
         return rc;
     }
+    tide_share_acked(s, &s->tasks[index], ack);
     r->tasks[index].state = ROUND_ACKED;
     r->unsent++;
     if (r->unsent >= s->ack_batch)

@@ -88,7 +88,8 @@ static void snapshot(struct tide_session *s, uint32_t index, const struct tide_a
     d.directory = (struct tide_bytes){r->directory->data, r->directory->len};
     d.directory_exists = r->directory_exists;
     d.savepoint = r->savepoint;
-    d.full = r->full;
+    d.full = r->full || r->tasks[index].full;
+    d.shares = !r->savepoint && s->version >= 2;
     d.waits = step->waits;
     d.captures = step->unaligned;
     tide_session_push(s, &d, r->directory);

@@ -7,6 +7,7 @@
  *   session_round.c  rounds: how they come and end, declines, completion
  *   session_flow.c   flow rounds: aligners and their steps, barriers
  *   session_ack.c    acks
+ *   session_share.c  shared artifacts that tasks may refer to
  *   session_meet.c   rendezvous rounds: positions, the cut
  *   session_external.c  coordinators and hooks */
 #ifndef TIDE_SESSION_IMPL_H
@@ -15,6 +16,7 @@
 #include "client/session.h"
 #include "proto/arena.h"
 #include "proto/frame.h"
+#include "proto/shared.h"
 
 #define ROUNDS_MAX 64u /* open at once; a daemon that begins more is not believed */
 #define DECLINES_MAX 65536u
@@ -78,6 +80,7 @@ struct round_place { /* one task's part in one round */
     bool waits;             /* the ack is not taken before ACKABLE */
     bool unaligned;         /* did not wait for all barriers */
     bool finished_operator; /* it held its end, and its operator keeps union list state */
+    bool full;              /* of this task the daemon wants all, whatever it wants of others */
 };
 
 struct round {
@@ -138,10 +141,11 @@ struct stask {
     uint64_t asked; /* delivered and not answered; 0: none */
     uint64_t retry_us;
     uint32_t retries;
-    uint64_t subsumed;  /* told to the program up to here */
-    uint64_t drain;     /* for this round it ends its input; 0: none */
-    uint64_t suspended; /* for this round it stands still; 0: it does not */
-    bool halted;        /* that round is complete, Stop follows */
+    uint64_t subsumed;     /* told to the program up to here */
+    uint64_t drain;        /* for this round it ends its input; 0: none */
+    uint64_t suspended;    /* for this round it stands still; 0: it does not */
+    bool halted;           /* that round is complete, Stop follows */
+    struct shares *shares; /* of session_share.c; NULL: it knows no shared artifact */
 };
 
 struct tide_session {
@@ -326,6 +330,16 @@ void tide_flow_drained(struct tide_session *s, uint32_t index, uint64_t now_us);
 void tide_flow_tick(struct tide_session *s, uint64_t now_us);
 void tide_round_snapshot(struct tide_session *s, uint32_t index, uint64_t number,
                          uint64_t align_us);
+
+/* ---- session_share.c: of a task that shares nothing all of it does nothing */
+void tide_share_restored(struct tide_session *s, struct stask *t); /* what its Start brought */
+void tide_share_acked(struct tide_session *s, struct stask *t, const struct tide_session_ack *ack);
+void tide_share_complete(struct tide_session *s, uint64_t number); /* before it is resolved */
+void tide_share_abort(struct tide_session *s, uint64_t number);
+void tide_share_forget(struct stask *t);
+/* The daemon wants full snapshots of these tasks. */
+void tide_share_full(struct tide_session *s, struct round *r, size_t n,
+                     Tide__TaskRange *const *ranges);
 
 /* ---- session_meet.c: of a session that knows no rendezvous round all of it does nothing */
 void tide_meet_prepare(struct tide_session *s, const Tide__Prepare *m, uint64_t now_us);

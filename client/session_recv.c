@@ -175,7 +175,8 @@ static bool path_valid(struct tide_bytes path)
     return true;
 }
 
-static const char *wrong_restore(struct tide_session *s, const Tide__TaskRestore *r)
+static const char *wrong_restore(struct tide_session *s, const Tide__TaskRestore *r,
+                                 struct tide_bytes shared_directory)
 {
     uint64_t last = 0;
     if (!tide_session_task(s, r->task, NULL)) return "Start restores a task of another worker";
@@ -192,6 +193,11 @@ static const char *wrong_restore(struct tide_session *s, const Tide__TaskRestore
         if (!tide_text_valid(tide_of_pb(a->name))) return "Start has a name that is not UTF-8";
         if (a->flight > TIDE__FLIGHT__FLIGHT_OUTPUT || a->channel >= TIDE_CHANNELS_MAX)
             return "Start has records in flight in an unknown way, or of a channel out of range";
+        if (!a->shared) continue;
+        if (a->shared > TIDE__SHARED__SHARED_AGAIN || !tide_directory_valid(shared_directory) ||
+            a->place_case != TIDE__ARTIFACT__PLACE_PATH ||
+            !tide_shared_key_valid(tide_of_pb(a->path)))
+            return "Start has a shared artifact in an unknown way, or without its place";
     }
     return NULL;
 }
@@ -241,7 +247,7 @@ static const char *wrong_start(struct tide_session *s, const Tide__Start *m)
         if (!tide_ranges_fit(s, m->peers[i]->n_tasks, m->peers[i]->tasks))
             return "Start names peers' tasks that do not exist";
     for (size_t i = 0; i < m->n_tasks; i++) {
-        const char *wrong = wrong_restore(s, m->tasks[i]);
+        const char *wrong = wrong_restore(s, m->tasks[i], tide_of_pb(m->shared_directory));
         if (wrong) return wrong;
     }
     for (size_t i = 0; i < m->n_cut; i++)
@@ -296,6 +302,8 @@ static void begin_attempt(struct tide_session *s, uint64_t now_us)
     s->align_due_us = s->retry_due_us = UINT64_MAX;
     for (size_t i = 0; i < m->n_tasks; i++)
         tide_session_task(s, m->tasks[i]->task, NULL)->restore = m->tasks[i];
+    for (uint32_t i = 0; i < s->n_tasks; i++)
+        tide_share_restored(s, &s->tasks[i]);
     each_in(s, m->n_ended, m->ended, set_ended, 0);
     tide_externals_begin(s);
     for (uint32_t i = 0; i < s->n_tasks; i++) {
@@ -478,6 +486,10 @@ static void on_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_t 
         tide_session_broken(s, "Trigger, and the job's rounds are rendezvous rounds", now_us);
         return;
     }
+    if (!tide_ranges_fit(s, m->n_full_tasks, m->full_tasks)) {
+        tide_session_broken(s, "Trigger wants all of tasks that do not exist", now_us);
+        return;
+    }
     if (!m->round || !tide_directory_valid(tide_of_pb(m->directory))) {
         tide_session_broken(s, "Trigger names no round or no directory", now_us);
         return;
@@ -504,6 +516,10 @@ static void on_prepare(struct tide_session *s, const Tide__Prepare *m, uint64_t 
     }
     if (!is_rendezvous(s)) {
         tide_session_broken(s, "Prepare, and the job's rounds are those of a flow", now_us);
+        return;
+    }
+    if (!tide_ranges_fit(s, m->n_full_tasks, m->full_tasks)) {
+        tide_session_broken(s, "Prepare wants all of tasks that do not exist", now_us);
         return;
     }
     if (!m->round || !tide_directory_valid(tide_of_pb(m->directory))) {

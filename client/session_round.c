@@ -193,6 +193,7 @@ void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_
     if (!r) return;
     r->savepoint = m->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT;
     r->full = m->full;
+    tide_share_full(s, r, m->n_full_tasks, m->full_tasks);
     r->directory_exists = m->directory_exists;
     r->stop = m->stop;
     tide_flow_trigger(s, r, m, now_us);
@@ -211,6 +212,7 @@ void tide_rounds_abort(struct tide_session *s, uint64_t number, uint64_t now_us)
         tide_session_push(s, &d, NULL);
     }
     tide_externals_abort(s, number);
+    tide_share_abort(s, number);
     over(s, number);
     resolve(s, number);
     tide_meet_resolved(s);
@@ -235,6 +237,7 @@ void tide_rounds_lowest(struct tide_session *s, uint64_t lowest)
 
 void tide_rounds_complete(struct tide_session *s, const Tide__Complete *m, uint64_t now_us)
 {
+    tide_share_complete(s, m->round);
     resolve(s, m->round);
     tide_meet_resolved(s);
     tide_externals_complete(s, m->round);

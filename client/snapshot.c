@@ -9,6 +9,9 @@
  * If records in flight belong to it (flight.c), done() leaves it waiting; when they are all there
  * whoever comes last, the program or they, writes them as further artifacts, and acks.
  *
+ * A shared artifact is a file in any case, s<task>-<index>, since later checkpoints may refer to
+ * it: such a reference has no bytes here, only what the session knows of the file.
+ *
  * What can go wrong: any failure sticks, and done() declines with it. An ack that is answered
  * FENCED is kept and made again when the lease is back; a rewind drops it. Files of a round that
  * came to nothing are the daemon's to collect.
@@ -36,6 +39,8 @@ struct artifact {
     uint64_t size;
     XXH128_hash_t digest;
     bool is_file, by_program; /* the program writes the file */
+    uint32_t shared;          /* a Shared */
+    char *key;                /* with it */
     uint8_t *inlined;         /* malloc'ed when not a file */
 };
 
@@ -44,7 +49,7 @@ struct tide_snapshot {
     uint64_t attempt, round, begun_us, align_us;
     atomic_uint refs;
     _Atomic uint64_t sync_us; /* 0: the callback has not returned */
-    bool savepoint, full, directory_exists, made_directory, any_file, open;
+    bool savepoint, full, shares, directory_exists, made_directory, any_file, open;
     char *directory;
     struct artifact *items;
     uint32_t n_items, cap_items;
@@ -95,6 +100,7 @@ static void release(struct tide_snapshot *s)
     if (!s || atomic_fetch_sub(&s->refs, 1) != 1) return;
     for (uint32_t i = 0; i < s->n_items; i++) {
         free(s->items[i].name);
+        free(s->items[i].key);
         free(s->items[i].inlined);
     }
     if (s->fd >= 0) close(s->fd);
@@ -108,6 +114,13 @@ static void release(struct tide_snapshot *s)
 }
 
 /* ---- files */
+
+/* Of the file of the artifact that is open. */
+static void file_name(const struct tide_snapshot *s, char name[static 32])
+{
+    (void)tide_artifact_path(name, s->task->number, s->n_items - 1);
+    if (s->items[s->n_items - 1].shared) name[0] = 's';
+}
 
 static int make_directory(struct tide_snapshot *s)
 {
@@ -129,7 +142,7 @@ static int become_file(struct tide_snapshot *s)
     if (!block) return fail(s, TIDE_ENOMEM, "out of memory");
     s->block = block;
     s->room = BLOCK;
-    (void)tide_artifact_path(name, s->task->number, s->n_items - 1);
+    file_name(s, name);
     int dir = open(s->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) return fail_errno(s, "open", "");
     s->fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -174,7 +187,7 @@ static int put_block(struct tide_snapshot *s)
         ssize_t n = write(s->fd, s->block + done, s->used - done);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) {
-            (void)tide_artifact_path(name, s->task->number, s->n_items - 1);
+            file_name(s, name);
             return fail_errno(s, "write", name);
         }
         done += (size_t)n;
@@ -211,7 +224,7 @@ static int close_artifact(struct tide_snapshot *s)
     s->open = false;
     if (a->by_program) {
         char called[32];
-        (void)tide_artifact_path(called, s->task->number, s->n_items - 1);
+        file_name(s, called);
         if (read_back(s, a, called)) return s->rc;
     }
     a->digest = XXH3_128bits_digest(s->digest);
@@ -223,7 +236,7 @@ static int close_artifact(struct tide_snapshot *s)
         return 0;
     }
     char name[32];
-    (void)tide_artifact_path(name, s->task->number, s->n_items - 1);
+    file_name(s, name);
     if (s->used && put_block(s)) return s->rc;
     if (fsync(s->fd)) return fail_errno(s, "sync", name);
     int rc = close(s->fd);
@@ -334,11 +347,54 @@ int tide_snapshot_file(struct tide_snapshot *s, char *ret_path, size_t size)
     struct artifact *a = &s->items[s->n_items - 1];
     if (a->size || a->by_program)
         return fail(s, TIDE_ESTATE, "the artifact has bytes already, it cannot become a file");
-    (void)tide_artifact_path(name, s->task->number, s->n_items - 1);
+    file_name(s, name);
     int n = ret_path ? snprintf(ret_path, size, "%s/%s", s->directory, name) : -1;
     if (n < 0 || (size_t)n >= size) return fail(s, TIDE_EINVAL, "no room for the path of %s", name);
-    if (become_file(s)) return s->rc;
+    if (!a->is_file && become_file(s)) return s->rc;
     a->by_program = true;
+    return 0;
+}
+
+int tide_snapshot_share(struct tide_snapshot *s, char ret_key[TIDE_KEY_SIZE])
+{
+    char key[TIDE_SHARED_KEY_SIZE];
+    struct tide_bytes directory = tide_bytes_of(s->directory);
+    ret_key[0] = '\0';
+    if (s->rc) return s->rc;
+    if (!s->open && tide_snapshot_artifact(s, "", 0, 0)) return s->rc;
+    struct artifact *a = &s->items[s->n_items - 1];
+    if (a->size || a->is_file)
+        return fail(s, TIDE_ESTATE, "the artifact has bytes already, it cannot be shared");
+    size_t len = s->shares ? tide_shared_key(key, directory, s->task->number, s->n_items - 1) : 0;
+    if (!len) return 0; /* it belongs to this snapshot alone */
+    a->key = strdup(key);
+    if (!a->key) return fail(s, TIDE_ENOMEM, "out of memory");
+    a->shared = TIDE__SHARED__SHARED_NEW;
+    memcpy(ret_key, key, len + 1);
+    return become_file(s);
+}
+
+int tide_snapshot_refer(struct tide_snapshot *s, const char *key)
+{
+    struct tide_worker *w = s->task->worker;
+    struct tide_artifact_view found;
+    if (s->rc) return s->rc;
+    if (!key) return fail(s, TIDE_EINVAL, "a reference without a key");
+    if (s->open && (s->items[s->n_items - 1].size || s->items[s->n_items - 1].is_file))
+        return fail(s, TIDE_ESTATE, "the artifact has bytes already, it cannot be another");
+    pthread_mutex_lock(&w->lock);
+    int rc =
+        tide_session_share_find(w->session, s->task->number, s->round, tide_bytes_of(key), &found);
+    pthread_mutex_unlock(&w->lock);
+    if (rc) return rc == TIDE_ENOTFOUND ? rc : fail(s, rc, "%s", tide_strerror(rc));
+    if (!s->open && tide_snapshot_artifact(s, "", 0, 0)) return s->rc;
+    struct artifact *a = &s->items[s->n_items - 1];
+    a->key = strdup(key);
+    if (!a->key) return fail(s, TIDE_ENOMEM, "out of memory");
+    a->shared = found.shared;
+    a->size = found.size;
+    a->digest = (XXH128_hash_t){found.digest_low, found.digest_high};
+    s->open = false; /* nothing is to be written */
     return 0;
 }
 
@@ -378,13 +434,15 @@ static int ack(struct tide_snapshot *s, uint64_t now_us)
         views[i] = (struct tide_artifact_view){.size = a->size,
                                                .digest_low = a->digest.low64,
                                                .digest_high = a->digest.high64,
-                                               .is_inline = !a->is_file,
+                                               .is_inline = !a->is_file && !a->shared,
+                                               .shared = a->shared,
                                                .name = tide_bytes_of(a->name),
                                                .key_group_first = a->key_group_first,
                                                .key_group_count = a->key_group_count,
                                                .flight = a->flight,
                                                .channel = a->channel};
-        if (!a->is_file) views[i].inlined = (struct tide_bytes){a->inlined, (size_t)a->size};
+        if (a->shared) views[i].path = tide_bytes_of(a->key);
+        if (views[i].is_inline) views[i].inlined = (struct tide_bytes){a->inlined, (size_t)a->size};
     }
     struct tide_session_ack m = {.attempt = s->attempt,
                                  .round = s->round,
@@ -593,6 +651,7 @@ static struct tide_snapshot *begin(struct tide_task *t, const struct tide_delive
     s->align_us = d->align_us;
     s->savepoint = d->savepoint;
     s->full = d->full;
+    s->shares = d->shares;
     s->directory_exists = d->directory_exists;
     s->fd = -1;
     s->begun_us = tide_now_us();

@@ -54,6 +54,7 @@ extern "C" {
 
 #define TIDE_API __attribute__((visibility("default")))
 #define TIDE_BARRIER_SIZE 16 /* bytes of a barrier in the program's own channels */
+#define TIDE_KEY_SIZE 96     /* of a shared artifact's key, with the NUL that ends it */
 
 struct tide_spec;
 struct tide_worker;
@@ -212,7 +213,10 @@ struct tide_state {
     /* in tide_restore.in_flight; since 0.2.0, 0 before: */
     uint32_t flight; /* enum tide_flight */
     uint32_t channel;
-    const void *reserved[3]; /* they stand in an array, so this one cannot grow */
+    /* of a shared artifact; NULL of others. If it was written by this job, checkpoints may go on
+     * referring to it: tide_snapshot_refer(), in which all tasks that got it may. Since 0.2.0. */
+    const char *key;
+    const void *reserved[2]; /* they stand in an array, so this one cannot grow */
 };
 struct tide_restore {
     uint64_t snapshot; /* round that it comes from; 0: start afresh */
@@ -572,6 +576,33 @@ TIDE_API int tide_snapshot_write(struct tide_snapshot *s, const void *data, size
  * library of its, such as a database) fills by itself until the next artifact or done. It is then
  * read once, for its size and digest, and synced. Nothing else may be left beside it. */
 TIDE_API int tide_snapshot_file(struct tide_snapshot *s, char *ret_path, size_t size);
+/* Shared artifacts: files that later checkpoints of the job refer to instead of writing them again,
+ * which makes a checkpoint incremental; since 0.2.0. A task that keeps files that never change,
+ * such as those of an LSM tree, does for each of them
+ *
+ *     tide_snapshot_artifact(s, name, first, count);
+ *     rc = known ? tide_snapshot_refer(s, file->key) : TIDE_ENOTFOUND;
+ *     if (rc == TIDE_ENOTFOUND) {
+ *         tide_snapshot_share(s, file->key);
+ *         then tide_snapshot_write(), or tide_snapshot_file(), as ever
+ *     }
+ *
+ * and so does right by every round: in one that must be full, and in savepoints, no key is known.
+ * The daemon keeps the file until no snapshot uses it any more, whoever wrote it and when.
+ *
+ * tide_snapshot_share: right behind tide_snapshot_artifact(), before anything is written. The
+ * artifact becomes a file, whatever its size, and ret_key the key by which later checkpoints may
+ * refer to it: a string of the library's, the same for ever, unique in the job. "": it belongs to
+ * this snapshot alone, as in a savepoint, and is written as others are. Keys come back with the
+ * state on restore. */
+TIDE_API int tide_snapshot_share(struct tide_snapshot *s, char ret_key[TIDE_KEY_SIZE]);
+/* Instead of writing: the artifact is the file with that key, of which this task has said in a
+ * checkpoint that is complete, or which was part of what it has restored. Name and key groups are
+ * those given now. TIDE_ENOTFOUND: it may not be referred to (the round that brought it is not
+ * complete or came to nothing, the newest complete checkpoint of the task makes no use of it, or
+ * this round must be full); nothing has failed: write it, or share it anew, as this same artifact.
+ * What was referred to in a checkpoint needs no file of the program's any more. */
+TIDE_API int tide_snapshot_refer(struct tide_snapshot *s, const char *key);
 /* How many bytes of that file there are by now, for the daemon, which shows it; since 0.2.0.
  * TIDE_ESTALE: the round is over, and nobody will want what is written: stop, and call
  * tide_snapshot_done(). tide_snapshot_write() answers it, too, every few MiB. */

@@ -25,6 +25,7 @@
 #include "client/session.h"
 #include "client/tidemark.h"
 #include "proto/frame.h"
+#include "proto/shared.h"
 
 #define ADDRESSES_MAX 8u
 #define CONNECT_US 10000000u /* how long a connect may take */

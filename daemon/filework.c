@@ -29,6 +29,8 @@ static int carry_out(struct job *j, const volatile int *stop, char why[static LA
     case FILE_META_PUBLISH: return tide_files_metadata_publish(j->path, why);
     case FILE_DELETE_ROUND: return tide_files_delete_round(j->path, why);
     case FILE_DELETE_ATTEMPT: return tide_files_delete_attempt(j->path, why);
+    case FILE_DELETE_OWN: return tide_files_delete_own(j->path, why);
+    case FILE_DELETE_SHARED: return tide_files_delete_shared(j->path, why);
     case FILE_META_READ: return tide_files_inspect(j->path, stop, &j->read, why);
     case FILE_LOOK:
         return tide_files_whole(j->path, (struct tide_bytes){j->image, j->image_len}, stop, why);

@@ -25,6 +25,8 @@ static const struct tide_abort reasons[] = {
     REASON(ABORT_CANCELLED, "cancelled", "the job is being cancelled, or an admin asked for it",
            false),
     REASON(ABORT_IO, "io", "an I/O error while it was prepared", true),
+    REASON(ABORT_SHARED, "shared", "a task referred to a shared artifact to which it may not",
+           true),
 };
 
 const struct tide_abort *tide_abort_of(uint32_t code)

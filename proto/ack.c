@@ -14,11 +14,13 @@
 
 #include "proto/err.h"
 #include "proto/frame.h"
+#include "proto/shared.h"
 #include "proto/wire.h"
 
 #define KEY_GROUPS_MAX (1u << 20)
 #define CHANNELS_MAX 65536u
 #define FLIGHT_LAST 2u
+#define SHARED_LAST 2u
 
 /* Fields of AckBatch, TaskAck and Artifact, as in worker.proto and common.proto. */
 enum { BATCH_ATTEMPT = 1, BATCH_ROUND = 2, BATCH_TASK = 3, BATCH_FULL = 15 };
@@ -34,7 +36,8 @@ enum {
     FILE_GROUP,
     FILE_GROUPS,
     FILE_FLIGHT = 100,
-    FILE_CHANNEL
+    FILE_CHANNEL,
+    FILE_SHARED = 400
 };
 
 /* Columns are fields 3 to 10; these are their places in arrays. */
@@ -60,6 +63,7 @@ struct batch { /* what the top level of the message holds */
     bool seen[COLUMNS];
     uint32_t full;
     uint64_t bytes, artifacts; /* sizes and number of the artifacts of all entries */
+    uint64_t shared;           /* those of them that are */
     char *why;
 };
 
@@ -104,7 +108,9 @@ static const char *artifact_read(struct tide_bytes message, struct tide_artifact
     struct tide_artifact_view a = {.size = 0};
 
     while (tide_wire_next(&w, &f)) {
-        if (f.number > FILE_GROUPS && f.number != FILE_FLIGHT && f.number != FILE_CHANNEL) continue;
+        if (f.number > FILE_GROUPS && f.number != FILE_FLIGHT && f.number != FILE_CHANNEL &&
+            f.number != FILE_SHARED)
+            continue;
         if (f.type != artifact_type(f.number)) return "has a field of another type";
         if ((f.number == FILE_GROUP || f.number == FILE_GROUPS) && f.value > KEY_GROUPS_MAX)
             return "has key groups out of range";
@@ -133,6 +139,10 @@ static const char *artifact_read(struct tide_bytes message, struct tide_artifact
             if (f.value >= CHANNELS_MAX) return "is of a channel out of range";
             a.channel = (uint32_t)f.value;
             break;
+        case FILE_SHARED:
+            if (f.value > SHARED_LAST) return "is shared in an unknown way";
+            a.shared = (uint32_t)f.value;
+            break;
         default: break;
         }
     }
@@ -146,6 +156,8 @@ static const char *artifact_check(const struct tide_artifact_view *a)
     if (a->is_inline && a->size != a->inlined.len)
         return "has a size that is not that of its bytes";
     if (a->path.len && !path_safe(a->path)) return "has a path that is not relative, plain UTF-8";
+    if (a->shared && (a->flight || !tide_shared_key_valid(a->path)))
+        return "is shared and no file of a round's directory, a<n>-<n>/r<n>/s<n>-<n>";
     if (a->name.len > TIDE_ARTIFACT_NAME_MAX) return "has too long a name";
     if (!tide_text_valid(a->name)) return "has a name that is not UTF-8 without NUL";
     if (a->key_group_first + a->key_group_count > KEY_GROUPS_MAX)
@@ -166,6 +178,7 @@ static int full_artifact(struct batch *b, uint32_t index, struct tide_bytes mess
     if (wrong)
         return refuse(b->why, "full ack %" PRIu32 ": artifact %" PRIu32 " %s", b->full, index,
                       wrong);
+    b->shared += a.shared != 0;
     return 0;
 }
 
@@ -414,6 +427,7 @@ int tide_acks_open(struct tide_acks *r, struct tide_bytes body, char why[static 
     a.round = b.round;
     a.bytes = b.bytes;
     a.artifacts = b.artifacts;
+    a.shared = b.shared;
     a.entries = a.columns + b.full;
     if (b.full) a.run = false;
     a.task = b.column[TASK].data;

@@ -3,8 +3,9 @@
  *
  * tide_acks_open() checks everything that can be checked without knowing the job: structure,
  * columns of equal length, counts that add up, lengths of full entries, sizes that add up to less
- * than 2^64, paths that stay in their directory, inline bytes as long as their size says. After it
- * has succeeded tide_acks_next() cannot fail. Unknown fields are skipped. */
+ * than 2^64, paths that stay in their directory, keys of shared files, inline bytes as long as
+ * their size says. After it has succeeded tide_acks_next() cannot fail. Unknown fields are skipped.
+ */
 #ifndef TIDE_ACK_H
 #define TIDE_ACK_H
 
@@ -30,6 +31,7 @@ struct tide_artifact_view {
     struct tide_bytes name;
     uint32_t key_group_first, key_group_count;
     uint32_t flight, channel; /* flight: a Flight; not 0: in-flight records of that channel */
+    uint32_t shared;          /* a Shared; not 0: path is its key, see proto/shared.h */
 };
 
 struct tide_ack_view {
@@ -51,6 +53,7 @@ struct tide_ack_view {
 struct tide_acks {
     uint64_t attempt, round;
     uint64_t bytes, artifacts; /* of all entries: sizes added up, and how many */
+    uint64_t shared;           /* how many of them are shared */
     uint32_t entries;          /* columns and full ones together */
     bool run;                  /* the tasks are first, first + 1, ... and no entry is full */
     uint32_t first;

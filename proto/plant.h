@@ -56,6 +56,9 @@ enum tide_plant {
     PLANT_RELEASE_REGION, /* survivors are released from a round's barrier: the rewound are left out of it */
     PLANT_STALE_REGION, /* the ack of a region from before its rewind is accepted */
     PLANT_EVENTS_GONE, /* a coordinator does not hear that its subtasks were rewound without it */
+    PLANT_REFER_WHEN_FULL, /* a round that must be full may refer to shared artifacts */
+    PLANT_REFER_TO_DELETING, /* a round may refer to a shared artifact that is being deleted */
+    PLANT_SHARED_BY_LAST, /* a shared artifact goes when the newest checkpoint makes no use of it */
     PLANT_DROP_FLIGHT, /* records in flight are not handed back on restore */
     PLANT_OLD_PLACE, /* a snapshot that was copied is read where it was written */
     PLANT_NOT_FULL, /* the first checkpoint after a restore from elsewhere may lean on it */

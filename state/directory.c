@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "proto/shared.h"
 #include "state/native.h"
 
 #define BLOCK ((size_t)1 << 20)
@@ -107,16 +108,10 @@ int tide_directory_each(const struct tide_directory *d, tide_directory_visit *f,
         struct tide_artifact_place place = {0};
         a->op = tide_graph_operator(d->graph, ack.task, &a->subtask);
         for (uint32_t i = 0; !rc && tide_acks_artifact(&ack, &place, &a->view); i++) {
-            char derived[32];
-            struct tide_bytes path = a->view.path;
-            if (!path.len)
-                path = (struct tide_bytes){(const uint8_t *)derived,
-                                           tide_artifact_path(derived, ack.task, i)};
-            int n = a->view.is_inline ? 0
-                                      : snprintf(a->file, sizeof a->file, "%s/%.*s", d->path,
-                                                 (int)path.len, (const char *)path.data);
-            if (!n) a->file[0] = '\0';
-            rc = n < 0 || (size_t)n >= sizeof a->file ? TIDE_EINVAL : f(user, a);
+            bool fits = tide_artifact_where(a->file, sizeof a->file, tide_bytes_of(d->path),
+                                            ack.task, i, &a->view);
+            if (a->view.is_inline) a->file[0] = '\0';
+            rc = fits || a->view.is_inline ? f(user, a) : TIDE_EINVAL;
         }
     }
     free(a);

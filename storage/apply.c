@@ -61,10 +61,17 @@ enum query {
     Q_OPERATION,
     Q_AUDIT,
     Q_BASE,
+    Q_SHARED,
+    Q_SHARED_USE,
+    Q_SHARED_LEFT,
+    Q_SHARED_AGAIN,
+    Q_SHARED_DELETING,
+    Q_SHARED_DELETED,
     Q_COUNT
 };
 
 #define JOB "(SELECT nr FROM job WHERE id = ?1)"
+#define ARTIFACT "(SELECT nr FROM shared WHERE (job, key) = (" JOB ", ?2))"
 
 /* nothing: what to say when the statement must change a row and does not. NULL: it need not. */
 static const struct {
@@ -149,10 +156,10 @@ static const struct {
                     "directory, label,"
                     " begun_wall, completed_wall, tasks, artifacts, bytes, ended, manifest_bytes, "
                     "manifest_parts,"
-                    " manifest_digest, style, unaligned, commits, imported)"
+                    " manifest_digest, style, unaligned, commits, imported, shared)"
                     " VALUES (" JOB ", ?2, ?3, ?4, ?5, 'retained',"
                     " iif(?5 = 'savepoint' OR ?20, 'user', 'system'),"
-                    " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+                    " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
                     NULL},
     [Q_MANIFEST] = {"INSERT INTO manifest (snapshot, part, data) VALUES (?1, ?2, ?3)", NULL},
     [Q_LINEAGE] = {"INSERT INTO lineage (snapshot, parent, relation) VALUES (?2, ?4, iif(?4 ="
@@ -192,6 +199,24 @@ static const struct {
     [Q_BASE] = {"UPDATE job SET base_since = ?2, base_snapshot = ?3, base_unmatched = ?4,"
                 " base_adopted = ?5 WHERE id = ?1",
                 "there is no such job"},
+    [Q_SHARED] = {"INSERT INTO shared (job, key, directory, size, digest)"
+                  " VALUES (" JOB ", ?2, ?3, ?4, ?5)",
+                  NULL},
+    [Q_SHARED_USE] = {"INSERT INTO shared_use (artifact, chain, first) VALUES (" ARTIFACT ", " JOB
+                      ", ?3)",
+                      NULL},
+    [Q_SHARED_LEFT] = {"UPDATE shared_use SET last = ?3 WHERE artifact = " ARTIFACT
+                       " AND chain = " JOB " AND last IS NULL",
+                       "it is not in use"},
+    [Q_SHARED_AGAIN] = {"UPDATE shared_use SET last = NULL WHERE artifact = " ARTIFACT
+                        " AND chain = " JOB " AND last IS NOT NULL",
+                        "it is not known, or in use"},
+    [Q_SHARED_DELETING] = {"UPDATE shared SET state = 'deleting', deleting_wall = ?3"
+                           " WHERE nr = " ARTIFACT,
+                           "there is no such artifact"},
+    [Q_SHARED_DELETED] = {"UPDATE shared SET state = 'deleted', deleted_wall = ?3"
+                          " WHERE nr = " ARTIFACT,
+                          "there is no such artifact"},
     [Q_AUDIT] = {"INSERT INTO audit (job, wall, who, what, detail) VALUES (" JOB
                  ", ?2, ?3, ?4, ?5)",
                  NULL},
@@ -521,7 +546,7 @@ static void apply_snapshot(struct tide_txn *t, const struct tide_record *r)
         NUM(one ? 1 : (uint64_t)r->snapshot.n_chunks + 1),
         BLOB(((struct tide_bytes){digest, sizeof digest})),
         NAME(tide_style_name(r->snapshot.style)), NUM(r->snapshot.unaligned),
-        NUM(r->snapshot.commits), NUM(r->snapshot.imported));
+        NUM(r->snapshot.commits), NUM(r->snapshot.imported), NUM(r->snapshot.shared));
     apply_manifest(t, r, one);
     if (r->snapshot.parent)
         RUN(t, Q_LINEAGE, job, NUM(r->snapshot.round), OPT(r->snapshot.attempt),
@@ -568,6 +593,49 @@ static void apply_snapshot_state(struct tide_txn *t, const struct tide_record *r
         t->s->unpurged = true;
     else
         purge(t, round, parts);
+}
+
+static void name_artifact(struct tide_txn *t, struct tide_bytes key)
+{
+    char what[sizeof t->error];
+    if (!t->rc) return;
+    snprintf(what, sizeof what, "%.*s: %.100s", (int)(key.len < 95 ? key.len : 95),
+             (const char *)key.data, t->error);
+    memcpy(t->error, what, sizeof what);
+}
+
+static void apply_shared(struct tide_txn *t, const struct tide_record *r, struct tide_value job)
+{
+    for (uint32_t i = 0; !t->rc && i < r->shared.n_added; i++) {
+        const struct tide_shared_file *f = &r->shared.added[i];
+        uint8_t digest[16];
+        tide_set_u64(digest, f->digest_low);
+        tide_set_u64(digest + 8, f->digest_high);
+        RUN(t, Q_SHARED, job, TEXT(f->key), TEXT(r->shared.directory), NUM(f->size),
+            BLOB(((struct tide_bytes){digest, sizeof digest})));
+        RUN(t, Q_SHARED_USE, job, TEXT(f->key), NUM(r->shared.round));
+        name_artifact(t, f->key);
+    }
+    for (uint32_t i = 0; !t->rc && i < r->shared.n_left; i++) {
+        RUN(t, Q_SHARED_LEFT, job, TEXT(r->shared.left[i]), NUM(r->shared.before));
+        name_artifact(t, r->shared.left[i]);
+    }
+    for (uint32_t i = 0; !t->rc && i < r->shared.n_again; i++) {
+        RUN(t, Q_SHARED_AGAIN, job, TEXT(r->shared.again[i]));
+        name_artifact(t, r->shared.again[i]);
+    }
+}
+
+static void apply_shared_state(struct tide_txn *t, const struct tide_record *r,
+                               struct tide_value job)
+{
+    if (r->shared_state.state != TIDE_DELETING && r->shared_state.state != TIDE_DELETED)
+        tide_txn_fail(t, SQLITE_CONSTRAINT, "a shared artifact moves to deleting or deleted only");
+    enum query q = r->shared_state.state == TIDE_DELETING ? Q_SHARED_DELETING : Q_SHARED_DELETED;
+    for (uint32_t i = 0; !t->rc && i < r->shared_state.n_keys; i++) {
+        RUN(t, q, job, TEXT(r->shared_state.keys[i]), NUM(r->shared_state.wall));
+        name_artifact(t, r->shared_state.keys[i]);
+    }
 }
 
 static void apply_operation(struct tide_txn *t, const struct tide_record *r, struct tide_value job)
@@ -629,6 +697,8 @@ static void apply(struct tide_txn *t, const struct tide_record *r)
         RUN(t, Q_BASE, job, NUM(r->base.since), OPT(r->base.snapshot), NUM(r->base.unmatched),
             OPT_BLOB(r->base.adopted));
         return;
+    case TIDE_REC_SHARED: apply_shared(t, r, job); return;
+    case TIDE_REC_SHARED_STATE: apply_shared_state(t, r, job); return;
     }
     tide_txn_fail(t, SQLITE_CONSTRAINT, "record of unknown type %d", (int)r->type);
 }
@@ -652,7 +722,9 @@ void tide_apply(struct tide_txn *t, const struct tide_commit *c)
                                         [TIDE_REC_STRIKE] = "strike",
                                         [TIDE_REC_OPERATION] = "operation",
                                         [TIDE_REC_AUDIT] = "audit",
-                                        [TIDE_REC_BASE] = "base"};
+                                        [TIDE_REC_BASE] = "base",
+                                        [TIDE_REC_SHARED] = "shared artifact",
+                                        [TIDE_REC_SHARED_STATE] = "shared artifact"};
     if (c->rc) tide_txn_fail(t, SQLITE_NOMEM, "no memory for the commit's records");
     for (const struct tide_record *r = c->first; r && !t->rc; r = r->next) {
         apply(t, r);

@@ -228,12 +228,25 @@ static const char *digits(const char *p)
     return p > from ? p : NULL;
 }
 
+/* What begins with two numbers, and what follows them. */
+static const char *two_numbers(const char *name, char front)
+{
+    const char *p = name[0] == front ? digits(name + 1) : NULL;
+    return p && *p == '-' ? digits(p + 1) : NULL;
+}
+
 /* t<digits>-<digits>, perhaps with .part */
 static bool is_artifact(const char *name)
 {
-    const char *p = name[0] == 't' ? digits(name + 1) : NULL;
-    if (p) p = *p == '-' ? digits(p + 1) : NULL;
+    const char *p = two_numbers(name, 't');
     return p && (*p == '\0' || strcmp(p, ".part") == 0);
+}
+
+/* s<digits>-<digits> */
+static bool is_shared(const char *name)
+{
+    const char *p = two_numbers(name, 's');
+    return p && *p == '\0';
 }
 
 /* r<digits>, or savepoint-<6 hex digits of the job's id>-<incarnation>-<digits> */
@@ -251,8 +264,7 @@ static bool is_round(const char *name)
 
 static bool is_attempt(const char *name)
 {
-    const char *p = name[0] == 'a' ? digits(name + 1) : NULL;
-    if (p) p = *p == '-' ? digits(p + 1) : NULL;
+    const char *p = two_numbers(name, 'a');
     return p && *p == '\0';
 }
 
@@ -264,8 +276,9 @@ static int remove_file(int dir, const char *directory, const char *name, char *w
                "%.150s/%.80s: cannot be deleted: %s", directory, name, strerror(error));
 }
 
-/* Everything that the scheme knows. The first trouble is kept and the rest goes on. */
-static int remove_known(int dir, const char *directory, char *why)
+/* Everything that the scheme knows, shared artifacts if they are to go too. The first trouble is
+ * kept and the rest goes on. */
+static int remove_known(int dir, const char *directory, bool shared_too, char *why)
 {
     struct dirent *e;
     int first = 0, copy = dup(dir);
@@ -278,7 +291,9 @@ static int remove_known(int dir, const char *directory, char *why)
     while (errno = 0, (e = readdir(list))) {
         int rc = 0;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        if (is_artifact(e->d_name) || strcmp(e->d_name, TIDE_METADATA_PENDING) == 0)
+        if (is_shared(e->d_name) && !shared_too) continue;
+        if (is_artifact(e->d_name) || is_shared(e->d_name) ||
+            strcmp(e->d_name, TIDE_METADATA_PENDING) == 0)
             rc = remove_file(dir, directory, e->d_name, trouble);
         else
             rc = say(TIDE_EEXIST, trouble,
@@ -306,7 +321,7 @@ static int remove_directory(const char *path, bool full_is_fine, char *why)
     return sync_directory(copy, why);
 }
 
-int tide_files_delete_round(const char *directory, char why[static 256])
+static int delete_round(const char *directory, bool shared_too, char *why)
 {
     char copy[PATH_MAX_LEN], *last;
     int rc = split(directory, copy, &last, why);
@@ -318,9 +333,39 @@ int tide_files_delete_round(const char *directory, char why[static 256])
     /* First of all, and durably, it is no snapshot any more. */
     rc = remove_file(dir, copy, TIDE_METADATA, why);
     if (!rc) rc = sync_at(dir, copy, why);
-    if (!rc) rc = remove_known(dir, copy, why);
+    if (!rc) rc = remove_known(dir, copy, shared_too, why);
     close(dir);
-    return rc ? rc : remove_directory(copy, false, why);
+    return rc ? rc : remove_directory(copy, !shared_too, why);
+}
+
+int tide_files_delete_round(const char *directory, char why[static 256])
+{
+    return delete_round(directory, true, why);
+}
+
+int tide_files_delete_own(const char *directory, char why[static 256])
+{
+    return delete_round(directory, false, why);
+}
+
+int tide_files_delete_shared(const char *path, char why[static 256])
+{
+    char copy[PATH_MAX_LEN], *last, name[PATH_MAX_LEN];
+    int rc = split(path, copy, &last, why);
+    if (rc) return rc;
+    if (!is_shared(last))
+        return say(TIDE_EINVAL, why, "%.180s: not the name of a shared artifact", path);
+    memcpy(name, last, strlen(last) + 1);
+    cut(copy, last);
+    const char *above = strrchr(copy, '/');
+    if (!above || !is_round(above + 1))
+        return say(TIDE_EINVAL, why, "%.180s: not in the directory of a round", path);
+    int dir = open(copy, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (dir < 0) return errno == ENOENT ? 0 : failed(copy, "cannot be opened", why);
+    rc = remove_file(dir, copy, name, why);
+    if (!rc) rc = sync_at(dir, copy, why);
+    close(dir);
+    return rc ? rc : remove_directory(copy, true, why);
 }
 
 int tide_files_delete_attempt(const char *directory, char why[static 256])

@@ -1,6 +1,7 @@
 /* The bytes of snapshots in local directories: what the daemon does to them. Blocking; called on
  * file lanes. Every function returns 0 or a negative code, and a sentence that names the path in
  * why. Only names that the naming scheme knows are ever removed: t<digits>-<digits>[.part],
+ * s<digits>-<digits> (shared artifacts),
  * _metadata, _metadata.pending, r<digits>, savepoint-<6 hex digits>-<digits>-<digits>,
  * a<digits>-<digits>. Paths are absolute. */
 #ifndef TIDE_FILES_H
@@ -34,6 +35,11 @@ int tide_files_whole(const char *directory, struct tide_bytes image, const volat
 /* Removes a round's directory with what it holds, `_metadata` first and synced. Missing is fine.
  * What the scheme does not know stays, and is TIDE_EEXIST with its name. */
 int tide_files_delete_round(const char *directory, char why[static 256]);
+/* The same but for shared artifacts, which stay, and the directory with them. */
+int tide_files_delete_own(const char *directory, char why[static 256]);
+/* Removes a shared artifact, and the round's directory that it lies in once that is empty. Missing
+ * is fine. */
+int tide_files_delete_shared(const char *path, char why[static 256]);
 /* Removes an attempt's directory if it is empty; fine if it is missing or not empty. */
 int tide_files_delete_attempt(const char *directory, char why[static 256]);
 /* Reads every artifact of the manifest below directory and compares size and digest, and in that of

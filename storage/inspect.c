@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "proto/err.h"
+#include "proto/shared.h"
 #include "storage/files.h"
 #include "storage/manifest.h"
 
@@ -23,6 +24,7 @@ static int look(int dir, const char *directory, struct tide_bytes path, uint64_t
 {
     char name[4096];
     struct stat st;
+    if (path.len && path.data[0] == '/') directory = ""; /* of a shared one: it says all */
     if (path.len >= sizeof name) {
         snprintf(why, WHY, "%.180s: a file with a path of %zu bytes", directory, path.len);
         return TIDE_ECORRUPT;
@@ -60,6 +62,10 @@ static int look_at_files(int dir, const char *directory, const struct tide_manif
             if (!path.len)
                 path = (struct tide_bytes){(const uint8_t *)derived,
                                            tide_artifact_path(derived, ack.task, i)};
+            char where[4096];
+            if (v.shared &&
+                tide_artifact_where(where, sizeof where, tide_bytes_of(directory), ack.task, i, &v))
+                path = tide_bytes_of(where); /* absolute: the directory does not matter */
             rc = look(dir, directory, path, v.size, why);
         }
         if (!rc && *stop) {

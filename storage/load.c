@@ -184,7 +184,7 @@ static void load_snapshots(struct loader *l, int64_t nr, struct tide_catalog_job
         "SELECT round, incarnation, attempt, (SELECT parent FROM lineage WHERE snapshot = round),"
         " completed_wall, begun_wall, bytes, kind, state, directory, ended,"
         " (SELECT count(*) FROM owed o WHERE o.round = s.round), style = 'rendezvous', unaligned,"
-        " commits, imported"
+        " commits, imported, shared"
         " FROM snapshot s WHERE job = ?1 AND " KNOWN " ORDER BY round",
         nr, 0);
     EACH(l, st, i, j->n_snapshots)
@@ -205,7 +205,8 @@ static void load_snapshots(struct loader *l, int64_t nr, struct tide_catalog_job
                                            .style = (enum tide_style)tide_db_num(st, 12),
                                            .unaligned = tide_db_num(st, 13) != 0,
                                            .commits = tide_db_num(st, 14) != 0,
-                                           .imported = tide_db_num(st, 15) != 0};
+                                           .imported = tide_db_num(st, 15) != 0,
+                                           .shared = tide_db_num(st, 16)};
     }
     sqlite3_finalize(st);
     st = query(l,
@@ -230,6 +231,33 @@ static void load_snapshots(struct loader *l, int64_t nr, struct tide_catalog_job
                                                 .uid = keep(l, st, 1),
                                                 .subtask = (uint32_t)tide_db_num(st, 2),
                                                 .handle = keep(l, st, 3)};
+    }
+    sqlite3_finalize(st);
+}
+
+static void load_shared(struct loader *l, int64_t nr, struct tide_catalog_job *j)
+{
+    j->shared = room(l, "SELECT count(*) FROM shared WHERE job = ?1 AND state <> 'deleted'", nr,
+                     sizeof *j->shared, &j->n_shared);
+    if (!j->n_shared) return;
+    sqlite3_stmt *st = query(l,
+                             "SELECT key, directory, size, digest, state, first, last FROM shared a"
+                             " JOIN shared_use u ON artifact = nr AND chain = job"
+                             " WHERE job = ?1 AND state <> 'deleted' ORDER BY nr",
+                             nr, 0);
+    EACH(l, st, i, j->n_shared)
+    {
+        struct tide_bytes digest = tide_db_bytes(st, 3);
+        bool whole = digest.len == 16;
+        j->shared[i] = (struct tide_catalog_shared){
+            .file = {.key = keep(l, st, 0),
+                     .size = tide_db_num(st, 2),
+                     .digest_low = whole ? tide_get_u64(digest.data) : 0,
+                     .digest_high = whole ? tide_get_u64(digest.data + 8) : 0},
+            .directory = keep(l, st, 1),
+            .state = tide_snapshot_state_of(tide_db_bytes(st, 4)),
+            .first = tide_db_num(st, 5),
+            .last = tide_db_num(st, 6)};
     }
     sqlite3_finalize(st);
 }
@@ -363,6 +391,7 @@ static void load_jobs(struct loader *l)
         check_spec(l, j, tide_db_bytes(st, 8));
         load_attempt(l, nr, j);
         load_snapshots(l, nr, j);
+        load_shared(l, nr, j);
         load_rounds(l, nr, j);
         load_operations(l, nr, j);
     }

@@ -41,6 +41,7 @@ static void fill_artifact(struct tide_answer *a, Tide__Artifact *to,
     to->digest_high = v->digest_high;
     to->key_group_first = v->key_group_first;
     to->key_group_count = v->key_group_count;
+    to->shared = (Tide__Shared)v->shared;
     tide_answer_set(a, &to->name, v->name);
     if (v->is_inline) {
         to->place_case = TIDE__ARTIFACT__PLACE_INLINE;

@@ -74,7 +74,14 @@ enum tide_record_type {
     TIDE_REC_STRIKE,         /* confirmed: owed commits of a task up to a round are done */
     TIDE_REC_OPERATION,      /* inserted or replaced as a whole */
     TIDE_REC_AUDIT,
-    TIDE_REC_BASE /* what an admin has ordered a job to go on from */
+    TIDE_REC_BASE,        /* what an admin has ordered a job to go on from */
+    TIDE_REC_SHARED,      /* which shared artifacts a checkpoint uses, as far as that has changed */
+    TIDE_REC_SHARED_STATE /* of shared artifacts: to deleting, then deleted */
+};
+
+struct tide_shared_file { /* key: as in proto/shared.h */
+    struct tide_bytes key;
+    uint64_t size, digest_low, digest_high;
 };
 
 struct tide_holder { /* a task that had not acked when its round aborted */
@@ -168,9 +175,10 @@ struct tide_record {
             uint32_t n_chunks; /* acks, see manifest.h */
             enum tide_style style;
             bool unaligned;
-            bool commits;  /* a savepoint that published effects */
-            bool imported; /* not taken by the job in this store: `round` is an id of its own, and
-                              there is no attempt */
+            bool commits;    /* a savepoint that published effects */
+            bool imported;   /* not taken by the job in this store: `round` is an id of its own, and
+                                there is no attempt */
+            uint64_t shared; /* of its artifacts: those that are */
         } snapshot;
         struct {
             uint64_t round;
@@ -209,6 +217,20 @@ struct tide_record {
             struct tide_bytes adopted; /* max parallelisms of the snapshot's that hold for the job:
                                           pairs (operator, number) of u32 LE */
         } base;
+        struct {
+            uint64_t round;  /* the checkpoint: added ones are its own, and used from here on */
+            uint64_t before; /* the checkpoint before it: the last that uses those it leaves */
+            struct tide_bytes directory; /* absolute: where keys begin */
+            const struct tide_shared_file *added;
+            const struct tide_bytes *left, *again; /* keys; again: had been left, used once more */
+            uint32_t n_added, n_left, n_again;
+        } shared;
+        struct {
+            enum tide_snapshot_state state;
+            uint64_t wall;
+            const struct tide_bytes *keys;
+            uint32_t n_keys;
+        } shared_state;
     };
 };
 

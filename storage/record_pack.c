@@ -176,6 +176,35 @@ static void snapshot(struct coder *c, struct tide_record *r)
     }
 }
 
+static const struct tide_bytes *keys(struct coder *c, const struct tide_bytes *from, uint32_t n)
+{
+    struct tide_bytes *all = list(c, from, n, sizeof *all, sizeof(uint64_t));
+    for (uint32_t i = 0; !c->rc && i < n; i++)
+        bytes(c, &all[i]);
+    return all;
+}
+
+static void shared(struct coder *c, struct tide_record *r)
+{
+    num(c, &r->shared.round);
+    num(c, &r->shared.before);
+    bytes(c, &r->shared.directory);
+    INT(c, r->shared.n_added, UINT32_MAX);
+    struct tide_shared_file *all =
+        list(c, r->shared.added, r->shared.n_added, sizeof *all, 4 * sizeof(uint64_t));
+    r->shared.added = all;
+    for (uint32_t i = 0; !c->rc && i < r->shared.n_added; i++) {
+        bytes(c, &all[i].key);
+        num(c, &all[i].size);
+        num(c, &all[i].digest_low);
+        num(c, &all[i].digest_high);
+    }
+    INT(c, r->shared.n_left, UINT32_MAX);
+    r->shared.left = keys(c, r->shared.left, r->shared.n_left);
+    INT(c, r->shared.n_again, UINT32_MAX);
+    r->shared.again = keys(c, r->shared.again, r->shared.n_again);
+}
+
 static void operation(struct coder *c, struct tide_record *r)
 {
     num(c, &r->operation.id);
@@ -264,6 +293,13 @@ static void fields(struct coder *c, struct tide_record *r)
         INT(c, r->base.unmatched, 1u);
         bytes(c, &r->base.adopted);
         return;
+    case TIDE_REC_SHARED: shared(c, r); return;
+    case TIDE_REC_SHARED_STATE:
+        INT(c, r->shared_state.state, UINT8_MAX);
+        num(c, &r->shared_state.wall);
+        INT(c, r->shared_state.n_keys, UINT32_MAX);
+        r->shared_state.keys = keys(c, r->shared_state.keys, r->shared_state.n_keys);
+        return;
     }
     bad(c, TIDE_ECORRUPT);
 }
@@ -291,6 +327,7 @@ static void fields_2(struct coder *c, struct tide_record *r)
         INT(c, r->snapshot.unaligned, 1u);
         INT(c, r->snapshot.commits, 1u);
         INT(c, r->snapshot.imported, 1u);
+        num(c, &r->snapshot.shared);
         return;
     case TIDE_REC_SNAPSHOT_STATE: INT(c, r->snapshot_state.disposed, 1u); return;
     case TIDE_REC_ATTEMPT: /* members have been read into memory of the commit's */

@@ -48,6 +48,13 @@ struct tide_catalog_snapshot {
     uint32_t owed;
     enum tide_style style;
     bool unaligned, commits, imported;
+    uint64_t shared; /* of its artifacts: those that are */
+};
+struct tide_catalog_shared { /* retained and deleting */
+    struct tide_shared_file file;
+    struct tide_bytes directory;
+    enum tide_snapshot_state state;
+    uint64_t first, last; /* last 0: the newest checkpoint uses it */
 };
 struct tide_catalog_owed {
     uint64_t round;
@@ -87,6 +94,8 @@ struct tide_catalog_job {
     uint32_t n_rounds;
     struct tide_catalog_operation *operations;
     uint32_t n_operations;
+    struct tide_catalog_shared *shared;
+    uint32_t n_shared;
 };
 struct tide_catalog_incarnation {
     uint64_t number, nonce;

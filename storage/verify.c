@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "proto/err.h"
+#include "proto/shared.h"
 #include "storage/alloc.h"
 #include "storage/files.h"
 #include "storage/manifest.h"
@@ -24,6 +25,7 @@
 
 struct verify {
     int dir; /* -1: there is none, which is fine as long as nothing is looked for in it */
+    const char *directory;
     const volatile int *stop;
     Tide__VerifyResult *result;
     uint8_t *piece;
@@ -113,12 +115,18 @@ static void verify_file(struct verify *v, uint32_t task, struct tide_bytes path,
     }
     memcpy(name, path.data, path.len);
     name[path.len] = '\0';
+    if (want->shared &&
+        !tide_artifact_where(name, sizeof name, tide_bytes_of(v->directory), task, 0, want)) {
+        problem(v, task, path, "the path is too long");
+        return;
+    }
+    int dir = want->shared ? AT_FDCWD : v->dir; /* that of the job may be there without ours */
     /* O_NONBLOCK: whatever lies there in place of a file must not hold us. */
-    int fd = v->dir < 0 ? -1 : openat(v->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    int fd = dir == -1 ? -1 : openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd >= 0) {
         verify_open(v, fd, task, path, want);
         close(fd);
-    } else if (v->dir < 0 || errno == ENOENT) {
+    } else if (dir == -1 || errno == ENOENT) {
         problem(v, task, path, "missing");
     } else {
         problem(v, task, path, "cannot be opened: %s", strerror(errno));
@@ -179,7 +187,7 @@ int tide_files_verify(const char *directory, struct tide_bytes image, const vola
     struct tide_manifest m;
     struct tide_manifest_walk walk = {0};
     struct tide_ack_view ack;
-    struct verify v = {.stop = stop, .dir = -1};
+    struct verify v = {.stop = stop, .dir = -1, .directory = directory};
     int rc = tide_manifest_open(&m, image, why);
     if (rc) return rc;
     v.result = tide_mem_zalloc(1, sizeof *v.result);

@@ -81,6 +81,7 @@ static void keep_some(struct round *r, struct tide_acks *acks)
         r->artifacts += ack.artifacts;
         if (ack.has_handle) owe(r, ack.task, ack.handle);
         if (ack.finished_operator) bits_put(&r->plan.finished, ack.task);
+        if (acks->shared) share_ack(r, &ack);
         add_flight(r, ack.unaligned, ack.processed_bytes, ack.persisted_bytes, ack.align_us);
         add_again(&again, &ack);
     }
@@ -153,6 +154,10 @@ static void keep_all(struct round *r, const struct tide_acks *acks)
     if (PLANTED(ACK_COUNT)) r->planted_count += acks->entries;
     keep(r, acks->body);
     add_flight(r, false, 0, 0, tide_acks_align_most(acks));
+    struct tide_acks sharing = *acks;
+    struct tide_ack_view whole;
+    while (acks->shared && tide_acks_next(&sharing, &whole))
+        share_ack(r, &whole);
     while (!acks->run && acks->entries > acks->columns && tide_acks_next_task(&walk, &ack)) {
         if (ack.has_handle) owe(r, ack.task, ack.handle);
         if (ack.finished_operator) bits_put(&r->plan.finished, ack.task);
@@ -250,6 +255,7 @@ void ack_batch(struct core *c, struct session *s, struct tide_bytes body)
         keep_all(r, &acks);
     else
         keep_some(r, &acks);
+    if (share_refuses(c, r)) return;
     if (tally == ALL_COUNT || r->acked.set > before) r->progress_us = c->now;
     note_turn(c, r);
     external_acked(c, r);

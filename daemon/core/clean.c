@@ -28,6 +28,7 @@ void clean_add_snapshot(struct job *job, const struct snapshot *s)
     *t = (struct trash){.round = s->round,
                         .attempt = s->attempt,
                         .snapshot = true,
+                        .shares = s->shared != 0,
                         .leave = s->imported,
                         .directory = core_printf("%s", s->directory)};
     add(job, t);
@@ -192,6 +193,7 @@ static bool eligible(const struct job *job, const struct trash *t)
 void clean_pump(struct core *c, struct job *job)
 {
     uint64_t first = NEVER;
+    share_pump(c, job);
     for (struct trash *t = job->trash; t; t = t->next) {
         if (t->snapshot || t->recorded || t->recording) continue;
         if (t->not_before <= c->now)
@@ -211,7 +213,8 @@ void clean_pump(struct core *c, struct job *job)
             continue;
         }
         t->busy = job->deleting = true;
-        ask_file(c, FILE_DELETE_ROUND, t->directory, ASKED_DELETE, job, t->round);
+        ask_file(c, t->shares ? FILE_DELETE_OWN : FILE_DELETE_ROUND, t->directory, ASKED_DELETE,
+                 job, t->round);
         return;
     }
     timer_set(c, &job->clean_timer, first);
@@ -328,6 +331,7 @@ void clean_subsumed(struct job *job)
         s->subsuming = false;
         s->state = TIDE_DELETING;
         if (s->round > job->subsumed) job->subsumed = s->round;
+        share_changed(job);
         if (!PLANTED(DELETE_EARLY)) clean_add_snapshot(job, s);
     }
 }
@@ -335,9 +339,11 @@ void clean_subsumed(struct job *job)
 uint64_t clean_backlog(const struct core *c)
 {
     uint64_t n = 0;
-    for (const struct job *job = c->jobs; job; job = job->next)
+    for (const struct job *job = c->jobs; job; job = job->next) {
+        n += share_backlog(job);
         for (const struct trash *t = job->trash; t; t = t->next)
             n++;
+    }
     return n;
 }
 

@@ -91,8 +91,10 @@ enum file_op {
     FILE_META_PUBLISH,
     FILE_DELETE_ROUND,
     FILE_DELETE_ATTEMPT,
-    FILE_META_READ, /* tide_files_inspect(path): the answer has the manifest's image */
-    FILE_LOOK       /* tide_files_whole(path, image) */
+    FILE_DELETE_OWN, /* of a snapshot, but for its shared artifacts: tide_files_delete_own(path) */
+    FILE_DELETE_SHARED, /* tide_files_delete_shared(path) */
+    FILE_META_READ,     /* tide_files_inspect(path): the answer has the manifest's image */
+    FILE_LOOK           /* tide_files_whole(path, image) */
 };
 
 /* Reference-counted bytes, not shared between threads: the host may keep a reference until written.

@@ -19,7 +19,7 @@ struct import {
     char *directory;
     uint8_t *image;
     size_t image_len;
-    uint64_t of_round, begun_wall, bytes, artifacts, parent;
+    uint64_t of_round, begun_wall, bytes, artifacts, shared, parent;
     tide_id of_store, of_job;
     enum tide_kind kind;
     enum tide_style style;
@@ -57,7 +57,7 @@ static void count(struct import *im, const struct tide_manifest *m)
         struct tide_artifact_view view;
         im->artifacts += ack.artifacts;
         while (tide_acks_artifact(&ack, &place, &view))
-            im->bytes += view.size;
+            im->bytes += view.size, im->shared += view.shared != 0;
     }
 }
 
@@ -223,6 +223,7 @@ bool import_record(struct core *c, struct tide_commit *commit, struct job *job, 
     r->snapshot.completed_wall = c->wall;
     r->snapshot.bytes = im->bytes;
     r->snapshot.artifacts = im->artifacts;
+    r->snapshot.shared = im->shared;
     r->snapshot.tasks = im->tasks;
     r->snapshot.ended = tide_commit_bytes(commit, im->ended);
     r->snapshot.head = tide_commit_bytes(commit, (struct tide_bytes){im->image + 16, head_len});
@@ -245,6 +246,7 @@ void import_add(struct core *c, struct job *job, const struct import *im)
                            .parent = im->parent,
                            .completed_wall = c->wall,
                            .bytes = im->bytes,
+                           .shared = im->shared,
                            .kind = im->kind,
                            .state = TIDE_RETAINED,
                            .imported = true,

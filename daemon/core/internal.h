@@ -384,6 +384,24 @@ uint64_t clean_backlog(const struct core *c);
  * these must not hold up rounds. */
 uint32_t clean_deleting(const struct job *job);
 
+/* ---- share.c: shared artifacts; of a job and a round without any each does nothing */
+void share_load(struct job *job, const struct tide_catalog_job *from);
+void share_free(struct job *job);
+/* What an ack that counts says of them. */
+void share_ack(struct round *r, const struct tide_ack_view *ack);
+/* Whether one of its acks named what it may not: then the round has aborted, and is gone. */
+bool share_refuses(struct core *c, struct round *r);
+/* The tasks that the round asks for everything. */
+size_t share_full_tasks(const struct round *r, struct tide_arena *arena, Tide__TaskRange ***ret);
+void share_let_go(struct round *r);                             /* it is over */
+void share_record(struct tide_commit *commit, struct round *r); /* in the commit of the round */
+void share_complete(struct round *r);                           /* that commit is stored */
+void share_changed(struct job *job); /* a snapshot has gone: some may be of no more use */
+void share_pump(struct core *c, struct job *job);
+void share_condemned(struct core *c, struct job *job, enum tide_outcome outcome);
+void share_deleted(struct core *c, struct job *job, int rc, const char *text);
+uint64_t share_backlog(const struct job *job); /* files that are still to be deleted */
+
 /* ---- alignment.c */
 void alignment_choose(struct round *r);
 /* A savepoint of the job cannot be taken like that, and why; false: it can. */

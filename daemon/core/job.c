@@ -273,6 +273,8 @@ void job_free(struct job *job)
     free((void *)(uintptr_t)job->base.adopted.data);
     free(job->last_failure);
     clean_free(job);
+    share_free(job);
+    bits_release(&job->doubtful);
     while (job->strikes) {
         struct owed *o = job->strikes;
         job->strikes = o->next;
@@ -329,6 +331,7 @@ static void load_snapshots(struct job *job, const struct tide_catalog_job *from)
                               .parent = f->parent,
                               .completed_wall = f->completed_wall,
                               .bytes = f->bytes,
+                              .shared = f->shared,
                               .kind = f->kind,
                               .state = f->state,
                               .commits = (f->kind == TIDE_CHECKPOINT && !f->imported) || f->commits,
@@ -490,6 +493,7 @@ void job_load(struct core *c, const struct tide_catalog_job *from)
     job_adopt(job);
     if (from->cause.len || job->state == TIDE_JOB_HELD) job->cause = core_text(from->cause);
     load_snapshots(job, from);
+    share_load(job, from);
     load_owed(job, from);
     load_rounds(job, from);
     load_operations(job, from);

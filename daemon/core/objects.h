@@ -132,6 +132,8 @@ enum asked {
     ASKED_ABORTED,
     ASKED_DELETE,
     ASKED_DELETE_ATTEMPT,
+    ASKED_SHARED,
+    ASKED_DELETE_SHARED,
     ASKED_ENDED,
     ASKED_DISPOSED,
     ASKED_RESTORE_PUBLISH,
@@ -216,6 +218,7 @@ struct external {
 
 struct snapshot {
     uint64_t round, incarnation, attempt, parent, completed_wall, bytes;
+    uint64_t shared; /* of its artifacts: those that are */
     enum tide_kind kind;
     enum tide_snapshot_state state;
     bool commits;  /* its completion published effects: the newest such is the recovery point */
@@ -344,6 +347,11 @@ struct round {
     uint32_t n_chunks;
     size_t chunks_cap, bytes_held;
     uint64_t bytes, artifacts;
+    uint64_t shared;       /* of its artifacts: those that are; in which: see share.c */
+    struct share **shares; /* what its acks name, once per task */
+    size_t n_shares, shares_cap;
+    char *share_wrong; /* one names what it may not */
+    uint32_t share_wrong_task;
     uint64_t parent; /* of its snapshot, once it is asked for */
     bool has_parent;
     uint64_t processed, persisted; /* bytes of records, while barriers were awaited */
@@ -361,6 +369,7 @@ struct round {
 struct trash {
     uint64_t round, attempt;
     bool snapshot;
+    bool shares; /* a snapshot: files that later ones may use lie in its directory */
     struct tide_record_round facts; /* of an aborted round; its directory and reason are owned */
     struct tide_holder *holders;    /* of facts, with what they name; until it is recorded */
     bool recorded;                  /* that it has aborted is durable */
@@ -462,6 +471,9 @@ struct job {
     struct import *birth; /* what it begins from, until it is durable: see import.c */
     uint64_t let_go_us;   /* by then whoever held an attempt when the job ended has no lease */
     struct trash *trash;
+    struct shares *shares;   /* see share.c; NULL: it has no shared artifact */
+    struct bits doubtful;    /* tasks that have named one which they may not; of size 0: none has */
+    uint64_t doubtful_since; /* rounds from here on ask them for everything */
     struct tide_record_round
         *begun; /* rounds without an end, from the store, until the start event */
     uint32_t n_begun;

@@ -107,6 +107,8 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
     case ASKED_SAVEPOINT_DIR: prepare_answer(c, job, p->number, ev); break;
     case ASKED_ABORTED: clean_recorded(c, job, p->number, ev->outcome); break;
     case ASKED_DELETE: clean_answer(c, job, p->number, ev->rc, ev->text); break;
+    case ASKED_SHARED: share_condemned(c, job, ev->outcome); break;
+    case ASKED_DELETE_SHARED: share_deleted(c, job, ev->rc, ev->text); break;
     case ASKED_DELETE_ATTEMPT: break; /* a directory that stays is seen by the next sweep */
     case ASKED_ENDED:
         if (ev->outcome == TIDE_STORED)

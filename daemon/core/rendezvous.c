@@ -70,6 +70,7 @@ static void send_prepare(struct core *c, struct round *r, uint64_t session)
     m.window = job->graph->checkpointing.window;
     m.stop = (Tide__StopMode)r->stop;
     m.full = r->full;
+    m.n_full_tasks = share_full_tasks(r, &c->out, &m.full_tasks);
     message.msg_case = TIDE__TO_WORKER__MSG_PREPARE;
     message.prepare = &m;
     tell(c, r, session, &message, session ? 0 : ask(c, ASKED_TRIGGER_SENT, job, r->number));

@@ -3,6 +3,7 @@
  * A Start is put together from pieces of packed bytes: the head, the peers (the same for all), and
  * one TaskRestore per task of that worker; protobuf reads concatenated pieces as one message. */
 #include "daemon/core/internal.h"
+#include "proto/shared.h"
 
 #define START_TASKS_TAG 0x32u /* field 6, length-delimited */
 #define ARENA_START ((size_t)1 << 30)
@@ -77,6 +78,7 @@ static Tide__Artifact *artifact_of(uint32_t task, uint32_t index,
     a->key_group_count = view->key_group_count;
     a->flight = (Tide__Flight)view->flight;
     a->channel = view->channel;
+    a->shared = (Tide__Shared)view->shared;
     return a;
 }
 
@@ -266,6 +268,7 @@ static void put_head(struct core *c, struct job *job, const struct tide_manifest
         start.snapshot_incarnation = from->incarnation;
         start.snapshot_directory =
             PLANTED(OLD_PLACE) ? m->head->directory : PB(VIEW(from->directory));
+        if (from->shared) start.shared_directory = PB(tide_shared_directory(VIEW(from->directory)));
     }
     start.n_ended = bits_ranges(&job->ended, &c->out, &start.ended);
     start.deliver_only = job->deliver_only;

@@ -55,6 +55,7 @@ void round_free(struct core *c, struct round *r)
     *at = r->next;
     job->gauges.number_of_in_progress_checkpoints = round_in_progress(job);
     timer_clear(c, &r->timer);
+    share_let_go(r);
     while (r->handles) {
         struct owed *o = r->handles;
         r->handles = o->next;
@@ -312,6 +313,7 @@ static void record_snapshot(struct core *c, struct round *r, struct tide_commit 
     rec->snapshot.completed_wall = c->wall;
     rec->snapshot.bytes = r->bytes;
     rec->snapshot.artifacts = r->artifacts;
+    rec->snapshot.shared = r->shared;
     rec->snapshot.tasks = job->graph->tasks;
     rec->snapshot.ended = tide_commit_bytes(commit, ended_after(c, r));
     rec->snapshot.head = tide_commit_bytes(commit, manifest_head(c, r));
@@ -370,6 +372,7 @@ static void hand_over(struct core *c, struct round *r)
     rec->acks_us = r->acked_us - (r->triggered_us ? r->triggered_us : r->begun_us);
     rec->bytes = r->bytes;
     record_snapshot(c, r, commit);
+    share_record(commit, r);
     record_owed(r, commit);
     for (const struct owed *o = job->strikes; o; o = o->next) {
         record_strike(job, commit, o);
@@ -453,6 +456,7 @@ static void keep_snapshot(struct core *c, struct round *r)
                            .parent = parent_of(r),
                            .completed_wall = c->wall,
                            .bytes = r->bytes,
+                           .shared = r->shared,
                            .kind = r->kind,
                            .state = TIDE_RETAINED,
                            .commits = r->commits,
@@ -525,6 +529,7 @@ static void complete(struct core *c, struct round *r)
     bool commits = r->commits, stopping = round_stops(r),
          here = r->attempt == job->attempt && job->attempt_open;
     keep_snapshot(c, r);
+    share_complete(r);
     forget_strikes(job, r->strikes);
     job->last_complete_us = c->now;
     job->stood_us = r->meeting ? r->meeting->stood_us : 0;

@@ -11,7 +11,7 @@ PROTOS = ("proto/common.proto", "proto/worker.proto", "proto/admin.proto")
 LEFT_OUT = ("storage/schema.c", "state/format.c", "daemon/core/check.c", "daemon/systemd.c", "daemon/log.c", "proto/graph_show.c", "storage/record.c",
             "client/cli/jobs.c", "client/cli/rounds.c", "client/cli/show.c", "client/cli/status.c", "client/cli/json.c")
 WORDS = 3  # a text of fewer is a word of something, or a title
-SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|ROLLBACK|FROM|WHERE|ORDER|ON|AND|JOIN|VALUES)\b|.*(\?\d|state = '|MAX\()")
+SQL = re.compile(r"\s*\(?(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|ROLLBACK|FROM|WHERE|ORDER|ON|AND|JOIN|VALUES)\b|.*(\?\d|state = '|MAX\()")
 INFO = re.compile(r"\b(?:core_log|log_line|log_about)\((?:[^;\"]|%s)*?LEVEL_(?:INFO|DEBUG)(?:[^;\"]|%s)*;" % (('"(?:[^"\\\\\n]|\\\\.)*"',) * 2))
 # Facts about our own mistakes within other files.
 FACTS = re.compile(r"^(?:static )?const char \*\w+_check\([^;{]*\)\n\{.*?^\}", re.M | re.S)

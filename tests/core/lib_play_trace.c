@@ -305,8 +305,15 @@ static void say_commit(struct play *p, struct tide_commit *c)
 }
 void play_say_actions(struct play *p)
 {
-    static const char *const ops[] = {"",       "mkdir",          "write-metadata", "publish",
-                                      "delete", "delete-attempt", "read",           "look"};
+    static const char *const ops[] = {[FILE_MKDIR] = "mkdir",
+                                      [FILE_META_WRITE] = "write-metadata",
+                                      [FILE_META_PUBLISH] = "publish",
+                                      [FILE_DELETE_ROUND] = "delete",
+                                      [FILE_DELETE_ATTEMPT] = "delete-attempt",
+                                      [FILE_DELETE_OWN] = "delete-own",
+                                      [FILE_DELETE_SHARED] = "delete-shared",
+                                      [FILE_META_READ] = "read",
+                                      [FILE_LOOK] = "look"};
     for (size_t i = 0; i < p->todo.n; i++) {
         struct action *a = &p->todo.items[i];
         switch (a->type) {

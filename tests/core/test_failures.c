@@ -112,14 +112,14 @@ END_TEST
 
 /* S86: of all reasons there are these count, each stands in the table once, and what this version
  * does not know does not count. Flink has five; ours are by what was hit: the deadline, a task, the
- * room, the directory, the store, a coordinator or hook, the disk. */
+ * room, the directory, the store, a coordinator or hook, the disk, a shared artifact. */
 START_TEST(every_reason_S86)
 {
     static const Tide__AbortCode counted[] = {
         TIDE__ABORT_CODE__ABORT_DEADLINE, TIDE__ABORT_CODE__ABORT_DECLINED,
         TIDE__ABORT_CODE__ABORT_NO_SPACE, TIDE__ABORT_CODE__ABORT_STORAGE,
         TIDE__ABORT_CODE__ABORT_REFUSED,  TIDE__ABORT_CODE__ABORT_EXTERNAL,
-        TIDE__ABORT_CODE__ABORT_IO};
+        TIDE__ABORT_CODE__ABORT_IO,       TIDE__ABORT_CODE__ABORT_SHARED};
     for (unsigned i = 0; i < tide__abort_code__descriptor.n_values; i++) {
         unsigned code = (unsigned)tide__abort_code__descriptor.values[i].value;
         const struct tide_abort *reason = tide_abort_of(code);

@@ -87,14 +87,15 @@ static int execute(struct sim *s, struct file_job *j)
     return TIDE_EINVAL;
 }
 
-static const char *const op_name[] = {"?",
-                                      "mkdir",
-                                      "write _metadata",
-                                      "publish _metadata",
-                                      "delete round",
-                                      "delete attempt",
-                                      "read _metadata",
-                                      "look into"};
+static const char *const op_name[] = {[FILE_MKDIR] = "mkdir",
+                                      [FILE_META_WRITE] = "write _metadata",
+                                      [FILE_META_PUBLISH] = "publish _metadata",
+                                      [FILE_DELETE_ROUND] = "delete round",
+                                      [FILE_DELETE_ATTEMPT] = "delete attempt",
+                                      [FILE_DELETE_OWN] = "delete own files of",
+                                      [FILE_DELETE_SHARED] = "delete shared file",
+                                      [FILE_META_READ] = "read _metadata",
+                                      [FILE_LOOK] = "look into"};
 
 static void answer(struct sim *s, struct file_job *j, int rc)
 {

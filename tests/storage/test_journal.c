@@ -25,6 +25,11 @@ static struct tide_commit *one_of_each(void)
     static const struct tide_holder holders[] = {
         {7, 1, {(const uint8_t *)"op", 2}, {(const uint8_t *)"w", 1}, {(const uint8_t *)"", 0}},
         {8, 2, {(const uint8_t *)"op", 2}, {NULL, 0}, {(const uint8_t *)"aligning", 8}}};
+    static const struct tide_bytes keys[] = {{(const uint8_t *)"a1-1/r4/s0-0", 12},
+                                             {(const uint8_t *)"a1-1/r5/s0-1", 12}};
+    static const struct tide_shared_file added[] = {
+        {{(const uint8_t *)"a1-1/r6/s0-0", 12}, 5, 6, 7},
+        {{(const uint8_t *)"a1-1/r6/s0-1", 12}, 6, 7, 8}};
     struct tide_commit *c = commit_new();
     rec(c, TIDE_REC_RESERVE)->reserve.upto = 77;
     rec(c, TIDE_REC_LEASE)->lease.lease_us = 10000000;
@@ -56,6 +61,18 @@ static struct tide_commit *one_of_each(void)
     r->base.since = 9;
     r->base.unmatched = true;
     r->base.adopted = tide_bytes_of("pairs");
+    r = rec(c, TIDE_REC_SHARED);
+    r->shared.round = 6;
+    r->shared.directory = tide_bytes_of("/state/job");
+    r->shared.added = added;
+    r->shared.n_added = 2;
+    r->shared.left = r->shared.again = keys;
+    r->shared.n_left = 2;
+    r->shared.n_again = 1;
+    r = rec(c, TIDE_REC_SHARED_STATE);
+    r->shared_state.state = TIDE_DELETING;
+    r->shared_state.keys = keys;
+    r->shared_state.n_keys = 2;
     return c;
 }
 
@@ -108,8 +125,13 @@ START_TEST(every_type_comes_back)
             ck_assert_uint_ge(r->snapshot.n_chunks, 1);
             ck_assert_mem_eq(r->snapshot.chunks[0].data, chunks.data, r->snapshot.chunks[0].len);
         }
+        if (r->type == TIDE_REC_SHARED) {
+            ck_assert_uint_eq(r->shared.added[1].digest_high, 8);
+            ck_assert(tide_bytes_equal(r->shared.left[1], tide_bytes_of("a1-1/r5/s0-1")));
+            ck_assert_uint_eq(r->shared.n_again, 1);
+        }
     }
-    ck_assert_uint_eq(seen, (2u << TIDE_REC_BASE) - 2); /* one of each */
+    ck_assert_uint_eq(seen, (2u << TIDE_REC_SHARED_STATE) - 2); /* one of each */
     free_list(again);
     free_list(c);
     tide_buf_release(&packed);
