@@ -119,6 +119,7 @@ void play_finished(struct play *p, uint64_t session, uint32_t first, uint32_t co
 void play_position(struct play *p, uint64_t session, uint32_t task, uint64_t position);
 void play_standing(struct play *p, uint64_t session, uint32_t first, uint32_t count);
 void play_heartbeat(struct play *p, uint64_t session);
+void play_leave(struct play *p, uint64_t session);
 void play_backlog(struct play *p, uint64_t session, uint32_t task, bool behind);
 /* An external part ("@a", "lock") answers for that round: with data, or with why it could not. */
 void play_external(struct play *p, uint64_t session, const char *part, uint64_t round,

@@ -349,3 +349,12 @@ void play_heartbeat(struct play *p, uint64_t session)
     message.heartbeat = &m;
     play_frame(p, session, &message);
 }
+
+void play_leave(struct play *p, uint64_t session)
+{
+    Tide__Leave m = TIDE__LEAVE__INIT;
+    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
+    message.msg_case = TIDE__FROM_WORKER__MSG_LEAVE;
+    message.leave = &m;
+    play_frame(p, session, &message);
+}

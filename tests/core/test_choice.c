@@ -2,101 +2,30 @@
  */
 #include <stdio.h>
 
-#include "tests/core/lib_play.h"
+#include "tests/core/lib_restore.h"
 
-static const struct job_options job = {
-    .sources = 2, .sinks = 1, .interval_ms = 100, .deadline_ms = 60000, .retained = 3};
-static const struct join_options whole = {.count = 3, .worker = "w", .pid = 10};
-
-static Tide__RestoreJob order;
-static Tide__RestoreJob *restore(void)
+static Tide__RestoreJob *order_latest(void)
 {
-    tide__restore_job__init(&order);
-    order.job = play_bytes("job");
-    order.who = play_bytes("me@here");
-    return &order;
-}
-
-static Tide__RestoreJob *from(uint64_t snapshot)
-{
-    Tide__RestoreJob *m = restore();
-    m->from_case = TIDE__RESTORE_JOB__FROM_SNAPSHOT;
-    m->snapshot = snapshot;
-    return m;
-}
-
-static Tide__RestoreJob *in(const char *directory)
-{
-    Tide__RestoreJob *m = restore();
-    m->from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
-    m->directory = play_bytes(directory);
-    return m;
-}
-
-static Tide__RestoreJob *from_latest(void)
-{
-    Tide__RestoreJob *m = restore();
+    Tide__RestoreJob *m = order_restore();
     m->from_case = TIDE__RESTORE_JOB__FROM_LATEST;
     m->latest = true;
     return m;
 }
 
-static Tide__RestoreJob *from_nothing(void)
+static Tide__RestoreJob *order_nothing(void)
 {
-    Tide__RestoreJob *m = restore();
+    Tide__RestoreJob *m = order_restore();
     m->from_case = TIDE__RESTORE_JOB__FROM_NOTHING;
     m->nothing = true;
     return m;
-}
-
-/* What became of the last order. */
-static void outcome(struct play *p, const char *lines)
-{
-    play_settle(p);
-    play_forget(p);
-    play_ask_operation(p, 100, p->operation);
-    play_expect(p, lines);
-}
-
-/* A checkpoint completes and all is confirmed; its number. */
-static uint64_t checkpoint(struct play *p)
-{
-    uint64_t before = p->round;
-    while (p->round == before)
-        play_wait(p, 10);
-    for (uint32_t t = 0; t < 3; t++)
-        play_ack(p, 1, p->attempt, p->round, t);
-    play_settle(p);
-    play_confirm(p, 1, p->round, 0, 3);
-    play_forget(p);
-    return p->round;
-}
-
-/* With checkpoints 1, 2 and 3, all of which have had their effects. */
-static void running(struct play *p)
-{
-    play_running(p, &job);
-    play_open(p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    for (uint64_t n = 1; n <= 3; n++)
-        ck_assert_uint_eq(checkpoint(p), n);
-}
-
-/* The worker that was rewound, or refused, joins and restores. */
-static void back(struct play *p, uint64_t session)
-{
-    if (session != 1) play_open(p, session, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(p, session, &job, &whole);
-    play_settle(p);
-    play_restored(p, session, 0, 3);
-    play_settle(p);
 }
 
 /* S130: the attempt ends, and the next one restores what was named, each task its own state. */
 START_TEST(latest)
 {
     static struct play p;
-    running(&p);
-    play_ask_restore(&p, from_latest());
+    order_running(&p);
+    play_ask_restore(&p, order_latest());
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 100: operation restore queued\nload 3\n");
@@ -110,7 +39,7 @@ START_TEST(latest)
                     "  from: checkpoint 3 of attempt 1\n"
                     "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
                     "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
-    play_join(&p, 1, &job, &whole);
+    play_join(&p, 1, &order_job, &order_whole);
     play_expect(&p, "to 1: joined\nload 3\n");
     play_settle(&p);
     play_expect(&p, "commit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n"
@@ -124,16 +53,17 @@ END_TEST
 START_TEST(older)
 {
     static struct play p;
-    running(&p);
-    play_ask_restore(&p, from(1));
-    outcome(&p, "to 100: operation restore failed: rounds up to 3 have had their effects, and "
-                "those after 1 would be repeated: only if that is allowed (--allow-repeat)\n"
-                "  from: checkpoint 1 of attempt 1\n"
-                "  refused: rounds up to 3 have had their effects, and those after 1 would be "
-                "repeated: only if that is allowed (--allow-repeat)\n"
-                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
-                "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
-    play_ask_restore(&p, from(1));
+    order_running(&p);
+    play_ask_restore(&p, order_from(1));
+    order_outcome(&p,
+                  "to 100: operation restore failed: rounds up to 3 have had their effects, and "
+                  "those after 1 would be repeated: only if that is allowed (--allow-repeat)\n"
+                  "  from: checkpoint 1 of attempt 1\n"
+                  "  refused: rounds up to 3 have had their effects, and those after 1 would be "
+                  "repeated: only if that is allowed (--allow-repeat)\n"
+                  "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                  "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    play_ask_restore(&p, order_from(1));
     order.allow_repeat = true;
     play_ask_restore(&p, &order);
     play_stored(&p, TIDE_STORED);
@@ -144,12 +74,12 @@ START_TEST(older)
     play_expect(&p, "ride: operation=failed\nload 1\n"
                     "ride: attempt-end job-state=WAITING\nto 1: rewind attempt 1\n"
                     "commit: base=1 audit job-state=WAITING operation=done\n");
-    back(&p, 1);
+    order_back(&p, 1);
     ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, 1);
     /* lost before it has completed a round: again from there */
     play_close(&p, 1);
     play_wait(&p, 12000);
-    back(&p, 2);
+    order_back(&p, 2);
     ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 3);
     ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, 1);
     play_end(&p);
@@ -161,16 +91,16 @@ START_TEST(by_directory)
 {
     static struct play p;
     char directory[200];
-    running(&p);
+    order_running(&p);
     struct tide_bytes d = p.shelf.jobs[0].snapshots[p.shelf.jobs[0].n_snapshots - 1].directory;
     snprintf(directory, sizeof directory, "%.*s/", (int)d.len, (const char *)d.data);
-    play_ask_restore(&p, in(directory));
+    play_ask_restore(&p, order_in(directory));
     order.dry_run = true;
     play_ask_restore(&p, &order);
-    outcome(&p, "to 100: operation restore done\n"
-                "  from: checkpoint 3 of attempt 1\n"
-                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
-                "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    order_outcome(&p, "to 100: operation restore done\n"
+                      "  from: checkpoint 3 of attempt 1\n"
+                      "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                      "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
     ck_assert_uint_eq(p.shelf.jobs[0].base_snapshot, 3);
     play_end(&p);
 }
@@ -181,22 +111,22 @@ END_TEST
 START_TEST(until_a_newer_round)
 {
     static struct play p;
-    running(&p);
-    play_ask_restore(&p, from(1));
+    order_running(&p);
+    play_ask_restore(&p, order_from(1));
     order.allow_repeat = true;
     play_ask_restore(&p, &order);
     play_settle(&p);
     play_ask_restore(&p, &order);
     play_settle(&p);
-    back(&p, 1);
+    order_back(&p, 1);
     play_forget(&p);
-    uint64_t n = checkpoint(&p);
+    uint64_t n = order_checkpoint(&p);
     const struct shelf_job *j = &p.shelf.jobs[0];
     ck_assert_uint_eq(j->snapshots[j->n_snapshots - 1].round, n);
     ck_assert_uint_eq(j->snapshots[j->n_snapshots - 1].parent, 1);
-    play_ask_restore(&p, from_latest());
+    play_ask_restore(&p, order_latest());
     play_settle(&p);
-    back(&p, 1);
+    order_back(&p, 1);
     ck_assert_uint_eq(j->last.restored_from, n);
     play_end(&p);
 }
@@ -205,19 +135,20 @@ END_TEST
 START_TEST(nothing)
 {
     static struct play p;
-    running(&p);
-    play_ask_restore(&p, from_nothing());
-    outcome(&p, "to 100: operation restore failed: rounds up to 3 have had their effects, and "
-                "those after 0 would be repeated: only if that is allowed (--allow-repeat)\n"
-                "  from: nothing, the job starts afresh\n"
-                "  refused: rounds up to 3 have had their effects, and those after 0 would be "
-                "repeated: only if that is allowed (--allow-repeat)\n");
-    Tide__RestoreJob *m = from_nothing();
+    order_running(&p);
+    play_ask_restore(&p, order_nothing());
+    order_outcome(&p,
+                  "to 100: operation restore failed: rounds up to 3 have had their effects, and "
+                  "those after 0 would be repeated: only if that is allowed (--allow-repeat)\n"
+                  "  from: nothing, the job starts afresh\n"
+                  "  refused: rounds up to 3 have had their effects, and those after 0 would be "
+                  "repeated: only if that is allowed (--allow-repeat)\n");
+    Tide__RestoreJob *m = order_nothing();
     m->allow_repeat = true;
     play_ask_restore(&p, m);
     play_settle(&p);
     play_forget(&p);
-    play_join(&p, 1, &job, &whole);
+    play_join(&p, 1, &order_job, &order_whole);
     play_settle(&p);
     play_expect(&p, "to 1: joined\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n"
                     "to 1: start attempt 2 from 0, 0 tasks with state or owed, 0 owed, 0 ended\n");
@@ -231,8 +162,8 @@ START_TEST(survives_a_crash)
 {
     static struct play p;
     for (int step = 0; step < 3; step++) {
-        running(&p);
-        Tide__RestoreJob *m = from(2);
+        order_running(&p);
+        Tide__RestoreJob *m = order_from(2);
         m->allow_repeat = true;
         play_ask_restore(&p, m);
         play_stored(&p, TIDE_STORED);
@@ -243,7 +174,7 @@ START_TEST(survives_a_crash)
         play_wait(&p, 12000); /* the grace, or the lease of whoever held the attempt */
         play_settle(&p);
         play_open(&p, 11, TIDE__PEER_KIND__PEER_WORKER);
-        play_join(&p, 11, &job, &whole);
+        play_join(&p, 11, &order_job, &order_whole);
         play_settle(&p);
         ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 2);
         ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, 2);
@@ -256,20 +187,20 @@ END_TEST
 START_TEST(dry_run)
 {
     static struct play p;
-    running(&p);
-    Tide__RestoreJob *m = from(2);
+    order_running(&p);
+    Tide__RestoreJob *m = order_from(2);
     m->dry_run = m->allow_repeat = true;
     play_ask_restore(&p, m);
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_loaded(&p);
     play_expect(&p, "commit: operation=done\n");
-    outcome(&p, "to 100: operation restore done\n"
-                "  from: checkpoint 2 of attempt 1\n"
-                "  repeats: the effects of the rounds after 2, up to 3\n"
-                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
-                "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
-    checkpoint(&p); /* the attempt goes on */
+    order_outcome(&p, "to 100: operation restore done\n"
+                      "  from: checkpoint 2 of attempt 1\n"
+                      "  repeats: the effects of the rounds after 2, up to 3\n"
+                      "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                      "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    order_checkpoint(&p); /* the attempt goes on */
     play_end(&p);
 }
 END_TEST
@@ -279,7 +210,7 @@ END_TEST
 START_TEST(owed)
 {
     static struct play p;
-    running(&p);
+    order_running(&p);
     while (p.round == 3)
         play_wait(&p, 10);
     play_ack(&p, 1, 1, p.round, 0);
@@ -287,23 +218,24 @@ START_TEST(owed)
     play_ack_handle(&p, 1, 2, "part");
     play_settle(&p);
     uint64_t newest = p.round;
-    Tide__RestoreJob *m = from(2);
+    Tide__RestoreJob *m = order_from(2);
     m->allow_repeat = true;
     play_ask_restore(&p, m);
-    outcome(&p, "to 100: operation restore failed: 1 commits of rounds after 2 are owed and would "
-                "be lost: let them be confirmed, or abandon them (--abandon-owed)\n"
-                "  from: checkpoint 2 of attempt 1\n"
-                "  repeats: the effects of the rounds after 2, up to 4\n"
-                "  refused: 1 commits of rounds after 2 are owed and would be lost: let them be "
-                "confirmed, or abandon them (--abandon-owed)\n"
-                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
-                "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    order_outcome(
+        &p, "to 100: operation restore failed: 1 commits of rounds after 2 are owed and would "
+            "be lost: let them be confirmed, or abandon them (--abandon-owed)\n"
+            "  from: checkpoint 2 of attempt 1\n"
+            "  repeats: the effects of the rounds after 2, up to 4\n"
+            "  refused: 1 commits of rounds after 2 are owed and would be lost: let them be "
+            "confirmed, or abandon them (--abandon-owed)\n"
+            "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+            "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
     ck_assert_uint_eq(newest, 4);
-    play_ask_restore(&p, from_latest());
+    play_ask_restore(&p, order_latest());
     play_settle(&p);
-    back(&p, 1);
+    order_back(&p, 1);
     ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 1);
-    m = from(2);
+    m = order_from(2);
     m->allow_repeat = m->abandon_owed = true;
     play_ask_restore(&p, m);
     play_stored(&p, TIDE_STORED);
@@ -313,7 +245,7 @@ START_TEST(owed)
                     "commit: base=2 audit strike audit job-state=WAITING operation=done\n");
     play_settle(&p);
     ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 0);
-    back(&p, 1);
+    order_back(&p, 1);
     play_end(&p);
 }
 END_TEST
@@ -323,7 +255,7 @@ END_TEST
 START_TEST(confirmed_is_not_owed_again)
 {
     static struct play p;
-    running(&p);
+    order_running(&p);
     p.rides_lost = true;
     while (p.round == 3)
         play_wait(&p, 10);
@@ -334,7 +266,7 @@ START_TEST(confirmed_is_not_owed_again)
     play_confirm(&p, 1, p.round, 0, 3);
     play_settle(&p);
     ck_assert_uint_eq(p.shelf.jobs[0].n_owed, 1);
-    Tide__RestoreJob *m = from(2);
+    Tide__RestoreJob *m = order_from(2);
     m->allow_repeat = true;
     play_ask_restore(&p, m);
     play_stored(&p, TIDE_STORED);
@@ -354,10 +286,10 @@ END_TEST
 START_TEST(waits_for_a_commit)
 {
     static struct play p;
-    running(&p);
+    order_running(&p);
     while (p.round == 3)
         play_wait(&p, 10);
-    play_ask_restore(&p, from(3));
+    play_ask_restore(&p, order_from(3));
     play_stored(&p, TIDE_STORED);
     for (uint32_t t = 0; t < 3; t++)
         play_ack(&p, 1, 1, p.round, t);
@@ -381,15 +313,15 @@ START_TEST(reopens)
     play_ack(&p, 1, 1, p.round, 0);
     play_settle(&p);
     ck_assert_int_eq(p.shelf.jobs[0].state, TIDE_JOB_FINISHED);
-    play_ask_restore(&p, from_latest());
-    outcome(&p,
-            "to 100: operation restore failed: operator 'a': every task of the job had ended in "
+    play_ask_restore(&p, order_latest());
+    order_outcome(
+        &p, "to 100: operation restore failed: operator 'a': every task of the job had ended in "
             "the snapshot: there is nothing to go on with\n"
             "  from: checkpoint 1 of attempt 1\n"
             "  a: restored: 1 tasks, 1 artifacts, 100 bytes, 1 tasks had ended\n"
             "  a: refused: every task of the job had ended in the snapshot: there is nothing "
             "to go on with\n");
-    Tide__RestoreJob *m = from_nothing();
+    Tide__RestoreJob *m = order_nothing();
     m->allow_repeat = true;
     play_ask_restore(&p, m);
     play_settle(&p);
@@ -421,7 +353,7 @@ START_TEST(reopens_after_a_restart)
     play_crash(&p);
     play_settle(&p);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    Tide__RestoreJob *m = from_nothing();
+    Tide__RestoreJob *m = order_nothing();
     m->allow_repeat = true;
     play_ask_restore(&p, m);
     play_settle(&p);
@@ -444,9 +376,9 @@ END_TEST
 START_TEST(ordered_is_not_gone_on_from)
 {
     static struct play p;
-    running(&p);
+    order_running(&p);
     p.rides_lost = true;
-    Tide__RestoreJob *m = from(2);
+    Tide__RestoreJob *m = order_from(2);
     m->allow_repeat = true;
     play_ask_restore(&p, m);
     play_settle(&p);
@@ -454,12 +386,12 @@ START_TEST(ordered_is_not_gone_on_from)
     play_crash(&p);
     play_settle(&p);
     play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    struct join_options back_again = whole;
+    struct join_options back_again = order_whole;
     back_again.attempt = 1;
     back_again.told_complete = 3;
     back_again.phase = TIDE__WORKER_PHASE__PHASE_RUNNING;
     play_forget(&p);
-    play_join(&p, 1, &job, &back_again);
+    play_join(&p, 1, &order_job, &back_again);
     play_settle(&p);
     ck_assert_ptr_null(strstr(p.trace, "resumed"));
     ck_assert_ptr_nonnull(strstr(p.trace, "rewind attempt 1"));
@@ -472,17 +404,17 @@ END_TEST
 START_TEST(nothing_there)
 {
     static struct play p;
-    play_running(&p, &job);
+    play_running(&p, &order_job);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    play_ask_restore(&p, from_latest());
-    outcome(&p, "to 100: operation restore failed: job job has no snapshot yet\n");
-    play_ask_restore(&p, from(77));
-    outcome(&p, "to 100: operation restore failed: job job has no snapshot 77\n");
-    play_ask_restore(&p, in("here"));
+    play_ask_restore(&p, order_latest());
+    order_outcome(&p, "to 100: operation restore failed: job job has no snapshot yet\n");
+    play_ask_restore(&p, order_from(77));
+    order_outcome(&p, "to 100: operation restore failed: job job has no snapshot 77\n");
+    play_ask_restore(&p, order_in("here"));
     play_expect(&p, "to 100: error 2: the directory is not an absolute path\n");
-    play_ask_restore(&p, in("/no/\xff"));
+    play_ask_restore(&p, order_in("/no/\xff"));
     play_expect(&p, "to 100: error 2: the directory is too long (2,048 bytes) or not UTF-8\n");
-    play_ask_restore(&p, restore());
+    play_ask_restore(&p, order_restore());
     play_expect(&p, "to 100: error 2: RestoreJob does not say from what: a snapshot, a directory, "
                     "latest or nothing\n");
     play_end(&p);
@@ -493,14 +425,14 @@ END_TEST
 START_TEST(unreadable)
 {
     static struct play p;
-    running(&p);
-    play_ask_restore(&p, from(3));
+    order_running(&p);
+    play_ask_restore(&p, order_from(3));
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_not_loaded(&p, TIDE_EIO);
     play_expect(&p, "ride: operation=failed\n");
-    outcome(&p, "to 100: operation restore failed: snapshot 3 cannot be read: a reason\n");
-    checkpoint(&p);
+    order_outcome(&p, "to 100: operation restore failed: snapshot 3 cannot be read: a reason\n");
+    order_checkpoint(&p);
     play_end(&p);
 }
 END_TEST
@@ -510,14 +442,14 @@ END_TEST
 START_TEST(savepoint_is_not_whole)
 {
     static struct play p;
-    running(&p);
+    order_running(&p);
     play_savepoint(&p, 100, "s");
     play_settle(&p);
     play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
     uint64_t savepoint = p.round;
     for (int step = 0; step < 4; step++) {
-        Tide__RestoreJob *m = from(savepoint);
+        Tide__RestoreJob *m = order_from(savepoint);
         m->dry_run = step & 1;
         play_ask_restore(&p, m);
         play_stored(&p, TIDE_STORED);
@@ -533,7 +465,7 @@ START_TEST(savepoint_is_not_whole)
     }
     ck_assert_uint_eq(savepoint, 5);
     ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 1);
-    checkpoint(&p);
+    order_checkpoint(&p);
     play_end(&p);
 }
 END_TEST
@@ -542,14 +474,14 @@ END_TEST
 START_TEST(not_stored)
 {
     static struct play p;
-    running(&p);
-    Tide__RestoreJob *m = from(1);
+    order_running(&p);
+    Tide__RestoreJob *m = order_from(1);
     m->allow_repeat = true;
     play_ask_restore(&p, m);
     play_stored(&p, TIDE_STORED);
     play_loaded(&p);
     play_stored(&p, TIDE_NO_SPACE);
-    back(&p, 1);
+    order_back(&p, 1);
     ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, 3);
     ck_assert_uint_eq(p.shelf.jobs[0].base_since, 0);
     play_end(&p);
@@ -562,9 +494,9 @@ START_TEST(ends_of_a_savepoint)
 {
     static struct play p;
     for (int by_a_checkpoint = 0; by_a_checkpoint < 2; by_a_checkpoint++) {
-        running(&p);
+        order_running(&p);
         play_finished(&p, 1, 0, 2);
-        if (by_a_checkpoint) checkpoint(&p);
+        if (by_a_checkpoint) order_checkpoint(&p);
         play_savepoint(&p, 100, "k");
         play_settle(&p);
         play_wait(&p, 0);
@@ -573,9 +505,9 @@ START_TEST(ends_of_a_savepoint)
             play_ack(&p, 1, p.attempt, savepoint, t);
         play_settle(&p);
         play_forget(&p);
-        play_ask_restore(&p, from(savepoint));
+        play_ask_restore(&p, order_from(savepoint));
         play_settle(&p);
-        play_join(&p, 1, &job, &whole);
+        play_join(&p, 1, &order_job, &order_whole);
         play_settle(&p);
         ck_assert_msg(strstr(p.trace, by_a_checkpoint ? ", 1 ended\n" : ", 0 ended\n"), "%s",
                       p.trace);

@@ -2,32 +2,8 @@
  * copied; each as the trace that it leaves. */
 #include <stdio.h>
 
-#include "proto/graph.h"
 #include "storage/manifest.h"
-#include "tests/core/lib_play.h"
-
-static const struct job_options job = {
-    .sources = 2, .sinks = 1, .interval_ms = 100, .deadline_ms = 60000, .retained = 3};
-static const struct join_options whole = {.count = 3, .worker = "w", .pid = 10};
-
-static Tide__RestoreJob order;
-static Tide__RestoreJob *in(const char *directory)
-{
-    tide__restore_job__init(&order);
-    order.job = play_bytes("job");
-    order.who = play_bytes("me@here");
-    order.from_case = TIDE__RESTORE_JOB__FROM_DIRECTORY;
-    order.directory = play_bytes(directory);
-    return &order;
-}
-
-static Tide__RestoreJob *from(uint64_t snapshot)
-{
-    Tide__RestoreJob *m = in("");
-    m->from_case = TIDE__RESTORE_JOB__FROM_SNAPSHOT;
-    m->snapshot = snapshot;
-    return m;
-}
+#include "tests/core/lib_restore.h"
 
 static void ask(struct play *p, Tide__RestoreJob *m)
 {
@@ -60,151 +36,14 @@ static void dispose(struct play *p, uint64_t snapshot)
     play_request(p, 100, &r);
 }
 
-/* What became of the last order. */
-static void outcome(struct play *p, const char *lines)
-{
-    play_settle(p);
-    play_forget(p);
-    play_ask_operation(p, 100, p->operation);
-    play_expect(p, lines);
-}
-
-/* A checkpoint completes and all is confirmed; its number. */
-static uint64_t checkpoint(struct play *p)
-{
-    uint64_t before = p->round;
-    while (p->round == before)
-        play_wait(p, 10);
-    for (uint32_t t = 0; t < 3; t++)
-        play_ack(p, 1, p->attempt, p->round, t);
-    play_settle(p);
-    play_confirm(p, 1, p->round, 0, 3);
-    play_settle(p);
-    play_forget(p);
-    return p->round;
-}
-
-/* With checkpoints 1, 2 and 3; a copy of the last one's _metadata lies elsewhere. */
-static void running(struct play *p)
-{
-    play_running(p, &job);
-    play_open(p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    for (uint64_t n = 1; n <= 3; n++)
-        ck_assert_uint_eq(checkpoint(p), n);
-    p->elsewhere = shelf_image(&p->shelf, 3);
-}
-
-/* The sources have keys and lists by libtidemark-state, the sink has bytes of its own. */
-static void put_named_acks(struct tide_buf *out, uint64_t attempt, uint64_t round)
-{
-    static const char *const names[2] = {"state.keyed", "state.own"};
-    struct tide_ack_builder b;
-    struct tide_ack_file file = {100, 1, 2};
-    struct tide_buf batch;
-    tide_ack_builder_init(&b, 4096);
-    tide_ack_builder_add(&b, 2, 1, 2, 3, &file, 1);
-    for (uint32_t t = 0; t < 2; t++) {
-        uint8_t packed[256];
-        Tide__TaskAck ack;
-        Tide__Artifact items[2], *list[2] = {&items[0], &items[1]};
-        tide__task_ack__init(&ack);
-        for (int i = 0; i < 2; i++) {
-            tide__artifact__init(list[i]);
-            items[i].size = 100;
-            items[i].name = play_bytes(names[i]);
-        }
-        tide_key_group_range(t, 2, 128, &items[0].key_group_first, &items[0].key_group_count);
-        ack.task = t;
-        ack.n_artifacts = 2;
-        ack.artifacts = list;
-        size_t len = tide__task_ack__pack(&ack, packed);
-        tide_ack_builder_add_full(&b, (struct tide_bytes){packed, len});
-    }
-    tide_buf_init(&batch, 4096);
-    tide_ack_builder_put(&b, attempt, round, &batch);
-    tide_buf_put_u32(out, (uint32_t)batch.len);
-    tide_buf_put(out, batch.data, batch.len);
-    ck_assert_int_eq(out->rc, 0);
-    tide_buf_release(&batch);
-    tide_ack_builder_release(&b);
-}
-
-/* Another's: the image as a different daemon, or job, would have written it. */
-enum {
-    OTHER_STORE = 1,
-    OTHER_MAX = 2,
-    OTHER_UID = 4,
-    ENDED_SINK = 8,
-    NO_KIND = 16,
-    ENDED_SOURCE = 32,
-    NAMED = 64
-};
-static struct tide_bytes changed(struct tide_bytes image, unsigned how)
-{
-    static uint8_t head[4096];
-    struct tide_manifest m;
-    struct tide_buf out;
-    char why[256];
-    Tide__TaskRange ended = TIDE__TASK_RANGE__INIT, *ranges[1] = {&ended};
-    ck_assert_int_eq(tide_manifest_open(&m, image, why), 0);
-    if (how & OTHER_STORE) m.head->store_id.data[0] ^= 1;
-    if (how & OTHER_MAX) m.head->spec->operators[0]->max_parallelism = 512;
-    if (how & OTHER_UID) m.head->spec->operators[1]->uid.data[0] = 'c';
-    if (how & OTHER_UID) m.head->spec->edges[0]->to.data[0] = 'c';
-    if (how & NO_KIND) m.head->kind = 0;
-    if (how & (ENDED_SINK | ENDED_SOURCE)) {
-        ended.first = how & ENDED_SINK ? 2 : 0;
-        ended.count = 1;
-        m.head->n_ending = 1;
-        m.head->ending = ranges;
-    }
-    ck_assert_uint_le(tide__manifest_head__get_packed_size(m.head), sizeof head);
-    size_t len = tide__manifest_head__pack(m.head, head);
-    struct tide_buf named;
-    tide_buf_init(&named, 4096);
-    put_named_acks(&named, m.head->attempt, m.head->round);
-    struct tide_bytes acks = how & NAMED ? (struct tide_bytes){named.data, named.len} : m.acks;
-    tide_buf_init(&out, 1 << 20);
-    tide_manifest_put(&out, (struct tide_bytes){head, len}, &acks, 1);
-    ck_assert_int_eq(out.rc, 0);
-    tide_buf_release(&named);
-    tide_manifest_close(&m);
-    return (struct tide_bytes){out.data, out.len};
-}
-
-/* The _metadata that a job of another daemon has left; malloc'ed. */
-static struct tide_bytes foreign(unsigned how)
-{
-    static struct play other;
-    running(&other);
-    struct tide_bytes image = changed(other.elsewhere, how | OTHER_STORE);
-    play_end(&other);
-    return image;
-}
-
-static void drop(struct play *p)
-{
-    free((void *)(uintptr_t)p->elsewhere.data);
-    play_end(p);
-}
-
-static void back(struct play *p, uint64_t session)
-{
-    if (session != 1) play_open(p, session, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(p, session, &job, &whole);
-    play_settle(p);
-    play_restored(p, session, 0, 3);
-    play_settle(p);
-}
-
 /* S149: a snapshot that was moved is read in its new place, becomes known under a number of its
  * own, and is restored from there; the next checkpoint leans on nothing of it, those after it may.
  */
 START_TEST(moved)
 {
     static struct play p;
-    running(&p);
-    ask(&p, in("/backup/s/"));
+    order_running(&p);
+    ask(&p, order_in("/backup/s/"));
     play_expect(&p, "commit: operation=queued audit\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 100: operation restore queued\nread s\n");
@@ -219,7 +58,7 @@ START_TEST(moved)
                     "  from: checkpoint 3 of 'job', in /backup/s\n"
                     "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
                     "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
-    play_join(&p, 1, &job, &whole);
+    play_join(&p, 1, &order_job, &order_whole);
     play_expect(&p, "to 1: joined\nread s\n");
     play_filed(&p, 0);
     play_expect(&p, "load 5\n");
@@ -257,10 +96,10 @@ END_TEST
 START_TEST(full_until_one_is_complete)
 {
     static struct play p;
-    running(&p);
-    ask(&p, in("/backup/s"));
+    order_running(&p);
+    ask(&p, order_in("/backup/s"));
     play_settle(&p);
-    back(&p, 1);
+    order_back(&p, 1);
     play_forget(&p);
     while (p.round == 3)
         play_wait(&p, 10);
@@ -278,7 +117,7 @@ START_TEST(full_until_one_is_complete)
     play_crash(&p);
     play_settle(&p);
     play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &job,
+    play_join(&p, 1, &order_job,
               &(struct join_options){.count = 3,
                                      .worker = "w",
                                      .pid = 10,
@@ -314,35 +153,36 @@ END_TEST
 START_TEST(of_another_store)
 {
     static struct play p;
-    struct tide_bytes image = foreign(0);
-    running(&p);
+    struct tide_bytes image = image_foreign(0);
+    order_running(&p);
     p.elsewhere = image;
-    ask(&p, in("/backup/s"));
-    outcome(&p, "to 100: operation restore failed: rounds up to 3 have had their effects, and "
-                "those after 0 would be repeated: only if that is allowed (--allow-repeat)\n"
-                "  from: checkpoint 3 of 'job', in /backup/s\n"
-                "  refused: rounds up to 3 have had their effects, and those after 0 would be "
-                "repeated: only if that is allowed (--allow-repeat)\n"
-                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
-                "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
-    in("/backup/s");
+    ask(&p, order_in("/backup/s"));
+    order_outcome(&p,
+                  "to 100: operation restore failed: rounds up to 3 have had their effects, and "
+                  "those after 0 would be repeated: only if that is allowed (--allow-repeat)\n"
+                  "  from: checkpoint 3 of 'job', in /backup/s\n"
+                  "  refused: rounds up to 3 have had their effects, and those after 0 would be "
+                  "repeated: only if that is allowed (--allow-repeat)\n"
+                  "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                  "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    order_in("/backup/s");
     order.allow_repeat = order.dry_run = true;
     ask(&p, &order);
-    outcome(&p, "to 100: operation restore done\n"
-                "  from: checkpoint 3 of 'job', in /backup/s\n"
-                "  repeats: the effects of the rounds after 0, up to 3\n"
-                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
-                "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
+    order_outcome(&p, "to 100: operation restore done\n"
+                      "  from: checkpoint 3 of 'job', in /backup/s\n"
+                      "  repeats: the effects of the rounds after 0, up to 3\n"
+                      "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                      "  b: restored: 1 tasks, 1 artifacts, 100 bytes\n");
     ck_assert_uint_eq(p.shelf.jobs[0].n_snapshots, 3);
-    in("/backup/s");
+    order_in("/backup/s");
     order.allow_repeat = true;
     ask(&p, &order);
     play_settle(&p);
     ck_assert_uint_eq(p.shelf.jobs[0].n_snapshots, 4);
     ck_assert_uint_eq(p.shelf.jobs[0].snapshots[3].parent, 0);
-    back(&p, 1);
+    order_back(&p, 1);
     ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, p.shelf.jobs[0].base_snapshot);
-    drop(&p);
+    image_drop(&p);
 }
 END_TEST
 
@@ -351,13 +191,13 @@ END_TEST
 START_TEST(unmatched)
 {
     static struct play p;
-    struct tide_bytes image = foreign(OTHER_UID);
-    running(&p);
+    struct tide_bytes image = image_foreign(OTHER_UID);
+    order_running(&p);
     p.elsewhere = image;
-    in("/backup/s");
+    order_in("/backup/s");
     order.allow_repeat = true;
     ask(&p, &order);
-    outcome(
+    order_outcome(
         &p,
         "to 100: operation restore failed: operator 'c': the job has no such operator, and "
         "the state of 1 tasks would be lost unless unmatched state is allowed (--allow-unmatched)\n"
@@ -367,7 +207,7 @@ START_TEST(unmatched)
         "  b: new: it starts without state\n"
         "  c: refused: the job has no such operator, and the state of 1 tasks would be "
         "lost unless unmatched state is allowed (--allow-unmatched)\n");
-    in("/backup/s");
+    order_in("/backup/s");
     order.allow_repeat = order.allow_unmatched = true;
     ask(&p, &order);
     play_settle(&p);
@@ -375,10 +215,10 @@ START_TEST(unmatched)
     play_settle(&p);
     play_wait(&p, 12000);
     play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &job, &whole);
+    play_join(&p, 1, &order_job, &order_whole);
     play_settle(&p);
     ck_assert_ptr_nonnull(strstr(p.trace, "from 6, 2 tasks with state or owed, 0 owed, 0 ended\n"));
-    drop(&p);
+    image_drop(&p);
 }
 END_TEST
 
@@ -392,11 +232,11 @@ START_TEST(max_parallelism)
                                               .restore_from = "/backup/s",
                                               .max_parallelism = 128};
     static struct play p;
-    struct tide_bytes image = foreign(OTHER_MAX);
+    struct tide_bytes image = image_foreign(OTHER_MAX);
     play_start(&p);
     p.elsewhere = image;
     play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &strict, &whole);
+    play_join(&p, 1, &strict, &order_whole);
     play_filed(&p, 0);
     play_expect(&p, "read s\n"
                     "to 1: refused: job job cannot begin from restore_from: /backup/s: operator "
@@ -404,7 +244,7 @@ START_TEST(max_parallelism)
     struct job_options open = strict;
     open.max_parallelism = 0;
     play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &open, &whole);
+    play_join(&p, 2, &open, &order_whole);
     play_settle(&p);
     ck_assert_ptr_nonnull(strstr(p.trace, "from 1, 3 tasks with state"));
     ck_assert_ptr_nonnull(strstr(p.trace, ", a cut in 512\n"));
@@ -413,7 +253,7 @@ START_TEST(max_parallelism)
     play_settle(&p);
     play_wait(&p, 12000);
     play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 3, &open, &whole);
+    play_join(&p, 3, &open, &order_whole);
     play_settle(&p);
     play_restored(&p, 3, 0, 3);
     play_settle(&p);
@@ -429,7 +269,7 @@ START_TEST(max_parallelism)
     ck_assert_uint_eq(m.head->spec->operators[0]->max_parallelism, 512);
     ck_assert_uint_eq(m.head->spec->operators[1]->max_parallelism, 0);
     tide_manifest_close(&m);
-    drop(&p);
+    image_drop(&p);
 }
 END_TEST
 
@@ -437,224 +277,21 @@ END_TEST
 START_TEST(ended_and_fed)
 {
     static struct play p;
-    struct tide_bytes image = foreign(ENDED_SINK);
-    running(&p);
+    struct tide_bytes image = image_foreign(ENDED_SINK);
+    order_running(&p);
     p.elsewhere = image;
-    in("/backup/s");
+    order_in("/backup/s");
     order.allow_repeat = true;
     ask(&p, &order);
-    outcome(&p, "to 100: operation restore failed: operator 'b': it had ended in the snapshot, and "
-                "'a', which feeds it, had not\n"
-                "  from: checkpoint 3 of 'job', in /backup/s\n"
-                "  repeats: the effects of the rounds after 0, up to 3\n"
-                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
-                "  b: restored: 1 tasks, 1 artifacts, 100 bytes, 1 tasks had ended\n"
-                "  b: refused: it had ended in the snapshot, and 'a', which feeds it, had not\n");
-    drop(&p);
-}
-END_TEST
-
-/* A job that is new begins from there, and the row of the job, the snapshot and what it goes on
- * from are one commit: at no moment is there a job that would begin from nothing. */
-START_TEST(new_job)
-{
-    static const struct job_options begins = {
-        .sources = 2, .sinks = 1, .interval_ms = 100, .restore_from = "/backup/s"};
-    static struct play p;
-    struct tide_bytes image = foreign(0);
-    for (int step = 0; step < 3; step++) {
-        play_start(&p);
-        p.elsewhere = image;
-        play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-        play_join(&p, 1, &begins, &whole);
-        play_expect(&p, "read s\n");
-        if (step > 0) {
-            play_filed(&p, 0);
-            play_expect(&p, "commit: job lease snapshot=1 imported from /backup/s base=1\n");
-        }
-        if (step > 1) {
-            play_stored(&p, TIDE_STORED);
-            play_expect(&p, "to 1: joined\nread s\n");
-        }
-        play_crash(&p);
-        play_settle(&p);
-        play_forget(&p);
-        play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-        /* for a job that is known it counts no more, and is no difference */
-        play_join(&p, 2, step > 1 ? &job : &begins, &whole);
-        if (step > 1) {
-            ck_assert_ptr_nonnull(strstr(p.trace, "refused: the spec differs"));
-            play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
-            struct job_options again = begins;
-            again.restore_from = NULL;
-            play_join(&p, 3, &again, &whole);
-        }
-        play_settle(&p);
-        ck_assert_ptr_nonnull(strstr(p.trace, ", 3 tasks with state or owed, 0 owed, 0 ended"));
-        ck_assert_uint_eq(p.shelf.n_jobs, 1);
-        ck_assert_uint_eq(p.shelf.jobs[0].n_snapshots, 1);
-        play_end(&p);
-    }
-    free((void *)(uintptr_t)image.data);
-}
-END_TEST
-
-/* S161: at another parallelism each task gets its part: the keys that are its own, all lists. So
- * does every attempt until a checkpoint of the job's own is complete, which is at its parallelism.
- * What the sink has stays the sink's. */
-START_TEST(another_parallelism)
-{
-    static const struct job_options begins = {
-        .sources = 3, .sinks = 1, .interval_ms = 100, .restore_from = "/backup/s"};
-    static const struct join_options all = {.count = 4, .worker = "w", .pid = 10};
-    static struct play p;
-    struct tide_bytes image = foreign(NAMED);
-    play_start(&p);
-    p.elsewhere = image;
-    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &begins, &all);
-    play_settle(&p);
-    ck_assert_ptr_nonnull(
-        strstr(p.trace, "start attempt 1 from 1, 4 tasks with state or owed, 0 owed, 0 ended, "
-                        "0: t0-0 t0-1 t1-1, 1: t0-0 t0-1 t1-0 t1-1, 2: t0-1 t1-0 t1-1\n"));
-    play_forget(&p);
-    play_close(&p, 1);
-    play_wait(&p, 12000);
-    play_settle(&p);
-    play_forget(&p);
-    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &begins, &all);
-    play_settle(&p);
-    ck_assert_ptr_nonnull(
-        strstr(p.trace, "start attempt 2 from 1, 4 tasks with state or owed, 0 owed, 0 ended, "
-                        "0: t0-0 t0-1 t1-1, 1: t0-0 t0-1 t1-0 t1-1, 2: t0-1 t1-0 t1-1\n"));
-    drop(&p);
-}
-END_TEST
-
-/* The sources' bytes are their program's own, without key groups: the job does not begin. */
-START_TEST(another_parallelism_refused)
-{
-    static const struct job_options begins = {
-        .sources = 3, .sinks = 1, .interval_ms = 100, .restore_from = "/backup/s"};
-    static const struct join_options all = {.count = 4, .worker = "w", .pid = 10};
-    static struct play p;
-    struct tide_bytes image = foreign(0);
-    play_start(&p);
-    p.elsewhere = image;
-    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &begins, &all);
-    play_settle(&p);
-    ck_assert_ptr_nonnull(strstr(p.trace, "begin from restore_from: /backup/s: operator 'a': the "
-                                          "snapshot has parallelism 2, the job 3, and artifact '' "
-                                          "of task 0 is without key groups: nobody knows how"));
-    ck_assert_uint_eq(p.shelf.n_jobs, 0);
-    drop(&p);
-}
-END_TEST
-
-/* Workers of a job that is new must agree on where it begins; once it has begun that is past. */
-START_TEST(workers_disagree)
-{
-    static const struct job_options begins = {
-        .sources = 2, .sinks = 1, .interval_ms = 100, .restore_from = "/backup/s"};
-    static const struct join_options first = {.count = 1, .worker = "v", .pid = 10},
-                                     second = {.first = 1, .count = 2, .worker = "w", .pid = 11};
-    static struct play p;
-    struct tide_bytes image = foreign(0);
-    struct job_options other = begins, afresh = begins;
-    other.restore_from = "/backup/t";
-    afresh.restore_from = NULL;
-    play_start(&p);
-    p.elsewhere = image;
-    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &begins, &first);
-    play_forget(&p);
-    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &other, &second);
-    play_expect(&p, "to 2: refused: job job begins from /backup/s, as its first worker has said, "
-                    "not from /backup/t\nclose 2\n");
-    play_settle(&p);
-    play_forget(&p);
-    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 3, &other, &second);
-    play_expect(&p, "to 3: refused: job job begins from /backup/s, as its first worker has said, "
-                    "not from /backup/t\nclose 3\n");
-    play_open(&p, 4, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 4, &afresh, &second); /* it says nothing, and goes along */
-    play_settle(&p);
-    play_restored(&p, 1, 0, 1);
-    play_restored(&p, 4, 1, 2);
-    play_settle(&p);
-    ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 1);
-    play_forget(&p);
-    play_close(&p, 4);
-    play_wait(&p, 12000);
-    play_open(&p, 5, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 5, &other, &second);
-    ck_assert_ptr_nonnull(strstr(p.trace, "to 5: joined\n"));
-    play_end(&p);
-    /* nor does one that comes first, and says nothing, decide it unseen */
-    play_start(&p);
-    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &afresh, &first);
-    play_settle(&p);
-    play_forget(&p);
-    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &begins, &second);
-    play_expect(&p, "to 2: refused: job job begins afresh, as its first worker has said, not from "
-                    "/backup/s\nclose 2\n");
-    p.elsewhere = image;
-    drop(&p);
-}
-END_TEST
-
-/* ... and from what is no snapshot, or does not fit, it does not begin: nothing is left, and the
- * next Join may be right. */
-START_TEST(new_job_refused)
-{
-    static const struct job_options begins = {
-        .sources = 2, .sinks = 1, .restore_from = "/backup/s/", .interval_ms = 100};
-    static struct play p;
-    struct tide_bytes image = foreign(OTHER_UID), odd = changed(image, NO_KIND);
-    play_start(&p);
-    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &begins, &whole);
-    play_not_filed(&p, TIDE_ENOTFOUND, "/backup/s: cannot be opened: No such file or directory");
-    play_expect(&p, "read s\n"
-                    "to 1: refused: job job cannot begin from restore_from: /backup/s: cannot be "
-                    "opened: No such file or directory\nclose 1\n");
-    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 2, &begins, &whole);
-    p.elsewhere = odd;
-    play_filed(&p, 0);
-    play_expect(&p, "read s\n"
-                    "to 2: refused: job job cannot begin from restore_from: "
-                    "/backup/s/_metadata: its kind, number or time is none\nclose 2\n");
-    p.elsewhere = image;
-    play_open(&p, 3, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 3, &begins, &whole);
-    play_filed(&p, 0);
-    play_expect(&p, "read s\n"
-                    "to 3: refused: job job cannot begin from restore_from: /backup/s: operator "
-                    "'c': the job has no such operator, and the state of 1 tasks would be lost "
-                    "unless unmatched state is allowed (--allow-unmatched)\nclose 3\n");
-    struct job_options drops = begins;
-    drops.allow_unmatched = true;
-    play_open(&p, 4, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 4, &drops, &whole);
-    play_filed(&p, 0);
-    play_expect(&p, "read s\ncommit: job lease snapshot=1 imported from /backup/s base=1\n");
-    play_stored(&p, TIDE_NO_SPACE);
-    play_expect(&p, "to 4: refused: job job could not be stored: a reason\nclose 4\n");
-    ck_assert_uint_eq(p.shelf.n_jobs, 0);
-    play_open(&p, 5, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 5, &drops, &whole);
-    play_close(&p, 5); /* its worker goes meanwhile: the job is there all the same */
-    play_settle(&p);
-    ck_assert_uint_eq(p.shelf.n_jobs, 1);
-    free((void *)(uintptr_t)odd.data);
-    drop(&p);
+    order_outcome(
+        &p, "to 100: operation restore failed: operator 'b': it had ended in the snapshot, and "
+            "'a', which feeds it, had not\n"
+            "  from: checkpoint 3 of 'job', in /backup/s\n"
+            "  repeats: the effects of the rounds after 0, up to 3\n"
+            "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+            "  b: restored: 1 tasks, 1 artifacts, 100 bytes, 1 tasks had ended\n"
+            "  b: refused: it had ended in the snapshot, and 'a', which feeds it, had not\n");
+    image_drop(&p);
 }
 END_TEST
 
@@ -663,14 +300,15 @@ END_TEST
 START_TEST(unreadable)
 {
     static struct play p;
-    running(&p);
-    ask(&p, in("/backup/s"));
+    order_running(&p);
+    ask(&p, order_in("/backup/s"));
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_not_filed(&p, TIDE_ECORRUPT, "/backup/s/t1-0: has 3 bytes instead of 100");
     play_expect(&p, "ride: operation=failed\n");
-    outcome(&p, "to 100: operation restore failed: /backup/s/t1-0: has 3 bytes instead of 100\n");
-    ask(&p, in("/backup/s"));
+    order_outcome(&p,
+                  "to 100: operation restore failed: /backup/s/t1-0: has 3 bytes instead of 100\n");
+    ask(&p, order_in("/backup/s"));
     play_stored(&p, TIDE_STORED);
     p.elsewhere.len--;
     play_filed(&p, 0);
@@ -679,7 +317,7 @@ START_TEST(unreadable)
     play_ask_operation(&p, 100, p.operation);
     ck_assert_ptr_nonnull(
         strstr(p.trace, "restore failed: /backup/s/_metadata: the manifest is 299 bytes long"));
-    checkpoint(&p);
+    order_checkpoint(&p);
     ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 1);
     play_end(&p);
 }
@@ -689,11 +327,11 @@ END_TEST
 START_TEST(gone_again)
 {
     static struct play p;
-    running(&p);
-    ask(&p, in("/backup/s"));
+    order_running(&p);
+    ask(&p, order_in("/backup/s"));
     play_settle(&p);
     play_forget(&p);
-    play_join(&p, 1, &job, &whole);
+    play_join(&p, 1, &order_job, &order_whole);
     play_not_filed(&p, TIDE_ENOTFOUND, "/backup/s: cannot be opened: No such file or directory");
     play_expect(&p, "to 1: joined\nread s\ncommit: job-state=HELD\n");
     play_settle(&p);
@@ -709,13 +347,13 @@ END_TEST
 START_TEST(gone_again_and_not_wanted)
 {
     static struct play p;
-    running(&p);
-    ask(&p, in("/backup/s"));
+    order_running(&p);
+    ask(&p, order_in("/backup/s"));
     play_settle(&p);
     play_forget(&p);
-    play_join(&p, 1, &job, &whole);
+    play_join(&p, 1, &order_job, &order_whole);
     play_expect(&p, "to 1: joined\nread s\n");
-    ask(&p, from(3));
+    ask(&p, order_from(3));
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "commit: operation=queued audit\nto 100: operation restore queued\nload 3\n");
     play_loaded(&p);
@@ -734,8 +372,8 @@ START_TEST(survives_a_crash)
 {
     static struct play p;
     for (int step = 0; step < 3; step++) {
-        running(&p);
-        ask(&p, in("/backup/s"));
+        order_running(&p);
+        ask(&p, order_in("/backup/s"));
         play_stored(&p, TIDE_STORED);
         if (step > 0) play_filed(&p, 0);
         if (step > 1) play_stored(&p, TIDE_STORED);
@@ -743,7 +381,7 @@ START_TEST(survives_a_crash)
         play_settle(&p);
         play_wait(&p, 12000);
         play_settle(&p);
-        back(&p, 11);
+        order_back(&p, 11);
         const struct shelf_job *j = &p.shelf.jobs[0];
         ck_assert_uint_eq(j->last.attempt, 2);
         ck_assert_uint_eq(j->n_snapshots, 4);
@@ -760,16 +398,17 @@ END_TEST
 START_TEST(imported)
 {
     static struct play p;
-    struct tide_bytes image = foreign(OTHER_UID);
-    running(&p);
+    struct tide_bytes image = image_foreign(OTHER_UID);
+    order_running(&p);
     p.elsewhere = image;
     import(&p, "/backup/s", true);
-    outcome(&p, "to 100: operation import done\n"
-                "  from: checkpoint 3 of 'job', in /backup/s\n"
-                "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
-                "  b: new: it starts without state\n"
-                "  c: refused: the job has no such operator, and the state of 1 tasks would be "
-                "lost unless unmatched state is allowed (--allow-unmatched)\n");
+    order_outcome(&p,
+                  "to 100: operation import done\n"
+                  "  from: checkpoint 3 of 'job', in /backup/s\n"
+                  "  a: restored: 2 tasks, 2 artifacts, 200 bytes\n"
+                  "  b: new: it starts without state\n"
+                  "  c: refused: the job has no such operator, and the state of 1 tasks would be "
+                  "lost unless unmatched state is allowed (--allow-unmatched)\n");
     ck_assert_uint_eq(p.shelf.jobs[0].n_snapshots, 3);
     import(&p, "/backup/s", false);
     play_stored(&p, TIDE_STORED);
@@ -778,10 +417,11 @@ START_TEST(imported)
     play_expect(&p, "commit: snapshot=6 imported from /backup/s operation=done\n");
     play_settle(&p);
     import(&p, "/backup/s/", false);
-    outcome(&p, "to 100: operation import failed: what is in /backup/s is snapshot 6 of job job "
-                "already\n");
+    order_outcome(&p,
+                  "to 100: operation import failed: what is in /backup/s is snapshot 6 of job job "
+                  "already\n");
     for (int i = 0; i < 4; i++)
-        checkpoint(&p);
+        order_checkpoint(&p);
     ck_assert_uint_eq(p.shelf.jobs[0].last.attempt, 1);
     const struct shelf_job *j = &p.shelf.jobs[0];
     for (uint32_t i = 0; i < j->n_snapshots; i++) {
@@ -789,34 +429,34 @@ START_TEST(imported)
         ck_assert(s->round > 3 && (s->round != 6 || s->state == TIDE_RETAINED));
     }
     ck_assert_uint_eq(j->subsumed, j->completed - 3);
-    ask(&p, from(6)); /* it is not there at the moment: what runs goes on */
+    ask(&p, order_from(6)); /* it is not there at the moment: what runs goes on */
     play_stored(&p, TIDE_STORED);
     play_not_filed(&p, TIDE_ENOTFOUND, "/backup/s/_metadata: is missing");
-    outcome(&p, "to 100: operation restore failed: snapshot 6 cannot be read: "
-                "/backup/s/_metadata: is missing\n");
-    ask(&p, from(6));
+    order_outcome(&p, "to 100: operation restore failed: snapshot 6 cannot be read: "
+                      "/backup/s/_metadata: is missing\n");
+    ask(&p, order_from(6));
     play_settle(&p);
     play_forget(&p);
     play_ask_operation(&p, 100, p.operation);
     ck_assert_ptr_nonnull(strstr(p.trace, "  from: checkpoint 6, imported from /backup/s\n"));
     ck_assert_ptr_nonnull(strstr(p.trace, "those after 0 would be repeated"));
-    from(6);
+    order_from(6);
     order.allow_repeat = order.allow_unmatched = true;
     ask(&p, &order);
     play_settle(&p);
-    back(&p, 1);
+    order_back(&p, 1);
     ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, 6);
     play_forget(&p);
     dispose(&p, 6);
     play_expect(&p, "to 100: error 3: job job goes on from snapshot 6 until a later round with "
                     "effects is complete\n");
-    checkpoint(&p);
+    order_checkpoint(&p);
     dispose(&p, 6);
     play_stored(&p, TIDE_STORED);
     play_forget(&p);
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "ride: snapshot-state=deleted 6 operation=done\n");
-    drop(&p);
+    image_drop(&p);
 }
 END_TEST
 
@@ -825,23 +465,23 @@ END_TEST
 START_TEST(ended_and_unmatched)
 {
     static struct play p;
-    struct tide_bytes image = foreign(OTHER_UID | ENDED_SOURCE);
-    running(&p);
+    struct tide_bytes image = image_foreign(OTHER_UID | ENDED_SOURCE);
+    order_running(&p);
     p.elsewhere = image;
     import(&p, "/backup/s", false);
     play_settle(&p);
     uint64_t known = p.shelf.jobs[0].snapshots[p.shelf.jobs[0].n_snapshots - 1].round;
-    from(known);
+    order_from(known);
     order.allow_repeat = order.allow_unmatched = true;
     ask(&p, &order);
     play_settle(&p);
-    back(&p, 1);
+    order_back(&p, 1);
     ck_assert_uint_eq(p.shelf.jobs[0].last.restored_from, known);
     uint64_t before = p.round;
     play_crash(&p);
     play_settle(&p);
     play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(&p, 1, &job,
+    play_join(&p, 1, &order_job,
               &(struct join_options){.count = 3,
                                      .worker = "w",
                                      .pid = 10,
@@ -856,11 +496,10 @@ START_TEST(ended_and_unmatched)
     play_settle(&p);
     const struct shelf_job *j = &p.shelf.jobs[0];
     ck_assert_uint_eq(j->snapshots[j->n_snapshots - 1].round, round);
-    drop(&p);
+    image_drop(&p);
 }
 END_TEST
 
 SUITE_MAIN("import", moved, full_until_one_is_complete, of_another_store, unmatched,
-           max_parallelism, ended_and_fed, new_job, another_parallelism,
-           another_parallelism_refused, workers_disagree, new_job_refused, unreadable, gone_again,
-           gone_again_and_not_wanted, survives_a_crash, imported, ended_and_unmatched)
+           max_parallelism, ended_and_fed, unreadable, gone_again, gone_again_and_not_wanted,
+           survives_a_crash, imported, ended_and_unmatched)

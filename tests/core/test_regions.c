@@ -1,97 +1,29 @@
 /* Promises about regional failover, each as the trace it leaves. */
 #include <stdio.h>
 
-#include "tests/core/lib_play.h"
-
-/* Three regions of a source and a sink each: tasks 0 and 3, 1 and 4, 2 and 5. */
-static const struct job_options columns = {.sources = 3,
-                                           .sinks = 3,
-                                           .pointwise = true,
-                                           .regional = true,
-                                           .interval_ms = 100,
-                                           .deadline_ms = 60000};
-/* Three tasks without edges, each a region. */
-static const struct job_options apart = {
-    .sources = 3, .regional = true, .interval_ms = 100, .deadline_ms = 60000};
-
-static void join_one(struct play *p, uint64_t session, const struct job_options *job, uint32_t task)
-{
-    char name[8];
-    snprintf(name, sizeof name, "w%u", task);
-    play_open(p, session, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(p, session, job,
-              &(struct join_options){
-                  .first = task,
-                  .count = 1,
-                  .worker = name,
-                  .pid = 10 + (uint32_t)session,
-                  .externals = task == 0 && (job->hooks || job->coordinator)
-                                   ? job->hooks ? job->coordinator ? "@a lock" : "lock" : "@a"
-                                   : NULL});
-}
-
-/* Task i in the worker of session i + 1. */
-static void running(struct play *p, const struct job_options *job, uint32_t tasks)
-{
-    play_start(p);
-    for (uint32_t t = 0; t < tasks; t++)
-        join_one(p, t + 1, job, t);
-    play_settle(p);
-    for (uint32_t t = 0; t < tasks; t++)
-        play_restored(p, t + 1, t, 1);
-    if (job->coordinator) play_external(p, 1, "@a", 0, NULL, NULL);
-    if (job->hooks) play_external(p, 1, "lock", 0, NULL, NULL);
-    play_settle(p);
-    play_forget(p);
-}
-
-static void round_of(struct play *p, uint32_t tasks)
-{
-    play_wait(p, 100);
-    for (uint32_t t = 0; t < tasks; t++)
-        play_ack(p, t + 1, p->attempt, p->round, t);
-    play_settle(p);
-    play_forget(p);
-}
-
-static void leave(struct play *p, uint64_t session)
-{
-    Tide__Leave m = TIDE__LEAVE__INIT;
-    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
-    message.msg_case = TIDE__FROM_WORKER__MSG_LEAVE;
-    message.leave = &m;
-    play_frame(p, session, &message);
-}
-
-static void again(struct play *p, uint64_t session, const struct job_options *job,
-                  struct join_options join, const char *name)
-{
-    join.worker = name;
-    play_open(p, session, TIDE__PEER_KIND__PEER_WORKER);
-    play_join(p, session, job, &join);
-}
+#include "tests/core/lib_regions.h"
 
 /* The usual way: the region of the lost worker starts from the newest snapshot, the others advance,
  * the round under way aborts, the next begins when all are at the new attempt. */
 START_TEST(survivors_advance)
 {
     static struct play p;
-    running(&p, &columns, 6);
-    round_of(&p, 6);
+    region_running(&p, &region_columns, 6);
+    region_round(&p, 6);
     play_wait(&p, 100);
     play_expect(&p, "ride: round-begin\nto 6,5,4,3,2,1: trigger checkpoint 2\n");
     for (uint32_t t = 0; t < 5; t++)
         play_ack(&p, t + 1, 1, 2, t);
-    leave(&p, 3);
+    play_leave(&p, 3);
     play_expect(&p, "close 3\ncommit: round-end=aborted[b.2 waiting for the first barrier]\n"
                     "to 6,5,4,2,1: abort 2 code 3\nto 6: rewind attempt 1\n");
     play_settle(&p);
     play_ack(&p, 6, 1, 2, 5); /* of the region that is rewound: of no use any more */
     play_expect(&p, "");
-    play_join(&p, 6, &columns,
+    play_join(&p, 6, &region_columns,
               &(struct join_options){.first = 5, .count = 1, .worker = "w5", .pid = 16});
     play_expect(&p, "to 6: joined\n");
-    join_one(&p, 7, &columns, 2);
+    region_join(&p, 7, &region_columns, 2);
     play_expect(&p, "to 7: joined\nload 1\n");
     play_settle(&p);
     play_expect(&p, "commit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n"
@@ -118,82 +50,28 @@ START_TEST(survivors_advance)
 }
 END_TEST
 
-/* A region is a column of pointwise edges; people see which one waits for what. */
-START_TEST(people_see_regions)
-{
-    static struct play p;
-    running(&p, &columns, 6);
-    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    leave(&p, 3);
-    play_settle(&p);
-    play_forget(&p);
-    play_ask_job(&p, 100);
-    play_expect(&p, "to 100: job WAITING, waits for: worker w5, which holds attempt 1, to drop it, "
-                    "or its lease (11250 ms left)\n"
-                    "  region of 0: running, since 1\n  region of 1: running, since 1\n"
-                    "  region of 2: waiting, since 0\n");
-    play_join(&p, 6, &columns,
-              &(struct join_options){.first = 5, .count = 1, .worker = "w5", .pid = 16});
-    play_forget(&p);
-    play_ask_job(&p, 100);
-    play_expect(&p, "to 100: job WAITING, waits for: workers for 1 of its 6 tasks\n"
-                    "  region of 0: running, since 1\n  region of 1: running, since 1\n"
-                    "  region of 2: waiting, since 0\n");
-    join_one(&p, 7, &columns, 2);
-    play_settle(&p);
-    play_forget(&p);
-    play_restored(&p, 6, 5, 1);
-    play_restored(&p, 7, 2, 1);
-    play_ask_job(&p, 100);
-    play_expect(&p,
-                "to 100: job RESTORING, waits for: worker w4, whose region goes on, to advance\n"
-                "  region of 0: running, since 1\n  region of 1: running, since 1\n"
-                "  region of 2: restoring, since 2\n");
-    play_end(&p);
-}
-END_TEST
-
-/* Where all tasks are one region nobody is left to go on: everybody is rewound, as ever. So it is
- * in a job that does not ask for it. */
-START_TEST(one_region_is_all)
-{
-    static struct play p;
-    struct job_options one = columns;
-    one.pointwise = false;
-    running(&p, &one, 6);
-    leave(&p, 3);
-    play_expect(&p, "close 3\nride: attempt-end job-state=WAITING\nto 6: rewind attempt 1\n"
-                    "to 5: rewind attempt 1\nto 4: rewind attempt 1\nto 2: rewind attempt 1\n"
-                    "to 1: rewind attempt 1\n");
-    play_end(&p);
-    struct job_options all = apart;
-    all.regional = false;
-    running(&p, &all, 3);
-    leave(&p, 3);
-    play_expect(&p, "close 3\nride: attempt-end job-state=WAITING\n"
-                    "to 2: rewind attempt 1\nto 1: rewind attempt 1\n");
-    play_end(&p);
-}
-END_TEST
-
 /* A worker is rewound as a whole: one that hosts tasks of two regions makes them one. */
 START_TEST(worker_connects_regions)
 {
     static struct play p;
     play_start(&p);
-    again(&p, 1, &columns, (struct join_options){.first = 0, .count = 2, .pid = 1},
-          "w1"); /* regions 0 and 1 */
-    again(&p, 2, &columns, (struct join_options){.first = 2, .count = 1, .pid = 2}, "w2");
-    again(&p, 3, &columns, (struct join_options){.first = 3, .count = 1, .pid = 3}, "w3");
-    again(&p, 4, &columns, (struct join_options){.first = 4, .count = 1, .pid = 4}, "w4");
-    again(&p, 5, &columns, (struct join_options){.first = 5, .count = 1, .pid = 5}, "w5");
+    region_again(&p, 1, &region_columns, (struct join_options){.first = 0, .count = 2, .pid = 1},
+                 "w1"); /* regions 0 and 1 */
+    region_again(&p, 2, &region_columns, (struct join_options){.first = 2, .count = 1, .pid = 2},
+                 "w2");
+    region_again(&p, 3, &region_columns, (struct join_options){.first = 3, .count = 1, .pid = 3},
+                 "w3");
+    region_again(&p, 4, &region_columns, (struct join_options){.first = 4, .count = 1, .pid = 4},
+                 "w4");
+    region_again(&p, 5, &region_columns, (struct join_options){.first = 5, .count = 1, .pid = 5},
+                 "w5");
     play_settle(&p);
     play_restored(&p, 1, 0, 2);
     for (uint64_t s = 2; s <= 5; s++)
         play_restored(&p, s, (uint32_t)s, 1);
     play_settle(&p);
     play_forget(&p);
-    leave(&p, 4);
+    play_leave(&p, 4);
     play_expect(&p, "close 4\nto 3: rewind attempt 1\nto 1: rewind attempt 1\n");
     play_end(&p);
 }
@@ -204,13 +82,13 @@ END_TEST
 START_TEST(losses_add_up)
 {
     static struct play p;
-    running(&p, &apart, 3);
-    leave(&p, 3);
-    leave(&p, 2);
+    region_running(&p, &region_apart, 3);
+    play_leave(&p, 3);
+    play_leave(&p, 2);
     play_expect(&p, "close 3\nclose 2\n");
-    join_one(&p, 4, &apart, 1);
+    region_join(&p, 4, &region_apart, 1);
     play_expect(&p, "to 4: joined\n");
-    join_one(&p, 5, &apart, 2);
+    region_join(&p, 5, &region_apart, 2);
     play_settle(&p);
     play_expect(&p, "to 5: joined\ncommit: attempt-end attempt job-state=RESTORING\nmkdir a1000-2\n"
                     "to 5: start attempt 2 from 0, 0 tasks with state or owed, 0 owed, 0 ended\n"
@@ -218,11 +96,11 @@ START_TEST(losses_add_up)
                     "to 1: advance attempt 1 to 2, rewound 1+2 from 0, 3 peers\n");
     play_advanced(&p, 1, 2);
     play_restored(&p, 4, 1, 1);
-    leave(&p, 5);
+    play_leave(&p, 5);
     play_expect(&p, "close 5\nto 4: rewind attempt 2\n"); /* it had not run: it is not spared */
-    play_join(&p, 4, &apart,
+    play_join(&p, 4, &region_apart,
               &(struct join_options){.first = 1, .count = 1, .worker = "w1", .pid = 14});
-    join_one(&p, 6, &apart, 2);
+    region_join(&p, 6, &region_apart, 2);
     play_wait(&p, 1000);
     play_settle(&p);
     play_expect(&p, "to 4: joined\nto 6: joined\ncommit: attempt-end attempt job-state=RESTORING\n"
@@ -246,36 +124,36 @@ END_TEST
 START_TEST(survivor_was_away)
 {
     static struct play p;
-    running(&p, &apart, 3);
+    region_running(&p, &region_apart, 3);
     play_wait(&p, 100);
     play_close(&p, 1);
-    leave(&p, 3);
-    join_one(&p, 4, &apart, 2);
+    play_leave(&p, 3);
+    region_join(&p, 4, &region_apart, 2);
     play_settle(&p);
     play_restored(&p, 4, 2, 1);
     play_advanced(&p, 2, 2);
     play_forget(&p);
     play_settle(&p);
     play_expect(&p, "");
-    again(&p, 5, &apart,
-          (struct join_options){.first = 0,
-                                .count = 1,
-                                .pid = 11,
-                                .attempt = 1,
-                                .open_round = 1,
-                                .phase = TIDE__WORKER_PHASE__PHASE_RUNNING},
-          "w0");
+    region_again(&p, 5, &region_apart,
+                 (struct join_options){.first = 0,
+                                       .count = 1,
+                                       .pid = 11,
+                                       .attempt = 1,
+                                       .open_round = 1,
+                                       .phase = TIDE__WORKER_PHASE__PHASE_RUNNING},
+                 "w0");
     play_expect(&p, "to 5: joined\nto 5: resumed attempt 1\nto 5: run\n"
                     "to 5: advance attempt 1 to 2, rewound 2+1 from 0, 3 peers\n"
                     "to 5: abort 1 code 6\n");
     play_close(&p, 5); /* whether the Advance has come shows when it joins again */
-    again(&p, 6, &apart,
-          (struct join_options){.first = 0,
-                                .count = 1,
-                                .pid = 11,
-                                .attempt = 2,
-                                .phase = TIDE__WORKER_PHASE__PHASE_RUNNING},
-          "w0");
+    region_again(&p, 6, &region_apart,
+                 (struct join_options){.first = 0,
+                                       .count = 1,
+                                       .pid = 11,
+                                       .attempt = 2,
+                                       .phase = TIDE__WORKER_PHASE__PHASE_RUNNING},
+                 "w0");
     play_expect(&p, "to 6: joined\nto 6: resumed attempt 2\n"
                     "commit: attempt-run job-state=RUNNING\n");
     play_settle(&p);
@@ -289,14 +167,14 @@ END_TEST
 START_TEST(old_attempt_speaks_for_survivors)
 {
     static struct play p;
-    running(&p, &apart, 3);
+    region_running(&p, &region_apart, 3);
     play_wait(&p, 100);
     for (uint32_t t = 0; t < 3; t++)
         play_ack_handle(&p, t + 1, t, "h");
     play_settle(&p);
     play_forget(&p);
-    leave(&p, 3);
-    join_one(&p, 4, &apart, 2);
+    play_leave(&p, 3);
+    region_join(&p, 4, &region_apart, 2);
     play_settle(&p);
     play_expect(&p,
                 "close 3\nto 4: joined\nload 1\ncommit: attempt-end attempt job-state=RESTORING\n"
@@ -327,13 +205,13 @@ END_TEST
 START_TEST(commit_under_way)
 {
     static struct play p;
-    running(&p, &apart, 3);
+    region_running(&p, &region_apart, 3);
     play_wait(&p, 100);
     for (uint32_t t = 0; t < 3; t++)
         play_ack(&p, t + 1, 1, 1, t);
     play_forget(&p);
-    leave(&p, 3);
-    join_one(&p, 4, &apart, 2);
+    play_leave(&p, 3);
+    region_join(&p, 4, &region_apart, 2);
     play_expect(&p, "close 3\nto 4: joined\n");
     play_stored(&p, TIDE_STORED);
     play_expect(&p, "to 2,1: complete 1\nload 1\n");
@@ -353,12 +231,12 @@ END_TEST
 START_TEST(hooks_are_reset_coordinators_are_not_S143)
 {
     static struct play p;
-    struct job_options with = apart;
+    struct job_options with = region_apart;
     with.coordinator = true;
     with.hooks = "lock";
-    running(&p, &with, 3);
-    leave(&p, 3);
-    join_one(&p, 4, &with, 2);
+    region_running(&p, &with, 3);
+    play_leave(&p, 3);
+    region_join(&p, 4, &with, 2);
     play_settle(&p);
     play_expect(&p, "close 3\nto 4: joined\ncommit: attempt-end attempt job-state=RESTORING\n"
                     "mkdir a1000-2\n"
@@ -380,8 +258,8 @@ START_TEST(hooks_are_reset_coordinators_are_not_S143)
     play_ack(&p, 4, 2, 1, 2);
     play_settle(&p);
     play_forget(&p);
-    leave(&p, 2);
-    join_one(&p, 5, &with, 1);
+    play_leave(&p, 2);
+    region_join(&p, 5, &with, 1);
     play_settle(&p);
     play_expect(&p,
                 "close 2\nto 5: joined\nload 1\ncommit: attempt-end attempt job-state=RESTORING\n"
@@ -399,80 +277,19 @@ START_TEST(hooks_are_reset_coordinators_are_not_S143)
 }
 END_TEST
 
-/* The daemon restarts. Before attempt 2 is durable attempt 1 is open, and not all of it comes back;
- * after it has been told, survivors may come with either. */
-START_TEST(restart_in_between)
-{
-    static struct play p;
-    running(&p, &apart, 3);
-    leave(&p, 3);
-    join_one(&p, 4, &apart, 2);
-    play_crash(&p);
-    play_forget(&p);
-    again(&p, 5, &apart,
-          (struct join_options){.first = 0,
-                                .count = 1,
-                                .pid = 11,
-                                .attempt = 1,
-                                .phase = TIDE__WORKER_PHASE__PHASE_RUNNING},
-          "w0");
-    join_one(&p, 6, &apart, 2); /* comes with nothing */
-    play_wait(&p, 11300);
-    ck_assert_ptr_nonnull(strstr(p.trace, "to 5: rewind attempt 1\n"));
-    play_end(&p);
-
-    running(&p, &apart, 3);
-    leave(&p, 3);
-    join_one(&p, 4, &apart, 2);
-    play_settle(&p);
-    play_crash(&p);
-    play_settle(&p);
-    play_forget(&p);
-    again(&p, 5, &apart,
-          (struct join_options){.first = 0,
-                                .count = 1,
-                                .pid = 11,
-                                .attempt = 1,
-                                .phase = TIDE__WORKER_PHASE__PHASE_RUNNING},
-          "w0");
-    again(&p, 6, &apart,
-          (struct join_options){.first = 1,
-                                .count = 1,
-                                .pid = 12,
-                                .attempt = 2,
-                                .phase = TIDE__WORKER_PHASE__PHASE_RUNNING},
-          "w1");
-    play_expect(&p, "to 5: joined\nto 6: joined\n");
-    again(&p, 7, &apart,
-          (struct join_options){.first = 2,
-                                .count = 1,
-                                .pid = 14,
-                                .attempt = 2,
-                                .phase = TIDE__WORKER_PHASE__PHASE_RESTORED},
-          "w2");
-    play_expect(&p, "to 7: joined\nto 5: resumed attempt 1\nto 5: run\n"
-                    "to 5: advance attempt 1 to 2, rewound 2+1 from 0, 3 peers\n"
-                    "to 6: resumed attempt 2\nto 7: resumed attempt 2\n");
-    play_advanced(&p, 5, 2);
-    play_settle(&p);
-    play_expect(&p, "commit: attempt-run job-state=RUNNING\nto 5,6,7: run\n");
-    play_end(&p);
-}
-END_TEST
-
 /* A restore that fails is the region's own affair, up to the job's limit of attempts. */
 START_TEST(failing_restores_end_the_job)
 {
     static struct play p;
-    struct job_options few = apart;
+    struct job_options few = region_apart;
     few.attempts_max = 2;
-    running(&p, &few, 3);
-    leave(&p, 3);
+    region_running(&p, &few, 3);
+    play_leave(&p, 3);
     play_expect(&p, "close 3\n");
-    join_one(&p, 4, &few, 2);
+    region_join(&p, 4, &few, 2);
     play_settle(&p);
     play_forget(&p);
-    leave(&p, 4);
+    play_leave(&p, 4);
     play_expect(&p, "close 4\nride: attempt-end job-state=WAITING\nto 2: rewind attempt 2\n"
                     "to 1: rewind attempt 2\ncommit: job-state=FAILED\n");
     play_end(&p);
@@ -485,9 +302,9 @@ START_TEST(hold_rewinds_everybody)
     static struct play p;
     Tide__HoldJob hold = TIDE__HOLD_JOB__INIT;
     Tide__Request m = TIDE__REQUEST__INIT;
-    running(&p, &apart, 3);
+    region_running(&p, &region_apart, 3);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    leave(&p, 3);
+    play_leave(&p, 3);
     hold.job = play_bytes("job");
     m.call_case = TIDE__REQUEST__CALL_HOLD;
     m.hold = &hold;
@@ -504,14 +321,14 @@ END_TEST
 START_TEST(last_round_is_of_all)
 {
     static struct play p;
-    running(&p, &apart, 3);
+    region_running(&p, &region_apart, 3);
     for (uint32_t t = 0; t < 3; t++)
         play_finished(&p, t + 1, t, 1);
     play_wait(&p, 0);
     for (uint32_t t = 0; t < 3; t++)
         play_ack(&p, t + 1, 1, p.round, t);
     play_forget(&p);
-    leave(&p, 3);
+    play_leave(&p, 3);
     play_expect(&p, "close 3\nride: attempt-end\nto 2: rewind attempt 1\nto 1: rewind attempt 1\n");
     play_settle(&p);
     ck_assert_ptr_nonnull(strstr(p.trace, "job-state=FINISHED\n"));
@@ -524,10 +341,10 @@ END_TEST
 START_TEST(restore_deadline)
 {
     static struct play p;
-    running(&p, &apart, 3);
-    leave(&p, 3);
+    region_running(&p, &region_apart, 3);
+    play_leave(&p, 3);
     play_advanced(&p, 1, 1); /* nobody has asked it */
-    join_one(&p, 4, &apart, 2);
+    region_join(&p, 4, &region_apart, 2);
     play_settle(&p);
     play_advanced(&p, 1, 2);
     play_forget(&p);
@@ -584,7 +401,7 @@ START_TEST(coordinator_takes_its_tasks_along)
     play_external(&p, 4, "@a", 0, NULL, NULL);
     play_settle(&p);
     play_forget(&p);
-    leave(&p, 1);
+    play_leave(&p, 1);
     play_expect(&p, "close 1\n");
     join_parts(&p, 5, 0, NULL);
     play_settle(&p);
@@ -606,9 +423,9 @@ START_TEST(a_drain_is_of_all)
     static struct play p;
     Tide__StopJob stop = TIDE__STOP_JOB__INIT;
     Tide__Request m = TIDE__REQUEST__INIT;
-    struct job_options quiet = apart;
+    struct job_options quiet = region_apart;
     quiet.interval_ms = 0;
-    running(&p, &quiet, 3);
+    region_running(&p, &quiet, 3);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     stop.job = play_bytes("job");
     stop.drain = true;
@@ -617,61 +434,8 @@ START_TEST(a_drain_is_of_all)
     play_request(&p, 100, &m);
     play_settle(&p);
     ck_assert_ptr_nonnull(strstr(p.trace, ", drain"));
-    leave(&p, 3);
+    play_leave(&p, 3);
     ck_assert_ptr_nonnull(strstr(p.trace, "to 2: rewind attempt 1\nto 1: rewind attempt 1\n"));
-    play_end(&p);
-}
-END_TEST
-
-/* People see at most a hundred of them, and who is away. */
-START_TEST(many_regions)
-{
-    static struct play p;
-    struct job_options many = apart;
-    many.sources = 150;
-    play_start(&p);
-    again(&p, 1, &many, (struct join_options){.first = 0, .count = 75, .pid = 1}, "w1");
-    again(&p, 2, &many, (struct join_options){.first = 75, .count = 75, .pid = 2}, "w2");
-    play_settle(&p);
-    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    play_restored(&p, 1, 0, 75);
-    play_restored(&p, 2, 75, 75);
-    play_settle(&p);
-    play_close(&p, 2);
-    play_forget(&p);
-    play_ask_job(&p, 100);
-    ck_assert_ptr_nonnull(strstr(p.trace, "region of 74: running, since 1\n"));
-    ck_assert_ptr_nonnull(strstr(p.trace, "region of 99: away, since 1\n"));
-    ck_assert_ptr_null(strstr(p.trace, "region of 100:"));
-    play_end(&p);
-    struct job_options one = columns;
-    one.pointwise = false;
-    running(&p, &one, 6);
-    play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
-    play_ask_job(&p, 100);
-    play_expect(&p, "to 100: job RUNNING, waits for: \n  region of 0: running, since 1\n");
-    leave(&p, 6);
-    play_forget(&p);
-    play_ask_job(&p, 100);
-    ck_assert_ptr_nonnull(strstr(p.trace, "region of 0: waiting"));
-    play_end(&p);
-}
-END_TEST
-
-/* While the next attempt's row is being stored some hold it already who have not run: what the job
- * waits for is the store, not them (seed 891455). */
-START_TEST(shown_while_an_attempt_is_stored)
-{
-    static struct play p;
-    running(&p, &apart, 3);
-    leave(&p, 2);
-    play_settle(&p);
-    join_one(&p, 12, &apart, 1);
-    play_open(&p, ADMIN, TIDE__PEER_KIND__PEER_ADMIN);
-    play_forget(&p);
-    play_ask_job(&p, ADMIN);
-    ck_assert_msg(strstr(p.trace, "WAITING, waits for: the store") != NULL, "%s", p.trace);
-    play_settle(&p);
     play_end(&p);
 }
 END_TEST
@@ -681,22 +445,22 @@ END_TEST
 START_TEST(row_is_refused)
 {
     static struct play p;
-    running(&p, &apart, 3);
-    leave(&p, 3);
-    join_one(&p, 4, &apart, 2);
+    region_running(&p, &region_apart, 3);
+    play_leave(&p, 3);
+    region_join(&p, 4, &region_apart, 2);
     play_forget(&p);
     play_stored(&p, TIDE_REFUSED);
     play_filed(&p, 0); /* too late */
     play_expect(&p, "");
     play_advanced(&p, 1, 2); /* of what was never told */
     play_close(&p, 1);
-    again(&p, 5, &apart,
-          (struct join_options){.first = 0,
-                                .count = 1,
-                                .pid = 11,
-                                .attempt = 1,
-                                .phase = TIDE__WORKER_PHASE__PHASE_RUNNING},
-          "w0");
+    region_again(&p, 5, &region_apart,
+                 (struct join_options){.first = 0,
+                                       .count = 1,
+                                       .pid = 11,
+                                       .attempt = 1,
+                                       .phase = TIDE__WORKER_PHASE__PHASE_RUNNING},
+                 "w0");
     play_expect(&p, "to 5: joined\nto 5: resumed attempt 1\nto 5: run\n");
     play_wait(&p, 1000);
     play_settle(&p);
@@ -713,18 +477,18 @@ END_TEST
 START_TEST(row_is_refused_behind_a_failure)
 {
     static struct play p;
-    running(&p, &apart, 3);
-    leave(&p, 3);
-    join_one(&p, 4, &apart, 2);
-    leave(&p, 2);
+    region_running(&p, &region_apart, 3);
+    play_leave(&p, 3);
+    region_join(&p, 4, &region_apart, 2);
+    play_leave(&p, 2);
     play_stored(&p, TIDE_REFUSED);
     play_filed(&p, 0);
     play_forget(&p);
-    leave(&p, 1);
+    play_leave(&p, 1);
     play_expect(&p, "close 1\nride: job-state=WAITING\n");
     play_settle(&p);
-    join_one(&p, 5, &apart, 1);
-    join_one(&p, 6, &apart, 0);
+    region_join(&p, 5, &region_apart, 1);
+    region_join(&p, 6, &region_apart, 0);
     play_wait(&p, 1000);
     play_expect(&p, "to 5: joined\nto 6: joined\n"
                     "commit: attempt-end attempt job-state=RESTORING\nmkdir a1000-3\n");
@@ -737,13 +501,13 @@ END_TEST
 START_TEST(ends_of_both_S137)
 {
     static struct play p;
-    running(&p, &apart, 3);
+    region_running(&p, &region_apart, 3);
     play_finished(&p, 1, 0, 1);
-    round_of(&p, 3); /* task 0 has ended */
+    region_round(&p, 3); /* task 0 has ended */
     play_finished(&p, 2, 1, 1);
     play_finished(&p, 3, 2, 1);
-    leave(&p, 3);
-    join_one(&p, 4, &apart, 2);
+    play_leave(&p, 3);
+    region_join(&p, 4, &region_apart, 2);
     play_settle(&p);
     ck_assert_ptr_nonnull(strstr(p.trace, "start attempt 2 from 1, 1 tasks with state or owed, 0 "
                                           "owed, 1 ended\n"));
@@ -769,11 +533,11 @@ END_TEST
 START_TEST(back_to_a_savepoint)
 {
     static struct play p;
-    struct job_options quiet = apart;
+    struct job_options quiet = region_apart;
     quiet.interval_ms = 0;
     Tide__TriggerSavepoint take = TIDE__TRIGGER_SAVEPOINT__INIT;
     Tide__Request m = TIDE__REQUEST__INIT;
-    running(&p, &quiet, 3);
+    region_running(&p, &quiet, 3);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     take.job = play_bytes("job");
     m.call_case = TIDE__REQUEST__CALL_SAVEPOINT;
@@ -787,8 +551,8 @@ START_TEST(back_to_a_savepoint)
         play_settle(&p);
     }
     uint64_t newest = p.round;
-    leave(&p, 3);
-    join_one(&p, 4, &quiet, 2);
+    play_leave(&p, 3);
+    region_join(&p, 4, &quiet, 2);
     play_forget(&p);
     play_filed(&p, 0);             /* its _metadata is in its place */
     play_filed(&p, 0);             /* and all that it names */
@@ -806,10 +570,9 @@ START_TEST(back_to_a_savepoint)
 }
 END_TEST
 
-SUITE_MAIN("regions", shown_while_an_attempt_is_stored, survivors_advance, people_see_regions,
-           one_region_is_all, worker_connects_regions, losses_add_up, survivor_was_away,
+SUITE_MAIN("regions", survivors_advance, worker_connects_regions, losses_add_up, survivor_was_away,
            old_attempt_speaks_for_survivors, commit_under_way,
-           hooks_are_reset_coordinators_are_not_S143, restart_in_between,
-           failing_restores_end_the_job, hold_rewinds_everybody, last_round_is_of_all,
-           restore_deadline, coordinator_takes_its_tasks_along, a_drain_is_of_all, many_regions,
-           row_is_refused, row_is_refused_behind_a_failure, ends_of_both_S137, back_to_a_savepoint)
+           hooks_are_reset_coordinators_are_not_S143, failing_restores_end_the_job,
+           hold_rewinds_everybody, last_round_is_of_all, restore_deadline,
+           coordinator_takes_its_tasks_along, a_drain_is_of_all, row_is_refused,
+           row_is_refused_behind_a_failure, ends_of_both_S137, back_to_a_savepoint)

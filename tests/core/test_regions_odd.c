@@ -1,21 +1,9 @@
 /* Promises about regional failover at its edges, each as the trace it leaves. */
 #include <stdio.h>
 
-#include "tests/core/lib_play.h"
+#include "tests/core/lib_regions.h"
 
-/* Three tasks without edges, each a region. */
-static const struct job_options apart = {
-    .sources = 3, .regional = true, .interval_ms = 100, .deadline_ms = 60000};
 static struct play p;
-
-static void leave(uint64_t session)
-{
-    Tide__Leave m = TIDE__LEAVE__INIT;
-    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
-    message.msg_case = TIDE__FROM_WORKER__MSG_LEAVE;
-    message.leave = &m;
-    play_frame(&p, session, &message);
-}
 
 static void join(uint64_t session, const struct job_options *job, struct join_options join)
 {
@@ -66,7 +54,7 @@ static void restart_while_restoring(const struct job_options *job)
     play_external(&p, 1, "@a", 0, NULL, NULL);
     play_external(&p, 1, "lock", 0, NULL, NULL);
     play_settle(&p);
-    leave(3);
+    play_leave(&p, 3);
     join(4, job, (struct join_options){.first = 2, .count = 1, .worker = "w3"});
     play_settle(&p);
     ck_assert_uint_eq(p.attempt, 2);
@@ -81,7 +69,7 @@ static void restart_while_restoring(const struct job_options *job)
 
 START_TEST(hooks_are_waited_for_after_a_restart_S143)
 {
-    struct job_options with = apart;
+    struct job_options with = region_apart;
     with.coordinator = true;
     with.hooks = "lock";
     restart_while_restoring(&with);
@@ -109,7 +97,7 @@ END_TEST
 /* All tasks of a worker fail to restore: that is one attempt that has failed, not one for each. */
 START_TEST(restore_fails_once)
 {
-    struct job_options few = apart;
+    struct job_options few = region_apart;
     few.attempts_max = 3;
     play_start(&p);
     join(1, &few, (struct join_options){.count = 1, .worker = "w1"});
@@ -118,7 +106,7 @@ START_TEST(restore_fails_once)
     play_restored(&p, 1, 0, 1);
     play_restored(&p, 2, 1, 2);
     play_settle(&p);
-    leave(2);
+    play_leave(&p, 2);
     join(3, &few, (struct join_options){.first = 1, .count = 2, .worker = "w2"});
     play_settle(&p);
     ck_assert_uint_eq(p.attempt, 2);
@@ -137,7 +125,7 @@ START_TEST(too_long_to_advance)
 {
     static char data[(1 << 20) - 150], endpoint[4000]; /* sixteen times the first: almost 16 MiB */
     static const char all[] = "a b c d e f g h i j k l m n o p";
-    struct job_options with = apart;
+    struct job_options with = region_apart;
     with.hooks = all;
     memset(data, 'd', sizeof data - 1);
     memset(endpoint, 'e', sizeof endpoint - 1);
@@ -158,7 +146,7 @@ START_TEST(too_long_to_advance)
     play_ack(&p, 2, 1, 1, 2);
     play_settle(&p);
     play_close(&p, 1);
-    leave(2);
+    play_leave(&p, 2);
     join(3, &with, (struct join_options){.first = 1, .count = 2, .worker = "w2"});
     play_settle(&p);
     ck_assert_uint_eq(p.attempt, 2);
@@ -186,7 +174,8 @@ START_TEST(owed_from_before_a_restart)
     static const char *const names[] = {"w0", "w1", "w2"};
     play_start(&p);
     for (uint32_t t = 0; t < 3; t++)
-        join(t + 1, &apart, (struct join_options){.first = t, .count = 1, .worker = names[t]});
+        join(t + 1, &region_apart,
+             (struct join_options){.first = t, .count = 1, .worker = names[t]});
     play_settle(&p);
     for (uint32_t t = 0; t < 3; t++)
         play_restored(&p, t + 1, t, 1);
@@ -197,8 +186,8 @@ START_TEST(owed_from_before_a_restart)
     play_settle(&p);
     play_confirm(&p, 1, 1, 0, 1);
     play_confirm(&p, 3, 1, 2, 1);
-    leave(2);
-    join(4, &apart,
+    play_leave(&p, 2);
+    join(4, &region_apart,
          (struct join_options){.first = 1,
                                .count = 1,
                                .worker =
@@ -208,8 +197,8 @@ START_TEST(owed_from_before_a_restart)
     play_advanced(&p, 1, 2);
     play_advanced(&p, 3, 2);
     play_settle(&p);
-    leave(3);
-    join(5, &apart,
+    play_leave(&p, 3);
+    join(5, &region_apart,
          (struct join_options){.first = 2, .count = 1, .worker = "w2"}); /* now it is a survivor */
     play_settle(&p);
     play_restored(&p, 5, 2, 1);
@@ -230,7 +219,7 @@ START_TEST(owed_from_before_a_restart)
     play_settle(&p);
     play_forget(&p);
     for (uint32_t t = 0; t < 3; t++)
-        join(6 + t, &apart,
+        join(6 + t, &region_apart,
              (struct join_options){.first = t,
                                    .count = 1,
                                    .worker = names[t],

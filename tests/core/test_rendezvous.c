@@ -285,11 +285,7 @@ START_TEST(a_lost_worker_does_not_release_the_others)
 {
     static struct play p;
     at_the_cut(&p);
-    Tide__Leave m = TIDE__LEAVE__INIT;
-    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
-    message.msg_case = TIDE__FROM_WORKER__MSG_LEAVE;
-    message.leave = &m;
-    play_frame(&p, 2, &message);
+    play_leave(&p, 2);
     play_expect(&p, "close 2\ncommit: round-end=aborted[a.2 on its way to 11, its worker is away]\n"
                     "ride: attempt-end job-state=WAITING\n"
                     "to 1: rewind attempt 1\n");

@@ -25,11 +25,7 @@ static void two_have_failed(void)
     play_wait(&p, 100);
     play_ack_all(&p, 1, p.round, NULL);
     play_settle(&p);
-    Tide__Leave leave = TIDE__LEAVE__INIT;
-    Tide__FromWorker message = TIDE__FROM_WORKER__INIT;
-    message.msg_case = TIDE__FROM_WORKER__MSG_LEAVE;
-    message.leave = &leave;
-    play_frame(&p, 1, &message);
+    play_leave(&p, 1);
     play_close(&p, 1);
     play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
     play_join(&p, 1, &job, &(struct join_options){.count = 1, .worker = "w", .pid = 10});

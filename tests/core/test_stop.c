@@ -186,11 +186,7 @@ START_TEST(worker_lost_before_the_snapshot_S175_S169)
     start_job(&p, 0);
     stop_up_to_trigger(&p, &(struct ask){0});
     play_ack(&p, 1, 1, p.round, 0);
-    Tide__Leave leave = TIDE__LEAVE__INIT;
-    Tide__FromWorker m = TIDE__FROM_WORKER__INIT;
-    m.msg_case = TIDE__FROM_WORKER__MSG_LEAVE;
-    m.leave = &leave;
-    play_frame(&p, 1, &m);
+    play_leave(&p, 1);
     play_expect(&p, "close 1\ncommit: operation=failed\ncommit: round-end=aborted[a.1 has not "
                     "acted on its trigger, its worker is "
                     "away][b.0 waiting for the first barrier, its worker is away]\n"
