@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """region.py BUILD WORK [KILLS [SEED]]: two regions, one of them killed again and again.
 
-Worker 0 is never touched: whatever happens to worker 1, it restores nothing and is rewound never, in an attempt whose
+Worker 0 has the operator's coordinator and a hook. It is never touched: whatever happens to worker 1, it restores nothing and is rewound never, in an attempt whose
 number rises. Worker 1 goes on from the newest complete round each time, no older and no newer. At the end each number
-of both was published once.
+of both was published once, each subtask has had each event of the coordinator once and in order, and the hook was
+restored from the same snapshots as worker 1.
 """
 import json
 import os
@@ -15,7 +16,7 @@ import time
 BUILD, WORK = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 KILLS = int(sys.argv[3]) if len(sys.argv) > 3 else 10
 SEED = int(sys.argv[4]) if len(sys.argv) > 4 else random.randrange(1 << 32)
-WORKERS, TOTAL, PAUSE = 2, 600 * KILLS, 1000
+WORKERS, TOTAL, PAUSE, EVENTS = 2, 600 * KILLS, 1000, 200
 PATIENCE = 60  # seconds, for what should take one
 
 
@@ -142,6 +143,13 @@ def main():
              "the last attempts of both differ: %s, %s", back[-1], advances[-1])
         for index in range(WORKERS):
             check_published(index)
+            must(not lines(index, "gap") and lines(index, "end") == [[EVENTS]], "worker %d: events: %s, %s", index,
+                 lines(index, "gap"), lines(index, "end"))
+        hooks, resets = lines(0, "hook"), lines(0, "reset")
+        must(len(hooks) > KILLS and all(snapshot == value for snapshot, value in hooks), "the hook restored %s", hooks)
+        must(len(resets) >= KILLS and all(r[0] == 1 for r in resets), "the coordinator was told of %s", resets)
+        must({r[1] for r in back} <= {snapshot for snapshot, _ in hooks}, "the hook did not restore with worker 1: %s, %s",
+             back, hooks)
         print("region: OK: %d numbers of %d regions published once each; region 1 restored %d times, region 0 once and "
               "advanced %d times (SEED=%d)" % (TOTAL * WORKERS, WORKERS, len(back), len(advances), SEED))
     finally:
