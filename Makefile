@@ -1,7 +1,7 @@
 # Tidemark. `make help` lists the targets. The folders decide what links with what:
 #
 #   proto/           libprotobuf-c                             (P)
-#   storage/         P, SQLite; record and manifest are pure   (S; R)
+#   storage/         P, SQLite; record, manifest, retention are pure   (S; R)
 #   daemon/core/     P, R and nothing else: tests/pure.sh      (CORE)
 #   daemon/          all of the above, libuv                   (HOST)
 #   client/          libtidemark: P and nothing else           (LIB)
@@ -81,7 +81,7 @@ Q     = $(if $(V),,@echo '  $(1) $@';)
 obj    = $(patsubst %.c,$B/%.o,$(wildcard $(1)))
 PB    := $(patsubst proto/%.proto,$B/proto/%.pb-c,$(wildcard proto/*.proto))
 P     := $(call obj,proto/*.c) $(PB:=.o)
-R     := $B/storage/record.o $B/storage/manifest.o
+R     := $(addprefix $B/storage/,record.o manifest.o retention.o)
 S     := $(filter-out $R,$(call obj,storage/*.c))
 CORE  := $(call obj,daemon/core/*.c)
 HOST  := $(filter-out $B/daemon/main.o,$(call obj,daemon/*.c))

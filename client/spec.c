@@ -182,6 +182,12 @@ int tide_spec_checkpointing_sized(struct tide_spec *s, const struct tide_checkpo
     m->backlog_interval_ms = c->backlog_interval_ms;
     m->deadline_cap_ms = c->deadline_cap_ms;
     m->regional = c->regional != 0;
+    m->retained_hours = c->retained_hours;
+    m->retained_days = c->retained_days;
+    m->retained_weeks = c->retained_weeks;
+    m->retained_age_s = c->retained_age_s;
+    m->retained_mib = c->retained_mib;
+    m->retained_least = c->retained_least;
     s->message.checkpointing = m;
     return 0;
 }

@@ -108,6 +108,12 @@ struct tide_checkpointing {
     uint32_t deadline_cap_ms;     /* up to which a round that makes progress may take longer */
     uint32_t regional; /* 1: a lost worker rewinds the tasks alone that edges connect with its own,
                           see `advance` */
+    /* Checkpoints kept beside the last `retained`: the last one of each of so many hours, days and
+     * weeks (UTC, from Monday) that have one. Of all these none stays that is older than so many
+     * seconds when another completes, or with which they have more than so many MiB; 0: no limit.
+     * The newest `retained_least` (1) stay even so. `tidemark retention` explains. */
+    uint32_t retained_hours, retained_days, retained_weeks, retained_age_s, retained_mib,
+        retained_least;
 };
 
 /* A spec is built, then given to tide_worker_new(), which copies it. The first failure sticks and

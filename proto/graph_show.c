@@ -59,6 +59,12 @@ const struct tide_checkpointing_field tide_checkpointing_fields[TIDE_CHECKPOINTI
     FIELD(backlog_interval_ms, 0, 10, ANY, true),
     FIELD(deadline_cap_ms, 0, 1, ANY, false),
     FIELD(regional, 0, 1, 1, false),
+    FIELD(retained_hours, 0, 1, ANY, false),
+    FIELD(retained_days, 0, 1, ANY, false),
+    FIELD(retained_weeks, 0, 1, ANY, false),
+    FIELD(retained_age_s, 0, 1, ANY, false),
+    FIELD(retained_mib, 0, 1, ANY, false),
+    FIELD(retained_least, 1, 1, ANY, false),
 };
 
 static int refuse(char why[static 256], const char *format, ...)

@@ -24,7 +24,7 @@ struct tide_checkpointing_field {
     uint32_t most;     /* the highest but TIDE_NONE */
     bool none;         /* TIDE_NONE is a value */
 };
-#define TIDE_CHECKPOINTING_FIELDS 21
+#define TIDE_CHECKPOINTING_FIELDS 27
 #define TIDE_CHECKPOINTING_FIELDS_1 11 /* so many does version 1 of the protocol know */
 #define TIDE_LEASE_MAX_MS 86400000u    /* what both sides of a Join take for a lease */
 extern const struct tide_checkpointing_field tide_checkpointing_fields[TIDE_CHECKPOINTING_FIELDS];

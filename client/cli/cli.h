@@ -109,6 +109,7 @@ int snapshot_show(struct cli *c);
 int snapshot_verify(struct cli *c);
 int lineage_show(struct cli *c);
 int rounds_list(struct cli *c);
+int retention_explain(struct cli *c);
 int state_ls(struct cli *c);
 int state_read(struct cli *c);
 int state_write(struct cli *c);

@@ -128,6 +128,12 @@ static void checkpointing_json(struct json *j, const Tide__Checkpointing *k)
     json_u64(j, "backlog_interval_ms", k->backlog_interval_ms);
     json_u64(j, "deadline_cap_ms", k->deadline_cap_ms);
     json_bool(j, "regional", k->regional);
+    json_u64(j, "retained_hours", k->retained_hours);
+    json_u64(j, "retained_days", k->retained_days);
+    json_u64(j, "retained_weeks", k->retained_weeks);
+    json_u64(j, "retained_age_s", k->retained_age_s);
+    json_u64(j, "retained_mib", k->retained_mib);
+    json_u64(j, "retained_least", k->retained_least);
     json_end_object(j);
 }
 

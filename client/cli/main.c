@@ -128,6 +128,11 @@ static const struct command {
      "Show which snapshots a snapshot came from.",
      "A name that is a number stands for a snapshot; JOB means the job's newest snapshot.",
      "lineage 17\nlineage wordcount", "there is no such snapshot or job"},
+    {"retention", NULL, "JOB", 0, false, retention_explain,
+     "Tell why each of a job's snapshots is still there.",
+     "NEXT is what becomes of it when the next checkpoint completes, if it has not become older\n"
+     "by then: judged by the job's configuration (retained and what begins so).",
+     "retention wordcount", "there is no such job"},
     {"rounds", NULL, "JOB", OF_LIMIT | OF_FAILED, false, rounds_list,
      "List a job's rounds, also the failed ones with their reasons.",
      "TRIGGER is until the last trigger was sent, ACKS from then until the last ack, COMMIT\n"

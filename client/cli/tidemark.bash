@@ -66,11 +66,11 @@ _tidemark() {
     done
 
     case $command in
-    "") answers="jobs job savepoint checkpoint stop cancel hold release restore snapshots snapshot lineage rounds operation state status" ;;
+    "") answers="jobs job savepoint checkpoint stop cancel hold release restore snapshots snapshot lineage retention rounds operation state status" ;;
     job) answers="show" ;;
     state) answers="ls read write convert" ;;
     snapshot) answers="show verify dispose import" ;;
-    "job show" | savepoint | checkpoint | stop | cancel | hold | release | restore | "snapshot import" | snapshots | rounds) ask="jobs" ;;
+    "job show" | savepoint | checkpoint | stop | cancel | hold | release | restore | "snapshot import" | snapshots | retention | rounds) ask="jobs" ;;
     "snapshot show" | "snapshot verify" | "snapshot dispose") ask="snapshots" ;;
     lineage) ask="jobs snapshots" ;;
     esac

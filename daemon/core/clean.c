@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "daemon/core/internal.h"
+#include "storage/retention.h"
 
 #define RETRY_MIN_US (1000 * MS)
 #define RETRY_MAX_US (60000 * MS)
@@ -301,27 +302,51 @@ static bool is_owed(const struct job *job, uint64_t round)
     return false;
 }
 
-void clean_subsume(struct core *c, struct job *job, struct tide_commit *commit)
+static bool is_the_systems(const struct snapshot *s)
 {
-    uint32_t kept = 1, most = job->graph->checkpointing.retained, n = 0;
+    return s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED && !s->imported;
+}
+
+/* The job's checkpoints with the one that completes now, by number; malloc'ed. */
+static struct tide_kept *judge(struct core *c, const struct job *job, const struct round *r,
+                               size_t *ret_n)
+{
+    struct tide_retention policy = tide_retention_of(&job->graph->checkpointing);
+    size_t n = 1, at = 0;
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
-        n += s->kind == TIDE_CHECKPOINT && s->state == TIDE_RETAINED && !s->imported;
+        n += is_the_systems(s);
+    struct tide_kept *k = core_alloc(n * sizeof *k);
+    for (const struct snapshot *s = job->snapshots; s; s = s->next)
+        if (is_the_systems(s))
+            k[at++] = (struct tide_kept){.snapshot = s->round,
+                                         .completed_wall = s->completed_wall,
+                                         .bytes = s->bytes,
+                                         .owed = is_owed(job, s->round)};
+    k[at] = (struct tide_kept){.snapshot = r->number, .completed_wall = c->wall, .bytes = r->bytes};
+    tide_retention_judge(&policy, c->wall, k, n);
+    *ret_n = n;
+    return k;
+}
+
+void clean_subsume(struct core *c, const struct round *r, struct tide_commit *commit)
+{
+    struct job *job = r->job;
+    size_t n;
+    struct tide_kept *kept = judge(c, job, r, &n), *k = kept;
     for (struct snapshot *s = job->snapshots; s; s = s->next) {
-        if (s->kind != TIDE_CHECKPOINT || s->state != TIDE_RETAINED || s->imported) continue;
-        if (kept + n <= most) break; /* this one and all newer ones stay */
-        n--;
-        if (is_owed(job, s->round)) continue;
-        struct tide_record *r = tide_commit_add(commit, TIDE_REC_SNAPSHOT_STATE, job->id);
-        core_assert(r != NULL);
-        r->snapshot_state.round = s->round;
-        r->snapshot_state.state = TIDE_DELETING;
-        r->snapshot_state.wall = c->wall;
+        if (!is_the_systems(s) || k++->stays) continue;
+        struct tide_record *rec = tide_commit_add(commit, TIDE_REC_SNAPSHOT_STATE, job->id);
+        core_assert(rec != NULL);
+        rec->snapshot_state.round = s->round;
+        rec->snapshot_state.state = TIDE_DELETING;
+        rec->snapshot_state.wall = c->wall;
         s->subsuming = true;
         if (PLANTED(DELETE_EARLY)) {
             clean_add_snapshot(job, s);
             clean_pump(c, job);
         }
     }
+    free(kept);
 }
 
 void clean_subsumed(struct job *job)

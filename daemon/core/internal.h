@@ -376,7 +376,8 @@ void clean_pump(struct core *c, struct job *job);
 void clean_answer(struct core *c, struct job *job, uint64_t round, int rc, const char *text);
 void clean_init(struct job *job);
 /* Marks what the new checkpoint puts out of use, in its commit. */
-void clean_subsume(struct core *c, struct job *job, struct tide_commit *commit);
+/* What the round puts out of use by completing, into its commit. */
+void clean_subsume(struct core *c, const struct round *r, struct tide_commit *commit);
 void clean_subsumed(struct job *job); /* that commit is stored */
 void clean_free(struct job *job);
 uint64_t clean_backlog(const struct core *c);

@@ -378,7 +378,7 @@ static void hand_over(struct core *c, struct round *r)
         record_strike(job, commit, o);
         r->strikes = r->strikes ? r->strikes : o;
     }
-    if (r->commits) clean_subsume(c, job, commit);
+    if (r->commits) clean_subsume(c, r, commit);
     if (r->operation) {
         alignment_report(r);
         struct operation done = *r->operation;

@@ -41,7 +41,8 @@ CHECKPOINTING = {name: U64 for name in (
     "interval_ms", "min_pause_ms", "deadline_ms", "retained", "restore_deadline_ms", "lease_ms",
     "heartbeat_ms", "grace_ms", "orphan_limit_ms", "progress_ms", "attempts_max", "window",
     "aligned_timeout_ms", "max_concurrent", "failure_pause_ms", "failures_max", "backlog_interval_ms",
-    "deadline_cap_ms")}
+    "deadline_cap_ms", "retained_hours", "retained_days", "retained_weeks", "retained_age_s", "retained_mib",
+    "retained_least")}
 CHECKPOINTING.update(style=TEXT, alignment=TEXT, regional=BOOL)
 SPEC = {
     "operators": [{"uid": TEXT, "parallelism": U64, "max_parallelism": U64, "coordinator": BOOL}],
@@ -95,6 +96,8 @@ FORMS = {
         "snapshot": U64, "ok": BOOL, "artifacts": U64, "bytes": U64, "problem_count": U64,
         "problems": [{"task": U64, "path": MAYBE, "problem": TEXT}]},
     "lineage": {"lineage": [{**SNAPSHOT, "relation": MAYBE}]},
+    "retention": {"retention": [{"snapshot": U64, "kind": TEXT, "completed_wall_us": TIME, "bytes": U64,
+                                 "stays": BOOL, "why": [TEXT]}]},
     "rounds": {"rounds": [ROUND], "more": BOOL},
     "status": {"status": STATUS}}
 LOCAL = {"state ls", "state read", "state write", "state convert"}  # ask no daemon, and print a document a line: tests/state/state.py

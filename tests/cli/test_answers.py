@@ -331,6 +331,24 @@ class Snapshots(Case):
         self.assertEqual((doc["ok"], doc["problems"]),
                          (False, [{"task": 1, "path": "t1-0", "problem": "size 10 instead of 12"}]))
 
+    def test_retention(self):
+        detail = s.job_detail()
+        detail.spec.checkpointing.retained = 2
+        detail.spec.checkpointing.retained_mib = 12
+        self.on(show_job=R(job=detail), snapshots=R(snapshots=admin.SnapshotList(snapshots=[
+            s.snapshot(19), s.snapshot(18, state=b"deleting"), s.snapshot(17), s.savepoint(12), s.snapshot(11), s.snapshot(10, owed=1)])))
+        self.assertEqual(self.text("retention", "wordcount", err="what goes is deleted when the next checkpoint completes\n"),
+                         "SNAPSHOT  KIND        COMPLETED (UTC)      SIZE  NEXT   WHY\n"
+                         "      19  checkpoint  2026-01-02 00:00  5.0 MiB  stays  the newest, of the least number, of the latest\n"
+                         "      17  checkpoint  2026-01-02 00:00  5.0 MiB  stays  of the latest\n"
+                         "      12  savepoint   2026-01-02 00:00  5.0 MiB  stays  yours: never deleted by the system\n"
+                         "      11  checkpoint  2026-01-02 00:00  5.0 MiB  goes   nothing wants it\n"
+                         "      10  checkpoint  2026-01-02 00:00  5.0 MiB  stays  commits are owed from it, too many bytes\n")
+        doc = self.json("retention", "wordcount")["retention"]
+        self.assertEqual([(x["snapshot"], x["stays"], x["why"]) for x in doc], [
+            (19, True, ["newest", "least", "latest"]), (17, True, ["latest"]), (12, True, ["user"]), (11, False, []),
+            (10, True, ["owed", "bytes"])])
+
     def test_lineage(self):
         steps = [admin.LineageStep(info=s.snapshot(17, parent=12), relation=b"follows"),
                  admin.LineageStep(info=s.savepoint(12, parent=3), relation=b"restored-from"),

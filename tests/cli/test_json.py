@@ -16,7 +16,7 @@ ARGUMENTS = {
     "hold": ("w",), "release": ("w",), "stop": ("w",), "cancel": ("w",), "snapshot dispose": ("17",),
     "restore": ("w", "--latest"), "snapshot import": ("w", "--from", "/a"),
     "snapshots": (), "snapshot show": ("12",), "snapshot show --tasks": ("12",), "snapshot verify": ("17",),
-    "lineage": ("17",), "rounds": ("w",), "status": ()}
+    "lineage": ("17",), "retention": ("w",), "rounds": ("w",), "status": ()}
 
 
 class Json(Case):

@@ -65,6 +65,7 @@ struct job_options {
     uint32_t max_parallelism; /* of `a`; 0: the daemon chooses */
     uint32_t min_pause_ms, max_concurrent, failure_pause_ms, failures_max, backlog_interval_ms,
         deadline_cap_ms, aligned_timeout_ms; /* the last: rounds that turn unaligned then */
+    uint32_t retained_hours, retained_age_s, retained_least;
     bool at_least_once;
     bool old; /* its workers speak version 1 */
 };

@@ -146,6 +146,9 @@ void play_join(struct play *p, uint64_t session, const struct job_options *job,
     cp.interval_ms = job->interval_ms;
     cp.deadline_ms = job->deadline_ms;
     cp.retained = job->retained;
+    cp.retained_hours = job->retained_hours;
+    cp.retained_age_s = job->retained_age_s;
+    cp.retained_least = job->retained_least;
     cp.lease_ms = job->lease_ms;
     cp.attempts_max = job->attempts_max;
     cp.min_pause_ms = job->min_pause_ms;

@@ -86,6 +86,45 @@ START_TEST(next_replaces_S50)
 }
 END_TEST
 
+static void complete_next(struct play *p, uint32_t after_ms)
+{
+    play_wait(p, after_ms);
+    play_ack_all(p, 1, p->round, NULL);
+    play_settle(p);
+}
+
+/* What a job keeps is by number, period, age and least number; storage/test_retention.c has the
+ * rule itself. */
+START_TEST(what_stays_is_a_policy)
+{
+    static struct play p;
+    struct job_options job = periodic;
+    job.interval_ms = 600;
+    job.retained = 3;
+    job.retained_age_s = 1;
+    job.retained_least = 2;
+    play_running(&p, &job);
+    complete_next(&p, 600);
+    complete_next(&p, 600);
+    ck_assert_ptr_null(strstr(p.trace, "deleting"));
+    complete_next(&p, 600); /* the first is 1.2 s old now, and not one of the newest two */
+    ck_assert_ptr_nonnull(strstr(p.trace, "snapshot-state=deleting 1\n"));
+    complete_next(&p, 600);
+    complete_next(&p, 600);
+    ck_assert_ptr_nonnull(strstr(p.trace, "snapshot-state=deleting 3\n"));
+    ck_assert_ptr_null(strstr(p.trace, "snapshot-state=deleting 4\n"));
+    play_end(&p);
+
+    job = periodic;
+    job.retained_hours = 2;
+    play_running(&p, &job);
+    for (int i = 0; i < 4; i++)
+        complete_next(&p, 100); /* of one hour the last stays, which is the newest */
+    ck_assert_ptr_nonnull(strstr(p.trace, "snapshot-state=deleting 3\n"));
+    play_end(&p);
+}
+END_TEST
+
 /* S52, S53: acks of another attempt, an unknown round or a finished one change nothing; one for a
  * task of another worker is malformed. */
 START_TEST(stray_acks_S52_S53)
@@ -441,9 +480,9 @@ START_TEST(ended_counts_as_acked_S28)
 }
 END_TEST
 
-SUITE_MAIN("rounds", job_starts, acks_are_a_set_S49, next_replaces_S50, stray_acks_S52_S53,
-           decline_aborts_S71, abort_is_recorded_again_with_its_holders, deadline_names_S74,
-           committing_is_not_aborted, store_full_aborts, unknown_outcome_stops, silent_store_stops,
-           savepoint_S95, savepoint_in_a_strange_directory, operations_are_forgotten,
-           no_completion_overtakes_another, savepoint_refused_S176, owed_until_confirmed,
-           final_round, ended_counts_as_acked_S28)
+SUITE_MAIN("rounds", job_starts, acks_are_a_set_S49, next_replaces_S50, what_stays_is_a_policy,
+           stray_acks_S52_S53, decline_aborts_S71, abort_is_recorded_again_with_its_holders,
+           deadline_names_S74, committing_is_not_aborted, store_full_aborts, unknown_outcome_stops,
+           silent_store_stops, savepoint_S95, savepoint_in_a_strange_directory,
+           operations_are_forgotten, no_completion_overtakes_another, savepoint_refused_S176,
+           owed_until_confirmed, final_round, ended_counts_as_acked_S28)

@@ -49,8 +49,9 @@ void check_kept(struct sim *s, const struct job *j)
             owed = o->round == d->round;
         kept += !owed;
     }
-    must(s, kept <= j->checkpointing.retained, "%u checkpoints are retained, the job keeps %u",
-         kept, j->checkpointing.retained);
+    uint32_t most = j->checkpointing.retained + j->checkpointing.retained_hours;
+    if (most < j->checkpointing.retained_least) most = j->checkpointing.retained_least;
+    must(s, kept <= most, "%u checkpoints are retained, the job keeps %u", kept, most);
 }
 
 /* ---- files */

@@ -17,6 +17,9 @@ static void plan_spec(struct sim *s, struct job *j)
     c->deadline_ms = (uint32_t)between(s, 250, 1200);
     c->restore_deadline_ms = (uint32_t)between(s, 800, 2000);
     c->retained = (uint32_t)between(s, 1, 3);
+    if (percent(s, 10)) c->retained_hours = (uint32_t)between(s, 1, 2);
+    if (percent(s, 10)) c->retained_age_s = 1;
+    if (percent(s, 10)) c->retained_least = (uint32_t)between(s, 1, 4);
     c->grace_ms = (uint32_t)between(s, 600, 1500);
     c->orphan_limit_ms = (uint32_t)between(s, 60, 400);
     c->progress_ms = (uint32_t)between(s, 50, 300);
