@@ -130,8 +130,8 @@ static const struct command {
      "lineage 17\nlineage wordcount", "there is no such snapshot or job"},
     {"retention", NULL, "JOB", 0, false, retention_explain,
      "Tell why each of a job's snapshots is still there.",
-     "NEXT is what becomes of it when the next checkpoint completes, if it has not become older\n"
-     "by then: judged by the job's configuration (retained and what begins so).",
+     "NEXT is what becomes of it when the next checkpoint completes, if age does not matter by\n"
+     "then: judged by the job's configuration (retained and what begins so).",
      "retention wordcount", "there is no such job"},
     {"rounds", NULL, "JOB", OF_LIMIT | OF_FAILED, false, rounds_list,
      "List a job's rounds, also the failed ones with their reasons.",
