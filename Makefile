@@ -246,6 +246,13 @@ $B/tests/kill/recover: $B/tests/kill/recover.o $S $R $P
 $B/tests/state/worker $B/tests/state/flows: $B/tests/state/%: tests/state/%.c $B/libtidemark-state.a $B/libtidemark.a $B/include/tidemark-state.h $B/include/tidemark.h config.mk
 	@mkdir -p $(@D)
 	$(call Q,CC    )$(CC) $(BASE) -I$B/include $(LDFLAGS) -o $@ $< $B/libtidemark-state.a $B/libtidemark.a $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+# With the channels of the word count.
+WORDCOUNT := client/examples/wordcount
+$B/tests/capabilities/worker: tests/capabilities/worker.c $(WORDCOUNT)/channels.c $(WORDCOUNT)/channels.h $(WORDCOUNT)/util.c $(WORDCOUNT)/wordcount.h \
+                              $B/libtidemark-state.a $B/libtidemark.a $B/include/tidemark-state.h $B/include/tidemark.h config.mk
+	@mkdir -p $(@D)
+	$(call Q,CC    )$(CC) $(BASE) -I$B/include -I$(WORDCOUNT) $(LDFLAGS) -o $@ $(filter %.c,$^) $B/libtidemark-state.a $B/libtidemark.a $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(PROTO_LIBS) -pthread
+$B/tests/capabilities/run.ok: $B/tests/capabilities/worker docs/capabilities.md
 $B/tests/frozen/run.ok: $B/tests/frozen/worker
 $B/tests/state/run.ok: $B/tests/state/worker $B/tests/state/flows
 $B/tests/region/run.ok: $B/tests/region/worker
