@@ -383,7 +383,20 @@ static bool some_ended(const struct matching *g, const struct tide_operator *op)
     return bits_any(&g->ended, op->first_task, op->parallelism);
 }
 
-/* A task that has ended reads no input: whoever feeds it must have ended too. */
+/* The edge was there in the snapshot: what had ended had read all that came along it, also if the
+ * daemon had not heard yet that whoever feeds it had ended. */
+static bool had_edge(const struct matching *g, const struct tide_edge *e)
+{
+    for (uint32_t i = 0; i < g->have->n_edges; i++) {
+        const struct tide_edge *had = &g->have->edges[i];
+        if (tide_bytes_equal(g->have->operators[had->from].uid, g->job->operators[e->from].uid) &&
+            tide_bytes_equal(g->have->operators[had->to].uid, g->job->operators[e->to].uid))
+            return true;
+    }
+    return false;
+}
+
+/* A task that has ended reads no input: whoever is put before it must have ended too. */
 static void each_edge(struct matching *g)
 {
     for (uint32_t i = 0; i < g->job->n_edges; i++) {
@@ -391,6 +404,7 @@ static void each_edge(struct matching *g)
         const struct tide_operator *from = &g->job->operators[e->from],
                                    *to = &g->job->operators[e->to];
         bool fits = true;
+        if (had_edge(g, e)) continue;
         if (e->pattern == TIDE__EDGE_PATTERN__EDGE_ALL_TO_ALL)
             fits = !some_ended(g, to) || all_ended(g, from);
         else

@@ -121,6 +121,7 @@ struct tide_bytes image_changed(struct tide_bytes image, unsigned how)
     if (how & OTHER_MAX) m.head->spec->operators[0]->max_parallelism = 512;
     if (how & OTHER_UID) m.head->spec->operators[1]->uid.data[0] = 'c';
     if (how & OTHER_UID) m.head->spec->edges[0]->to.data[0] = 'c';
+    if (how & NO_EDGE) m.head->spec->n_edges = 0;
     if (how & NO_KIND) m.head->kind = 0;
     if (how & (ENDED_SINK | ENDED_SOURCE)) {
         ended.first = how & ENDED_SINK ? 2 : 0;

@@ -30,7 +30,8 @@ enum {
     ENDED_SINK = 8,
     NO_KIND = 16,
     ENDED_SOURCE = 32,
-    NAMED = 64
+    NAMED = 64,
+    NO_EDGE = 128
 };
 struct tide_bytes image_changed(struct tide_bytes image, unsigned how); /* malloc'ed */
 /* The _metadata that a job of another daemon has left; malloc'ed. */

@@ -277,7 +277,7 @@ END_TEST
 START_TEST(ended_and_fed)
 {
     static struct play p;
-    struct tide_bytes image = image_foreign(ENDED_SINK);
+    struct tide_bytes image = image_foreign(ENDED_SINK | NO_EDGE);
     order_running(&p);
     p.elsewhere = image;
     order_in("/backup/s");

@@ -338,6 +338,11 @@ static const struct row rows[] = {
      "c: new: it starts without state\n"
      "b: refused: it had ended in the snapshot, and 'c', which feeds it, had not\n",
      .moves = NULL},
+    {"S152: along an edge that was there it had read all, though its feeder's end is not known yet",
+     "a1 b1; a>b", ". x", NULL, "a1 b1; a>b",
+     "a: restored: it had no state\n"
+     "b: restored: 1 tasks, 0 artifacts, 0 bytes, 1 tasks had ended\n",
+     .moves = "0 1"},
     {"S152: task by task: those before it have ended in part", "a2 b2", "x. xx", NULL, "a2 b2; a=b",
      "a: restored: 2 tasks, 0 artifacts, 0 bytes, 1 tasks had ended\n"
      "b: restored: 2 tasks, 0 artifacts, 0 bytes, 2 tasks had ended\n"
