@@ -705,8 +705,8 @@ static void deliver(struct sim *s, struct task *t, const struct tide_delivery *d
     case TIDE_DO_COMPLETE: publish(s, t, d); break;
     case TIDE_DO_ABORT: aborted(s, t, d->round); break;
     case TIDE_DO_DRAIN:
-        must(s, j->flow.task[t->number].source, "%s is to drain, and has inputs",
-             task_name(j, t->number));
+        must(s, t->state.ends == (1u << j->flow.task[t->number].n_in) - 1,
+             "%s is to drain, and has an input that is open", task_name(j, t->number));
         t->draining = true;
         j->program->wake(s, t, s->now);
         break;
