@@ -9,7 +9,8 @@ void check_publish(struct sim *s, struct task *t, struct part *p, const struct t
          task_name(j, p->task));
     uint64_t round = d->round;
     if (p->state == PART_FORGOTTEN) return;
-    if (t->proc->stale && ((t->in && t->in->past) || !store_snapshot(j, round))) {
+    bool newer = d->attempt > j->store.attempts; /* than what an old copy knows */
+    if (t->proc->stale && (newer || (t->in && t->in->past) || !store_snapshot(j, round))) {
         if (p->state == PART_PENDING) p->state = PART_FORGOTTEN;
         return;
     }
