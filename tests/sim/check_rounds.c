@@ -87,6 +87,18 @@ static bool earlier_round(const struct sim *s, const struct job *j, uint64_t rou
     return false;
 }
 
+/* Whether part of the attempt may be over, since who ran it is lost: what that will be owed when it
+ * begins again holds completions back, and what its survivors have not heard comes with Advance. */
+static bool may_have_a_gap(struct sim *s, struct job *j)
+{
+    const struct attempt *a = check_attempt(s, j, j->store.attempts);
+    uint32_t there = 0;
+    for (const struct proc *p = j->procs; p; p = p->next)
+        for (uint32_t t = 0; t < j->flow.tasks; t++)
+            if (p->alive && s->now < p->lease_until && p->pid == a->member_pid[t]) there |= 1u << t;
+    return j->checkpointing.regional && there != (1u << j->flow.tasks) - 1;
+}
+
 /* Who comes back is told the newest completion that it has not heard of, without being asked. */
 void check_sent_resumed(struct sim *s, struct job *j, const uint64_t *sessions, uint32_t n)
 {
@@ -247,7 +259,8 @@ void check_tick(struct sim *s)
         must(s,
              !c->owes || !c->open_d || c->life != d->life || c->hole_w || s->now < since ||
                  check_attempt(s, c->proc->job, c->owes_in)->rewound ||
-                 c->owes_in != c->proc->job->store.attempts || s->now < c->owes_since + TOLD_SLACK,
+                 c->owes_in != c->proc->job->store.attempts ||
+                 s->now < c->owes_since + TOLD_SLACK || may_have_a_gap(s, c->proc->job),
              "%s has come back, and is not told that round %" PRIu64 " is complete",
              proc_name(c->proc), c->owes);
     uint64_t handed = s->store.handed_at;
