@@ -43,10 +43,11 @@ void check_imported(struct sim *s, struct job *j, uint64_t number)
     s->stats->inherited += d->origin_of != j;
     memcpy(d->part, d->origin->part, sizeof d->part);
     if (heir_rescaled(j, d)) {
-        must(s, !d->unaligned,
-             "snapshot %" PRIu64 " has records in flight, and is to be restored at another "
-             "parallelism",
-             number);
+        for (uint32_t t = 0; t < d->origin_of->flow.tasks; t++)
+            must(s, !d->origin->flights[t],
+                 "snapshot %" PRIu64 " has records in flight, and is to be restored at another "
+                 "parallelism",
+                 number);
         heir_states(j, d);
         s->stats->rescaled++;
         return;

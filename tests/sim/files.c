@@ -81,6 +81,8 @@ static int execute(struct sim *s, struct file_job *j)
         if (d && d->exists && !has_children(s, d)) d->exists = false;
         return 0;
     case FILE_LOOK: return d && d->gone ? TIDE_ENOTFOUND : 0;
+    case FILE_DELETE_OWN: /* no task here shares anything */
+    case FILE_DELETE_SHARED: break;
     case FILE_META_READ:
         return d && d->exists && (d->image.len || d->published) ? 0 : TIDE_ENOTFOUND;
     }
