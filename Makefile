@@ -91,7 +91,7 @@ STATE := $(filter-out $(if $(ROCKSDB_LIBS),,$B/state/rocksdb%.o),$(call obj,stat
 # What STATE needs beside what libtidemark carries: manifests, indexes of native snapshots.
 STATE_P := $B/storage/manifest.o $B/proto/manifest.pb-c.o $B/proto/native.pb-c.o
 # What the command reads state with.
-CLI_STATE := $(addprefix $B/state/,backend.o directory.o evolve.o flow.o format.o key_group.o memory.o native.o place.o read.o states.o tree.o write.o) \
+CLI_STATE := $(addprefix $B/state/,backend.o descriptor.o descriptor_compare.o directory.o evolve.o flow.o format.o key_group.o memory.o native.o place.o read.o states.o tree.o write.o) \
              $(filter $B/state/rocksdb%.o,$(STATE))
 # The part of LIB that does no I/O, and the part of P that libtidemark carries.
 PURE  := $(call obj,client/align*.c client/gateway.c client/session*.c)
@@ -217,7 +217,7 @@ $(FUZZ): %: %.o $(REPLAY) $(HOST) $(CORE) $(PURE) $S $R $P
 $B/tests/fuzz/fuzz_reader: $B/tests/storage/lib_fixture.o
 $B/tests/fuzz/fuzz_reader: LIBS = $(CHECK_LIBS)
 
-$B/tests/fuzz/fuzz_state: $(STATE) $(LIB)
+$B/tests/fuzz/fuzz_state $B/tests/fuzz/fuzz_descriptor: $(STATE) $(LIB)
 $B/tests/fuzz/fuzz_line: $B/client/cli/line.o
 $B/tests/fuzz/fuzz_csv: $B/client/cli/csv.o
 

@@ -11,6 +11,7 @@
  *   directory.h/.c      a savepoint's directory, by its _metadata
  *   native.h/.c         native snapshots: a backend's own files, and their index
  *   evolve.c            what older values are to a program
+ *   descriptor*.h/.c    the same of protobuf messages, by their descriptors; pure
  *   flow.c              records in flight: what channels carry
  *   keep_flow.c, load_flow.c   into a snapshot, and back
  *   load.c              from databases, or native parts, to the states of a task
@@ -128,14 +129,26 @@ void tide_evolve_free(struct tide_schema *s);
 struct tide_had_schema {
     struct tide_bytes id; /* empty: none */
     uint32_t version;
+    struct tide_bytes message, descriptor; /* empty: none */
 };
-/* 0: compatible as they are; 1: after migration; negative: incompatible, and why. */
+struct tide_descriptor;
+struct tide_evolution {
+    const struct tide_schema *schema;
+    uint32_t version;
+    struct tide_descriptor *had, *now; /* NULL: the program migrates */
+};
+/* 0: compatible as they are; 1: after migration, by *ret, until tide_evolve_end(); negative:
+ * incompatible, and why. */
+int tide_evolve_begin(const struct tide_schema *schema, const struct tide_had_schema *had,
+                      struct tide_evolution *ret, char why[static WHY_SIZE]);
+void tide_evolve_end(struct tide_evolution *e); /* a zeroed one is fine */
+/* The answer alone. */
 int tide_evolve_judge(const struct tide_schema *schema, const struct tide_had_schema *had,
                       char why[static WHY_SIZE]);
-/* A value of an older version in the new one, malloc'ed. */
+/* A value in the new version, malloc'ed. */
 int tide_evolve_migrate(struct tide_states *s, const char *what, const char *name,
-                        const struct tide_schema *schema, uint32_t version, struct tide_bytes value,
-                        void **ret, size_t *ret_len);
+                        const struct tide_evolution *e, struct tide_bytes value, void **ret,
+                        size_t *ret_len);
 
 /* Records in flight. */
 void tide_flow_free(struct tide_flow *f);

@@ -56,7 +56,10 @@ static int put_flow(struct keeping *k, struct tide_flow *f)
                                     .channels = c->channels,
                                     .max_parallelism = max_of(f),
                                     .schema = tide_bytes_of(f->schema.id ? f->schema.id : ""),
-                                    .version = f->schema.version};
+                                    .version = f->schema.version,
+                                    .message =
+                                        tide_bytes_of(f->schema.message ? f->schema.message : ""),
+                                    .descriptor = {f->schema.descriptor, f->schema.descriptor_len}};
     int rc = tide_format_flow(k->writer, &flow);
     return rc ? rc : put_records(k, f);
 }

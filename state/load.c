@@ -27,8 +27,8 @@ struct loading {
     uint32_t *at;                   /* and the number of the state there */
     uint32_t n_parts;
     bool reopened; /* the keyed states are the files of a native part */
+    struct tide_evolution evolution;
     bool migrate;
-    uint32_t version;
 };
 
 static struct tide_bytes text(const char *t)
@@ -147,6 +147,11 @@ static int check_own(struct loading *l)
 
 /* ---- what their states are to this program */
 
+static struct tide_had_schema had_schema(const struct tide_format_state *had)
+{
+    return (struct tide_had_schema){had->schema, had->version, had->message, had->descriptor};
+}
+
 static int judge(struct loading *l, const struct tide_format_reader *r,
                  const struct tide_format_state *had, const struct tide_named *n)
 {
@@ -154,10 +159,10 @@ static int judge(struct loading *l, const struct tide_format_reader *r,
         return tide_states_fail(
             l->s, TIDE_EREFUSED, "%.200s: state %.100s is of the kind %s there, %s here", r->name,
             n->name, tide_states_kind_name(had->kind), tide_states_kind_name(n->kind));
-    const struct tide_had_schema was = {had->schema, had->version};
+    const struct tide_had_schema was = had_schema(had);
     char why[WHY_SIZE];
     int rc = tide_evolve_judge(&n->schema, &was, why);
-    return rc < 0 ? tide_states_fail(l->s, rc, "%.200s: state %.100s is incompatible: %.180s",
+    return rc < 0 ? tide_states_fail(l->s, rc, "%.200s: state %.100s is incompatible: %.250s",
                                      r->name, n->name, why)
                   : rc;
 }
@@ -207,8 +212,7 @@ static int load_row(void *user, const struct tide_row *row)
     if (!l->migrate) return put_row(l, &at, row, row->value);
     void *made = NULL;
     size_t len = 0;
-    int rc = tide_evolve_migrate(l->s, "state", n->name, &n->schema, l->version, row->value, &made,
-                                 &len);
+    int rc = tide_evolve_migrate(l->s, "state", n->name, &l->evolution, row->value, &made, &len);
     if (!rc) rc = put_row(l, &at, row, (struct tide_bytes){made, len});
     free(made);
     return rc;
@@ -219,10 +223,15 @@ static int load_piece(void *user, const struct tide_piece *p)
     struct loading *l = user;
     struct tide_format_reader *r = l->of[p->source];
     const uint32_t at = l->at[p->source];
-    l->version = r->states[at].version;
-    l->migrate = judge(l, r, &r->states[at], l->named) == 1;
+    const struct tide_had_schema was = had_schema(&r->states[at]);
+    char why[WHY_SIZE];
+    int rc =
+        tide_evolve_begin(&l->named->schema, &was, &l->evolution, why); /* as judge() has said */
+    l->migrate = rc == 1;
     r->why[0] = l->s->why[0] = '\0';
-    int rc = tide_format_rows(r, at, p->first, p->count, load_row, l);
+    rc = rc < 0 ? tide_states_fail(l->s, rc, "state %.100s: %.250s", l->named->name, why)
+                : tide_format_rows(r, at, p->first, p->count, load_row, l);
+    tide_evolve_end(&l->evolution);
     return rc && r->why[0] ? tide_states_fail(l->s, rc, "%s", r->why) : rc;
 }
 

@@ -13,6 +13,7 @@ struct landing {
     struct tide_format_reader *reader; /* the one under way */
     const struct tide_format_flow *of; /* its flow */
     struct tide_flow *flow;
+    struct tide_evolution evolution;
     bool migrate, alone;
 };
 
@@ -25,11 +26,16 @@ static struct tide_flow *find(const struct tide_states *s, struct tide_bytes nam
 
 /* ---- what they are to this program */
 
+static struct tide_had_schema had_schema(const struct tide_format_flow *had)
+{
+    return (struct tide_had_schema){had->schema, had->version, had->message, had->descriptor};
+}
+
 static int judge(struct landing *l, const struct tide_format_reader *r,
                  const struct tide_format_flow *had, const struct tide_flow *f)
 {
     const bool copies = had->route == TIDE_FLOW_BROADCAST;
-    const struct tide_had_schema was = {had->schema, had->version};
+    const struct tide_had_schema was = had_schema(had);
     char why[WHY_SIZE];
     if (had->direction != f->config.direction)
         return tide_states_fail(l->s, TIDE_EREFUSED,
@@ -43,7 +49,7 @@ static int judge(struct landing *l, const struct tide_format_reader *r,
                                 r->name, f->name, tide_flow_route_name(had->route),
                                 tide_flow_route_name(f->config.route));
     int rc = tide_evolve_judge(&f->schema, &was, why);
-    return rc < 0 ? tide_states_fail(l->s, rc, "%.200s: flow %.100s is incompatible: %.180s",
+    return rc < 0 ? tide_states_fail(l->s, rc, "%.200s: flow %.100s is incompatible: %.250s",
                                      r->name, f->name, why)
                   : rc;
 }
@@ -136,8 +142,8 @@ static int land(void *user, const struct tide_flight_row *row)
     void *made = NULL;
     size_t len = 0;
     if (!l->migrate) return route(l, row, row->record);
-    int rc = tide_evolve_migrate(l->s, "flow", l->flow->name, &l->flow->schema,
-                                 l->of->schema.len ? l->of->version : 0, row->record, &made, &len);
+    int rc =
+        tide_evolve_migrate(l->s, "flow", l->flow->name, &l->evolution, row->record, &made, &len);
     if (!rc) rc = route(l, row, (struct tide_bytes){made, len});
     free(made);
     return rc;
@@ -149,6 +155,22 @@ static void adopt_max(struct tide_flow *f, const struct tide_format_flow *had)
     if (f->config.direction == TIDE_FLIGHT_OUTPUT && f->config.route == TIDE_FLOW_KEYED &&
         !f->config.max_parallelism && had->max_parallelism >= f->config.channels)
         f->max_parallelism = had->max_parallelism;
+}
+
+static int land_flow(struct landing *l, uint32_t number)
+{
+    struct tide_states *s = l->s;
+    const struct tide_had_schema was = had_schema(l->of);
+    char why[WHY_SIZE];
+    int rc =
+        tide_evolve_begin(&l->flow->schema, &was, &l->evolution, why); /* as judge() has said */
+    l->migrate = rc == 1;
+    adopt_max(l->flow, l->of);
+    l->reader->why[0] = '\0';
+    rc = rc < 0 ? tide_states_fail(s, rc, "flow %.100s: %.250s", l->flow->name, why)
+                : tide_format_records(l->reader, number, land, l);
+    tide_evolve_end(&l->evolution);
+    return rc && l->reader->why[0] ? tide_states_fail(s, rc, "%s", l->reader->why) : rc;
 }
 
 int tide_flows_load(struct tide_states *s, const struct tide_flights_had *had)
@@ -163,11 +185,7 @@ int tide_flows_load(struct tide_states *s, const struct tide_flights_had *had)
             l.of = &l.reader->flows[k];
             l.flow = find(s, l.of->name);
             if (!l.flow || !l.of->records) continue;
-            l.migrate = judge(&l, l.reader, l.of, l.flow) == 1;
-            adopt_max(l.flow, l.of);
-            l.reader->why[0] = '\0';
-            rc = tide_format_records(l.reader, k, land, &l);
-            if (rc && l.reader->why[0]) (void)tide_states_fail(s, rc, "%s", l.reader->why);
+            rc = land_flow(&l, k);
         }
     }
     for (uint32_t i = 0; rc && i < s->n_flows; i++)

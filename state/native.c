@@ -80,6 +80,8 @@ int tide_native_index(const struct tide_format_task *task, const char *backend,
         s[i].kind = states[i].kind;
         s[i].schema = pb(states[i].schema);
         s[i].version = states[i].version;
+        s[i].message = pb(states[i].message);
+        s[i].descriptor = pb(states[i].descriptor);
     }
     for (uint32_t i = 0; !rc && i < n_files; i++) {
         tide__native_file__init(all_f[i] = &f[i]);
@@ -161,7 +163,10 @@ static int read_states(struct tide_format_reader *r, const Tide__NativePart *m)
     for (uint32_t i = 0; i < m->n_states; i++) {
         const Tide__NativeState *s = m->states[i];
         bool right = s->kind >= TIDE_VALUE && s->kind <= TIDE_MAP && is_name(bytes(s->name), 255) &&
-                     (!s->schema.len || is_name(bytes(s->schema), 255));
+                     (!s->schema.len || is_name(bytes(s->schema), 255)) &&
+                     (s->message.len != 0) == (s->descriptor.len != 0) &&
+                     (!s->message.len || is_name(bytes(s->message), 255)) &&
+                     s->descriptor.len <= TIDE_STATES_DESCRIPTOR_MAX;
         for (uint32_t k = 0; right && k < i; k++)
             right = !tide_bytes_equal(r->states[k].name, bytes(s->name));
         if (!right)
@@ -169,7 +174,9 @@ static int read_states(struct tide_format_reader *r, const Tide__NativePart *m)
         r->states[i] = (struct tide_format_state){.name = bytes(s->name),
                                                   .kind = (enum tide_states_kind)s->kind,
                                                   .schema = bytes(s->schema),
-                                                  .version = s->version};
+                                                  .version = s->version,
+                                                  .message = bytes(s->message),
+                                                  .descriptor = bytes(s->descriptor)};
         r->n_states++;
     }
     return 0;

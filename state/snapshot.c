@@ -117,10 +117,13 @@ static struct tide_format_task task_of(const struct saving *a, bool keyed)
 
 static struct tide_format_state state_of(const struct tide_named *n)
 {
-    return (struct tide_format_state){.name = tide_bytes_of(n->name),
-                                      .kind = n->kind,
-                                      .schema = tide_bytes_of(n->schema.id ? n->schema.id : ""),
-                                      .version = n->schema.version};
+    return (struct tide_format_state){
+        .name = tide_bytes_of(n->name),
+        .kind = n->kind,
+        .schema = tide_bytes_of(n->schema.id ? n->schema.id : ""),
+        .message = tide_bytes_of(n->schema.message ? n->schema.message : ""),
+        .descriptor = {n->schema.descriptor, n->schema.descriptor_len},
+        .version = n->schema.version};
 }
 
 /* One database: the keyed states, or the others. path NULL: in memory. */

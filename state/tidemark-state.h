@@ -73,6 +73,14 @@ struct tide_schema {
     int (*migrate)(uint32_t version, const void *value, size_t len, void **ret_value,
                    size_t *ret_len, void *user);
     void *user;
+    /* Values that are protobuf messages: the full name of their type, and a FileDescriptorSet that
+     * has it (protoc --include_imports --descriptor_set_out), of at most
+     * TIDE_STATES_DESCRIPTOR_MAX bytes; copied. When a snapshot's values have one as well, and
+     * `migrate` is not asked for because of the version, protobuf's rules decide whether they are
+     * compatible: docs/state-format.md. NULL: other values. */
+    const char *message;
+    const void *descriptor;
+    size_t descriptor_len;
 };
 
 struct tide_states_config {

@@ -44,7 +44,7 @@ int making_fail(struct making *m, const char *format, ...)
 
 static char *copy(struct tide_bytes b)
 {
-    return xprintf("%.*s", (int)b.len, (const char *)b.data);
+    return xprintf("%.*s", (int)b.len, b.data ? (const char *)b.data : "");
 }
 
 static bool is_name(struct tide_bytes b)
@@ -85,8 +85,16 @@ int making_state(struct making *m, struct making_operator *op,
                            "operator at most %u states",
                            STATES_MAX);
     op->states = xrealloc(op->states, (op->n_states + 1) * sizeof *op->states);
-    op->states[op->n_states++] =
-        (struct making_state){copy(state->name), copy(state->schema), state->kind, state->version};
+    struct making_state *made = &op->states[op->n_states++];
+    *made = (struct making_state){.name = copy(state->name),
+                                  .schema = copy(state->schema),
+                                  .kind = state->kind,
+                                  .version = state->version,
+                                  .message = copy(state->message),
+                                  .descriptor_len = state->descriptor.len};
+    made->descriptor = xrealloc(NULL, state->descriptor.len + 1);
+    if (state->descriptor.len)
+        memcpy(made->descriptor, state->descriptor.data, state->descriptor.len);
     return 0;
 }
 
@@ -125,6 +133,8 @@ void making_release(struct making *m)
         for (uint32_t k = 0; k < m->operators[i].n_states; k++) {
             free(m->operators[i].states[k].name);
             free(m->operators[i].states[k].schema);
+            free(m->operators[i].states[k].message);
+            free(m->operators[i].states[k].descriptor);
         }
         free(m->operators[i].states);
         free(m->operators[i].uid);
@@ -363,7 +373,9 @@ static int write_database(struct making *m, uint32_t op, uint32_t subtask, const
         struct tide_format_state state = {.name = tide_bytes_of(s->name),
                                           .kind = s->kind,
                                           .schema = tide_bytes_of(s->schema),
-                                          .version = s->version};
+                                          .version = s->version,
+                                          .message = tide_bytes_of(s->message),
+                                          .descriptor = {s->descriptor, s->descriptor_len}};
         (void)tide_format_state(w, &state); /* finish() tells */
         rc = write_rows(m, w, op, i, subtask);
     }

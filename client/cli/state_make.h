@@ -16,6 +16,9 @@ struct making_state {
     char *name, *schema; /* schema "": none */
     enum tide_states_kind kind;
     uint32_t version;
+    char *message; /* of protobuf values: their type and its files; "": none */
+    uint8_t *descriptor;
+    size_t descriptor_len;
 };
 
 struct making_operator {

@@ -465,7 +465,8 @@ static struct tide_states *states_of(const char *uid, uint32_t subtask, uint32_t
 static void declare_flows(struct tide_states *s, enum tide_flight direction, uint32_t channels,
                           const char *peer, struct tide_flow *flows[2])
 {
-    struct tide_schema schema = {"record", version, 0, version == 2 ? migrate : NULL, NULL};
+    struct tide_schema schema = {
+        .id = "record", .version = version, .migrate = version == 2 ? migrate : NULL};
     struct tide_flow_config c = {.direction = direction,
                                  .route = TIDE_FLOW_KEYED,
                                  .channels = channels,

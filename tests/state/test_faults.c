@@ -72,7 +72,7 @@ struct task {
 static int open_task(struct task *t)
 {
     static const struct tide_states_config config = {"count", 0, 1, 16, false, NULL, NULL};
-    static const struct tide_schema schema = {"s", 1, 0, NULL, NULL};
+    static const struct tide_schema schema = {.id = "s", .version = 1};
     *t = (struct task){0};
     int rc = tide_states_new(&config, &t->states, NULL);
     if (!rc) rc = tide_states_declare(t->states, "value", TIDE_VALUE, &schema, &t->value);

@@ -51,7 +51,8 @@ static int widen(uint32_t version, const void *value, size_t len, void **ret_val
 
 static void declare(struct counter *c)
 {
-    struct tide_schema schema = {"count", c->version, 0, c->version == 2 ? widen : NULL, NULL};
+    struct tide_schema schema = {
+        .id = "count", .version = c->version, .migrate = c->version == 2 ? widen : NULL};
     must(c, tide_states_declare(c->states, "count", TIDE_VALUE, &schema, &c->count), "count");
     must(c, tide_states_declare(c->states, "first", TIDE_LIST, NULL, &c->first), "first");
     must(c, tide_states_declare(c->states, "parity", TIDE_MAP, NULL, &c->parity), "parity");
