@@ -119,6 +119,8 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
             m->trigger->full ? ", full" : "", m->trigger->alignment ? ", " : "",
             m->trigger->alignment ? tide_alignment_name((enum tide_alignment)m->trigger->alignment)
                                   : "");
+        for (size_t i = 0; i < m->trigger->n_full_tasks; i++)
+            say(p, "%s%u", i ? " " : ", all of tasks ", m->trigger->full_tasks[i]->first);
         break;
     case TIDE__TO_WORKER__MSG_PREPARE:
         p->round = m->prepare->round;
@@ -254,7 +256,9 @@ static void say_commit(struct play *p, struct tide_commit *c)
                                         "strike",
                                         "operation",
                                         "audit",
-                                        "base"};
+                                        "base",
+                                        "shared",
+                                        "shared-state"};
     say(p, c->awaited ? "commit:" : "ride:");
     for (const struct tide_record *r = c->first; r; r = r->next) {
         say(p, " %s", names[r->type]);
@@ -276,6 +280,12 @@ static void say_commit(struct play *p, struct tide_commit *c)
         if (r->type == TIDE_REC_OPERATION)
             say(p, "=%s", tide_operation_state_name(r->operation.state));
         if (r->type == TIDE_REC_BASE) say(p, "=%" PRIu64, r->base.snapshot);
+        if (r->type == TIDE_REC_SHARED)
+            say(p, "[%u new, %u left, %u again]", r->shared.n_added, r->shared.n_left,
+                r->shared.n_again);
+        if (r->type == TIDE_REC_SHARED_STATE)
+            say(p, "=%u %s", r->shared_state.n_keys,
+                tide_snapshot_state_name(r->shared_state.state));
         if (r->type == TIDE_REC_SNAPSHOT && r->snapshot.style == TIDE_RENDEZVOUS) {
             Tide__ManifestHead *head =
                 tide__manifest_head__unpack(NULL, r->snapshot.head.len, r->snapshot.head.data);

@@ -84,7 +84,8 @@ static void apply_snapshot(struct shelf *s, struct shelf_job *j, const struct ti
                                                       .style = r->snapshot.style,
                                                       .unaligned = r->snapshot.unaligned,
                                                       .commits = r->snapshot.commits,
-                                                      .imported = r->snapshot.imported};
+                                                      .imported = r->snapshot.imported,
+                                                      .shared = r->snapshot.shared};
     tide_buf_init(&image, (size_t)64 << 20);
     tide_manifest_put(&image, r->snapshot.head, r->snapshot.chunks, r->snapshot.n_chunks);
     ck_assert_int_eq(image.rc, 0);
@@ -165,6 +166,46 @@ static void apply_round(struct shelf *s, struct shelf_job *j, const struct tide_
         j->rounds[at] = j->rounds[--j->n_rounds];
 }
 
+/* A file that the store knows, with that key. */
+static struct tide_catalog_shared *shared_of(struct shelf_job *j, struct tide_bytes key)
+{
+    for (uint32_t i = 0; i < j->n_shared; i++)
+        if (tide_bytes_equal(j->shared[i].file.key, key)) return &j->shared[i];
+    ck_abort_msg("no shared artifact %.*s", (int)key.len, (const char *)key.data);
+}
+
+static void apply_shared(struct shelf *s, struct shelf_job *j, const struct tide_record *r)
+{
+    for (uint32_t i = 0; i < r->shared.n_added; i++) {
+        ck_assert_uint_lt(j->n_shared, SHELF_MAX);
+        struct tide_catalog_shared *f = &j->shared[j->n_shared++];
+        *f = (struct tide_catalog_shared){.file = r->shared.added[i],
+                                          .directory = keep(s, r->shared.directory),
+                                          .state = TIDE_RETAINED,
+                                          .first = r->shared.round};
+        f->file.key = keep(s, f->file.key);
+    }
+    for (uint32_t i = 0; i < r->shared.n_left; i++) {
+        ck_assert_uint_eq(shared_of(j, r->shared.left[i])->last, 0);
+        shared_of(j, r->shared.left[i])->last = r->shared.before;
+    }
+    for (uint32_t i = 0; i < r->shared.n_again; i++) {
+        struct tide_catalog_shared *f = shared_of(j, r->shared.again[i]);
+        ck_assert(f->last && f->state == TIDE_RETAINED);
+        f->last = 0;
+    }
+}
+
+static void apply_shared_state(struct shelf_job *j, const struct tide_record *r)
+{
+    for (uint32_t i = 0; i < r->shared_state.n_keys; i++) {
+        struct tide_catalog_shared *f = shared_of(j, r->shared_state.keys[i]);
+        ck_assert_int_eq(r->shared_state.state, f->state + 1);
+        f->state = r->shared_state.state;
+        if (f->state == TIDE_DELETED) *f = j->shared[--j->n_shared];
+    }
+}
+
 static void drop_round(struct shelf_job *j, uint64_t number)
 {
     for (uint32_t i = 0; i < j->n_rounds; i++)
@@ -220,6 +261,8 @@ static void apply(struct shelf *s, const struct tide_record *r)
         j->base_unmatched = r->base.unmatched;
         j->base_adopted = keep(s, r->base.adopted);
         break;
+    case TIDE_REC_SHARED: apply_shared(s, j, r); break;
+    case TIDE_REC_SHARED_STATE: apply_shared_state(j, r); break;
     default: break;
     }
 }
@@ -257,7 +300,9 @@ struct tide_catalog shelf_catalog(struct shelf *s, uint64_t incarnation, uint64_
                                                        .rounds = j->rounds,
                                                        .n_rounds = j->n_rounds,
                                                        .operations = j->operations,
-                                                       .n_operations = j->n_operations};
+                                                       .n_operations = j->n_operations,
+                                                       .shared = j->shared,
+                                                       .n_shared = j->n_shared};
     }
     struct tide_catalog c = {.incarnation = incarnation,
                              .nonce = nonce,

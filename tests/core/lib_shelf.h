@@ -21,7 +21,8 @@ struct shelf_job {
     struct tide_catalog_owed owed[SHELF_MAX];
     struct tide_catalog_operation operations[SHELF_MAX];
     struct tide_catalog_round rounds[SHELF_MAX];
-    uint32_t n_snapshots, n_owed, n_operations, n_rounds;
+    struct tide_catalog_shared shared[SHELF_MAX];
+    uint32_t n_snapshots, n_owed, n_operations, n_rounds, n_shared;
     uint64_t subsumed, completed;
 };
 
