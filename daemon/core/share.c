@@ -210,11 +210,10 @@ static void wrong(struct round *r, uint32_t task, const struct tide_artifact_vie
     uint32_t subtask;
     if (r->share_wrong) return; /* the first counts */
     const struct tide_operator *op = tide_graph_operator(r->job->graph, task, &subtask);
-    r->share_wrong =
-        core_printf("%.*s[%u] %s the shared artifact %.*s, %s", (int)op->uid.len,
-                    (const char *)op->uid.data, subtask,
-                    v->shared == TIDE__SHARED__SHARED_NEW ? "brings" : "refers to",
-                    (int)v->path.len, (const char *)v->path.data, what);
+    r->share_wrong = core_printf("%.*s[%u] %s the shared artifact %.*s, %s", (int)op->uid.len,
+                                 (const char *)op->uid.data, subtask,
+                                 v->shared == TIDE__SHARED__SHARED_NEW ? "brings" : "refers to",
+                                 (int)v->path.len, (const char *)v->path.data, what);
     r->share_wrong_task = task;
 }
 

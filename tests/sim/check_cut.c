@@ -31,6 +31,10 @@ static void read_ack(struct sim *s, struct cut *c, const struct tide_ack_view *a
                  task_name(j, t));
             continue;
         }
+        if (a.shared) {
+            pieces_of_snapshot(s, c->row, &a, c->round->full);
+            continue;
+        }
         states++;
         if (a.is_inline) {
             must(s, a.inlined.len == sizeof *st, "snapshot %" PRIu64 ": %s has %zu bytes of state",

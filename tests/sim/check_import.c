@@ -91,6 +91,8 @@ void check_full(struct sim *s, const struct job *j, uint64_t number, bool savepo
     const struct d_snapshot *base =
         j->store.base_snapshot ? store_snapshot(j, j->store.base_snapshot) : NULL;
     bool first = true;
+    struct round *r = check_round(j, number);
+    if (r) r->full = full;
     if (savepoint || !base || !base->imported) return;
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
         first = first && (d->kind != TIDE_CHECKPOINT || d->round <= j->store.base_since);

@@ -59,7 +59,8 @@ void check_kept(struct sim *s, const struct job *j)
 static bool is_there(struct sim *s, struct tide_bytes path)
 {
     const struct directory *d = files_find(s, (const char *)path.data, path.len);
-    return d && d->exists && !d->late && !files_cursed(s, d->path);
+    bool emptied = d && d->gone && !d->files; /* but for what others share */
+    return d && d->exists && !d->late && !emptied && !files_cursed(s, d->path);
 }
 
 bool check_stuck(struct sim *s, const struct d_snapshot *of)
@@ -87,7 +88,7 @@ bool check_clean(struct sim *s, const struct job *j)
         if (r->ended && !r->r.complete && !r->swept && is_there(s, r->r.directory) &&
             !sweep_rides(s, r->r.number))
             return false;
-    return true;
+    return pieces_clean(s, j);
 }
 
 static uint64_t trailing_number(const char *path)
@@ -138,7 +139,8 @@ static bool known(struct sim *s, const struct job *j, const char *path, bool exe
 void check_file(struct sim *s, enum file_op op, const char *path, bool executing)
 {
     const struct round *lost = NULL;
-    if (op != FILE_DELETE_ROUND) return;
+    pieces_check_deletion(s, op, path);
+    if (op != FILE_DELETE_ROUND && op != FILE_DELETE_OWN) return;
     for (const struct job *j = s->jobs; j; j = j->next) {
         if (known(s, j, path, executing)) return;
         if (!lost && s->store.dropped) lost = check_round(j, trailing_number(path));

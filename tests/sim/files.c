@@ -75,14 +75,22 @@ static int execute(struct sim *s, struct file_job *j)
         d->gone = true;
         d->exists = d->pending = d->published = false;
         d->files = NULL;
+        d->pieces = NULL;
         s->stats->deleted++;
         return 0;
+    case FILE_DELETE_OWN:
+        if (!d) return 0;
+        d->gone = true;
+        d->pending = d->published = false;
+        d->files = NULL;
+        if (!d->pieces) d->exists = false;
+        s->stats->deleted++;
+        return 0;
+    case FILE_DELETE_SHARED: return pieces_delete(s, j->path);
     case FILE_DELETE_ATTEMPT:
         if (d && d->exists && !has_children(s, d)) d->exists = false;
         return 0;
     case FILE_LOOK: return d && d->gone ? TIDE_ENOTFOUND : 0;
-    case FILE_DELETE_OWN: /* no task here shares anything */
-    case FILE_DELETE_SHARED: break;
     case FILE_META_READ:
         return d && d->exists && (d->image.len || d->published) ? 0 : TIDE_ENOTFOUND;
     }
@@ -119,13 +127,22 @@ bool files_cursed(const struct sim *s, const char *path)
     return s->files.cursed_percent && (h >> 8) % 100 < s->files.cursed_percent;
 }
 
+static bool is_cursed(struct sim *s, const struct file_job *j)
+{
+    if (j->op == FILE_DELETE_ROUND || j->op == FILE_DELETE_OWN) return files_cursed(s, j->path);
+    if (j->op != FILE_DELETE_SHARED) return false;
+    char *directory = (char *)(uintptr_t)sim_text(s, j->path);
+    *strrchr(directory, '/') = '\0';
+    return files_cursed(s, directory);
+}
+
 static void finish(struct sim *s, void *arg, uint64_t x)
 {
     struct file_job *j = arg;
     if (!s->daemon.up || s->daemon.life != j->life || daemon_frozen(s, finish, arg, x)) return;
     int rc;
     j->done = true;
-    if (j->op == FILE_DELETE_ROUND && files_cursed(s, j->path)) {
+    if (is_cursed(s, j)) {
         rc = TIDE_EIO; /* for ever */
     } else if (s->now < s->files.full_until && j->op <= FILE_META_WRITE && percent(s, 70)) {
         rc = TIDE_ENOSPC;
@@ -223,22 +240,29 @@ void files_move_back(struct sim *s)
 
 /* ---- what workers do */
 
-int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task,
-                const struct state *st)
+int files_make(struct sim *s, struct tide_bytes directory, bool exists)
 {
     const char *path = (const char *)directory.data;
     struct directory *d = files_find(s, path, directory.len);
-    if (!d || !d->exists) {
-        if (exists) return TIDE_ENOTFOUND;
-        size_t parent = directory.len;
-        while (parent && path[parent - 1] != '/')
-            parent--;
-        must(s, parent, "a round's directory has no directory above it");
-        struct directory *above = files_find(s, path, parent - 1);
-        if (!above || !above->exists) return TIDE_ENOTFOUND;
-        d = directory_make(s, path, directory.len);
-        d->late = d->gone;
-    }
+    if (d && d->exists) return 0;
+    if (exists) return TIDE_ENOTFOUND;
+    size_t parent = directory.len;
+    while (parent && path[parent - 1] != '/')
+        parent--;
+    must(s, parent, "a round's directory has no directory above it");
+    struct directory *above = files_find(s, path, parent - 1);
+    if (!above || !above->exists) return TIDE_ENOTFOUND;
+    d = directory_make(s, path, directory.len);
+    d->late = d->gone;
+    return 0;
+}
+
+int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task,
+                const struct state *st)
+{
+    int rc = files_make(s, directory, exists);
+    if (rc) return rc;
+    struct directory *d = files_find(s, (const char *)directory.data, directory.len);
     for (struct file *f = d->files; f; f = f->next)
         must(s, f->task != task, "%s/t%u-0 is written twice", d->path, (unsigned)task);
     struct file *f = sim_alloc(s, sizeof *f);

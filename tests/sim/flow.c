@@ -397,6 +397,10 @@ static struct flights *read_state(struct sim *s, struct task *t, const struct ti
         const Tide__Artifact *a = d->restore->artifacts[i];
         struct tide_bytes bytes = {a->inline_.data, a->inline_.len};
         bool inlined = a->place_case == TIDE__ARTIFACT__PLACE_INLINE;
+        if (a->shared) {
+            if (pieces_restored(s, t, d, a)) continue;
+            return NULL;
+        }
         if (a->flight) {
             if (!flights) flights = sim_alloc(s, sizeof *flights);
             must(s, inlined && flights_unpack(s, flights, a->flight, a->channel, bytes),
@@ -498,8 +502,10 @@ struct upload {
     uint64_t attempt, round;
     struct state state;
     struct tide_bytes directory;
-    bool exists, declines, inlined;
+    bool exists, declines, inlined, shares;
     bool waits, written; /* for records in flight; the state is there */
+    struct tide_artifact_view pieces[PIECES_MAX];
+    uint32_t n_pieces;
     uint32_t n_parts;
     struct part *parts[];
 };
@@ -511,7 +517,7 @@ static void ack(struct sim *s, struct upload *u)
     uint32_t handle[PENDING_MAX];
     for (uint32_t i = 0; i < u->n_parts; i++)
         handle[i] = u->parts[i]->id;
-    struct tide_artifact_view a[1 + FLIGHTS_MAX] = {
+    struct tide_artifact_view a[1 + FLIGHTS_MAX + PIECES_MAX] = {
         {.size = sizeof u->state, .digest_low = u->round, .digest_high = t->number}};
     if (p->job->portable) a[0].name = tide_bytes_of(TIDE_ARTIFACT_OWN);
     if (u->inlined) {
@@ -519,12 +525,15 @@ static void ack(struct sim *s, struct upload *u)
         a[0].inlined = (struct tide_bytes){(const uint8_t *)&u->state, sizeof u->state};
     }
     const struct flights *flights = flights_of(s, t, u->round);
+    uint32_t n = 1 + flights_pack(s, flights, &a[1]);
+    memcpy(&a[n], u->pieces, u->n_pieces * sizeof a[n]);
+    n += u->n_pieces;
     struct tide_session_ack m = {
         .attempt = u->attempt,
         .round = u->round,
         .task = t->number,
         .artifacts = a,
-        .n_artifacts = 1 + flights_pack(s, flights, &a[1]),
+        .n_artifacts = n,
         .has_handle = u->n_parts > 0,
         .handle = {(const uint8_t *)handle, u->n_parts * sizeof handle[0]}};
     int rc = tide_session_ack(p->session, &m, proc_now(s, p));
@@ -546,6 +555,8 @@ static void uploaded(struct sim *s, void *arg, uint64_t x)
     if (!p->alive || t->generation != u->generation || proc_busy(s, p, uploaded, arg, x)) return;
     int rc = u->declines ? TIDE_EIO : 0;
     if (!rc && !u->inlined) rc = files_write(s, u->directory, u->exists, t->number, &u->state);
+    if (!rc && u->shares) rc = files_make(s, u->directory, u->exists);
+    if (!rc && u->shares) u->n_pieces = pieces_put(s, t, u->round, u->directory, u->pieces);
     if (rc) {
         const char *why = u->declines ? "a planted fault" : "the directory is not there";
         tide_session_decline(p->session, u->attempt, u->round, t->number, tide_bytes_of(why),
@@ -606,6 +617,7 @@ static void take_snapshot(struct sim *s, struct task *t, const struct tide_deliv
                          .exists = d->directory_exists,
                          .declines = s->now < j->decline_until && percent(s, 15),
                          .inlined = percent(s, j->inline_percent),
+                         .shares = d->shares && j->pieces,
                          .next = t->uploads,
                          .waits = d->waits,
                          .n_parts = t->n_pending};

@@ -133,7 +133,8 @@ struct task { /* one task in one process */
     uint64_t attempt;
     struct attempt *in; /* its pipes */
     struct state state;
-    record_set fresh; /* sinks: not in any part yet */
+    struct piece *pieces; /* files that it shares with later snapshots */
+    record_set fresh;     /* sinks: not in any part yet */
     struct {
         struct part *part;
         uint64_t round;
@@ -256,6 +257,7 @@ struct round {
     bool triggered, told_complete, told_abort;
     bool handed;            /* its completion is with the store, or durable */
     bool over;              /* aborted, or its daemon died */
+    bool full;              /* told to refer to nothing */
     bool has_cut, told_now; /* rendezvous rounds */
     uint64_t cut;
     struct {
@@ -298,6 +300,8 @@ struct d_snapshot {
     struct state task[TASKS_MAX]; /* what its artifacts say, or the end of a task that had ended */
     struct tide_bytes part[HOOKS_MAX + 1]; /* what the coordinator and the hooks gave */
     struct flights *flights[TASKS_MAX];    /* likewise; NULL: none */
+    uint64_t shared;                       /* as in the record */
+    struct piece *pieces;                  /* files that it refers to, by their paths */
 };
 struct d_owed {
     struct d_owed *next;
@@ -325,6 +329,7 @@ struct job_store {
     struct d_snapshot *snapshots;   /* newest first */
     struct d_owed *owed;            /* newest first */
     struct d_operation *operations; /* newest first */
+    struct d_piece *pieces;         /* newest first */
 };
 
 /* ---- programs and jobs */
@@ -371,6 +376,7 @@ struct job {
     } externals;
     uint32_t inline_percent, upload_max_ms;
     uint64_t most_apart_us; /* between two snapshots while nothing is wrong; 0: no promise */
+    bool pieces;            /* its tasks have files that several checkpoints share */
     bool portable;          /* its states may be divided among more tasks, or fewer */
     struct job *heir_of;    /* it begins from a copy of what that one has left; NULL: afresh */
     bool calm; /* nothing goes wrong with its workers and tasks: others' trouble is not its own */

@@ -158,8 +158,10 @@ static void print_stats(const struct sim_stats *t)
            t->refused_acks, t->deleted);
     printf("sim: %" PRIu64 " parts published, %" PRIu64 " dropped by a restore, %" PRIu64
            " jobs finished, %" PRIu64 " held, %" PRIu64 " acks with records in flight; %" PRIu64
-           " events of coordinators in snapshots\n",
-           t->published, t->parts_dropped, t->finished, t->held, t->in_flight, t->events_sent);
+           " events of coordinators in snapshots; %" PRIu64 " shared files, %" PRIu64
+           " references\n",
+           t->published, t->parts_dropped, t->finished, t->held, t->in_flight, t->events_sent,
+           t->pieces_new, t->pieces_again);
     printf("sim: %" PRIu64 " times suspended, %" PRIu64 " drained, %" PRIu64 " cancelled, %" PRIu64
            " of it told to who waited; %" PRIu64 " savepoints disposed of; %" PRIu64
            " restores ordered, %" PRIu64 " from copies, %" PRIu64 " of them another job's, %" PRIu64

@@ -12,6 +12,7 @@ struct kept_directory {
     struct directory *directory;
     bool published, pending;
     struct file *files;
+    struct piece *pieces;
 };
 
 struct copy {
@@ -31,6 +32,7 @@ static void copy_lists(struct sim *s, struct job_store *to)
         *p = memcpy(sim_alloc(s, sizeof **p), *p, sizeof **p);
     for (struct d_owed **p = &to->owed; *p; p = &(*p)->next)
         *p = memcpy(sim_alloc(s, sizeof **p), *p, sizeof **p);
+    pieces_copy(s, to);
     for (struct d_operation **p = &to->operations; *p; p = &(*p)->next)
         *p = memcpy(sim_alloc(s, sizeof **p), *p, sizeof **p);
 }
@@ -51,7 +53,8 @@ void old_copy(struct sim *s)
     for (struct directory *d = s->files.directories; d; d = d->next) {
         if (!d->exists) continue;
         struct kept_directory *k = sim_alloc(s, sizeof *k);
-        *k = (struct kept_directory){c->directories, d, d->published, d->pending, d->files};
+        *k = (struct kept_directory){c->directories, d,        d->published,
+                                     d->pending,     d->files, d->pieces};
         c->directories = k;
     }
     s->old.copy = c;
@@ -163,6 +166,7 @@ void old_put_back(struct sim *s)
         k->directory->published = k->published;
         k->directory->pending = k->pending;
         k->directory->files = k->files;
+        k->directory->pieces = k->pieces;
     }
 }
 

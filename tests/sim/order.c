@@ -56,7 +56,7 @@ static void release(struct sim *s, struct job *j, const char *key, bool abandons
 bool order_may_copy(struct sim *s, const struct d_snapshot *d)
 {
     const struct directory *in = files_find(s, (const char *)d->directory.data, d->directory.len);
-    return d->state == TIDE_RETAINED && !(in && in->moved);
+    return d->state == TIDE_RETAINED && !(in && in->moved) && !d->shared;
 }
 
 /* Where a copy of a retained snapshot lies: a new one, one of before, or where there is none. */

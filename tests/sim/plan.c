@@ -121,6 +121,7 @@ static void plan_job(struct sim *s, struct job *j)
     j->checkpointing.regional = !j->program->meets && is_regional(s, j);
     j->program->plan(s, j);
     j->portable = !j->program->meets && of_hundred(s, j) % 2;
+    j->pieces = !j->program->meets && of_hundred(s, j) / 2 % 5 < 2;
     plan_workers(s, j);
     plan_spec(s, j);
     uint64_t of = of_hundred(s, j);

@@ -11,6 +11,7 @@
  *   net.c    connections: delays, cuts, half-open ones
  *   proc.c   worker processes: a session each, and the supervisor that restarts them
  *   flow.c   a program for them to run: a dataflow of counters, and the outside world of its sinks
+ *   pieces.c files that several checkpoints of a job share
  *   meet.c   others: solvers and stores, whose tasks meet at one position
  *   heir.c   jobs that begin from what another has left
  *   old.c    an old copy of the store, put back
@@ -74,6 +75,7 @@ struct directory {
     struct job *origin_of;     /* whose it is */
     bool late; /* made after its deletion, perhaps: an upload, or an operation that had timed out */
     struct file *files;
+    struct piece *pieces; /* files that several snapshots share; by their names in it */
 };
 struct file_job {
     struct file_job *next;
@@ -115,6 +117,7 @@ struct sim_stats {
         refused_acks, events, steps, deliver, met, events_sent, in_flight, unaligned,
         savepoints_unaligned, counted;
     uint64_t abort_codes[16];
+    uint64_t pieces_new, pieces_again;
     uint64_t bases, refused_orders, imports, inherited, rescaled;
     uint64_t suspended, drained, cancelled, told_ended, disposed, failed;
 };
@@ -206,6 +209,7 @@ struct d_round *store_round(const struct job *j, uint64_t round);
 bool files_cursed(const struct sim *s, const char *path); /* can never be deleted */
 void files_do(struct sim *s, enum file_op op, const char *path, uint64_t tag);
 void files_crash(struct sim *s);
+int files_make(struct sim *s, struct tide_bytes directory, bool exists); /* a round's */
 int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task,
                 const struct state *st);
 const struct state *files_read(struct sim *s, struct tide_bytes directory, uint32_t task);
@@ -217,6 +221,23 @@ const struct directory *files_copy(struct sim *s, struct job *j, struct d_snapsh
 /* Its user moves a savepoint, or a copy; in the end everything is back. */
 const struct directory *files_move(struct sim *s, struct job *j, struct d_snapshot *d);
 void files_move_back(struct sim *s);
+
+/* pieces.c */
+#define PIECES_MAX 8u
+/* Writes what is new and says what the ack of that round has to say; returns how many. */
+uint32_t pieces_put(struct sim *s, struct task *t, uint64_t round, struct tide_bytes directory,
+                    struct tide_artifact_view *views);
+bool pieces_restored(struct sim *s, struct task *t, const struct tide_delivery *d,
+                     const Tide__Artifact *a); /* false: it is not there, which may be */
+int pieces_delete(struct sim *s, const char *path);
+void pieces_changed(struct sim *s, struct job *j, const struct tide_record *r);
+void pieces_moved(struct sim *s, struct job *j, const struct tide_record *r);
+void pieces_catalog(struct sim *s, const struct job_store *st, struct tide_catalog_job *j);
+void pieces_copy(struct sim *s, struct job_store *st); /* its rows become its own */
+void pieces_of_snapshot(struct sim *s, struct d_snapshot *d, const struct tide_artifact_view *a,
+                        bool full);
+void pieces_check_deletion(struct sim *s, enum file_op op, const char *path);
+bool pieces_clean(struct sim *s, const struct job *j);
 
 /* net.c */
 void net_connect(struct sim *s, struct proc *p);

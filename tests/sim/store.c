@@ -99,6 +99,7 @@ static void apply_snapshot(struct sim *s, struct job *j, const struct tide_recor
                              .unaligned = r->snapshot.unaligned,
                              .commits = r->snapshot.commits,
                              .imported = r->snapshot.imported,
+                             .shared = r->snapshot.shared,
                              .taken_as = r->snapshot.kind,
                              .durable_at = s->now};
     if (d->imported) d->kind = TIDE_SAVEPOINT;
@@ -271,6 +272,8 @@ static void apply_record(struct sim *s, struct job *j, const struct tide_record 
     case TIDE_REC_STRIKE: apply_strike(j, r); break;
     case TIDE_REC_OPERATION: apply_operation(s, j, r); break;
     case TIDE_REC_ROUND_TIMES: break;
+    case TIDE_REC_SHARED: pieces_changed(s, j, r); break;
+    case TIDE_REC_SHARED_STATE: pieces_moved(s, j, r); break;
     default: apply_job(s, j, r); break;
     }
 }
@@ -542,7 +545,8 @@ static void catalog_job(struct sim *s, const struct job_store *st, struct tide_c
                                             .style = d->style,
                                             .unaligned = d->unaligned,
                                             .commits = d->commits,
-                                            .imported = d->imported};
+                                            .imported = d->imported,
+                                            .shared = d->shared};
         for (struct d_owed *o = st->owed; o; o = o->next)
             c->owed += o->round == d->round;
     }
@@ -565,6 +569,7 @@ static void catalog_job(struct sim *s, const struct job_store *st, struct tide_c
     n = j->n_operations;
     for (struct d_operation *o = st->operations; o; o = o->next)
         j->operations[--n] = o->o;
+    pieces_catalog(s, st, j);
 }
 
 struct tide_catalog *store_catalog(struct sim *s, struct tide_catalog *c)
