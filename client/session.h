@@ -201,7 +201,7 @@ struct tide_delivery {
     uint32_t external, first, count;
     uint64_t round, attempt, align_us;
     struct tide_bytes bytes, directory, text, handle;
-    bool directory_exists, has_handle, savepoint, full, ahead, captures, waits, has_data;
+    bool directory_exists, has_handle, savepoint, full, native, ahead, captures, waits, has_data;
     bool shares; /* SNAPSHOT: its files may be shared with later checkpoints */
     uint8_t barrier[TIDE_BARRIER_BYTES];
     const Tide__Start *start;         /* RESTORE: whole message, view until rewind or stop */

@@ -90,6 +90,7 @@ static void snapshot(struct tide_session *s, uint32_t index, const struct tide_a
     d.savepoint = r->savepoint;
     d.full = r->full || r->tasks[index].full;
     d.shares = !r->savepoint && s->version >= 2;
+    d.native = r->native;
     d.waits = step->waits;
     d.captures = step->unaligned;
     tide_session_push(s, &d, r->directory);

@@ -85,7 +85,7 @@ struct round_place { /* one task's part in one round */
 
 struct round {
     uint64_t number, deadline_us, progress_us;
-    bool savepoint, full, directory_exists;
+    bool savepoint, full, native, directory_exists;
     Tide__StopMode stop;
     uint8_t mode; /* enum tide_align_mode */
     struct shared *directory;

@@ -140,6 +140,7 @@ void tide_meet_prepare(struct tide_session *s, const Tide__Prepare *m, uint64_t 
     r->savepoint = m->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT;
     r->full = m->full;
     tide_share_full(s, r, m->n_full_tasks, m->full_tasks);
+    r->native = m->native;
     r->directory_exists = m->directory_exists;
     r->stop = m->stop;
     r->meets = true;

@@ -194,6 +194,7 @@ void tide_rounds_trigger(struct tide_session *s, const Tide__Trigger *m, uint64_
     r->savepoint = m->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT;
     r->full = m->full;
     tide_share_full(s, r, m->n_full_tasks, m->full_tasks);
+    r->native = m->native;
     r->directory_exists = m->directory_exists;
     r->stop = m->stop;
     tide_flow_trigger(s, r, m, now_us);

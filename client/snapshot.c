@@ -49,7 +49,7 @@ struct tide_snapshot {
     uint64_t attempt, round, begun_us, align_us;
     atomic_uint refs;
     _Atomic uint64_t sync_us; /* 0: the callback has not returned */
-    bool savepoint, full, shares, directory_exists, made_directory, any_file, open;
+    bool savepoint, full, native, shares, directory_exists, made_directory, any_file, open;
     char *directory;
     struct artifact *items;
     uint32_t n_items, cap_items;
@@ -279,6 +279,11 @@ bool tide_snapshot_is_savepoint(const struct tide_snapshot *s)
 bool tide_snapshot_is_full(const struct tide_snapshot *s)
 {
     return s->full || s->savepoint;
+}
+
+bool tide_snapshot_is_native(const struct tide_snapshot *s)
+{
+    return s->native;
 }
 
 int tide_snapshot_artifact(struct tide_snapshot *s, const char *name, uint32_t key_group_first,
@@ -652,6 +657,7 @@ static struct tide_snapshot *begin(struct tide_task *t, const struct tide_delive
     s->savepoint = d->savepoint;
     s->full = d->full;
     s->shares = d->shares;
+    s->native = d->native || !d->savepoint;
     s->directory_exists = d->directory_exists;
     s->fd = -1;
     s->begun_us = tide_now_us();

@@ -574,6 +574,10 @@ TIDE_API bool tide_snapshot_is_savepoint(const struct tide_snapshot *s);
  * So it is with savepoints, with checkpoints that an admin asks for as full ones, and with those
  * after a restore from elsewhere, until one has completed. */
 TIDE_API bool tide_snapshot_is_full(const struct tide_snapshot *s);
+/* It may be in whatever format is quickest for the program, such as the files of its database: so
+ * it is with checkpoints, and with savepoints that an admin asks for as native ones. Otherwise it
+ * is to be in one that outlives the program and others can read. Since 0.2.0. */
+TIDE_API bool tide_snapshot_is_native(const struct tide_snapshot *s);
 /* Begins a further artifact; without it everything goes into one. */
 TIDE_API int tide_snapshot_artifact(struct tide_snapshot *s, const char *name,
                                     uint32_t key_group_first, uint32_t key_group_count);

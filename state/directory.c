@@ -126,6 +126,12 @@ bool tide_directory_is_state(const struct tide_directory_artifact *a)
            tide_bytes_equal(a->view.name, tide_bytes_of(TIDE_ARTIFACT_FLIGHT));
 }
 
+bool tide_directory_is_file(const struct tide_directory_artifact *a)
+{
+    const size_t n = sizeof TIDE_NATIVE_FILE - 1;
+    return a->view.name.len > n && !memcmp(a->view.name.data, TIDE_NATIVE_FILE, n);
+}
+
 static int damaged(const struct tide_directory_artifact *a, const char *what,
                    char why[static WHY_SIZE])
 {
@@ -199,7 +205,7 @@ static int find_file(void *user, const struct tide_directory_artifact *a)
         return 0;
     memcpy(name, called.data ? (const char *)called.data : "", called.len);
     name[called.len] = '\0';
-    if (strncmp(name, TIDE_NATIVE_FILE, sizeof TIDE_NATIVE_FILE - 1) != 0) return 0;
+    if (!tide_directory_is_file(a)) return 0;
     int rc = check(a, f->why);
     if (rc) return rc;
     rc = tide_native_found(f->reader, name, a->file[0] ? a->file : NULL, a->view.inlined, NULL);

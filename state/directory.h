@@ -35,5 +35,7 @@ int tide_directory_each(const struct tide_directory *d, tide_directory_visit *f,
 int tide_directory_read(const struct tide_directory_artifact *a, struct tide_format_reader **ret,
                         char why[static WHY_SIZE]);
 bool tide_directory_is_state(const struct tide_directory_artifact *a);
+/* A file of a native part, which is read along with that. */
+bool tide_directory_is_file(const struct tide_directory_artifact *a);
 
 #endif

@@ -97,6 +97,8 @@ int tide_format_open(const char *path, struct tide_format_reader **ret, char why
 int tide_format_open_bytes(const char *name, struct tide_bytes image,
                            struct tide_format_reader **ret, char why[static WHY_SIZE]);
 void tide_format_close(struct tide_format_reader *r); /* NULL is fine */
+/* Counts the rows of a state of a native part, which does not say them, into its `rows`. */
+int tide_format_count(struct tide_format_reader *r, uint32_t state);
 /* Rows first to first + count - 1 of a state, from 0; of a keyed one, those of the key groups first
  * to first + count - 1. Each is checked before it is given out, and that none is missing at the
  * end. A failure is told in r->why. */

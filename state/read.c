@@ -473,6 +473,22 @@ static bool check_row(struct tide_format_reader *r, sqlite3_stmt *st, uint32_t s
            group == tide_states_key_group(row->key.data, row->key.len, r->task.max_parallelism);
 }
 
+static int count_row(void *user, const struct tide_row *row)
+{
+    (void)row;
+    ++*(uint64_t *)user;
+    return 0;
+}
+
+int tide_format_count(struct tide_format_reader *r, uint32_t state)
+{
+    uint64_t rows = 0;
+    if (!r->native) return 0;
+    int rc = tide_format_rows(r, state, r->task.first, r->task.count, count_row, &rows);
+    if (!rc) r->states[state].rows = rows;
+    return rc;
+}
+
 int tide_format_rows(struct tide_format_reader *r, uint32_t state, uint64_t first, uint64_t count,
                      tide_row_visit *f, void *user)
 {

@@ -391,7 +391,7 @@ int tide_states_snapshot(struct tide_states *s, struct tide_snapshot *snapshot)
     if (!s || !snapshot) return TIDE_EINVAL;
     int rc = tide_states_ready(s);
     const bool native =
-        !rc && s->n_keyed && s->class->checkpoint && !tide_snapshot_is_savepoint(snapshot);
+        !rc && s->n_keyed && s->class->checkpoint && tide_snapshot_is_native(snapshot);
     if (!rc) rc = begin(s, tide_snapshot_round(snapshot), native, &a);
     if (rc) return rc;
     a->snapshot = snapshot;

@@ -20,8 +20,8 @@ struct many { /* of an option that may be given more than once */
 
 struct options {
     bool json, help, version, detach, all, tasks, wait, failed, verbose;
-    bool abandon_owed, latest, nothing, allow_unmatched, allow_repeat, dry_run, commits, full,
-        drain, checkpoint, supersede, savepoint, csv;
+    bool abandon_owed, latest, nothing, allow_unmatched, allow_repeat, dry_run, commits, native,
+        full, drain, checkpoint, supersede, savepoint, csv;
     const char *cause, *snapshot, *from, *operator_uid, *state, *job;
     struct many renames, drops, parallelism, max_parallelism;
     bool anywhere; /* connect was not given: it is the environment's, or the default */

@@ -188,6 +188,8 @@ static const struct option {
      "a name for people"},
     {"commits", NULL, 0, OF_SAVEPOINT, offsetof(struct options, commits),
      "publish effects, as a checkpoint does: the job goes\nback to it until a later round does so"},
+    {"native", NULL, 0, OF_SAVEPOINT, offsetof(struct options, native),
+     "in the formats of the tasks' own backends, not as\ndatabases that anyone can read: quicker"},
     {"alignment", "MODE", 0, OF_SAVEPOINT, offsetof(struct options, alignment),
      "how tasks wait for barriers: aligned (default),\nunaligned, timeout, at-least-once"},
     {"full", NULL, 0, OF_FULL, offsetof(struct options, full),

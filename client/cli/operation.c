@@ -448,6 +448,7 @@ int savepoint_take(struct cli *c)
     call.job = cli_data(c->args[0]);
     call.target = cli_data(target);
     call.commits = c->options.commits;
+    call.native = c->options.native;
     call.label = cli_data(c->options.label);
     call.key = cli_data(c->options.key);
     call.who = cli_data(who);

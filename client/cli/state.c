@@ -135,8 +135,9 @@ static int look(struct looking *l, struct tide_format_reader *r)
         l->of = &r->states[i];
         if (!is_wanted(l->operator_uid, r->task.uid) || !is_wanted(l->state, l->of->name)) continue;
         bool is_keyed = tide_kind_is_keyed(l->of->kind);
-        show_state(l);
-        if (l->rows)
+        rc = tide_format_count(r, i);
+        if (!rc) show_state(l);
+        if (!rc && l->rows)
             rc = tide_format_rows(r, i, is_keyed ? r->task.first : 0,
                                   is_keyed ? r->task.count : l->of->rows, show_row, l);
     }

@@ -169,7 +169,7 @@ static int take_artifact(void *user, const struct tide_directory_artifact *a)
     struct converting *c = user;
     struct source *s = &c->sources[a->op - c->d.graph->operators];
     char why[WHY_SIZE] = "";
-    if (s->dropped) return 0;
+    if (s->dropped || tide_directory_is_file(a)) return 0;
     if (!tide_directory_is_state(a)) {
         if (a->view.flight) return fail_at(c, a, "is of records in flight: not supported yet");
         return making_fail(&c->m,

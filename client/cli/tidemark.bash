@@ -75,7 +75,7 @@ _tidemark() {
     lineage) ask="jobs snapshots" ;;
     esac
     case $command in
-    savepoint*) options="--target --label --commits --alignment --key --detach" ;;
+    savepoint*) options="--target --label --commits --native --alignment --key --detach" ;;
     checkpoint*) options="--full --key --detach" ;;
     stop*) options="--target --label --drain --checkpoint --supersede --key --detach" ;;
     cancel*) options="--target --label --savepoint --key --detach" ;;

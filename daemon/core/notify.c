@@ -35,6 +35,7 @@ void round_trigger(struct core *c, struct round *r, uint64_t session)
     m.stop = (Tide__StopMode)r->stop;
     m.full = r->full;
     m.n_full_tasks = share_full_tasks(r, &c->out, &m.full_tasks);
+    m.native = r->native;
     m.alignment = (Tide__Alignment)r->alignment;
     m.aligned_timeout_ms = r->aligned_timeout_ms;
     m.age_ms = (uint32_t)((c->now - r->begun_us) / MS);

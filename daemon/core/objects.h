@@ -253,6 +253,7 @@ struct operation {
     enum tide_stop stop;  /* what follows that round */
     bool commits;         /* it publishes effects */
     bool full;            /* it refers to no artifact of an earlier snapshot */
+    bool native;          /* a savepoint in the tasks' own formats */
     bool aligns;          /* a savepoint that has an alignment of its own */
     enum tide_alignment alignment;
     bool supersede;         /* a stop: rounds under way are aborted */
@@ -329,6 +330,7 @@ struct round {
     enum tide_stop stop;         /* the job stops once it is complete */
     bool commits;                /* its completion publishes effects */
     bool full;                   /* it refers to no artifact of an earlier snapshot */
+    bool native;                 /* a savepoint in the tasks' own formats */
     struct operation *operation; /* NULL: periodic */
     char *directory;
     uint64_t begun_us, begun_wall, deadline_us;

@@ -30,6 +30,7 @@ void operation_read(struct core *c, struct operation *op)
     if (op->kind == TIDE_OP_STOP) op->stop = TIDE_STOP_SUSPEND;
     if (m && m->call_case == TIDE__REQUEST__CALL_SAVEPOINT) {
         op->commits = m->savepoint->commits;
+        op->native = m->savepoint->native;
         op->aligns = m->savepoint->how_case == TIDE__TRIGGER_SAVEPOINT__HOW_ALIGNMENT;
         if (op->aligns) op->alignment = (enum tide_alignment)m->savepoint->alignment;
     }

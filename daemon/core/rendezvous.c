@@ -71,6 +71,7 @@ static void send_prepare(struct core *c, struct round *r, uint64_t session)
     m.stop = (Tide__StopMode)r->stop;
     m.full = r->full;
     m.n_full_tasks = share_full_tasks(r, &c->out, &m.full_tasks);
+    m.native = r->native;
     message.msg_case = TIDE__TO_WORKER__MSG_PREPARE;
     message.prepare = &m;
     tell(c, r, session, &message, session ? 0 : ask(c, ASKED_TRIGGER_SENT, job, r->number));

@@ -119,6 +119,7 @@ static struct round *round_new(struct core *c, struct job *job, enum tide_kind k
     r->commits = kind == TIDE_CHECKPOINT || op->commits;
     r->stop = op ? op->stop : TIDE_STOP_NOT;
     r->full = (op && op->full) || (kind == TIDE_CHECKPOINT && import_wants_full(job));
+    r->native = op && op->native;
     r->operation = op;
     r->state = ROUND_OPENING;
     r->begun_us = c->now;

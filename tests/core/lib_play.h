@@ -131,7 +131,7 @@ struct ask {
     const char *key, *target, *cause;
     const char *job; /* NULL: "job" */
     uint64_t snapshot;
-    bool commits, full, checkpoint, drain, supersede, savepoint, abandon, repeat;
+    bool commits, native, full, checkpoint, drain, supersede, savepoint, abandon, repeat;
 };
 void play_ask_savepoint(struct play *p, const struct ask *o);  /* key, target, commits */
 void play_ask_checkpoint(struct play *p, const struct ask *o); /* key, full */

@@ -31,6 +31,7 @@ void play_ask_savepoint(struct play *p, const struct ask *o)
     m.key = play_bytes(o->key);
     m.target = play_bytes(o->target);
     m.commits = o->commits;
+    m.native = o->native;
     CALL(p, ADMIN, SAVEPOINT, savepoint, &m);
 }
 

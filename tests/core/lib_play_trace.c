@@ -110,13 +110,14 @@ static void say_to_worker(struct play *p, const Tide__ToWorker *m)
         break;
     case TIDE__TO_WORKER__MSG_TRIGGER:
         p->round = m->trigger->round;
-        say(p, "trigger %s %" PRIu64 "%s%s%s%s",
+        say(p, "trigger %s %" PRIu64 "%s%s%s%s%s",
             m->trigger->kind == TIDE__ROUND_KIND__ROUND_SAVEPOINT ? "savepoint" : "checkpoint",
             p->round,
             m->trigger->stop == TIDE__STOP_MODE__STOP_SUSPEND ? ", suspend"
             : m->trigger->stop == TIDE__STOP_MODE__STOP_DRAIN ? ", drain"
                                                               : "",
-            m->trigger->full ? ", full" : "", m->trigger->alignment ? ", " : "",
+            m->trigger->full ? ", full" : "", m->trigger->native ? ", native" : "",
+            m->trigger->alignment ? ", " : "",
             m->trigger->alignment ? tide_alignment_name((enum tide_alignment)m->trigger->alignment)
                                   : "");
         for (size_t i = 0; i < m->trigger->n_full_tasks; i++)

@@ -269,6 +269,19 @@ START_TEST(full_checkpoint_S38)
 }
 END_TEST
 
+/* A savepoint in the tasks' own formats is asked for as such. */
+START_TEST(native_savepoint)
+{
+    static struct play p;
+    start_job(&p);
+    play_forget(&p);
+    play_ask_savepoint(&p, &(struct ask){.native = true});
+    play_settle(&p);
+    ck_assert_ptr_nonnull(strstr(p.trace, "to 1: trigger savepoint 2, native\n"));
+    play_end(&p);
+}
+END_TEST
+
 /* retained, deleting, deleted: each durable before the next; done when the bytes are gone; the same
  * key finds the operation again, and so does nobody the snapshot. */
 START_TEST(dispose_of_a_savepoint)
@@ -399,7 +412,7 @@ START_TEST(dispose_that_cannot_be_stored)
 }
 END_TEST
 
-SUITE_MAIN("savepoints", savepoints_publish_nothing_S94_S95,
+SUITE_MAIN("savepoints", native_savepoint, savepoints_publish_nothing_S94_S95,
            savepoint_with_effects_is_the_recovery_point_S98, recovery_point_is_gone,
            part_of_the_recovery_point_is_gone, recovery_point_cannot_be_seen,
            effects_of_a_later_round_are_enough_S94, stop_puts_checkpoints_out_of_use_S97_S98,

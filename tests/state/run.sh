@@ -5,8 +5,13 @@ set -eu
 [ $# -ge 1 ] || { echo "usage: tests/state/run.sh BUILD-FOLDER" >&2; exit 2; }
 cd "$(dirname "$0")/../.."
 mkdir -p "$1/tests/state"
-for story in tools state words flows; do
+stories="tools state words flows"
+# where it is built with it
+if ldd "$1/tidemark" | grep -q rocksdb; then stories="$stories state:rocksdb"; fi
+for story in $stories; do
     work=$(mktemp -d "$1/tests/state/run-XXXXXX")
-    ${PYTHON:-/usr/bin/python3} -W error "tests/state/$story.py" "$1" "$work" || { echo "$story: see $work" >&2; exit 1; }
+    backend=${story#"${story%%:*}"} name=${story%%:*}
+    # shellcheck disable=SC2086
+    ${PYTHON:-/usr/bin/python3} -W error "tests/state/$name.py" "$1" "$work" ${backend#:} || { echo "$story: see $work" >&2; exit 1; }
     rm -rf "$work"
 done

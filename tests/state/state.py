@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""state.py BUILD WORK: a job with every kind of state, killed, and gone on with at other parallelisms.
+"""state.py BUILD WORK [BACKEND]: a job with every kind of state, killed, and gone on with at other parallelisms.
 
 Three tasks count. One is killed with -9: all restore what the last checkpoint has. A savepoint is taken, and all are
 killed. Another job, of a later version of the program whose counts are wider, begins with the savepoint at a
 parallelism of 5, and another one of 1; then the same is done by the daemon, which hands out to each task what concerns
 it. What they have at their end is what Python counts: each key once, with the right
-numbers, each chore once, the chores dealt out evenly."""
+numbers, each chore once, the chores dealt out evenly. With a backend, the first job and every other one keep their
+state there, and the savepoint is a native one."""
 import collections
 import glob
 import json
@@ -18,6 +19,8 @@ import sys
 import time
 
 BUILD, WORK = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+BACKENDS = [sys.argv[3], "memory"] if sys.argv[3:] else ["memory"]
+JOBS = []
 PATIENCE = 60  # seconds, for what should take one
 KEYS = 997
 
@@ -40,9 +43,9 @@ def until(fact, text, *args):
 PROCESSES = []
 
 
-def popen(args, log):
+def popen(args, log, **more):
     with open(log, "ab") as out:
-        PROCESSES.append(subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
+        PROCESSES.append(subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=dict(os.environ, **more)))
     return PROCESSES[-1]
 
 
@@ -53,7 +56,8 @@ def tidemark(*args):
 
 class Job:
     def __init__(self, name, parallelism, version, *savepoint):
-        self.name, self.parallelism = name, parallelism
+        self.name, self.parallelism, self.backend = name, parallelism, BACKENDS[len(JOBS) % len(BACKENDS)]
+        JOBS.append(self)
         with open(WORK + "/data/port") as port:
             self.args = [str(version), "127.0.0.1:" + port.read().strip()], list(savepoint)
         self.workers = [self.start(i) for i in range(parallelism)]
@@ -64,7 +68,7 @@ class Job:
     def start(self, i):
         version_and_port, savepoint = self.args
         return popen([BUILD + "/tests/state/worker", self.name, str(i), str(self.parallelism), *version_and_port,
-                      self.path(i, "out"), *savepoint], self.path(i, "log"))
+                      self.path(i, "out"), *savepoint], self.path(i, "log"), BACKEND=self.backend, DIRECTORY=self.path(i, "backend"))
 
     def log(self, i):
         with open(self.path(i, "log")) as f:
@@ -124,6 +128,11 @@ def check(job, chores, seen):
     print("state: %s: %d keys, %d chores at parallelism %d: all is right" % (job.name, len(have), chores, job.parallelism))
 
 
+def is_database(path):
+    with open(path, "rb") as f:
+        return f.read(6) == b"SQLite"
+
+
 def look(directory):
     """Anybody can read it with SQLite alone: the counts of the savepoint, summed up in SQL."""
     total, place = 0, set()
@@ -138,6 +147,12 @@ def look(directory):
     return total
 
 
+def step_of(directory):
+    """Of a native one, by the command: where its tasks stand."""
+    (place,) = {row.get("value_hex") or row["value"].encode().hex() for row in rows_of(directory, "--state", "place")}
+    return int.from_bytes(bytes.fromhex(place), "little")
+
+
 def read(directory, steps):
     """The same with the command, which needs no daemon."""
     listed = [json.loads(line) for line in tool("ls", directory)]
@@ -149,7 +164,7 @@ def read(directory, steps):
              for r in rows) == steps, "read: the counts are not those of %d steps", steps)
     rows = rows_of(directory, "--state", "place")
     must([r["item"] for r in rows] == ["step"] * 3, "read: %s", rows)
-    one = sorted(glob.glob(directory + "/t*"))[0]
+    one = sorted(path for path in glob.glob(directory + "/t*") if is_database(path))[0]
     must(all(json.loads(line)["round"] for line in tool("ls", one)), "ls of a file")
     for args, text in ((("ls", directory + "/nothing"), "unable to open database file"), (("read", WORK), "No such file"),
                        (("ls", directory, "--state", "nothing"), "has no such state"),
@@ -252,13 +267,13 @@ def main():
     must("sees 3 members" in job.log(1), "it does not see the lists of all: %s", job.log(1))
     before = job.complete()
     until(lambda: job.complete() > before, "no checkpoint completes after the restart")
-    taken = tidemark("savepoint", "first")
+    taken = tidemark("savepoint", "first", *(["--native"] if sys.argv[3:] else []))
     must(taken.returncode == 0, "savepoint: %s", taken.stderr)
     directory = taken.stdout.strip()
     for i in range(3):
         job.kill(i)
     tidemark("cancel", "first")
-    steps = look(directory)
+    steps = look(directory) if not sys.argv[3:] else step_of(directory)
     must(max(map(os.path.getsize, glob.glob(directory + "/t*"))) > 1 << 16, "no database was written as a file")
 
     read(directory, steps)

@@ -34,7 +34,7 @@ struct tide_snapshot { /* in the place of libtidemark's */
 };
 
 uint64_t __wrap_tide_snapshot_round(const struct tide_snapshot *s);          /* NOLINT */
-bool __wrap_tide_snapshot_is_savepoint(const struct tide_snapshot *s);       /* NOLINT */
+bool __wrap_tide_snapshot_is_native(const struct tide_snapshot *s);          /* NOLINT */
 int __wrap_tide_snapshot_artifact(struct tide_snapshot *s, const char *name, /* NOLINT */
                                   uint32_t first, uint32_t count);
 int __wrap_tide_snapshot_write(struct tide_snapshot *s, const void *data, size_t n); /* NOLINT */
@@ -48,9 +48,9 @@ uint64_t __wrap_tide_snapshot_round(const struct tide_snapshot *s) /* NOLINT */
     return s->round;
 }
 
-bool __wrap_tide_snapshot_is_savepoint(const struct tide_snapshot *s) /* NOLINT */
+bool __wrap_tide_snapshot_is_native(const struct tide_snapshot *s) /* NOLINT */
 {
-    return s->savepoint;
+    return !s->savepoint;
 }
 
 int __wrap_tide_snapshot_artifact(struct tide_snapshot *s, const char *name, /* NOLINT */

@@ -262,6 +262,8 @@ int main(int argc, char **argv)
     states.parallelism = (uint32_t)atoi(argv[3]);
     c.version = (uint32_t)atoi(argv[4]);
     c.subtask = states.subtask;
+    states.backend = getenv("BACKEND");
+    states.directory = getenv("DIRECTORY");
     c.out = argv[6];
     c.savepoint = argv[7];
     if (c.savepoint && !strncmp(c.savepoint, "daemon:", 7)) c.handed = c.savepoint + 7;
