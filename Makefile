@@ -202,7 +202,7 @@ $B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
 comma := ,
 $B/tests/client/test_faults: LIBS = $(foreach f,malloc calloc realloc strdup open openat mkdir write read fsync,-Wl$(comma)--wrap=$f)
 $B/tests/state/test_faults: LIBS = $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(foreach f,malloc calloc realloc strdup free pthread_create $(addprefix tide_snapshot_,round artifact file progress done) tide_state_open tide_state_read tide_state_path tide_state_close,-Wl$(comma)--wrap=$f)
-$B/tests/state/test_native: LIBS = $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(foreach f,round is_native artifact write file progress done,-Wl$(comma)--wrap=tide_snapshot_$f)
+$B/tests/state/test_native: LIBS = $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(foreach f,round is_native artifact write file share refer progress done,-Wl$(comma)--wrap=tide_snapshot_$f)
 $B/tests/state/test_flow: LIBS = $(ROCKSDB_LIBS) $(SQLITE_LIBS) $(foreach f,tide_task_keep_flights $(addprefix tide_snapshot_,round artifact file write),-Wl$(comma)--wrap=$f)
 $B/tests/client/test_align_faults: LIBS = -Wl,--wrap=calloc,--wrap=realloc
 $B/tests/client/test_faults_parts: LIBS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc

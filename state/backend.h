@@ -80,6 +80,8 @@ struct tide_backend_class {
      * of now becomes files in this directory, which is not there yet; later changes do not touch
      * them, and whoever has them opens them with TIDE_BACKEND_THERE or _READ. */
     int (*checkpoint)(struct tide_backend *b, const char *directory);
+    /* A file of this name, once it is there, never changes: checkpoints may share it. */
+    bool (*is_fixed)(const char *name);
 };
 
 struct tide_backend { /* begins each backend's own struct */

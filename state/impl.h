@@ -9,6 +9,7 @@
  *   assign.h/.c         who restores what; pure
  *   format.h, write.c, read.c  the canonical format
  *   directory.h/.c      a savepoint's directory, by its _metadata
+ *   upload.h/.c         a checkpoint's files become artifacts
  *   native.h/.c         native snapshots: a backend's own files, and their index
  *   evolve.c            what older values are to a program
  *   descriptor*.h/.c    the same of protobuf messages, by their descriptors; pure
@@ -68,7 +69,9 @@ struct tide_states {
     atomic_bool cancelled; /* what is being written is of no use any more */
     pthread_mutex_t lock;  /* of what follows */
     pthread_cond_t changed;
-    uint32_t writing; /* threads that write snapshots */
+    uint32_t writing;                /* threads that write snapshots */
+    struct tide_shared_file *shared; /* upload.h */
+    uint32_t n_shared, cap_shared;
 };
 
 /* Keeps the sentence and returns rc. */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "state/assign.h"
-#include "state/native.h"
+#include "state/upload.h"
 
 #define STATES (TIDE_FORMAT_KEYED | TIDE_FORMAT_OWN)
 
@@ -309,7 +309,8 @@ static int open_keyed(struct loading *l)
     if (rc) return tide_states_fail(s, rc, "%s", r->why);
     number_as(s, r);
     l->reopened = true;
-    return tide_states_reopen(s, l->first, l->count, place, r, &l->keyed);
+    rc = tide_states_reopen(s, l->first, l->count, place, r, &l->keyed);
+    return rc ? rc : tide_upload_restored(s, r->native);
 }
 
 static int by_name(const void *a, const void *b)

@@ -105,7 +105,7 @@ static int open_file(struct tide_states *s, const struct tide_restore *r,
     rc = read_artifact(s, reader, state, false, &image);
     for (uint32_t i = 0; !rc && i < o->n; i++) {
         rc = tide_native_found(o->readers[i], state->name, tide_state_path(reader),
-                               (struct tide_bytes){image, (size_t)state->size}, NULL);
+                               (struct tide_bytes){image, (size_t)state->size}, state->key);
         if (rc) (void)tide_states_fail(s, rc, "%s", o->readers[i]->why);
     }
     free(image);

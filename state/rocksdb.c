@@ -592,6 +592,12 @@ static int rocks_checkpoint(struct tide_backend *b, const char *directory)
     return fail(directory, error, r->why);
 }
 
+static bool rocks_is_fixed(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 4 && !strcmp(name + len - 4, ".sst");
+}
+
 const struct tide_backend_class tide_backend_rocksdb = {
     .name = "rocksdb",
     .needs_directory = true,
@@ -611,4 +617,5 @@ const struct tide_backend_class tide_backend_rocksdb = {
     .walk = rocks_walk,
     .over = rocks_over,
     .checkpoint = rocks_checkpoint,
+    .is_fixed = rocks_is_fixed,
 };

@@ -6,26 +6,23 @@
  * the file that libtidemark names, and libtidemark reads it once, for the digest.
  *
  * A native snapshot has the keyed states as files of the backend's own: the task's thread makes a
- * checkpoint, the other one copies its files and writes their index (native.h).
+ * checkpoint, the other one copies its files and writes their index (upload.h).
  *
  * A task whose states are dropped meanwhile (the attempt is over) gives up what is being written,
  * and so does the writer of a round that has come to nothing.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "state/native.h"
 #include "state/place.h"
+#include "state/upload.h"
 
-#define SMALL (64u << 10) /* bytes of keys and values that are made in memory */
-#define BLOCK ((size_t)1 << 20)
+#define SMALL (64u << 10)              /* bytes of keys and values that are made in memory */
 #define LOOK_EVERY ((uint64_t)4 << 20) /* and after so many, whether the round still lives */
 
 struct saving {
@@ -171,128 +168,17 @@ static int put_part(struct saving *a, bool keyed)
     return rc;
 }
 
-/* ---- native parts */
-
-static int look_whether_over(const struct saving *a)
-{
-    return atomic_load(&a->s->cancelled) ? TIDE_ESTALE : 0;
-}
-
-/* A file becomes an artifact of its own, or, when it is small, part of the index. */
-static int put_file(struct saving *a, struct tide_native_file *f, uint8_t *block)
-{
-    char name[256];
-    uint64_t size = 0;
-    ssize_t n = 1;
-    int fd = open(f->path, O_RDONLY | O_CLOEXEC), rc = 0;
-    if (fd < 0) return tide_place_errno(f->path, a->why);
-    if (!f->is_packed) {
-        rc = tide_native_artifact(name, sizeof name, a->s->subtask, f->name) ? 0 : TIDE_EINVAL;
-        if (!rc) rc = tide_snapshot_artifact(a->snapshot, name, a->s->first, a->s->count);
-    }
-    while (!rc && n > 0) {
-        n = read(fd, block, BLOCK);
-        if (n < 0 && errno == EINTR)
-            n = 1;
-        else if (n < 0)
-            rc = tide_place_errno(f->path, a->why);
-        else if (n == 0)
-            break;
-        else if (f->is_packed && size + (uint64_t)n <= f->size)
-            memcpy((uint8_t *)(uintptr_t)f->packed.data + size, block, (size_t)n);
-        else if (!f->is_packed)
-            rc = tide_snapshot_write(a->snapshot, block, (size_t)n);
-        size += (uint64_t)n;
-        if (!rc) rc = look_whether_over(a);
-    }
-    close(fd);
-    if (!rc && size != f->size) {
-        snprintf(a->why, sizeof a->why, "%.300s: has changed while it was copied", f->path);
-        rc = TIDE_EIO;
-    }
-    return rc;
-}
-
-struct files {
-    struct tide_native_file *items;
-    uint32_t n, cap;
-};
-
-static void files_release(struct files *f)
-{
-    for (uint32_t i = 0; i < f->n; i++) {
-        free(f->items[i].name);
-        free(f->items[i].path);
-        free((void *)(uintptr_t)f->items[i].packed.data);
-    }
-    free(f->items);
-}
-
-static int add_file(struct saving *a, struct files *all, const char *name)
-{
-    char path[4096];
-    struct stat st;
-    if (!tide_place_path(path, sizeof path, a->checkpoint, name, 0)) return TIDE_EINVAL;
-    if (lstat(path, &st)) return tide_place_errno(path, a->why);
-    if (!S_ISREG(st.st_mode)) return 0;
-    if (all->n == all->cap) {
-        uint32_t cap = all->cap ? all->cap * 2 : 16;
-        struct tide_native_file *items = realloc(all->items, cap * sizeof *items);
-        if (!items) return TIDE_ENOMEM;
-        all->items = items;
-        all->cap = cap;
-    }
-    struct tide_native_file *f = &all->items[all->n++];
-    *f = (struct tide_native_file){.name = strdup(name),
-                                   .path = strdup(path),
-                                   .size = (uint64_t)st.st_size,
-                                   .is_packed = (uint64_t)st.st_size <= TIDE_NATIVE_PACKED};
-    if (f->is_packed) f->packed = (struct tide_bytes){malloc((size_t)f->size + 1), (size_t)f->size};
-    return f->name && f->path && (!f->is_packed || f->packed.data) ? 0 : TIDE_ENOMEM;
-}
-
-static int list_files(struct saving *a, struct files *ret)
-{
-    struct dirent *e;
-    int rc = 0;
-    DIR *d = opendir(a->checkpoint);
-    if (!d) return tide_place_errno(a->checkpoint, a->why);
-    while (!rc && (e = readdir(d)))
-        rc = add_file(a, ret, e->d_name);
-    closedir(d);
-    return rc;
-}
-
-static int put_index(struct saving *a, const struct files *files)
+static int put_native(struct saving *a)
 {
     struct tide_states *s = a->s;
     const struct tide_format_task task = task_of(a, true);
-    struct tide_buf index;
-    struct tide_format_state *states = calloc(s->n_keyed, sizeof *states);
-    if (!states) return TIDE_ENOMEM;
+    struct tide_format_state *of = calloc(s->n_keyed, sizeof *of);
+    const struct tide_upload u = {s, a->snapshot, a->checkpoint, &task, of, a->why};
+    if (!of) return TIDE_ENOMEM;
     for (uint32_t i = 0; i < s->n_items; i++)
-        if (tide_kind_is_keyed(s->items[i]->kind))
-            states[s->items[i]->number] = state_of(s->items[i]);
-    tide_buf_init(&index, TIDE_STATES_BYTES_MAX);
-    int rc = tide_native_index(&task, s->keyed->class->name, states, s->n_keyed, files->items,
-                               files->n, &index);
-    if (!rc) rc = tide_snapshot_artifact(a->snapshot, TIDE_ARTIFACT_NATIVE, s->first, s->count);
-    if (!rc) rc = tide_snapshot_write(a->snapshot, index.data, index.len);
-    tide_buf_release(&index);
-    free(states);
-    return rc;
-}
-
-static int put_native(struct saving *a)
-{
-    struct files files = {0};
-    uint8_t *block = malloc(BLOCK);
-    int rc = block ? list_files(a, &files) : TIDE_ENOMEM;
-    for (uint32_t i = 0; !rc && i < files.n; i++)
-        rc = put_file(a, &files.items[i], block);
-    if (!rc) rc = put_index(a, &files);
-    files_release(&files);
-    free(block);
+        if (tide_kind_is_keyed(s->items[i]->kind)) of[s->items[i]->number] = state_of(s->items[i]);
+    int rc = tide_upload(&u);
+    free(of);
     return rc;
 }
 

@@ -152,6 +152,9 @@ void tide_states_drop(struct tide_states *s)
     if (s->keyed) s->keyed->class->close(s->keyed);
     if (s->own) s->own->class->close(s->own);
     s->keyed = s->own = NULL;
+    free(s->shared);
+    s->shared = NULL;
+    s->n_shared = s->cap_shared = 0;
     for (uint32_t i = 0; i < s->n_flows; i++)
         tide_flow_drop(s->flows[i]);
 }

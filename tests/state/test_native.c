@@ -19,14 +19,14 @@
 #define ARTIFACTS_MAX 64
 
 struct kept {
-    char name[128], path[32];
+    char name[128], path[64], key[TIDE_KEY_SIZE];
     uint32_t first, count;
 };
 
 struct tide_snapshot { /* in the place of libtidemark's */
     char directory[100];
-    uint64_t round;
-    bool savepoint, done;
+    uint64_t round, written; /* written: bytes, into files of its own */
+    bool savepoint, full, done;
     int rc, fail_with; /* fail_with: what write() answers */
     char why[256];
     struct kept items[ARTIFACTS_MAX];
@@ -78,6 +78,7 @@ int __wrap_tide_snapshot_write(struct tide_snapshot *s, const void *data, size_t
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(write(fd, data, n), (ssize_t)n);
     close(fd);
+    s->written += n;
     return 0;
 }
 
@@ -103,6 +104,29 @@ int __wrap_tide_snapshot_done(struct tide_snapshot *s, int rc, const char *reaso
     snprintf(s->why, sizeof s->why, "%s", reason ? reason : "");
     s->done = true;
     return rc;
+}
+
+/* What a key stands for is the file, wherever the snapshot is that brought it. */
+static char complete[64]; /* keys of rounds that are not complete begin otherwise */
+
+int __wrap_tide_snapshot_share(struct tide_snapshot *s, char ret_key[TIDE_KEY_SIZE]); /* NOLINT */
+int __wrap_tide_snapshot_share(struct tide_snapshot *s, char ret_key[TIDE_KEY_SIZE])  /* NOLINT */
+{
+    struct kept *a = &s->items[s->n - 1];
+    snprintf(a->key, sizeof a->key, "../snapshot-%u/a%u", (unsigned)s->round, s->n - 1);
+    snprintf(ret_key, TIDE_KEY_SIZE, "%s", s->savepoint ? "" : a->key);
+    return 0;
+}
+
+int __wrap_tide_snapshot_refer(struct tide_snapshot *s, const char *key); /* NOLINT */
+int __wrap_tide_snapshot_refer(struct tide_snapshot *s, const char *key)  /* NOLINT */
+{
+    struct kept *a = &s->items[s->n - 1];
+    if (s->savepoint || s->full || strncmp(key, complete, strlen(complete)) != 0)
+        return TIDE_ENOTFOUND;
+    snprintf(a->key, sizeof a->key, "%s", key);
+    snprintf(a->path, sizeof a->path, "%.60s", key);
+    return 0;
 }
 
 /* ---- taking one */
@@ -194,7 +218,8 @@ static struct handed *hand(struct tide_snapshot *s)
                                            .size = a->size,
                                            .key_group_first = s->items[i].first,
                                            .key_group_count = s->items[i].count,
-                                           .handle = &h->sources[i]};
+                                           .handle = &h->sources[i],
+                                           .key = s->items[i].key[0] ? s->items[i].key : NULL};
     }
     h->restore = (struct tide_restore){
         .snapshot = s->round, .attempt = 1, .states = h->states, .n_states = s->n};
@@ -354,6 +379,86 @@ START_TEST(a_program_that_has_changed)
 }
 END_TEST
 
+/* ---- incremental checkpoints */
+
+static void put_random(struct tide_named *n, uint32_t k, uint64_t seed)
+{
+    uint8_t value[1000];
+    for (size_t i = 0; i < sizeof value; i++) /* nothing that could be compressed */
+        value[i] = (uint8_t)(XXH3_64bits_withSeed(&i, sizeof i, k + seed) >> 7);
+    memcpy(value, &seed, sizeof seed);
+    ck_assert_int_eq(tide_value_put(n, &k, sizeof k, value, sizeof value), 0);
+}
+
+static void has_random(struct tide_named *n, uint32_t keys, uint32_t changed, uint64_t seed)
+{
+    const void *data;
+    size_t len;
+    for (uint32_t k = 0; k < keys; k++) {
+        const uint64_t want = k % 100 == changed ? seed : 0;
+        ck_assert_int_eq(tide_value_get(n, &k, sizeof k, &data, &len), 0);
+        ck_assert_uint_eq(len, 1000);
+        ck_assert_mem_eq(data, &want, sizeof want);
+    }
+}
+
+static struct task restored(struct tide_snapshot *s)
+{
+    struct handed *h = hand(s);
+    struct task t = new_task(0, 1, 13);
+    int rc = tide_states_restore(t.states, &h->restore);
+    ck_assert_msg(rc == 0, "%d: %s", rc, tide_states_error(t.states));
+    hand_back(h);
+    return t;
+}
+
+/* S41: what an earlier checkpoint has written is referred to: also after a restore, not in a full
+ * one, and not when that round came to nothing. */
+START_TEST(files_are_shared)
+{
+    enum { N = 4000 };
+    struct tide_snapshot *s[6];
+    make_directory(1);
+    struct task t = new_task(0, 1, 13);
+    for (unsigned i = 0; i < 6; i++)
+        s[i] = new_snapshot(i + 1, false);
+    for (uint32_t k = 0; k < N; k++)
+        put_random(t.value, k, 0);
+    strcpy(complete, "none");
+    take(&t, s[0]);
+    ck_assert_uint_gt(s[0]->written, N * 1000);
+    take(&t, s[1]); /* the first one came to nothing */
+    ck_assert_uint_gt(s[1]->written, N * 1000);
+    strcpy(complete, "../snapshot-2/");
+    for (uint32_t k = 7; k < N; k += 100)
+        put_random(t.value, k, 1);
+    take(&t, s[2]);
+    ck_assert_uint_lt(s[2]->written, N * 1000 / 20);
+    s[3]->full = true;
+    take(&t, s[3]);
+    ck_assert_uint_gt(s[3]->written, N * 1000);
+    tide_states_free(t.states);
+
+    t = restored(s[2]);
+    has_random(t.value, N, 7, 1);
+    for (uint32_t k = 7; k < N; k += 100)
+        put_random(t.value, k, 2);
+    strcpy(complete, "../snapshot-"); /* whichever it was restored from */
+    take(&t, s[4]);
+    ck_assert_uint_lt(s[4]->written, N * 1000 / 20);
+    tide_states_free(t.states);
+    backend = "memory";
+    for (unsigned i = 2; i < 5; i++) {
+        t = restored(s[i]);
+        has_random(t.value, N, 7, i == 4 ? 2 : 1);
+        tide_states_free(t.states);
+    }
+    for (unsigned i = 0; i < 6; i++)
+        free(s[i]);
+    remove_directory();
+}
+END_TEST
+
 /* ---- damage */
 
 static void change(const char *path, off_t at, uint8_t with)
@@ -397,13 +502,9 @@ END_TEST
 /* Big enough that the backend's files are artifacts of their own. */
 static struct tide_snapshot *take_large(uint32_t n)
 {
-    uint8_t value[1000];
     struct task t = new_task(0, 1, 13);
-    for (uint32_t k = 0; k < n; k++) {
-        for (size_t i = 0; i < sizeof value; i++) /* nothing that could be compressed */
-            value[i] = (uint8_t)(XXH3_64bits_withSeed(&i, sizeof i, k) >> 7);
-        ck_assert_int_eq(tide_value_put(t.value, &k, sizeof k, value, sizeof value), 0);
-    }
+    for (uint32_t k = 0; k < n; k++)
+        put_random(t.value, k, 0);
     struct tide_snapshot *s = new_snapshot(1, false);
     take(&t, s);
     tide_states_free(t.states);
@@ -494,6 +595,7 @@ int main(void)
     add_test(s, restored_at_every_parallelism);
     add_test(s, a_snapshot_is_of_its_moment);
     add_test(s, a_program_that_has_changed);
+    add_test(s, files_are_shared);
     add_test(s, every_byte_of_a_snapshot_matters);
     add_test(s, a_file_that_is_missing_or_short);
     add_test(s, a_disk_that_is_full);
