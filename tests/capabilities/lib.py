@@ -30,7 +30,7 @@ def until(fact, text, *args):
         value = fact()
         if value:
             return value
-        must(time.monotonic() < end, text, *args)
+        must(time.monotonic() < end and not any((p.poll() or 0) > 0 for p in PROCESSES), text, *args)
         time.sleep(0.02)
 
 

@@ -3,6 +3,9 @@
  *
  *     source (n) ==> counter (n)                          ==>: every one to every one
  *
+ * Its records have a key and a number, and, from version 2 on, a tag; in unaligned rounds those in
+ * flight are kept as a flow of libtidemark-state.
+ *
  * Eight streams, dealt out to the sources as a split list, hold the numbers below `end`, each once.
  * A number goes to the counter that owns its key, which keeps how many there were and their sum, as
  * keyed state of libtidemark-state. So whoever can count to `end` knows what the counters must have
@@ -23,11 +26,6 @@
 #define FRAMES_PER_TURN 32
 #define TASKS_MAX 16u
 
-struct unsent {
-    uint8_t *data;
-    size_t len;
-};
-
 struct task {
     const char *job, *address, *uid, *out, *from, *backend, *own;
     uint32_t index, sources, counters, max_parallelism, version, barriers;
@@ -37,11 +35,11 @@ struct task {
     uint32_t inputs, outputs;
     struct tide_states *states;
     struct tide_named *streams, *count;
+    struct tide_flow *flow; /* NULL: the barriers are aligned */
     struct channels *channels;
     struct tide_worker *tide;
     struct tide_task *task;
     uint64_t next[STREAMS]; /* of the streams that are this source's: the number to come; 0: not */
-    struct unsent unsent[TASKS_MAX];
     bool no_more[TASKS_MAX];
     uint32_t inputs_with_data;
     bool running, finished, told, ended;
@@ -143,6 +141,78 @@ static int tell_key(const void *key, size_t len, void *user)
     return fclose(f) ? TIDE_EIO : 0;
 }
 
+/* ---- records: 8 bytes of key, 8 of number, and in version 2 a tag of 4 */
+
+#define TAG 11u
+
+static uint32_t record_size(const struct task *t)
+{
+    return t->version == 1 ? 16 : 20;
+}
+
+static int record_key(const void *record, size_t len, const void **ret_key, size_t *ret_len,
+                      void *user)
+{
+    (void)user;
+    if (len < 16) return TIDE_ECORRUPT;
+    *ret_key = record;
+    *ret_len = 8;
+    return 0;
+}
+
+static int migrate_record(uint32_t version, const void *value, size_t len, void **ret_value,
+                          size_t *ret_len, void *user)
+{
+    uint8_t *wide = malloc(20);
+    (void)user;
+    if (!wide || version != 1 || len != 16) return free(wide), TIDE_ECORRUPT;
+    memcpy(wide, value, 16);
+    put_u32(wide + 16, TAG);
+    *ret_value = wide;
+    *ret_len = 20;
+    return 0;
+}
+
+static void declare_flow(struct task *t)
+{
+    struct tide_schema schema = {"record", t->version, 0, t->version == 2 ? migrate_record : NULL,
+                                 NULL};
+    struct tide_flow_config c = {.direction = t->source ? TIDE_FLIGHT_OUTPUT : TIDE_FLIGHT_INPUT,
+                                 .route = TIDE_FLOW_KEYED,
+                                 .channels = t->source ? t->outputs : t->inputs,
+                                 .key = record_key,
+                                 .max_parallelism = t->source ? t->max_parallelism : 0,
+                                 .schema = &schema};
+    must(t, tide_states_flow(t->states, "numbers", &c, &t->flow), "numbers");
+}
+
+static void put(struct task *t, uint32_t to, const void *record)
+{
+    memcpy(channels_put_begin(t->channels, to, record_size(t)), record, record_size(t));
+    channels_put_commit(t->channels, to, FRAME_DATA, record_size(t));
+}
+
+static void take_record(struct task *t, const uint8_t *record, size_t len)
+{
+    if (len != record_size(t) || (len > 16 && get_u32(record + 16) != TAG))
+        die("a record of %zu bytes", len);
+    count(t, get_u64(record + 8));
+}
+
+/* What was in flight when the snapshot was taken: first of all. */
+static void take_flow(struct task *t)
+{
+    struct tide_flow_record record;
+    int rc = TIDE_ENOTFOUND;
+    while (t->flow && (rc = tide_flow_next(t->flow, &record)) == 0) {
+        if (t->source)
+            put(t, record.channel, record.data);
+        else
+            take_record(t, record.data, record.len);
+    }
+    if (rc != TIDE_ENOTFOUND) must(t, rc, "what was in flight");
+}
+
 /* ---- what a source puts out */
 
 static void produce(struct task *t)
@@ -153,13 +223,14 @@ static void produce(struct task *t)
         uint64_t number = t->next[s] - 1;
         if (number >= t->end) continue;
         left = true;
-        uint8_t key[8];
-        key_of(number, key);
-        uint32_t to = tide_key_group_owner(tide_states_key_group(key, 8, t->max_parallelism),
+        uint8_t record[20];
+        key_of(number, record);
+        put_u64(record + 8, number);
+        put_u32(record + 16, TAG);
+        uint32_t to = tide_key_group_owner(tide_states_key_group(record, 8, t->max_parallelism),
                                            t->counters, t->max_parallelism);
         if (channels_full(t->channels, to)) continue;
-        put_u64(channels_put_begin(t->channels, to, 8), number);
-        channels_put_commit(t->channels, to, FRAME_DATA, 8);
+        put(t, to, record);
         t->next[s] += STREAMS;
     }
     if (left) return;
@@ -185,34 +256,6 @@ static void take_streams(struct task *t, bool afresh)
 
 /* ---- what the library asks */
 
-static int restore_in_flight(struct task *t, const struct tide_restore *r)
-{
-    for (uint32_t i = 0; i < TASKS_MAX; i++)
-        free(t->unsent[i].data);
-    memset(t->unsent, 0, sizeof t->unsent);
-    for (uint32_t i = 0; i < r->n_in_flight; i++) {
-        const struct tide_state *s = &r->in_flight[i];
-        struct tide_state_reader *reader;
-        const void *frame;
-        size_t n;
-        int rc = tide_state_open(r, s, &reader);
-        if (rc) return rc;
-        while ((rc = tide_state_next(reader, &frame, &n)) == 0 && frame) {
-            struct unsent *u = &t->unsent[s->channel % TASKS_MAX];
-            if (s->flight == TIDE_FLIGHT_INPUT) {
-                channels_restore_input(t->channels, s->channel, frame, n);
-                continue;
-            }
-            u->data = must_realloc(u->data, u->len + n);
-            memcpy(u->data + u->len, frame, n);
-            u->len += n;
-        }
-        tide_state_close(reader);
-        if (rc) return rc;
-    }
-    return 0;
-}
-
 static int on_restore(struct tide_task *task, const struct tide_restore *r, void *user)
 {
     struct task *t = user;
@@ -221,8 +264,7 @@ static int on_restore(struct tide_task *task, const struct tide_restore *r, void
     t->inputs_with_data = t->inputs;
     t->running = t->finished = t->told = false;
     t->ended = r->ended;
-    int rc = restore_in_flight(t, r);
-    if (!rc) rc = tide_states_restore(t->states, r);
+    int rc = tide_states_restore(t->states, r);
     if (rc) {
         tide_task_fail_reason(task, tide_states_error(t->states));
         say("refused: %s", tide_states_error(t->states));
@@ -244,9 +286,9 @@ static void on_run(struct tide_task *task, void *user)
         if (tide_worker_endpoint(t->tide, "counter", i, &endpoint) ||
             channels_connect(t->channels, i, endpoint))
             die("no way to counter %u", i);
-        channels_restore_output(t->channels, i, t->unsent[i].data, t->unsent[i].len);
     }
     t->running = true;
+    take_flow(t);
     if (t->ended) channels_put_all(t->channels, FRAME_END, NULL, 0);
 }
 
@@ -263,14 +305,23 @@ static void on_forward(struct tide_task *task, const uint8_t barrier[TIDE_BARRIE
     if (!t->ended) channels_put_all(t->channels, FRAME_BARRIER, barrier, TIDE_BARRIER_SIZE);
 }
 
+/* Frames other than those with records need not be kept: a source that has no more says so again.
+ */
+static void passed(struct task *t, enum tide_flight where, uint32_t channel, const uint8_t *frame,
+                   uint32_t len)
+{
+    if (frame[4] == FRAME_DATA)
+        (void)tide_task_in_flight(t->task, where, channel, frame + FRAME_HEAD, len - FRAME_HEAD);
+}
+
 static void passed_input(void *arg, uint32_t channel, const uint8_t *frame, uint32_t len)
 {
-    (void)tide_task_in_flight(((struct task *)arg)->task, TIDE_FLIGHT_INPUT, channel, frame, len);
+    passed(arg, TIDE_FLIGHT_INPUT, channel, frame, len);
 }
 
 static void passed_output(void *arg, uint32_t channel, const uint8_t *frame, uint32_t len)
 {
-    (void)tide_task_in_flight(((struct task *)arg)->task, TIDE_FLIGHT_OUTPUT, channel, frame, len);
+    passed(arg, TIDE_FLIGHT_OUTPUT, channel, frame, len);
 }
 
 static void on_overtake_input(struct tide_task *task, uint32_t channel, void *user)
@@ -343,10 +394,9 @@ static void no_more(struct task *t, uint32_t channel)
 static void take(struct task *t, const struct frame *f)
 {
     if (t->ended) return;
-    if (f->type == FRAME_DATA || f->type == FRAME_NO_MORE)
-        (void)tide_task_record(t->task, f->channel, f->body - FRAME_HEAD, FRAME_HEAD + f->len);
+    if (f->type == FRAME_DATA) (void)tide_task_record(t->task, f->channel, f->body, f->len);
     switch (f->type) {
-    case FRAME_DATA: count(t, get_u64(f->body)); return;
+    case FRAME_DATA: take_record(t, f->body, f->len); return;
     case FRAME_BARRIER: (void)tide_task_barrier(t->task, f->channel, f->body); return;
     case FRAME_NO_MORE: no_more(t, f->channel); return;
     case FRAME_END:
@@ -497,6 +547,7 @@ int main(int argc, char **argv)
             &t.states, why))
         die("states: %s", why);
     declare(&t);
+    if (t.barriers == TIDE_BARRIERS_UNALIGNED) declare_flow(&t);
     struct tide_spec *spec = describe(&t);
     struct tide_worker_config config = {.spec = spec,
                                         .name = name,
@@ -507,6 +558,7 @@ int main(int argc, char **argv)
     tide_spec_free(spec);
     if (tide_worker_add_task(t.tide, t.uid, t.index, t.inputs, &callbacks, &t, &t.task))
         die("cannot host %s", name);
+    if (t.flow) must(&t, tide_states_keep_flights(t.states, t.task), "flights");
     int code = loop(&t);
     tide_states_free(t.states);
     tide_worker_free(t.tide);
