@@ -85,12 +85,12 @@ def tool(*args, lines=None):
 class Job:
     """Its workers, a process each; options as in worker.c."""
 
-    def __init__(self, daemon, name="job", sources=2, counters=2, **options):
+    def __init__(self, daemon, name="job", sources=2, counters=2, relays=0, **options):
         self.daemon, self.name = daemon, name
         self.counters, self.ended = counters, False
         self.barriers = UNALIGNED if KIND == "unaligned" else 0
-        self.tasks = [("source", i) for i in range(sources)] + [("counter", i) for i in range(counters)]
-        self.shape = {"sources": sources, "counters": counters}
+        self.tasks = [(uid, i) for uid, n in (("source", sources), ("relay", relays), ("counter", counters)) for i in range(n)]
+        self.shape = {"sources": sources, "relays": relays, "counters": counters}
         self.begin(**options)
 
     def path(self, task, suffix):
@@ -200,8 +200,7 @@ def again(job, snapshot, name="next", shape=None, refused=False, **options):
         return job
     if not job.ended:
         job.cancel()
-    sources, counters = shape or (2, 2)
-    job = Job(job.daemon, name, sources, counters, **{"from": snapshot.directory, **options})
+    job = Job(job.daemon, name, *(shape or (2, 2)), **{"from": snapshot.directory, **options})
     if not refused:
         job.begins_elsewhere()
     return job

@@ -12,7 +12,7 @@ def story(_):
     refused = again(job, snapshot, "refused", version=3, refused=True)
     until(lambda: "refused: " in refused.log(), "it is not refused: %s", refused.log())
     why = next(line for line in refused.log().splitlines() if "refused: " in line)
-    must("count" in why and "version 1" in why, "it is not told why: %s", why)
+    must("incompatible: version 1 of schema " in why and "does not migrate to version 3" in why, "it is not told why: %s", why)
     until(lambda: refused.daemon.json("job", "show", refused.name)["job"]["last_failure"], "no reason is kept")
     must("begins with" not in "".join(read(refused.path(t, "log")) for t in refused.tasks if t[0] == "counter"), "it runs")
     if snapshot.directory:

@@ -1,7 +1,7 @@
 /* worker OPTION=VALUE...: one task of a job that counts numbers, for the cells of
  * docs/capabilities.md; lib.py has the options and says what must come out.
  *
- *     source (n) ==> counter (n)                          ==>: every one to every one
+ *     source (n) ==> [relay (n) ==>] counter (n)          ==>: every one to every one
  *
  * Its records have a key and a number, and, from version 2 on, a tag; in unaligned rounds those in
  * flight are kept as a flow of libtidemark-state.
@@ -28,14 +28,17 @@
 
 struct task {
     const char *job, *address, *uid, *out, *from, *backend, *own;
-    uint32_t index, sources, counters, max_parallelism, version, barriers;
+    uint32_t index, sources, relays, counters, max_parallelism, version, barriers;
     uint64_t end, slow_us;
+    uint32_t drop; /* 1: state of operators that the job has not is dropped */
     /* ---- */
-    bool source;
+    bool source, relay;
     uint32_t inputs, outputs;
+    const char *output_uid;
     struct tide_states *states;
-    struct tide_named *streams, *count;
-    struct tide_flow *flow; /* NULL: the barriers are aligned */
+    struct tide_named *streams, *count, *seen;
+    struct tide_flow *comes,
+        *goes; /* NULL: the barriers are aligned, or there are no such channels */
     struct channels *channels;
     struct tide_worker *tide;
     struct tide_task *task;
@@ -90,7 +93,9 @@ static void declare(struct task *t)
 {
     /* version 3 is of a program that knows neither of the others */
     struct tide_schema schema = {"counted", t->version, 0, t->version == 2 ? migrate : NULL, NULL};
-    if (t->source)
+    if (t->relay)
+        must(t, tide_states_declare(t->states, "seen", TIDE_SPLIT, NULL, &t->seen), "seen");
+    else if (t->source)
         must(t, tide_states_declare(t->states, "streams", TIDE_SPLIT, NULL, &t->streams),
              "streams");
     else
@@ -173,17 +178,19 @@ static int migrate_record(uint32_t version, const void *value, size_t len, void 
     return 0;
 }
 
-static void declare_flow(struct task *t)
+/* Records come to a counter by their keys, to a relay in any way. */
+static void declare_flow(struct task *t, const char *name, bool output, struct tide_flow **ret)
 {
+    const bool keyed = output ? strcmp(t->output_uid, "counter") == 0 : !t->relay;
     struct tide_schema schema = {"record", t->version, 0, t->version == 2 ? migrate_record : NULL,
                                  NULL};
-    struct tide_flow_config c = {.direction = t->source ? TIDE_FLIGHT_OUTPUT : TIDE_FLIGHT_INPUT,
-                                 .route = TIDE_FLOW_KEYED,
-                                 .channels = t->source ? t->outputs : t->inputs,
-                                 .key = record_key,
-                                 .max_parallelism = t->source ? t->max_parallelism : 0,
+    struct tide_flow_config c = {.direction = output ? TIDE_FLIGHT_OUTPUT : TIDE_FLIGHT_INPUT,
+                                 .route = keyed ? TIDE_FLOW_KEYED : TIDE_FLOW_SPLIT,
+                                 .channels = output ? t->outputs : t->inputs,
+                                 .key = keyed ? record_key : NULL,
+                                 .max_parallelism = output && keyed ? t->max_parallelism : 0,
                                  .schema = &schema};
-    must(t, tide_states_flow(t->states, "numbers", &c, &t->flow), "numbers");
+    must(t, tide_states_flow(t->states, name, &c, ret), name);
 }
 
 static void put(struct task *t, uint32_t to, const void *record)
@@ -192,11 +199,20 @@ static void put(struct task *t, uint32_t to, const void *record)
     channels_put_commit(t->channels, to, FRAME_DATA, record_size(t));
 }
 
+static uint32_t counter_of(const struct task *t, const uint8_t *record)
+{
+    return tide_key_group_owner(tide_states_key_group(record, 8, t->max_parallelism), t->counters,
+                                t->max_parallelism);
+}
+
 static void take_record(struct task *t, const uint8_t *record, size_t len)
 {
     if (len != record_size(t) || (len > 16 && get_u32(record + 16) != TAG))
         die("a record of %zu bytes", len);
-    count(t, get_u64(record + 8));
+    if (t->relay)
+        put(t, counter_of(t, record), record);
+    else
+        count(t, get_u64(record + 8));
 }
 
 /* What was in flight when the snapshot was taken: first of all. */
@@ -204,12 +220,11 @@ static void take_flow(struct task *t)
 {
     struct tide_flow_record record;
     int rc = TIDE_ENOTFOUND;
-    while (t->flow && (rc = tide_flow_next(t->flow, &record)) == 0) {
-        if (t->source)
-            put(t, record.channel, record.data);
-        else
-            take_record(t, record.data, record.len);
-    }
+    while (t->goes && (rc = tide_flow_next(t->goes, &record)) == 0)
+        put(t, record.channel, record.data);
+    if (rc != TIDE_ENOTFOUND) must(t, rc, "what was in flight");
+    while (t->comes && (rc = tide_flow_next(t->comes, &record)) == 0)
+        take_record(t, record.data, record.len);
     if (rc != TIDE_ENOTFOUND) must(t, rc, "what was in flight");
 }
 
@@ -227,8 +242,7 @@ static void produce(struct task *t)
         key_of(number, record);
         put_u64(record + 8, number);
         put_u32(record + 16, TAG);
-        uint32_t to = tide_key_group_owner(tide_states_key_group(record, 8, t->max_parallelism),
-                                           t->counters, t->max_parallelism);
+        uint32_t to = t->relays ? (uint32_t)(number % t->relays) : counter_of(t, record);
         if (channels_full(t->channels, to)) continue;
         put(t, to, record);
         t->next[s] += STREAMS;
@@ -283,9 +297,9 @@ static void on_run(struct tide_task *task, void *user)
     (void)task;
     if (t->running) return;
     for (uint32_t i = 0; i < t->outputs; i++) {
-        if (tide_worker_endpoint(t->tide, "counter", i, &endpoint) ||
+        if (tide_worker_endpoint(t->tide, t->output_uid, i, &endpoint) ||
             channels_connect(t->channels, i, endpoint))
-            die("no way to counter %u", i);
+            die("no way to %s %u", t->output_uid, i);
     }
     t->running = true;
     take_flow(t);
@@ -347,6 +361,7 @@ static int on_snapshot(struct tide_task *task, struct tide_snapshot *snapshot, v
     struct task *t = user;
     uint8_t next[8];
     (void)task;
+    if (t->relay) must(t, tide_list_add(t->seen, NULL, 0, "round", 5), "seen");
     if (t->source) must(t, tide_list_clear(t->streams, NULL, 0), "streams");
     for (uint32_t s = 0; t->source && s < STREAMS; s++) {
         if (!t->next[s]) continue;
@@ -386,9 +401,11 @@ static void no_more(struct task *t, uint32_t channel)
     if (t->no_more[channel]) return;
     t->no_more[channel] = true;
     if (--t->inputs_with_data) return;
+    t->finished = true;
+    if (t->relay) channels_put_all(t->channels, FRAME_NO_MORE, NULL, 0);
+    if (t->relay) return;
     (void)unlink(t->out);
     must(t, tide_keys_each(t->count, tell_key, t), "keys");
-    t->finished = true;
 }
 
 static void take(struct task *t, const struct frame *f)
@@ -422,6 +439,7 @@ static int work(struct task *t)
             t->told = true;
             (void)tide_task_finished(t->task);
         }
+        if (channels_any_full(t->channels) && !t->ended) return 100;
         if (!channels_next(t->channels, &f)) return 100;
         take(t, &f);
     }
@@ -474,6 +492,8 @@ static void read_options(struct task *t, int argc, char **argv)
                          {"backend", &t->backend, NULL, NULL},
                          {"own", &t->own, NULL, NULL},
                          {"index", NULL, &t->index, NULL},
+                         {"relays", NULL, &t->relays, NULL},
+                         {"drop", NULL, &t->drop, NULL},
                          {"sources", NULL, &t->sources, NULL},
                          {"counters", NULL, &t->counters, NULL},
                          {"max", NULL, &t->max_parallelism, NULL},
@@ -496,8 +516,10 @@ static void read_options(struct task *t, int argc, char **argv)
     if (!t->uid || !t->out || t->sources > TASKS_MAX || t->counters > TASKS_MAX)
         die("uid, out, sources and counters are needed");
     t->source = strcmp(t->uid, "source") == 0;
-    t->inputs = t->source ? 0 : t->sources;
-    t->outputs = t->source ? t->counters : 0;
+    t->relay = strcmp(t->uid, "relay") == 0;
+    t->output_uid = t->source && t->relays ? "relay" : "counter";
+    t->inputs = t->source ? 0 : t->relays && !t->relay ? t->relays : t->sources;
+    t->outputs = t->source && t->relays ? t->relays : t->source || t->relay ? t->counters : 0;
 }
 
 static struct tide_spec *describe(const struct task *t)
@@ -506,14 +528,16 @@ static struct tide_spec *describe(const struct task *t)
     if (tide_spec_new(t->job, &spec)) die("no memory");
     (void)tide_spec_operator(spec, "source", t->sources, t->max_parallelism);
     (void)tide_spec_operator(spec, "counter", t->counters, t->max_parallelism);
-    (void)tide_spec_edge(spec, "source", "counter", TIDE_ALL_TO_ALL);
+    if (t->relays) (void)tide_spec_operator(spec, "relay", t->relays, t->max_parallelism);
+    if (t->relays) (void)tide_spec_edge(spec, "relay", "counter", TIDE_ALL_TO_ALL);
+    (void)tide_spec_edge(spec, "source", t->relays ? "relay" : "counter", TIDE_ALL_TO_ALL);
     (void)tide_spec_checkpointing(spec, &(struct tide_checkpointing){.interval_ms = 3600000,
                                                                      .deadline_ms = 30000,
                                                                      .lease_ms = 1500,
                                                                      .heartbeat_ms = 500,
                                                                      .grace_ms = 1000,
                                                                      .alignment = t->barriers});
-    if (t->from) (void)tide_spec_restore_from(spec, t->from, false);
+    if (t->from) (void)tide_spec_restore_from(spec, t->from, t->drop);
     return spec;
 }
 
@@ -537,17 +561,20 @@ int main(int argc, char **argv)
         die("cannot listen: %s", strerror(errno));
     channels_room(t.channels, t.slow_us ? 1024 : 65536);
     if (t.barriers == TIDE_BARRIERS_UNALIGNED) channels_go_ahead(t.channels);
-    if (tide_states_new(
-            &(struct tide_states_config){.uid = t.uid,
-                                         .subtask = t.index,
-                                         .parallelism = t.source ? t.sources : t.counters,
-                                         .max_parallelism = t.max_parallelism,
-                                         .backend = t.backend,
-                                         .directory = t.own},
-            &t.states, why))
+    if (tide_states_new(&(struct tide_states_config){.uid = t.uid,
+                                                     .subtask = t.index,
+                                                     .parallelism = t.source  ? t.sources
+                                                                    : t.relay ? t.relays
+                                                                              : t.counters,
+                                                     .max_parallelism = t.max_parallelism,
+                                                     .backend = t.backend,
+                                                     .directory = t.own},
+                        &t.states, why))
         die("states: %s", why);
     declare(&t);
-    if (t.barriers == TIDE_BARRIERS_UNALIGNED) declare_flow(&t);
+    const bool ahead = t.barriers == TIDE_BARRIERS_UNALIGNED;
+    if (ahead && t.outputs) declare_flow(&t, "out", true, &t.goes);
+    if (ahead && t.inputs) declare_flow(&t, "in", false, &t.comes);
     struct tide_spec *spec = describe(&t);
     struct tide_worker_config config = {.spec = spec,
                                         .name = name,
@@ -558,7 +585,7 @@ int main(int argc, char **argv)
     tide_spec_free(spec);
     if (tide_worker_add_task(t.tide, t.uid, t.index, t.inputs, &callbacks, &t, &t.task))
         die("cannot host %s", name);
-    if (t.flow) must(&t, tide_states_keep_flights(t.states, t.task), "flights");
+    if (ahead) must(&t, tide_states_keep_flights(t.states, t.task), "flights");
     int code = loop(&t);
     tide_states_free(t.states);
     tide_worker_free(t.tide);
