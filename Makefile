@@ -20,12 +20,12 @@
 # > make demo                the main job on real text, with kills [BYTES=200M SEED=n]
 # > make demo-solver         an iterative solver, with kills [BLOCKS=6 SIZE=600 STEPS=4000 KILLS=30 SEED=n]
 # > make check               all tests once, with one compiler
-# > make check-all           the gate: other compiler, sanitizers, valgrind, lint, short demos
+# > make check-all           the gate: other compiler, sanitizers, valgrind, lint, short demos [STEPS="lint asan"]
 # > make check-long          sizes and spans too long for the gate
 # > make sim                 simulated histories [SEEDS=n FIRST=n ALL=1 | SEED=n TRACE=1]
 # > make bench               the benchmark's table and build/bench.json [BENCH_ARGS=...]
 # > make cover             branches of the core and the aligner that the tests take
-# > make fuzz SECONDS=n      the fuzz targets, n seconds each
+# > make fuzz SECONDS=n      the fuzz targets, n seconds each [TARGETS="line state"]
 # > make lint, make format   formatter check and static analysis; formatting
 # > make install, uninstall  honour prefix and DESTDIR
 # > make deb                 Debian packages, in build/deb
@@ -185,6 +185,7 @@ $(EXAMPLES): $$(patsubst %.c,$B/%.o,$$(wildcard $$(patsubst $B/%,%,$$(@D))/*.c))
 # until something that it is made of changes.
 
 libs = $(patsubst %.c,$B/%.o,$(wildcard $(patsubst $B/%,%,$(1))/lib_*.c))
+$(TESTS:=.o) $(call obj,tests/*/lib_*.c): FLAGS += -include tests/proto/lib_mark.h
 $(TESTS): %: %.o $$(call libs,$$(@D)) $P
 	$(call Q,LINK  )$(LINK) -o $@ $(filter %.o,$^) $(CHECK_LIBS) $(LIBS) $(PROTO_LIBS) -pthread
 $(filter $B/tests/storage/%,$(TESTS)): $S $R
@@ -323,7 +324,7 @@ bench: $(PROGRAMS) $(BENCH)
 	@$B/tests/bench/bench_state
 
 fuzz: .deps-all
-	@bash tests/fuzz/fuzz.sh $(or $(SECONDS),30)
+	@bash tests/fuzz/fuzz.sh $(or $(SECONDS),30) $(TARGETS:%=fuzz_%)
 fuzzers: $(FUZZ)
 
 cover: .deps-cover

@@ -1,6 +1,7 @@
 #!/bin/bash
 # lint.sh [FILE...] -- COMPILER-FLAGS: the formatter's check over every file that git knows, the man
 # pages, then static analysis of every source file, two at a time. An empty list of files is a failure.
+# NODES: how many states of a function the analyzer looks at.
 set -euo pipefail
 files=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
@@ -14,11 +15,13 @@ if [ ${#files[@]} = 0 ]; then mapfile -t files < <(git ls-files '*.[ch]'); fi
     exit 1
 }
 echo "lint: format of ${#files[@]} files"
-failed=0
+failed=0 formatted=()
 for file in "${files[@]}"; do
     [ "$file" != tests/bench/floor.c ] || continue # kept as it came
-    clang-format --dry-run -Werror "$file" 2>/dev/null || { echo "lint: $file: run make format"; failed=1; }
+    formatted+=("$file")
 done
+printf '%s\0' "${formatted[@]}" | xargs -0 -n 20 -P "$(nproc)" clang-format --dry-run -Werror ||
+    { echo "lint: run make format"; failed=1; }
 
 for page in docs/man/*.[1-8]; do
     mandoc -Tlint -W warning "$page" || failed=1
@@ -41,11 +44,16 @@ for check in bugprone-easily-swappable-parameters bugprone-reserved-identifier b
 done
 mapfile -t sources < <(printf '%s\n' "${files[@]}" | grep '\.c$' | grep -vE '^tests/(bench/floor\.c|[a-z]+/test_)')
 echo "lint: clang-tidy of ${#sources[@]} sources"
+# The analyzer's own limit, 225,000 states a function, takes two and a half times as long as a third of it and
+# reaches 2 % more of the blocks: nearly all functions end before either. `make check-long` goes to the end.
+nodes=${NODES:-75000}
 flags=("$@")
-export LINT_CHECKS=$checks LINT_FLAGS="${flags[*]@Q}"
-printf '%s\0' "${sources[@]}" | xargs -0 -n 1 -P "$(nproc)" bash -c '
+export LINT_CHECKS=$checks LINT_NODES=$nodes LINT_FLAGS="${flags[*]@Q}"
+# The longest first: no processor waits for the last one.
+wc -c "${sources[@]}" | grep -v ' total$' | sort -rn | sed 's/^ *[0-9]* //' | tr '\n' '\0' | xargs -0 -n 1 -P "$(nproc)" bash -c '
     eval "flags=($LINT_FLAGS)"
-    out=$(clang-tidy --quiet --checks="$LINT_CHECKS" --warnings-as-errors="*" "$1" -- "${flags[@]}" -I"$B/include" 2>/dev/null) ||
+    out=$(clang-tidy --quiet --checks="$LINT_CHECKS" --warnings-as-errors="*" "$1" -- "${flags[@]}" \
+        -Xclang -analyzer-config -Xclang max-nodes="$LINT_NODES" -I"$B/include" 2>/dev/null) ||
         { printf "%s\n" "$out"; exit 1; }' _ || failed=1
 [ $failed = 0 ] || exit 1
 echo "lint: clean"

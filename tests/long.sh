@@ -32,10 +32,11 @@ step_repeat() { # tests with real time in them, again and again beside each othe
         make --no-print-directory check || { echo "failed in try $n of 20"; return 1; }
     done
 }
+step_lint() { NODES=225000 make --no-print-directory B=build/lint lint; } # as far as the analyzer goes, see tests/lint.sh
 step_cover() { make --no-print-directory cover; }
 step_bench() { make --no-print-directory bench; }
 
-for step in ${STEPS:-sim plants repeat kill fuzz demo cover bench}; do
+for step in ${STEPS:-sim plants repeat kill fuzz demo lint cover bench}; do
     began=$SECONDS
     echo "long: $step"
     if (step_"$step"); then result=ok; else result=FAILED failed=1; fi

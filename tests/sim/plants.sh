@@ -4,6 +4,7 @@
 #   tests/sim/plants.sh [BUILD [LIMIT]]             build/plants, 20000
 #   FAULTS="ACK_COUNT STARVE" tests/sim/plants.sh   these alone
 #   STARTS="1" tests/sim/plants.sh                  from these seeds on
+#   NONE=build tests/sim/plants.sh                  with a build that is there as the one without any
 #
 # Each fault is one condition in the shipped code, PLANTED(NAME) of proto/plant.h, false in a normal build. Each is hunted from several
 # first seeds on: the median says how well it is seen, not how lucky seed 1 is. Fails when one is not found within LIMIT seeds from
@@ -15,7 +16,8 @@ LIMIT=${2:-20000}
 STARTS=${STARTS:-1 100001 200001 300001 400001}
 FAULTS=${FAULTS:-$(sed -n 's/^ *PLANT_\([A-Z_]*\),.*/\1/p' proto/plant.h)}
 
-make -s -j2 B="$B/none" "$B/none/tests/sim/sim" >/dev/null || exit 1
+NONE=${NONE:-$B/none}
+make -s -j2 B="$NONE" "$NONE/tests/sim/sim" >/dev/null || exit 1
 
 # seeds SIM START: how many seeds until something is found, and what; nothing when nothing is
 seeds() {
@@ -27,7 +29,7 @@ seeds() {
 # What does not know of the fault is built once.
 hunt() {
     local d=$B/$1 sim=$B/$1/tests/sim/sim counts='' what='' found missed=''
-    rm -rf "$d" && mkdir -p "$d" && cp -a "$B/none/." "$d/" || return 1
+    rm -rf "$d" && mkdir -p "$d" && cp -a "$NONE"/{proto,storage,daemon,client,tests} "$d/" || return 1
     (cd "$d" && rm -f $(cd - >/dev/null && grep -lw "PLANTED($1)" daemon/core/*.c client/*.c tests/sim/*.c | sed 's/\.c$/.o/') tests/sim/sim)
     make -s B="$d" CPPFLAGS="-DTIDE_PLANT_$1" "$sim" >/dev/null || return 1
     for start in $STARTS; do
@@ -44,9 +46,9 @@ hunt() {
     [ -z "$missed" ]
 }
 export -f hunt seeds
-export B LIMIT STARTS
+export B LIMIT STARTS NONE
 
-clean=$(seeds "$B/none/tests/sim/sim" 1)
+clean=$(seeds "$NONE/tests/sim/sim" 1)
 [ -z "$clean" ] || { echo "plants: FAILED: without any fault seed ${clean%% *}: ${clean#* }" && exit 1; }
 printf '%-18s %8s %8s  %s\n' fault median most 'found as'
 if printf '%s\n' $FAULTS | xargs -P 2 -I{} bash -c 'hunt {}'; then

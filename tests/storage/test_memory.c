@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "storage/files.h"
+#include "tests/proto/lib_brief.h"
 #include "tests/storage/lib_fixture.h"
 
 enum whose { OURS, SQLITE };
@@ -57,19 +58,11 @@ static void *sqlite_realloc(void *p, int n)
     return fault(SQLITE) ? NULL : memory.xRealloc(p, n);
 }
 
-/* A sanitizer looks for what an error path leaves behind: neighbours share theirs, so that it need
- * not see each of thousands. */
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-#define SPARSE 9
-#else
-#define SPARSE 1
-#endif
-
 /* Calls until all allocations have failed once, every `step`th of them; TIDE_EACH=1: every one. */
 static void each_in_turn(enum whose of, long step, long least, void (*call)(void))
 {
     long reached;
-    if (of == SQLITE && least >= 1000) step *= SPARSE;
+    if (of == SQLITE && least >= 1000) step *= OF_NEIGHBOURS(9);
     if (getenv("TIDE_EACH")) step = 1;
     whose = of;
     fail_at = 0;
