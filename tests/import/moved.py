@@ -4,78 +4,22 @@
 No word of the input occurs twice. So what was published under the first daemon and what is published under the second
 must be, together, each word once: nothing is lost on the way, and nothing comes twice.
 """
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 
-BUILD, WORK = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-TIDEMARK, WORDCOUNT = BUILD + "/tidemark", BUILD + "/client/examples/wordcount/wordcount"
-WORDS, LENGTH = 200000, 9
-STAGES = [("source", 0), ("source", 1), ("splitter", 0), ("splitter", 1), ("counter", 0), ("counter", 1), ("sink", 0)]
-PATIENCE = 60  # seconds, for what should take one
-PROCESSES = []
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from lib_processes import LENGTH, PROCESSES, STAGES, WORDCOUNT, WORK, must, popen, until, word  # noqa: E402
+import lib_processes  # noqa: E402
+
+WORDS = 200000
 
 
-def must(fact, text, *args):
-    if not fact:
-        raise SystemExit("import: FAILED: " + (text % args if args else text))
-
-
-def until(fact, text, *args):
-    end = time.monotonic() + PATIENCE
-    while True:
-        value = fact()
-        if value:
-            return value
-        must(time.monotonic() < end, text, *args)
-        time.sleep(0.02)
-
-
-def word(i):
-    letters = ""
-    for _ in range(LENGTH - 1):
-        letters = chr(ord("a") + i % 26) + letters
-        i //= 26
-    return letters
-
-
-def popen(args, log):
-    with open(log, "ab") as out:
-        PROCESSES.append(subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
-    return PROCESSES[-1]
-
-
-class Daemon:
+class Daemon(lib_processes.Daemon):
     def __init__(self, name):
-        self.data, self.port = "%s/%s" % (WORK, name), 0
-        self.start()
-
-    def start(self):
-        self.process = popen([BUILD + "/tidemarkd", "--listen", "127.0.0.1:%d" % self.port, "--data", self.data],
-                             self.data + ".log")
-        until(lambda: self.ask("status")[0] == 0, "tidemarkd does not start")
-        with open(self.data + "/port") as f:
-            self.port = int(f.read())
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def run(self, *args):
-        return subprocess.run([TIDEMARK, *args, "--data", self.data], capture_output=True, text=True, timeout=PATIENCE)
-
-    def ask(self, *args):
-        """(exit code, answer)"""
-        done = self.run(*args, "--json")
-        return done.returncode, json.loads(done.stdout) if done.stdout else None
-
-    def ok(self, *args):
-        code, answer = self.ask(*args)
-        must(code == 0, "%s: %s", args, answer)
-        return answer
+        super().__init__("%s/%s" % (WORK, name), "%s/%s.log" % (WORK, name))
 
     def fails(self, words, *args):
         """An operation that fails, for that reason."""
@@ -84,12 +28,6 @@ class Daemon:
         why = op["error"] if op else answer["error"]["text"]
         must(code == 1 and why and words in why, "%s: not '%s': %s", args, words, answer)
         return op
-
-    def job(self, name):
-        return next((j for j in self.ok("jobs")["jobs"] if j["name"] == name), None)
-
-    def rounds(self, name):
-        return [r for r in self.ok("rounds", name, "--limit", "1000")["rounds"] if r["state"] == "complete"]
 
 
 class Job:
@@ -125,8 +63,8 @@ class Job:
         until(lambda: self.state() == state, "%s: does not become %s", self.name, state)
 
     def until_rounds(self, n):
-        begun = len(self.daemon.rounds(self.name)) if self.state() else 0
-        until(lambda: self.state() and len(self.daemon.rounds(self.name)) >= begun + n, "%s: no round completes",
+        begun = len(self.daemon.complete(self.name)) if self.state() else 0
+        until(lambda: self.state() and len(self.daemon.complete(self.name)) >= begun + n, "%s: no round completes",
               self.name)
 
     def until_published(self, n):

@@ -8,5 +8,5 @@ mkdir -p "$1/tests/stop"
 work=$(mktemp -d "$1/tests/stop/run-XXXXXX")
 build=$1
 shift
-${PYTHON:-/usr/bin/python3} -W error tests/stop/stop.py "$build" "$work" "$@" || { echo "stop: see $work" >&2; exit 1; }
+PYTHONDONTWRITEBYTECODE=1 ${PYTHON:-/usr/bin/python3} -W error tests/stop/stop.py "$build" "$work" "$@" || { echo "stop: see $work" >&2; exit 1; }
 rm -rf "$work"

@@ -4,90 +4,16 @@
 No word of the input occurs twice, and they ascend. So whatever is published when a job has been stopped must be each
 word once, a run of them from the beginning of each source's half: that is what a cut is, and what exactly once is.
 """
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
-BUILD, WORK = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-TIDEMARK, WORDCOUNT = BUILD + "/tidemark", BUILD + "/client/examples/wordcount/wordcount"
-WORDS, LENGTH = 60000, 9
-STAGES = [("source", 0), ("source", 1), ("splitter", 0), ("splitter", 1), ("counter", 0), ("counter", 1), ("sink", 0)]
-PATIENCE = 60  # seconds, for what should take one
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from lib_processes import Daemon, LENGTH, PROCESSES, STAGES, WORDCOUNT, WORK, must, popen, until, word  # noqa: E402
 
-
-def must(fact, text, *args):
-    if not fact:
-        raise SystemExit("stop: FAILED: " + (text % args if args else text))
-
-
-def until(fact, text, *args):
-    end = time.monotonic() + PATIENCE
-    while True:
-        value = fact()
-        if value:
-            return value
-        must(time.monotonic() < end, text, *args)
-        time.sleep(0.02)
-
-
-def word(i):
-    letters = ""
-    for _ in range(LENGTH - 1):
-        letters = chr(ord("a") + i % 26) + letters
-        i //= 26
-    return letters
-
-
-PROCESSES = []
-
-
-def popen(args, log):
-    with open(log, "ab") as out:
-        PROCESSES.append(subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
-    return PROCESSES[-1]
-
-
-class Daemon:
-    """A real tidemarkd, killed with -9 and started again on its port."""
-
-    def __init__(self):
-        self.data, self.port = WORK + "/data", 0
-        self.start()
-
-    def start(self):
-        self.process = popen(
-            [BUILD + "/tidemarkd", "--listen", "127.0.0.1:%d" % self.port, "--data", self.data,
-             "--config", WORK + "/conf"], WORK + "/tidemarkd.log")
-        until(lambda: self.ask("status")[0] == 0, "tidemarkd does not start")
-        with open(self.data + "/port") as f:
-            self.port = int(f.read())
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def run(self, *args):
-        return subprocess.run([TIDEMARK, *args, "--data", self.data], capture_output=True, text=True, timeout=PATIENCE)
-
-    def ask(self, *args):
-        """(exit code, answer)"""
-        done = self.run(*args, "--json")
-        return done.returncode, json.loads(done.stdout) if done.stdout else None
-
-    def ok(self, *args):
-        code, answer = self.ask(*args)
-        must(code == 0, "%s: %s", args, answer)
-        return answer
-
-    def job(self, name):
-        jobs = [j for j in self.ok("jobs")["jobs"] if j["name"] == name]
-        return jobs[0] if jobs else None
-
-    def complete(self, name):
-        return sum(r["state"] == "complete" for r in self.ok("rounds", name, "--limit", "1000")["rounds"])
+WORDS = 60000
 
 
 class Job:
@@ -125,8 +51,9 @@ class Job:
 
     def until_rounds(self, n):
         """Until so many more have completed."""
-        begun = self.daemon.complete(self.name) if self.state() else 0
-        until(lambda: self.state() and self.daemon.complete(self.name) >= begun + n, "%s: no round completes", self.name)
+        begun = len(self.daemon.complete(self.name)) if self.state() else 0
+        until(lambda: self.state() and len(self.daemon.complete(self.name)) >= begun + n, "%s: no round completes",
+              self.name)
 
     def signal(self, stage, number):
         self.workers[stage].send_signal(number)
@@ -174,8 +101,8 @@ class Job:
         until(lambda: process.poll() is not None, "%s: who joins later is not told", self.name)
         must(process.returncode == 0, "%s: who joins later ends with %d", self.name, process.returncode)
         with open(self.log) as f:
-            must(f.read().rstrip().endswith("stop: the job is " + outcome), "%s: who joins later does not hear %s",
-                 self.name, outcome)
+            must(any(line.endswith("stop: the job is " + outcome) for line in f.read().splitlines()[-2:]),
+                 "%s: who joins later does not hear %s", self.name, outcome)
 
 
 def running(daemon, name):
@@ -466,7 +393,7 @@ def main():
     wanted = sys.argv[3:]
     begun = time.monotonic()
     try:
-        daemon = Daemon()
+        daemon = Daemon(WORK + "/data", WORK + "/tidemarkd.log", "--config", WORK + "/conf")
         for test in TESTS:
             if not wanted or test.__name__ in wanted:
                 test(daemon)
