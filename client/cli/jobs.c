@@ -214,6 +214,7 @@ static int job_json(const struct cli *c, const Tide__JobDetail *d, const struct 
         ranges_json(&j, "tasks", d->regions[i]->tasks, d->regions[i]->n_tasks);
         json_data(&j, "state", d->regions[i]->state);
         json_u64(&j, "since", d->regions[i]->since);
+        json_u64(&j, "starts", d->regions[i]->starts);
         json_end_object(&j);
     }
     json_end_array(&j);
@@ -411,8 +412,9 @@ static void externals_text(const Tide__JobDetail *d)
 
 static void regions_text(const Tide__JobDetail *d, const struct tide_graph *g)
 {
-    static const char *const titles[] = {"REGION", "STATE", "SINCE", "TASKS"};
-    static const unsigned char columns[] = {TABLE_RIGHT, TABLE_LEFT, TABLE_RIGHT, TABLE_WIDE};
+    static const char *const titles[] = {"REGION", "STATE", "SINCE", "STARTS", "TASKS"};
+    static const unsigned char columns[] = {TABLE_RIGHT, TABLE_LEFT, TABLE_RIGHT, TABLE_RIGHT,
+                                            TABLE_WIDE};
     struct table t;
     table_init(&t, sizeof titles / sizeof *titles, titles, columns);
     for (size_t i = 0; i < d->n_regions; i++) {
@@ -424,6 +426,7 @@ static void regions_text(const Tide__JobDetail *d, const struct tide_graph *g)
             table_put_u64(&t, r->since);
         else
             table_put(&t, "-");
+        table_put_u64(&t, r->starts);
         table_put(&t, tasks);
         free(tasks);
     }

@@ -107,6 +107,7 @@ static void store_attempt(struct core *c, struct job *job)
         if (w->standing != STANDS_READY) continue;
         worker_stand(w, STANDS_HOLDING);
         w->attempt = w->since = w->shown = job->attempt;
+        region_started(w);
         w->ran = 0;
         w->phase = TIDE__WORKER_PHASE__PHASE_STARTING;
         w->started = false;

@@ -175,6 +175,7 @@ bool region_fits(struct core *c, struct job *job);
 void region_advance(struct core *c, struct worker *w); /* it is present and behind */
 void region_advance_all(struct core *c, struct job *job);
 void region_advanced(struct core *c, struct worker *w, const Tide__Advanced *m);
+void region_started(const struct worker *w); /* in the job's attempt: counted, for people */
 /* Who has not confirmed the attempt; NULL: nobody. */
 const struct worker *region_behind(const struct job *job);
 /* The lowest attempt that one of the job's workers was started in. */

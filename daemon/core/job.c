@@ -56,6 +56,8 @@ static struct job *job_init(struct core *c, struct tide_graph *graph, tide_id id
     job->host = core_alloc(graph->tasks * sizeof *job->host);
     bits_init(&job->restored, graph->tasks);
     bits_init(&job->ending, graph->tasks);
+    if (graph->checkpointing.regional)
+        job->starts = core_alloc(graph->regions * sizeof *job->starts);
     bits_init(&job->ended, graph->tasks);
     bits_init(&job->backlog, graph->tasks);
     tide__gauges__init(&job->gauges);
@@ -284,6 +286,7 @@ void job_free(struct job *job)
     free(job->image);
     bits_release(&job->restored);
     bits_release(&job->ending);
+    free(job->starts);
     bits_release(&job->ended);
     bits_release(&job->backlog);
     tide_graph_free(job->graph);

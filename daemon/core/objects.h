@@ -404,6 +404,12 @@ struct attempt_end {
     struct attempt_end *next;
 };
 
+/* How often a region was started since the daemon's start, and in which attempt last. */
+struct region_starts {
+    uint64_t attempt;
+    uint32_t n;
+};
+
 struct job {
     struct core *core;
     struct job *next;
@@ -422,7 +428,8 @@ struct job {
     struct worker *workers;
     struct worker **host; /* per task: who hosts or holds it */
     uint32_t n_workers, n_holders, ready_tasks;
-    struct external *externals; /* as many as the graph has */
+    struct region_starts *starts; /* of a regional job, as many as it has regions */
+    struct external *externals;   /* as many as the graph has */
 
     /* the attempt */
     uint64_t attempt; /* highest ever */

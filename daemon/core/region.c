@@ -410,6 +410,17 @@ void region_advanced(struct core *c, struct worker *w, const Tide__Advanced *m)
 
 /* ---- for people */
 
+void region_started(const struct worker *w)
+{
+    struct job *job = w->job;
+    for (uint32_t i = 0; job->starts && i < w->n_ranges; i++)
+        for (uint32_t t = w->ranges[2 * i], end = t + w->ranges[2 * i + 1]; t < end;) {
+            struct region_starts *s = &job->starts[step(job, &t, end)];
+            s->n += s->attempt != job->attempt;
+            s->attempt = job->attempt;
+        }
+}
+
 static void show_tasks(struct core *c, const struct job *job, uint32_t region,
                        Tide__RegionInfo *info, const struct worker **ret_host, bool *ret_missing)
 {
@@ -460,6 +471,7 @@ void region_show(struct core *c, const struct job *job, Tide__JobDetail *m)
         show_tasks(c, job, (uint32_t)m->n_regions, info, &host, &missing);
         info->state = PB(VIEW(words(job, host, missing)));
         if (host && host->standing == STANDS_HOLDING) info->since = host->since;
+        info->starts = job->starts[m->n_regions].n;
         m->regions[m->n_regions++] = info;
     }
 }

@@ -51,7 +51,7 @@ WORKER = {"name": TEXT, "state": TEXT, "endpoint": MAYBE, "lease_left_ms": U64, 
 JOB_DETAIL = {
     **JOB, "waiting_for": MAYBE, "last_failure": MAYBE, "spec": OrNull(SPEC), "worker_list": [WORKER],
     "externals": [{**PART, "worker": MAYBE, "state": TEXT}], "missing": [RANGE],
-    "region_count": U64, "regions": [{"tasks": [RANGE], "state": TEXT, "since": U64}],
+    "region_count": U64, "regions": [{"tasks": [RANGE], "state": TEXT, "since": U64, "starts": U64}],
     "ended": [RANGE], "open_rounds": [ROUND], "gauges": GAUGES}
 OPERATION = {
     "id": U64, "kind": TEXT, "job": TEXT, "state": TEXT, "snapshot": ID, "location": MAYBE, "error": MAYBE,

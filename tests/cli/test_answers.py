@@ -68,16 +68,16 @@ class Listing(Case):
         detail = s.job_detail()
         detail.spec.checkpointing.regional = True
         detail.regions_count = 2
-        detail.regions.add(tasks=[common.TaskRange(first=0, count=1)], state=b"running", since=3)
+        detail.regions.add(tasks=[common.TaskRange(first=0, count=1)], state=b"running", since=3, starts=5)
         detail.regions.add(tasks=[common.TaskRange(first=1, count=1)], state=b"waiting")
         self.on(show_job=R(job=detail))
         out = self.text("job", "show", "wordcount")
         self.assertIn("Failover", out)
-        self.assertRegex(out, r"REGION  STATE    SINCE  TASKS\n +0  running +3  \S+\n +1  waiting +-  \S+\n")
+        self.assertRegex(out, r"REGION  STATE    SINCE  STARTS  TASKS\n +0  running +3 +5  \S+\n +1  waiting +- +0  \S+\n")
         job = self.json("job", "show", "wordcount")["job"]
         self.assertEqual((job["region_count"], job["regions"]), (2, [
-            {"tasks": [{"first": 0, "count": 1}], "state": "running", "since": 3},
-            {"tasks": [{"first": 1, "count": 1}], "state": "waiting", "since": 0}]))
+            {"tasks": [{"first": 0, "count": 1}], "state": "running", "since": 3, "starts": 5},
+            {"tasks": [{"first": 1, "count": 1}], "state": "waiting", "since": 0, "starts": 0}]))
 
     def test_externals(self):
         detail = s.job_detail()

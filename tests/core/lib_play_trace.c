@@ -194,9 +194,10 @@ static void say_response(struct play *p, const Tide__Response *m)
             (char *)m->job->summary->state.data, text_len(m->job->waiting_for),
             (char *)m->job->waiting_for.data);
         for (size_t i = 0; i < m->job->n_regions; i++)
-            say(p, "\n  region of %u: %.*s, since %" PRIu64, m->job->regions[i]->tasks[0]->first,
-                text_len(m->job->regions[i]->state), (char *)m->job->regions[i]->state.data,
-                m->job->regions[i]->since);
+            say(p, "\n  region of %u: %.*s, since %" PRIu64 ", start %u",
+                m->job->regions[i]->tasks[0]->first, text_len(m->job->regions[i]->state),
+                (char *)m->job->regions[i]->state.data, m->job->regions[i]->since,
+                m->job->regions[i]->starts);
         break;
     default: say(p, "response %d", (int)m->result_case);
     }

@@ -13,27 +13,29 @@ START_TEST(people_see_regions)
     play_settle(&p);
     play_forget(&p);
     play_ask_job(&p, 100);
-    play_expect(&p, "to 100: job WAITING, waits for: worker w5, which holds attempt 1, to drop it, "
-                    "or its lease (11250 ms left)\n"
-                    "  region of 0: running, since 1\n  region of 1: running, since 1\n"
-                    "  region of 2: waiting, since 0\n");
+    play_expect(
+        &p, "to 100: job WAITING, waits for: worker w5, which holds attempt 1, to drop it, "
+            "or its lease (11250 ms left)\n"
+            "  region of 0: running, since 1, start 1\n  region of 1: running, since 1, start 1\n"
+            "  region of 2: waiting, since 0, start 1\n");
     play_join(&p, 6, &region_columns,
               &(struct join_options){.first = 5, .count = 1, .worker = "w5", .pid = 16});
     play_forget(&p);
     play_ask_job(&p, 100);
-    play_expect(&p, "to 100: job WAITING, waits for: workers for 1 of its 6 tasks\n"
-                    "  region of 0: running, since 1\n  region of 1: running, since 1\n"
-                    "  region of 2: waiting, since 0\n");
+    play_expect(
+        &p, "to 100: job WAITING, waits for: workers for 1 of its 6 tasks\n"
+            "  region of 0: running, since 1, start 1\n  region of 1: running, since 1, start 1\n"
+            "  region of 2: waiting, since 0, start 1\n");
     region_join(&p, 7, &region_columns, 2);
     play_settle(&p);
     play_forget(&p);
     play_restored(&p, 6, 5, 1);
     play_restored(&p, 7, 2, 1);
     play_ask_job(&p, 100);
-    play_expect(&p,
-                "to 100: job RESTORING, waits for: worker w4, whose region goes on, to advance\n"
-                "  region of 0: running, since 1\n  region of 1: running, since 1\n"
-                "  region of 2: restoring, since 2\n");
+    play_expect(
+        &p, "to 100: job RESTORING, waits for: worker w4, whose region goes on, to advance\n"
+            "  region of 0: running, since 1, start 1\n  region of 1: running, since 1, start 1\n"
+            "  region of 2: restoring, since 2, start 2\n");
     play_end(&p);
 }
 END_TEST
@@ -139,8 +141,8 @@ START_TEST(many_regions)
     play_close(&p, 2);
     play_forget(&p);
     play_ask_job(&p, 100);
-    ck_assert_ptr_nonnull(strstr(p.trace, "region of 74: running, since 1\n"));
-    ck_assert_ptr_nonnull(strstr(p.trace, "region of 99: away, since 1\n"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "region of 74: running, since 1, start 1\n"));
+    ck_assert_ptr_nonnull(strstr(p.trace, "region of 99: away, since 1, start 1\n"));
     ck_assert_ptr_null(strstr(p.trace, "region of 100:"));
     play_end(&p);
     struct job_options one = region_columns;
@@ -148,7 +150,7 @@ START_TEST(many_regions)
     region_running(&p, &one, 6);
     play_open(&p, 100, TIDE__PEER_KIND__PEER_ADMIN);
     play_ask_job(&p, 100);
-    play_expect(&p, "to 100: job RUNNING, waits for: \n  region of 0: running, since 1\n");
+    play_expect(&p, "to 100: job RUNNING, waits for: \n  region of 0: running, since 1, start 1\n");
     play_leave(&p, 6);
     play_forget(&p);
     play_ask_job(&p, 100);
