@@ -299,6 +299,52 @@ START_TEST(another_job_is_too_late)
 }
 END_TEST
 
-SUITE_MAIN("dispose", another_job_goes_on_from_it, another_job_is_about_to, another_job_is_too_late,
-           an_order_wants_it, an_attempt_restores_it, until_the_next_attempt, several_at_once,
-           it_is_gone_already, malformed)
+static void newborn(uint64_t session)
+{
+    struct spec spec;
+    spec_read(&spec, "a2 b1; a>b");
+    spec.spec.name = play_bytes("other");
+    spec.spec.restore_from = play_bytes("/savepoints/savepoint-c15c02-1000-1");
+    play_open(&p, session, TIDE__PEER_KIND__PEER_WORKER);
+    play_join_spec(&p, session, &spec.spec,
+                   &(struct join_options){.count = 3, .worker = "v", .pid = 11});
+}
+
+/* A new job begins from it, and that is not durable yet; or it is being deleted when the job has
+ * looked at it: then there is no such job. */
+START_TEST(a_job_is_born_from_it)
+{
+    run();
+    uint64_t s = savepoint();
+    p.elsewhere = shelf_image(&p.shelf, s);
+    newborn(2);
+    play_filed(&p, 0);
+    play_forget(&p);
+    play_ask_dispose(&p, &(struct ask){.snapshot = s});
+    play_expect(&p, "to 100: error 3: job other goes on from what is in its directory\n");
+    play_settle(&p);
+    play_end(&p);
+
+    run();
+    s = savepoint();
+    p.elsewhere = shelf_image(&p.shelf, s);
+    newborn(2);
+    play_ask_dispose(&p, &(struct ask){.snapshot = s});
+    play_stored(&p, TIDE_STORED);
+    play_forget(&p);
+    play_filed(&p, 0);
+    play_expect(&p, "to 2: refused: job other cannot begin from restore_from: "
+                    "/savepoints/savepoint-c15c02-1000-1: it is being disposed of\nclose 2\n");
+    play_stored(&p, TIDE_STORED);
+    newborn(3); /* its bytes are there yet, and not for long */
+    play_forget(&p);
+    play_not_filed(&p, 0, NULL);
+    play_settle(&p);
+    p.elsewhere = (struct tide_bytes){0};
+    play_end(&p);
+}
+END_TEST
+
+SUITE_MAIN("dispose", a_job_is_born_from_it, another_job_goes_on_from_it, another_job_is_about_to,
+           another_job_is_too_late, an_order_wants_it, an_attempt_restores_it,
+           until_the_next_attempt, several_at_once, it_is_gone_already, malformed)

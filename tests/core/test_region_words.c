@@ -53,9 +53,9 @@ START_TEST(from_away_to_running)
     for (uint32_t t = 0; t < 4; t++)
         play_ack(&p, t + 1, 1, p.round, t);
     play_settle(&p);
-    regions_are("running, since 1", "running, since 1");
+    regions_are("running, since 1, start 1", "running, since 1, start 1");
     play_close(&p, 2);
-    regions_are("running, since 1", "away, since 1");
+    regions_are("running, since 1, start 1", "away, since 1, start 1");
     for (int s = 0; s < 12; s++) {
         play_wait(&p, 1000);
         for (uint64_t session = 1; session < 5; session++)
@@ -63,19 +63,19 @@ START_TEST(from_away_to_running)
         play_settle(&p);
     }
     PLAY_AMONG(&p, "to 4: rewind attempt 1\n");
-    regions_are("running, since 1", "waiting, since 0");
+    regions_are("running, since 1, start 1", "waiting, since 0, start 1");
     join_one(5, 1, "w1"); /* in the place of the lost one */
-    regions_are("running, since 1", "rewinding, since 0");
+    regions_are("running, since 1, start 1", "rewinding, since 0, start 1");
     play_join(&p, 4, &columns,
               &(struct join_options){.first = 3, .count = 1, .worker = "w3", .pid = 14});
     play_settle(&p);
-    regions_are("running, since 1", "restoring, since 2");
+    regions_are("running, since 1, start 1", "restoring, since 2, start 2");
     play_restored(&p, 4, 3, 1);
     play_restored(&p, 5, 1, 1);
     play_advanced(&p, 1, 2);
     play_advanced(&p, 3, 2);
     play_settle(&p);
-    regions_are("running, since 1", "running, since 2");
+    regions_are("running, since 1, start 1", "running, since 2, start 2");
     play_end(&p);
 }
 END_TEST

@@ -109,5 +109,28 @@ START_TEST(a_witness_outlives_a_beginning_that_cannot_be)
 }
 END_TEST
 
-SUITE_MAIN("restores", missing_files_hold_the_job, what_is_there_is_tried_again,
-           nobody_is_there_any_more, a_witness_outlives_a_beginning_that_cannot_be)
+/* The job is held, or ended, while its files are looked at: nothing begins, whatever the answer is.
+ */
+START_TEST(the_job_is_wanted_no_more)
+{
+    for (int i = 0; i < 4; i++) {
+        two_have_failed();
+        play_open(&p, ADMIN, TIDE__PEER_KIND__PEER_ADMIN);
+        if (i < 2)
+            play_ask_hold(&p, &(struct ask){0});
+        else
+            play_ask_cancel(&p, &(struct ask){0});
+        play_stored(&p, TIDE_STORED);
+        play_forget(&p);
+        play_not_filed(&p, i & 1 ? TIDE_ENOTFOUND : 0, "a reason");
+        ck_assert_ptr_null(strstr(p.trace, "attempt"));
+        play_settle(&p);
+        ck_assert_ptr_null(strstr(p.trace, "attempt job-state=RESTORING"));
+        play_end(&p);
+    }
+}
+END_TEST
+
+SUITE_MAIN("restores", the_job_is_wanted_no_more, missing_files_hold_the_job,
+           what_is_there_is_tried_again, nobody_is_there_any_more,
+           a_witness_outlives_a_beginning_that_cannot_be)
