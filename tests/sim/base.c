@@ -81,7 +81,8 @@ static void put_right(struct sim *s, struct job *j, uint32_t task, const struct 
         if (p->task != task) continue;
         if (!p->attempt) set_meet(&p->records, seen); /* whoever put it there takes back the rest */
         bool kept = is_within(&p->records, seen) && !set_overlap(&p->records, &have);
-        if (p->state == PART_PENDING && kept && p->round <= from) set_add(&have, &p->records);
+        if (p->state == PART_PENDING && !check_named(j, j->store.base_snapshot, p)) continue;
+        if (p->state == PART_PENDING && kept) set_add(&have, &p->records);
         if (p->state != PART_PUBLISHED) continue;
         if (kept)
             set_add(&have, &p->records);
