@@ -97,6 +97,11 @@ static void hold_again(struct core *c, void *arg)
 {
     struct job *job = arg;
     const struct operation *op = job->order; /* another order may be under way by now */
+    /* it ends this, or it fails */
+    if (job->order_flies) {
+        timer_set(c, &job->end_timer, c->now + HOLD_AGAIN_US);
+        return;
+    }
     if (job->state == TIDE_JOB_HELD && !job->end_asked)
         record_held(c, job, op && op->kind == TIDE_OP_HOLD ? op->id : 0);
 }

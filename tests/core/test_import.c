@@ -367,6 +367,31 @@ START_TEST(gone_again_and_not_wanted)
 }
 END_TEST
 
+/* ... and a hold that the store had no space for is not stored behind the order that ends it. */
+START_TEST(gone_again_without_space)
+{
+    static struct play p;
+    order_running(&p);
+    ask(&p, order_in("/backup/s"));
+    play_settle(&p);
+    play_join(&p, 1, &order_job, &order_whole);
+    play_not_filed(&p, TIDE_ENOTFOUND, "/backup/s: cannot be opened: No such file or directory");
+    play_stored(&p, TIDE_NO_SPACE);
+    play_wait(&p, 900);
+    ask(&p, order_from(3));
+    play_stored(&p, TIDE_STORED);
+    play_loaded(&p);
+    play_forget(&p);
+    play_wait(&p, 1500);
+    play_expect(&p, "");
+    play_stored(&p, TIDE_STORED);
+    ck_assert_int_eq(p.shelf.jobs[0].state, TIDE_JOB_WAITING);
+    play_wait(&p, 3000);
+    ck_assert_int_eq(p.shelf.jobs[0].state, TIDE_JOB_WAITING);
+    play_end(&p);
+}
+END_TEST
+
 /* The order outlives the daemon at each of its steps. */
 START_TEST(survives_a_crash)
 {
@@ -502,4 +527,4 @@ END_TEST
 
 SUITE_MAIN("import", moved, full_until_one_is_complete, of_another_store, unmatched,
            max_parallelism, ended_and_fed, unreadable, gone_again, gone_again_and_not_wanted,
-           survives_a_crash, imported, ended_and_unmatched)
+           gone_again_without_space, survives_a_crash, imported, ended_and_unmatched)
