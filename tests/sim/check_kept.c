@@ -49,8 +49,9 @@ void check_kept(struct sim *s, const struct job *j)
             owed = o->round == d->round;
         kept += !owed;
     }
-    uint32_t most = j->checkpointing.retained + j->checkpointing.retained_hours;
+    uint32_t most = j->checkpointing.retained; /* the last ones, and older ones for their hours */
     if (most < j->checkpointing.retained_least) most = j->checkpointing.retained_least;
+    most += j->checkpointing.retained_hours;
     must(s, kept <= most, "%u checkpoints are retained, the job keeps %u", kept, most);
 }
 
