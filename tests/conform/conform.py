@@ -39,6 +39,7 @@ import vectors_externals  # noqa: F401
 import vectors_stop  # noqa: F401
 import vectors_statistics  # noqa: F401
 import vectors_restart  # noqa: F401
+import vectors_shared  # noqa: F401
 
 SIDE_BY_SIDE = 12
 HELLO_TIMEOUT_S = 2

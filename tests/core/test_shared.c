@@ -118,6 +118,26 @@ START_TEST(a_file_goes_with_its_last_user_S122)
 }
 END_TEST
 
+/* S119: what two files were used by is gone: both go, told to the store at once. */
+START_TEST(both_go_with_one_commit_S119)
+{
+    begin(1, 1);
+    uint64_t round = next_round();
+    ACK(0, round, fresh(round, 0, 0), fresh(round, 0, 1));
+    play_settle(&p);
+    round = next_round();
+    ACK(0, round, fresh(round, 0, 0));
+    play_stored(&p, TIDE_STORED);
+    PLAY_AMONG(&p, "commit: shared-state=2 deleting\n");
+    play_stored(&p, TIDE_NO_SPACE);  /* nothing has changed: asked again later, and not deleted */
+    ck_assert_uint_eq(p.n_files, 1); /* the checkpoint's own */
+    play_forget(&p);
+    play_wait(&p, 1100);
+    PLAY_AMONG(&p, "commit: shared-state=2 deleting\n");
+    play_end(&p);
+}
+END_TEST
+
 /* S127: while an older checkpoint is retained its files stay, though newer ones do without. */
 START_TEST(what_is_retained_keeps_its_files_S127)
 {
@@ -282,8 +302,8 @@ START_TEST(an_aborted_round_leaves_nothing_S79)
 }
 END_TEST
 
-/* A daemon that dies between any two steps goes on with what the store has. */
-START_TEST(a_restart_goes_on)
+/* S128: a daemon that starts knows each file once, and goes on with its deletion. */
+START_TEST(a_restart_goes_on_S128)
 {
     begin(1, 1);
     uint64_t round = next_round();
@@ -305,4 +325,5 @@ END_TEST
 SUITE_MAIN("shared", a_file_goes_with_its_last_user_S122, what_is_retained_keeps_its_files_S127,
            what_is_refused_aborts_the_round, tasks_share_a_file_and_write_it_once,
            savepoints_and_full_rounds_refer_to_nothing, a_round_under_way_holds_what_it_names,
-           an_aborted_round_leaves_nothing_S79, a_restart_goes_on)
+           an_aborted_round_leaves_nothing_S79, both_go_with_one_commit_S119,
+           a_restart_goes_on_S128)
