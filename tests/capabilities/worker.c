@@ -92,7 +92,8 @@ static int migrate(uint32_t version, const void *value, size_t len, void **ret_v
 static void declare(struct task *t)
 {
     /* version 3 is of a program that knows neither of the others */
-    struct tide_schema schema = {"counted", t->version, 0, t->version == 2 ? migrate : NULL, NULL};
+    struct tide_schema schema = {
+        .id = "counted", .version = t->version, .migrate = t->version == 2 ? migrate : NULL};
     if (t->relay)
         must(t, tide_states_declare(t->states, "seen", TIDE_SPLIT, NULL, &t->seen), "seen");
     else if (t->source)
