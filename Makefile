@@ -218,7 +218,7 @@ $(FUZZ): %: %.o $(REPLAY) $(HOST) $(CORE) $(PURE) $S $R $P
 $B/tests/fuzz/fuzz_reader: $B/tests/storage/lib_fixture.o
 $B/tests/fuzz/fuzz_reader: LIBS = $(CHECK_LIBS)
 
-$B/tests/fuzz/fuzz_state $B/tests/fuzz/fuzz_descriptor: $(STATE) $(LIB)
+$B/tests/fuzz/fuzz_state $B/tests/fuzz/fuzz_native $B/tests/fuzz/fuzz_descriptor: $(STATE) $(LIB)
 $B/tests/fuzz/fuzz_line: $B/client/cli/line.o
 $B/tests/fuzz/fuzz_csv: $B/client/cli/csv.o
 

@@ -1,22 +1,30 @@
 /* What state costs, each beside its yardstick in the same run.
  *
- *   bench_state [KEYS [MEGABYTES]]
+ *   bench_state [KEYS [MEGABYTES [NATIVE]]]
  *
  *   write    a canonical database of KEYS keys of 8 bytes with values of 64, beside the same rows
  *            through SQLite alone; and read back at another parallelism
  *   stop     MEGABYTES of state in memory: the longest that one call of the task's thread takes
  *            while a snapshot of it is written, in its own CPU time and in wall time, beside a
- *            thread that only looks at the clock */
+ *            thread that only looks at the clock; freezing many states with many key groups, and
+ *            clearing a list of a million
+ *   native   NATIVE megabytes of state in a RocksDB: what a checkpoint writes after 1 % of the keys
+ *            were touched, in no order, beside a full one
+ *
+ * The sizes that docs/performance.md has: bench_state 10000000 1024 2048 */
+#include <dirent.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "state/format.h"
+#include "state/place.h"
 
 #define VALUE 64
 #define OPS_MAX 20000000u
@@ -38,7 +46,8 @@ static void must(bool fact, const char *what)
 static struct tide_states *new_states(uint32_t subtask, uint32_t parallelism,
                                       struct tide_named **ret)
 {
-    struct tide_states_config c = {"bench", subtask, parallelism, 128, false};
+    struct tide_states_config c = {
+        .uid = "bench", .subtask = subtask, .parallelism = parallelism, .max_parallelism = 128};
     struct tide_states *s = NULL;
     char why[256];
     must(tide_states_new(&c, &s, why) == 0, why);
@@ -231,12 +240,150 @@ static void bench_stop(uint64_t megabytes)
     free(idle.wall);
 }
 
+static void bench_freeze(void)
+{
+    enum { STATES = 100, GROUPS = 32768, ITEMS = 1000000 };
+    struct tide_states_config c = {.uid = "bench", .parallelism = 1, .max_parallelism = GROUPS};
+    struct tide_named *n[STATES], *list;
+    struct tide_states *s;
+    struct tide_frozen *f;
+    char why[256], name[16];
+    must(tide_states_new(&c, &s, why) == 0, why);
+    for (unsigned i = 0; i < STATES; i++) {
+        snprintf(name, sizeof name, "s%u", i);
+        must(tide_states_declare(s, name, TIDE_VALUE, NULL, &n[i]) == 0, "declare");
+    }
+    must(tide_states_declare(s, "list", TIDE_LIST, NULL, &list) == 0, "declare");
+    for (unsigned i = 0; i < STATES; i++)
+        for (uint64_t k = 0; k < 20000; k++)
+            put(n[i], k, 0);
+    for (unsigned k = 0; k < ITEMS; k++)
+        must(tide_list_add(list, "k", 1, &k, sizeof k) == 0, "add");
+    double begun = now(CLOCK_THREAD_CPUTIME_ID);
+    must(s->keyed->class->freeze(s->keyed, &f) == 0, "freeze");
+    double frozen = now(CLOCK_THREAD_CPUTIME_ID) - begun;
+    s->keyed->class->over(f);
+    begun = now(CLOCK_THREAD_CPUTIME_ID);
+    must(tide_list_clear(list, "k", 1) == 0, "clear");
+    double cleared = now(CLOCK_THREAD_CPUTIME_ID) - begun;
+    printf("state: freezing %d states with %d key groups takes %.3f ms, clearing a list of %d "
+           "%.3f ms of CPU\n",
+           STATES, GROUPS, frozen * 1e3, ITEMS, cleared * 1e3);
+    tide_states_free(s);
+}
+
+/* ---- native */
+
+struct listing {
+    struct {
+        char name[64];
+        uint64_t size;
+        bool is_fixed;
+    } files[4096];
+    unsigned n;
+};
+
+static void checkpoint(struct tide_states *s, const char *directory, struct listing *ret)
+{
+    char path[512];
+    struct dirent *e;
+    struct stat st;
+    must(s->keyed->class->checkpoint(s->keyed, directory) == 0, s->why);
+    DIR *d = opendir(directory);
+    must(d != NULL, directory);
+    ret->n = 0;
+    while ((e = readdir(d))) {
+        snprintf(path, sizeof path, "%s/%.63s", directory, e->d_name);
+        must(stat(path, &st) == 0, path);
+        if (!S_ISREG(st.st_mode)) continue;
+        must(ret->n < sizeof ret->files / sizeof *ret->files, "files");
+        snprintf(ret->files[ret->n].name, 64, "%.63s", e->d_name);
+        ret->files[ret->n].is_fixed = s->keyed->class->is_fixed(e->d_name);
+        ret->files[ret->n++].size = (uint64_t)st.st_size;
+    }
+    closedir(d);
+}
+
+/* What a checkpoint writes when this one is there; small files every time. */
+static double written(const struct listing *now_there, const struct listing *before)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < now_there->n; i++) {
+        bool known = false;
+        for (unsigned k = 0; before && now_there->files[i].is_fixed && k < before->n; k++)
+            known |= !strcmp(before->files[k].name, now_there->files[i].name);
+        if (!known) bytes += now_there->files[i].size;
+    }
+    return (double)bytes / (1 << 20);
+}
+
+static void put_kilobyte(struct tide_named *n, uint64_t i, uint64_t version)
+{
+    uint8_t key[8], value[1000];
+    uint64_t at = i * 6364136223846793005u + version;
+    for (size_t k = 0; k < sizeof value; k += sizeof at) { /* nothing that could be compressed */
+        at ^= at << 13, at ^= at >> 7, at ^= at << 17;
+        memcpy(value + k, &at, sizeof at);
+    }
+    tide_states_key_of_int((int64_t)i, key);
+    must(tide_value_put(n, key, 8, value, sizeof value) == 0, tide_states_error(n->states));
+}
+
+static void bench_native(uint64_t megabytes)
+{
+    static struct listing full, next;
+    char directory[64], path[80], why[256];
+    const uint64_t keys = (megabytes << 20) / 1008;
+    struct tide_states *s;
+    struct tide_named *n;
+    uint64_t at = 1;
+    snprintf(directory, sizeof directory, "/tmp/bench-state-%d-rocks", (int)getpid());
+    struct tide_states_config c = {.uid = "bench", .parallelism = 1, .max_parallelism = 128};
+    c.backend = "rocksdb";
+    c.directory = directory;
+    if (tide_states_new(&c, &s, why) == TIDE_ENOTSUP) {
+        printf("state: %s\n", why);
+        return;
+    }
+    must(tide_states_declare(s, "value", TIDE_VALUE, NULL, &n) == 0, "declare");
+    for (uint64_t i = 0; i < keys; i++)
+        put_kilobyte(n, i, 0);
+    snprintf(path, sizeof path, "%s/checkpoint-1", directory);
+    checkpoint(s, path, &full);
+    for (uint64_t i = 0; i < keys / 100; i++) {
+        at = at * 6364136223846793005u + 1442695040888963407u;
+        put_kilobyte(n, (at >> 20) % keys, 1);
+    }
+    snprintf(path, sizeof path, "%s/checkpoint-2", directory);
+    double wall = now(CLOCK_MONOTONIC), cpu = now(CLOCK_THREAD_CPUTIME_ID);
+    checkpoint(s, path, &next);
+    wall = now(CLOCK_MONOTONIC) - wall, cpu = now(CLOCK_THREAD_CPUTIME_ID) - cpu;
+    double touched = (double)(keys / 100) * 1008 / (1 << 20);
+    printf("state: %.0f MB in RocksDB, 1 %% of the keys touched: the checkpoint writes %.1f MB, "
+           "%.1f %% of a full one (%.1f MB); %.1f MB are what was touched, the rest what "
+           "compaction has rewritten; the task stood %.1f ms, %.1f of CPU\n",
+           written(&next, NULL), written(&next, &full),
+           100 * written(&next, &full) / written(&full, NULL), written(&full, NULL), touched,
+           wall * 1e3, cpu * 1e3);
+    tide_states_free(s);
+    snprintf(path, sizeof path, "%s/db", directory);
+    tide_place_remove(path);
+    for (unsigned i = 1; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/checkpoint-%u", directory, i);
+        tide_place_remove(path);
+    }
+    tide_place_remove(directory);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t keys = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000;
     uint64_t megabytes = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
-    must(keys && megabytes, "usage: bench_state [KEYS [MEGABYTES]]");
+    uint64_t native = argc > 3 ? strtoull(argv[3], NULL, 10) : 100;
+    must(keys && megabytes && native, "usage: bench_state [KEYS [MEGABYTES [NATIVE]]]");
     bench_write(keys);
     bench_stop(megabytes);
+    bench_freeze();
+    bench_native(native);
     return 0;
 }
