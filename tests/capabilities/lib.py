@@ -1,7 +1,8 @@
 """What the rows of docs/capabilities.md share: a daemon, the job of worker.c, and what it must come to.
 
 A row is a script that does its operation for the kind of snapshot that it is given, with real processes, and compares
-the counters' last words with what Python counts. It ends by done(), which prints the cell; what cannot be done yet is
+the counters' last words with what Python counts. Keyed state lives in memory for canonical savepoints, and in RocksDB for the
+other kinds, which so are of its own files. It ends by done(), which prints the cell; what cannot be done yet is
 not tried: then the page has the cell as open, with its reason."""
 import collections
 import json
@@ -85,12 +86,12 @@ def tool(*args, lines=None):
 class Job:
     """Its workers, a process each; options as in worker.c."""
 
-    def __init__(self, daemon, name="job", sources=2, counters=2, relays=0, **options):
+    def __init__(self, daemon, name="job", sources=2, counters=2, relays=0, audits=0, **options):
         self.daemon, self.name = daemon, name
         self.counters, self.ended = counters, False
         self.barriers = UNALIGNED if KIND == "unaligned" else 0
-        self.tasks = [(uid, i) for uid, n in (("source", sources), ("relay", relays), ("counter", counters)) for i in range(n)]
-        self.shape = {"sources": sources, "relays": relays, "counters": counters}
+        self.tasks = [(uid, i) for uid, n in (("source", sources), ("relay", relays), ("counter", counters), ("audit", audits)) for i in range(n)]
+        self.shape = {"sources": sources, "relays": relays, "counters": counters, "audits": audits}
         self.begin(**options)
 
     def path(self, task, suffix):
@@ -99,12 +100,13 @@ class Job:
     def begin(self, **options):
         """All workers anew; what was said before is forgotten."""
         self.workers = []
-        options = {**self.shape, "barriers": self.barriers, "end": END, **options}
+        options = {"backend": "memory" if KIND == "canonical" else "rocksdb", **self.shape, "barriers": self.barriers, "end": END, **options}
+        self.backend = options["backend"]
         for task in self.tasks:
             for suffix in ("log", "out"):
                 if os.path.exists(self.path(task, suffix)):
                     os.unlink(self.path(task, suffix))
-            own = ["own=" + self.path(task, "own")] if "backend" in options else []
+            own = ["own=" + self.path(task, "own")]
             shutil.rmtree(self.path(task, "own"), ignore_errors=True)
             self.workers.append(popen(
                 [BUILD + "/tests/capabilities/worker", "job=" + self.name, "address=" + self.daemon.address, "uid=" + task[0],
@@ -170,7 +172,7 @@ def take(job):
     """One of the kind in question, in the middle of the input."""
     time.sleep(0.3)  # not a race: whenever it is taken, the sum of what came before and after is the same
     if KIND in ("canonical", "native"):
-        directory = job.daemon.ask("savepoint", job.name)
+        directory = job.daemon.ask("savepoint", job.name, *(["--native"] if KIND == "native" else []))
         rounds = job.daemon.json("rounds", job.name)["rounds"]
         number = max(r["round"] for r in rounds if r["state"] == "complete" and r["kind"] == "savepoint")
     else:
@@ -178,6 +180,9 @@ def take(job):
         directory = None
     row = next(r for r in job.daemon.json("rounds", job.name)["rounds"] if r["round"] == number)
     must(row["unaligned"] == (row["persisted_bytes"] > 0) == (KIND == "unaligned"), "it is not of its kind: %s", row)
+    tasks = job.daemon.json("snapshot", "show", str(number), "--tasks")["tasks"]
+    native = [t for t in tasks if any(a["name"] == "state.native" for a in t["artifacts"])]
+    must(len(native) == (job.counters if KIND != "canonical" and job.backend == "rocksdb" else 0), "its format: %s", tasks)
     must(not any(os.path.exists(job.path(task, "out")) for task in job.tasks), "the input was through already")
     return Snapshot(number, directory)
 
@@ -187,6 +192,15 @@ def begun(daemon, **options):
     job = Job(daemon, slow=200, **options)
     until(lambda: job.log().count(" begins with snapshot 0\n") == len(job.tasks), "it does not begin: %s", job.log())
     return job
+
+
+def exported(job, snapshot):
+    """A checkpoint as a directory of its own; a savepoint is one."""
+    if snapshot.directory:
+        return snapshot
+    directory = os.path.join(WORK, "exported-%d" % snapshot.number)
+    must(job.daemon.ask("snapshot", "export", str(snapshot.number), directory) == directory, "it is exported elsewhere")
+    return Snapshot(snapshot.number, directory)
 
 
 def again(job, snapshot, name="next", shape=None, refused=False, **options):

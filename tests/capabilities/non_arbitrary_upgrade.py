@@ -12,4 +12,4 @@ def story(_):
     again(job, snapshot, slow=0).end()
 
 
-row(("canonical", "aligned", "unaligned"), story)
+row(("canonical", "native", "aligned", "unaligned"), story)

@@ -22,4 +22,4 @@ def story(_):
     again(job, take(job), "third", version=2).end(mark=7)
 
 
-row(("canonical", "aligned", "unaligned"), story)
+row(("canonical", "native", "aligned", "unaligned"), story)

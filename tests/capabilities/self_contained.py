@@ -3,12 +3,12 @@
 import os
 import shutil
 
-from lib import WORK, Daemon, Job, begun, must, row, take
+from lib import WORK, Daemon, Job, begun, exported, must, row, take
 
 
 def story(_):
     job = begun(Daemon())
-    snapshot = take(job)
+    snapshot = exported(job, take(job))
     moved = os.path.join(WORK, "elsewhere", "moved")
     os.mkdir(os.path.dirname(moved))
     job.kill()
@@ -22,4 +22,4 @@ def story(_):
     other.end()
 
 
-row(("canonical",), story)
+row(("canonical", "native"), story)

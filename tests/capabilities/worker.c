@@ -1,7 +1,8 @@
 /* worker OPTION=VALUE...: one task of a job that counts numbers, for the cells of
  * docs/capabilities.md; lib.py has the options and says what must come out.
  *
- *     source (n) ==> [relay (n) ==>] counter (n)          ==>: every one to every one
+ *     source (n) ==> [relay (n) ==>] counter (n)     [audit (n)]          ==>: every one to every
+ * one
  *
  * Its records have a key and a number, and, from version 2 on, a tag; in unaligned rounds those in
  * flight are kept as a flow of libtidemark-state.
@@ -28,11 +29,11 @@
 
 struct task {
     const char *job, *address, *uid, *out, *from, *backend, *own;
-    uint32_t index, sources, relays, counters, max_parallelism, version, barriers;
+    uint32_t index, sources, relays, audits, counters, max_parallelism, version, barriers;
     uint64_t end, slow_us;
     uint32_t drop; /* 1: state of operators that the job has not is dropped */
     /* ---- */
-    bool source, relay;
+    bool source, relay, audit;
     uint32_t inputs, outputs;
     const char *output_uid;
     struct tide_states *states;
@@ -94,7 +95,7 @@ static void declare(struct task *t)
     /* version 3 is of a program that knows neither of the others */
     struct tide_schema schema = {
         .id = "counted", .version = t->version, .migrate = t->version == 2 ? migrate : NULL};
-    if (t->relay)
+    if (t->relay || t->audit)
         must(t, tide_states_declare(t->states, "seen", TIDE_SPLIT, NULL, &t->seen), "seen");
     else if (t->source)
         must(t, tide_states_declare(t->states, "streams", TIDE_SPLIT, NULL, &t->streams),
@@ -183,8 +184,8 @@ static int migrate_record(uint32_t version, const void *value, size_t len, void 
 static void declare_flow(struct task *t, const char *name, bool output, struct tide_flow **ret)
 {
     const bool keyed = output ? strcmp(t->output_uid, "counter") == 0 : !t->relay;
-    struct tide_schema schema = {"record", t->version, 0, t->version == 2 ? migrate_record : NULL,
-                                 NULL};
+    struct tide_schema schema = {
+        .id = "record", .version = t->version, .migrate = t->version == 2 ? migrate_record : NULL};
     struct tide_flow_config c = {.direction = output ? TIDE_FLIGHT_OUTPUT : TIDE_FLIGHT_INPUT,
                                  .route = keyed ? TIDE_FLOW_KEYED : TIDE_FLOW_SPLIT,
                                  .channels = output ? t->outputs : t->inputs,
@@ -362,7 +363,7 @@ static int on_snapshot(struct tide_task *task, struct tide_snapshot *snapshot, v
     struct task *t = user;
     uint8_t next[8];
     (void)task;
-    if (t->relay) must(t, tide_list_add(t->seen, NULL, 0, "round", 5), "seen");
+    if (t->seen) must(t, tide_list_add(t->seen, NULL, 0, "round", 5), "seen");
     if (t->source) must(t, tide_list_clear(t->streams, NULL, 0), "streams");
     for (uint32_t s = 0; t->source && s < STREAMS; s++) {
         if (!t->next[s]) continue;
@@ -485,23 +486,16 @@ static void read_options(struct task *t, int argc, char **argv)
         const char *name, **text;
         uint32_t *number;
         uint64_t *large;
-    } const options[] = {{"job", &t->job, NULL, NULL},
-                         {"address", &t->address, NULL, NULL},
-                         {"uid", &t->uid, NULL, NULL},
-                         {"out", &t->out, NULL, NULL},
-                         {"from", &t->from, NULL, NULL},
-                         {"backend", &t->backend, NULL, NULL},
-                         {"own", &t->own, NULL, NULL},
-                         {"index", NULL, &t->index, NULL},
-                         {"relays", NULL, &t->relays, NULL},
-                         {"drop", NULL, &t->drop, NULL},
-                         {"sources", NULL, &t->sources, NULL},
-                         {"counters", NULL, &t->counters, NULL},
-                         {"max", NULL, &t->max_parallelism, NULL},
-                         {"version", NULL, &t->version, NULL},
-                         {"barriers", NULL, &t->barriers, NULL},
-                         {"end", NULL, NULL, &t->end},
-                         {"slow", NULL, NULL, &t->slow_us}};
+    } const options[] = {
+        {"job", &t->job, NULL, NULL},           {"address", &t->address, NULL, NULL},
+        {"uid", &t->uid, NULL, NULL},           {"out", &t->out, NULL, NULL},
+        {"from", &t->from, NULL, NULL},         {"backend", &t->backend, NULL, NULL},
+        {"own", &t->own, NULL, NULL},           {"index", NULL, &t->index, NULL},
+        {"relays", NULL, &t->relays, NULL},     {"audits", NULL, &t->audits, NULL},
+        {"drop", NULL, &t->drop, NULL},         {"sources", NULL, &t->sources, NULL},
+        {"counters", NULL, &t->counters, NULL}, {"max", NULL, &t->max_parallelism, NULL},
+        {"version", NULL, &t->version, NULL},   {"barriers", NULL, &t->barriers, NULL},
+        {"end", NULL, NULL, &t->end},           {"slow", NULL, NULL, &t->slow_us}};
     for (int i = 1; i < argc; i++) {
         bool known = false;
         for (size_t k = 0; k < sizeof options / sizeof *options; k++) {
@@ -519,7 +513,8 @@ static void read_options(struct task *t, int argc, char **argv)
     t->source = strcmp(t->uid, "source") == 0;
     t->relay = strcmp(t->uid, "relay") == 0;
     t->output_uid = t->source && t->relays ? "relay" : "counter";
-    t->inputs = t->source ? 0 : t->relays && !t->relay ? t->relays : t->sources;
+    t->audit = strcmp(t->uid, "audit") == 0;
+    t->inputs = t->source || t->audit ? 0 : t->relays && !t->relay ? t->relays : t->sources;
     t->outputs = t->source && t->relays ? t->relays : t->source || t->relay ? t->counters : 0;
 }
 
@@ -529,6 +524,7 @@ static struct tide_spec *describe(const struct task *t)
     if (tide_spec_new(t->job, &spec)) die("no memory");
     (void)tide_spec_operator(spec, "source", t->sources, t->max_parallelism);
     (void)tide_spec_operator(spec, "counter", t->counters, t->max_parallelism);
+    if (t->audits) (void)tide_spec_operator(spec, "audit", t->audits, t->max_parallelism);
     if (t->relays) (void)tide_spec_operator(spec, "relay", t->relays, t->max_parallelism);
     if (t->relays) (void)tide_spec_edge(spec, "relay", "counter", TIDE_ALL_TO_ALL);
     (void)tide_spec_edge(spec, "source", t->relays ? "relay" : "counter", TIDE_ALL_TO_ALL);
@@ -562,11 +558,13 @@ int main(int argc, char **argv)
         die("cannot listen: %s", strerror(errno));
     channels_room(t.channels, t.slow_us ? 1024 : 65536);
     if (t.barriers == TIDE_BARRIERS_UNALIGNED) channels_go_ahead(t.channels);
+    const uint32_t own = t.source  ? t.sources
+                         : t.relay ? t.relays
+                         : t.audit ? t.audits
+                                   : t.counters;
     if (tide_states_new(&(struct tide_states_config){.uid = t.uid,
                                                      .subtask = t.index,
-                                                     .parallelism = t.source  ? t.sources
-                                                                    : t.relay ? t.relays
-                                                                              : t.counters,
+                                                     .parallelism = own,
                                                      .max_parallelism = t.max_parallelism,
                                                      .backend = t.backend,
                                                      .directory = t.own},
