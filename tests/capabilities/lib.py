@@ -137,8 +137,9 @@ class Job:
         until(lambda: self.log().count("attempt 1 begins with snapshot ") == len(self.tasks), "not restored: %s", self.log())
         must("attempt 1 begins with snapshot 0\n" not in self.log(), "it begins afresh: %s", self.log())
 
-    def end(self, mark=0):
-        """All is counted, once: compared with what Python counts. mark: what version 2 has beside each count."""
+    def end(self, mark=0, more=None):
+        """All is counted, once: compared with what Python counts. mark: what version 2 has beside each count; more: what was
+        added to the sums of some keys."""
         for worker in self.workers:
             until(lambda: worker.poll() is not None, "a worker does not end: %s", self.log())
             must(worker.returncode == 0, "a worker ends with %d: %s", worker.returncode, self.log())
@@ -149,7 +150,7 @@ class Job:
                 must(key not in have, "two counters have key %d", key)
                 must(not mark or had == mark, "key %d: its mark is %d, not %d", key, had, mark)
                 have[key] = (n, total)
-        want = expected(END)
+        want = {key: (n, total + (more or {}).get(key, 0)) for key, (n, total) in expected(END).items()}
         wrong = [key for key in set(have) | set(want) if have.get(key) != want.get(key)]
         must(not wrong, "%d keys are wrong, key %s: %s instead of %s", len(wrong), wrong[:1],
              have.get(wrong[0]) if wrong else None, want.get(wrong[0]) if wrong else None)

@@ -1,14 +1,15 @@
 #!/usr/bin/python3
-"""Write with an offline tool: a snapshot that no worker has ever taken.
+"""Write with an offline tool: `tidemark state write`, with no process of ours running.
 
-Python counts the numbers below 8000, and says so in lines; `tidemark state write` makes a savepoint of them, and a job goes
-on from there to the end."""
+A canonical savepoint is made that no worker has ever taken: Python counts the numbers below 8000, and says so in lines; a job
+goes on from there to the end. Of the other kinds one is taken, read, changed (a thousand is added to each sum), and written
+again; the sums at the end are those of Python and the thousands."""
 import json
 import os
 
-from lib import WORK, Daemon, Job, expected, row, tool
+from lib import WORK, Daemon, Job, begun, expected, exported, must, row, take, tool
 
-BEGUN, STREAMS = 8000, 8
+BEGUN, STREAMS, ADDED = 8000, 8, 1000
 
 
 def lines():
@@ -23,12 +24,36 @@ def lines():
                           "value_hex": (n.to_bytes(4, "little") + total.to_bytes(8, "little")).hex()})
 
 
-def story(_):
-    directory = os.path.join(WORK, "written")
-    tool("write", directory, "--job", "job", lines=list(lines()))
-    job = Job(Daemon(), **{"from": directory})
+def bytes_of(entry, name):
+    return bytes.fromhex(entry[name + "_hex"]) if name + "_hex" in entry else entry[name].encode()
+
+
+def changed(directory, more):
+    """The lines of a snapshot, declarations first; what was added to which key."""
+    had = [json.loads(line) for line in tool("read", directory)]
+    for entry in sorted(had, key=lambda entry: "rows" not in entry):
+        if entry["state"] == "count" and "rows" not in entry:
+            value = bytes_of(entry, "value")
+            entry.pop("value", None)
+            entry["value_hex"] = (value[:4] + (int.from_bytes(value[4:], "little") + ADDED).to_bytes(8, "little")).hex()
+            more[int.from_bytes(bytes_of(entry, "key"), "little")] = ADDED
+        yield json.dumps(entry)
+
+
+def story(kind):
+    directory, more = os.path.join(WORK, "written"), {}
+    if kind == "canonical":
+        daemon, told = Daemon(), list(lines())
+    else:
+        job = begun(Daemon())
+        snapshot, daemon = exported(job, take(job)), job.daemon
+        job.cancel()
+        told = list(changed(snapshot.directory, more))
+        must(len(more) > 100, "only %d keys", len(more))
+    tool("write", directory, "--job", "job", lines=told)
+    job = Job(daemon, "other", **{"from": directory})
     job.begins_elsewhere()
-    job.end()
+    job.end(more=more)
 
 
-row(("canonical",), story)
+row(("canonical", "native"), story)
