@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "client/session_impl.h"
+#include "proto/plant.h"
 
 struct share {
     struct share *next; /* in its bucket */
@@ -194,8 +195,8 @@ int tide_session_share_find(struct tide_session *s, uint32_t task, uint64_t roun
     const struct stask *t = tide_session_task(s, task, &index);
     if (!t) return TIDE_EINVAL;
     const struct round *r = tide_round_find(s, round);
-    if (!r || r->savepoint || r->full || r->tasks[index].full || s->version < 2)
-        return TIDE_ENOTFOUND;
+    bool full = r && (r->full || r->tasks[index].full) && !PLANTED(REFER_WHEN_FULL);
+    if (!r || r->savepoint || full || s->version < 2) return TIDE_ENOTFOUND;
     const struct share *f = find(t->shares, key);
     if (!f || !f->complete) return TIDE_ENOTFOUND;
     *ret = (struct tide_artifact_view){.size = f->size,

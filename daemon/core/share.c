@@ -555,7 +555,7 @@ void share_deleted(struct core *c, struct job *job, int rc, const char *text)
         record_deleted(c, job, f);
         delete_attempt(c, job, f);
         undoom(all, f);
-        forget(all, f);
+        if (!PLANTED(REFER_TO_DELETING) || !f->named) forget(all, f);
     } else {
         uint64_t delay = RETRY_MIN_US << (f->tries < 6 ? f->tries : 6);
         f->tries++;

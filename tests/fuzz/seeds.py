@@ -66,6 +66,11 @@ seed("frame", "long", bytes([1]) + struct.pack("<I", 5000) + b"y" * 20)
 seed("ack", "batch", batch().SerializeToString())
 seed("ack", "plain", W.AckBatch(attempt=9, round=300, task=range(40), align_us=[0] * 40, sync_us=[0] * 40,
                                 async_us=[0] * 40, artifacts=[0] * 40).SerializeToString())
+shared = W.AckBatch(attempt=9, round=300)
+shared.full.add(task=2).artifacts.extend([
+    C.Artifact(path=b"a1000-9/r300/s2-0", size=5, digest_low=1, shared=C.SHARED_NEW),
+    C.Artifact(path=b"a1000-8/r299/s2-0", size=6, digest_high=1, shared=C.SHARED_AGAIN, name=b"f", key_group_count=4)])
+seed("ack", "shared", shared.SerializeToString())
 seed("graph", "small", spec().SerializeToString())
 wide = spec(b"wide")
 for i in range(10):
@@ -177,6 +182,25 @@ one_round = [later] + [say(w, ack=plain(r, *t)) for r in range(1001, 1005) for w
 confirm = [say(w, confirm=W.Confirm(attempt=1, round=r, tasks=[C.TaskRange(first=f, count=c)]))
            for r in range(1001, 1005) for w, f, c in ((0, 0, 1), (1, 1, 2))]
 seed("core", "round", steps(*begin, *one_round, *confirm, later))
+
+
+
+def sharing(rnd, *files):
+    """Task 0 shares what it wrote for its round, and refers to files of other rounds."""
+    b = W.AckBatch(attempt=1, round=rnd)
+    b.full.add(task=0).artifacts.extend(C.Artifact(
+        path=b"a1000-1/r%d/s0-%d" % f, size=5, digest_low=1, shared=C.SHARED_NEW if f[0] == rnd else C.SHARED_AGAIN)
+        for f in files)
+    return say(0, ack=b)
+
+
+# Files that are used on, left, used again, unknown; by rounds one after the other.
+seed("core", "shared", steps(*begin, later, sharing(1001, (1001, 0), (1001, 1)), say(1, ack=plain(1001, 1, 2)), later,
+                             sharing(1002, (1001, 0), (1002, 0)), say(1, ack=plain(1002, 1, 2)), later,
+                             sharing(1003, (1002, 0), (1003, 9)), say(1, ack=plain(1003, 1, 2)), later,
+                             sharing(1004, (1001, 1)), say(1, ack=plain(1004, 1, 2)), later))
+seed("core", "shared-back", steps(*begin, later, sharing(1001, (1001, 0)), say(1, ack=plain(1001, 1, 2)), later,
+                                  (6, 0, b""), (6, 1, b""), (7, 0, b"\0" * 2000), join(0, 0, 1), join(1, 1, 2), wait, later))
 seed("core", "lost", steps(*begin, *one_round, (6, 0, b""), (7, 0, b"\0" * 2000), join(0, 0, 1), later))
 seed("core", "decline", steps(*begin, later, *[say(0, decline=W.Decline(attempt=1, round=r, task=0, reason=b"full"))
                                                for r in range(1001, 1005)], later))

@@ -107,6 +107,7 @@ static const struct {
     {"check_cut.c", 2},
     {"check_effects.c", 3},
     {"check_kept.c", 9},
+    {"pieces.c", 9},
     {"check_lively.c", 11},
     {"check_meet.c", 2},
     {"check_rounds.c", 5},
