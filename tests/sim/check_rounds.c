@@ -104,7 +104,8 @@ void check_sent_resumed(struct sim *s, struct job *j, const uint64_t *sessions, 
 {
     uint64_t newest = 0;
     for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
-        if (d->kind == TIDE_CHECKPOINT && d->attempt == j->store.attempts && d->round > newest)
+        if ((d->kind == TIDE_CHECKPOINT || d->commits) && d->attempt == j->store.attempts &&
+            d->round > newest)
             newest = d->round;
     for (uint32_t i = 0; i < n; i++) {
         struct conn *c = net_find(s, sessions[i]);

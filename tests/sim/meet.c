@@ -163,6 +163,7 @@ static void safe_point(struct sim *s, struct task *t)
     int rc = tide_session_position(t->proc->session, t->number, position, proc_now(s, t->proc));
     must(s, rc == 0 || rc == TIDE_EAGAIN || rc == TIDE_ESTATE || rc == TIDE_ESTALE,
          "%s at %" PRIu64 ": %s", task_name(j, t->number), position, tide_strerror(rc));
+    t->called = rc == TIDE_ESTALE; /* it stood in an attempt that is over: nobody has heard this */
     bool stands = rc == TIDE_EAGAIN;
     if (stands != (t->blocked != 0))
         note(s, "%s: %s at %" PRIu64, task_name(j, t->number), stands ? "stands" : "goes on",
