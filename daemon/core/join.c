@@ -298,11 +298,12 @@ static bool speaks(struct core *c, struct session *s, const struct tide_graph *g
 }
 
 /* Until the job has begun, that is. Afterwards, or once an admin has ordered what to restore, where
- * it began is no matter any more. */
+ * it began is no matter any more; nor is it to a worker that has begun, as the store, an old copy,
+ * does not know. */
 static bool begins_there(struct core *c, struct session *s, const struct job *job,
-                         const struct tide_graph *graph)
+                         const struct tide_graph *graph, const Tide__Join *m)
 {
-    if (job->attempt || !graph->restore_from.len) return true;
+    if (job->attempt || m->token || !graph->restore_from.len) return true;
     for (const struct operation *op = job->operations; op; op = op->next)
         if (op->kind == TIDE_OP_RESTORE) return true;
     const struct snapshot *base = job_snapshot(job, job->base.snapshot);
@@ -369,7 +370,7 @@ static struct job *join_job(struct core *c, struct session *s, const Tide__Join 
                      "supported yet)",
                      job->name, why);
         job = NULL;
-    } else if (!begins_there(c, s, job, graph)) {
+    } else if (!begins_there(c, s, job, graph, m)) {
         job = NULL;
     }
     tide_graph_free(graph);

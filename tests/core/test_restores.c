@@ -109,6 +109,32 @@ START_TEST(a_witness_outlives_a_beginning_that_cannot_be)
 }
 END_TEST
 
+/* ... and is heard although the job has meanwhile been born from elsewhere. */
+START_TEST(a_witness_may_have_begun_elsewhere)
+{
+    static const uint8_t lost[16] = {1, 2, 3};
+    struct job_options afresh = {.sources = 2}, begins = afresh;
+    begins.restore_from = "/backup/s";
+    play_start(&p);
+    play_settle(&p);
+    play_open(&p, 1, TIDE__PEER_KIND__PEER_WORKER);
+    play_join(&p, 1, &afresh, &(struct join_options){.count = 1, .worker = "v", .pid = 10});
+    play_settle(&p);
+    play_open(&p, 2, TIDE__PEER_KIND__PEER_WORKER);
+    play_forget(&p);
+    play_join(&p, 2, &begins,
+              &(struct join_options){.first = 1,
+                                     .count = 1,
+                                     .worker = "w",
+                                     .pid = 11,
+                                     .attempt = 1,
+                                     .job_id = lost,
+                                     .phase = TIDE__WORKER_PHASE__PHASE_RUNNING});
+    PLAY_AMONG(&p, "commit: job-state=HELD\n");
+    play_end(&p);
+}
+END_TEST
+
 /* The job is held, or ended, while its files are looked at: nothing begins, whatever the answer is.
  */
 START_TEST(the_job_is_wanted_no_more)
@@ -133,4 +159,4 @@ END_TEST
 
 SUITE_MAIN("restores", the_job_is_wanted_no_more, missing_files_hold_the_job,
            what_is_there_is_tried_again, nobody_is_there_any_more,
-           a_witness_outlives_a_beginning_that_cannot_be)
+           a_witness_outlives_a_beginning_that_cannot_be, a_witness_may_have_begun_elsewhere)
