@@ -349,6 +349,7 @@ struct round {
     uint32_t n_chunks;
     size_t chunks_cap, bytes_held;
     uint64_t bytes, artifacts;
+    uint64_t shared_bytes; /* of what was written for earlier ones */
     uint64_t shared;       /* of its artifacts: those that are; in which: see share.c */
     struct share **shares; /* what its acks name, once per task */
     size_t n_shares, shares_cap;

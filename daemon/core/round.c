@@ -437,7 +437,8 @@ static void gauges_complete(struct core *c, const struct round *r, const struct 
 {
     Tide__Gauges *g = &r->job->gauges;
     g->last_checkpoint_duration = (int64_t)((c->now - r->begun_us) / MS);
-    g->last_checkpoint_size = g->last_checkpoint_full_size = (int64_t)s->bytes;
+    g->last_checkpoint_full_size = (int64_t)s->bytes;
+    g->last_checkpoint_size = (int64_t)(s->bytes - r->shared_bytes);
     g->last_checkpoint_processed_data = (int64_t)r->processed;
     g->last_checkpoint_persisted_data = (int64_t)r->persisted;
     g->last_completed_checkpoint_id = (int64_t)s->round;

@@ -270,6 +270,7 @@ void share_ack(struct round *r, const struct tide_ack_view *ack)
     while (tide_acks_artifact(ack, &place, &v)) {
         if (!v.shared) continue;
         r->shared++;
+        if (v.shared == TIDE__SHARED__SHARED_AGAIN) r->shared_bytes += v.size;
         if (r->kind == TIDE_SAVEPOINT)
             wrong(r, ack->task, &v, "and a savepoint must stand for itself");
         else if (v.shared == TIDE__SHARED__SHARED_NEW)

@@ -103,6 +103,8 @@ START_TEST(a_file_goes_with_its_last_user_S122)
     play_expect(&p, "commit: round-end=complete snapshot shared[1 new, 1 left, 0 again]"
                     " snapshot-state=deleting 2\n");
     play_stored(&p, TIDE_STORED);
+    ck_assert_int_eq(play_gauges(&p)->last_checkpoint_full_size, 14);
+    ck_assert_int_eq(play_gauges(&p)->last_checkpoint_size, 7);
     PLAY_AMONG(&p, "to 1: complete 3\n", "commit: shared-state=1 deleting\n", "delete-own r2\n");
     play_stored(&p, TIDE_STORED); /* deleting */
     play_expect(&p, "delete-shared s0-0\n");
