@@ -197,6 +197,7 @@ $(filter $B/tests/daemon/%,$(TESTS)): $(HOST) $(CORE) $S $R
 $(filter $B/tests/sim/%,$(TESTS)): $(CORE) $(PURE) $R
 $B/tests/storage/%: LIBS = $(SQLITE_LIBS)
 $B/tests/cli/% $B/tests/state/%: LIBS = $(ROCKSDB_LIBS) $(SQLITE_LIBS)
+$B/tests/storage/test_export: LIBS = $(SQLITE_LIBS) -Wl,--wrap=linkat
 $B/tests/storage/test_memory: LIBS = $(SQLITE_LIBS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $B/tests/daemon/%: LIBS = $(UV_LIBS) $(SQLITE_LIBS)
 # The calls that these tests let fail.

@@ -15,10 +15,23 @@ struct job {
     enum file_op op;
     uint8_t *image;
     size_t image_len;
-    struct tide_buf read; /* the lane's until job_done(), as is place */
+    struct tide_buf read; /* the lane's until job_done(), as are place and copied */
     char *place;          /* the path without links; NULL: it is not asked for, or not known */
+    char *from;
+    uint64_t for_us;
+    struct tide_export_place copied;
     char path[];
 };
+
+static int export(struct job *j, const volatile int *stop, char why[static LANES_WHY])
+{
+    int rc = tide_files_export(j->from, j->path, j->for_us, stop, &j->copied, why);
+    tide_buf_init(&j->read, 24);
+    tide_buf_put_u64(&j->read, j->copied.artifact);
+    tide_buf_put_u64(&j->read, j->copied.offset);
+    tide_buf_put_u64(&j->read, j->copied.bytes);
+    return rc ? rc : j->read.rc;
+}
 
 static int carry_out(struct job *j, const volatile int *stop, char why[static LANES_WHY])
 {
@@ -34,6 +47,10 @@ static int carry_out(struct job *j, const volatile int *stop, char why[static LA
     case FILE_META_READ: return tide_files_inspect(j->path, stop, &j->read, why);
     case FILE_LOOK:
         return tide_files_whole(j->path, (struct tide_bytes){j->image, j->image_len}, stop, why);
+    case FILE_EXPORT_BEGIN:
+        return tide_files_export_begin(j->path, (struct tide_bytes){j->image, j->image_len}, why);
+    case FILE_EXPORT: return export(j, stop, why);
+    case FILE_EXPORT_DROP: return tide_files_export_drop(j->path, why);
     }
     (void)snprintf(why, LANES_WHY, "file operation %d is not known", (int)j->op);
     return TIDE_EBUG;
@@ -56,7 +73,7 @@ static void job_done(struct lane_work *w, int rc, const char *why)
     else
         (void)snprintf(text, sizeof text, "%s", why);
     struct tide_bytes read = {0};
-    if (!rc) read = (struct tide_bytes){j->read.data, j->read.len};
+    if (!rc || rc == TIDE_EAGAIN) read = (struct tide_bytes){j->read.data, j->read.len};
     j->files->done(j->files->user, j->tag, rc, text, read, rc ? NULL : j->place);
 }
 
@@ -64,6 +81,7 @@ static void job_drop(struct lane_work *w)
 {
     struct job *j = (struct job *)w;
     free(j->image);
+    free(j->from);
     tide_buf_release(&j->read);
     free(j->place);
     free(j);
@@ -105,6 +123,10 @@ void filework_submit(const struct filework *f, struct action *a)
     j->image = a->image;
     j->image_len = a->image_len;
     a->image = NULL;
+    j->from = a->from;
+    a->from = NULL;
+    j->for_us = a->for_us;
+    j->copied = (struct tide_export_place){a->place[0], a->place[1], a->place[2]};
     memcpy(j->path, a->path, n);
     lane_name(f, j->path, lane);
     lanes_submit(f->lanes, lane, &j->work);

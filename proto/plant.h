@@ -29,6 +29,7 @@ enum tide_plant {
     PLANT_STOP_EARLY, /* a job ends before its effects are confirmed */
     PLANT_HELD_APART, /* a job is HELD in one commit, its stop has failed in another */
     PLANT_DISPOSE_RECOVERY, /* the recovery point may be disposed of */
+    PLANT_EXPORT_UNPINNED,  /* a snapshot goes while it is exported */
     PLANT_LOSE_NOTICE, /* a completion is not told again to a worker that comes back */
     PLANT_ABORT_COMMITTING, /* a round aborts after its commit was handed to the store */
     PLANT_STARVE, /* what cannot be deleted holds up rounds for ever */

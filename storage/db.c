@@ -186,7 +186,7 @@ enum tide_snapshot_state tide_snapshot_state_of(struct tide_bytes name)
 
 enum tide_operation_kind tide_operation_kind_of(struct tide_bytes name)
 {
-    for (int k = TIDE_OP_CHECKPOINT; k <= TIDE_OP_IMPORT; k++)
+    for (int k = TIDE_OP_CHECKPOINT; k <= TIDE_OP_EXPORT; k++)
         if (is(name, tide_operation_kind_name((enum tide_operation_kind)k)))
             return (enum tide_operation_kind)k;
     return 0;

@@ -182,40 +182,57 @@ int tide_files_metadata_publish(const char *directory, char why[static 256])
     return rc;
 }
 
-int tide_files_metadata_read(const char *directory, struct tide_buf *ret, char why[static 256])
+static int unreadable(const char *directory, const char *name, char *why)
+{
+    char what[40];
+    int error = errno;
+    snprintf(what, sizeof what, "cannot read %s", name);
+    errno = error;
+    return failed(directory, what, why);
+}
+
+static int read_named(const char *directory, const char *name, struct tide_buf *ret, char *why)
 {
     int rc = 0, dir = open_directory(directory);
     struct stat st;
     if (dir < 0) return failed(directory, "cannot be opened", why);
     if (!ret->max) tide_buf_init(ret, (size_t)16 << 30);
     tide_buf_clear(ret);
-    int fd = openat(dir, TIDE_METADATA, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     close(dir);
     if (fd < 0 || fstat(fd, &st)) {
-        rc = failed(directory, "cannot read " TIDE_METADATA, why);
+        rc = unreadable(directory, name, why);
     } else if (!S_ISREG(st.st_mode)) {
-        rc = say(TIDE_ECORRUPT, why, "%.180s/" TIDE_METADATA ": not a file", directory);
+        rc = say(TIDE_ECORRUPT, why, "%.180s/%s: not a file", directory, name);
     } else if ((uintmax_t)st.st_size > ret->max) {
-        rc = say(TIDE_ETOOBIG, why, "%.180s/" TIDE_METADATA ": %jd bytes are more than %zu",
-                 directory, (intmax_t)st.st_size, ret->max);
+        rc = say(TIDE_ETOOBIG, why, "%.180s/%s: %jd bytes are more than %zu", directory, name,
+                 (intmax_t)st.st_size, ret->max);
     }
     size_t left = rc ? 0 : (size_t)st.st_size;
     uint8_t *to = left ? tide_buf_extend(ret, left) : NULL;
     if (left && !to)
-        rc = say(TIDE_ENOMEM, why, "%.180s/" TIDE_METADATA ": no memory for %zu bytes", directory,
-                 left);
+        rc = say(TIDE_ENOMEM, why, "%.180s/%s: no memory for %zu bytes", directory, name, left);
     while (!rc && left) {
         ssize_t got = read(fd, to, left > (size_t)1 << 30 ? (size_t)1 << 30 : left);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) rc = failed(directory, "cannot read " TIDE_METADATA, why);
+        if (got < 0) rc = unreadable(directory, name, why);
         if (got == 0)
-            rc = say(TIDE_ECORRUPT, why, "%.180s/" TIDE_METADATA ": shrank while it was read",
-                     directory);
+            rc = say(TIDE_ECORRUPT, why, "%.180s/%s: shrank while it was read", directory, name);
         if (got > 0) to += got, left -= (size_t)got;
     }
     if (fd >= 0) close(fd);
     if (rc) tide_buf_release(ret);
     return rc;
+}
+
+int tide_files_metadata_read(const char *directory, struct tide_buf *ret, char why[static 256])
+{
+    return read_named(directory, TIDE_METADATA, ret, why);
+}
+
+int tide_files_pending_read(const char *directory, struct tide_buf *ret, char why[static 256])
+{
+    return read_named(directory, TIDE_METADATA_PENDING, ret, why);
 }
 
 /* ---- deleting */

@@ -32,6 +32,23 @@ int tide_files_inspect(const char *directory, const volatile int *stop, struct t
 /* The same, of a manifest that is known. */
 int tide_files_whole(const char *directory, struct tide_bytes image, const volatile int *stop,
                      char why[static 256]);
+/* The same of `_metadata.pending`. */
+int tide_files_pending_read(const char *directory, struct tide_buf *ret, char why[static 256]);
+/* Exports: first, in a directory that is there and the export's alone, `_metadata.pending` with
+ * this image; fine if the export was done before. */
+int tide_files_export_begin(const char *directory, struct tide_bytes image, char why[static 256]);
+/* Then all files that it names, out of directory `from`: linked, or copied; synced. TIDE_EAGAIN:
+ * `for_us` is over, *place tells how far it is, and the next call goes on there. `stop` is polled:
+ * true ends it with TIDE_ECLOSED. tide_files_metadata_publish() makes it a snapshot. */
+struct tide_export_place { /* zeroed: the beginning */
+    uint64_t artifact;     /* those before it are there */
+    uint64_t offset;       /* bytes of it that are copied */
+    uint64_t bytes;        /* linked or copied, in all */
+};
+int tide_files_export(const char *from, const char *to, uint64_t for_us, const volatile int *stop,
+                      struct tide_export_place *place, char why[static 256]);
+/* What such a directory holds goes, and it itself, unless it has become a snapshot: TIDE_EEXIST. */
+int tide_files_export_drop(const char *directory, char why[static 256]);
 /* Removes a round's directory with what it holds, `_metadata` first and synced. Missing is fine.
  * What the scheme does not know stays, and is TIDE_EEXIST with its name. */
 int tide_files_delete_round(const char *directory, char why[static 256]);

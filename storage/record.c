@@ -67,8 +67,9 @@ const char *tide_operation_state_name(enum tide_operation_state s)
 
 const char *tide_operation_kind_name(enum tide_operation_kind k)
 {
-    static const char *const names[] = {"?",       "checkpoint", "savepoint", "stop",    "cancel",
-                                        "restore", "dispose",    "hold",      "release", "import"};
+    static const char *const names[] = {"?",       "checkpoint", "savepoint", "stop",
+                                        "cancel",  "restore",    "dispose",   "hold",
+                                        "release", "import",     "export"};
     return (unsigned)k < sizeof names / sizeof *names ? names[k] : "?";
 }
 

@@ -33,7 +33,8 @@ enum tide_operation_kind {
     TIDE_OP_DISPOSE,
     TIDE_OP_HOLD,
     TIDE_OP_RELEASE,
-    TIDE_OP_IMPORT
+    TIDE_OP_IMPORT,
+    TIDE_OP_EXPORT
 };
 enum tide_operation_state { TIDE_OP_QUEUED = 1, TIDE_OP_RUNNING, TIDE_OP_DONE, TIDE_OP_FAILED };
 /* How a round was taken; numbered as RoundStyle, Alignment, StopMode of common.proto. */

@@ -412,7 +412,7 @@ static const char *const migrations[] = {
     "  id INTEGER PRIMARY KEY CHECK (id > 0),"
     "  job INTEGER NOT NULL REFERENCES job,"
     "  kind TEXT NOT NULL CHECK (kind IN ('checkpoint', 'savepoint', 'stop', 'cancel', 'restore',"
-    "    'dispose', 'hold', 'release', 'import')),"
+    "    'dispose', 'hold', 'release', 'import', 'export')),"
     "  state TEXT NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'done'"
     " OR state = 'failed'),"
     "  key BLOB," /* chosen by the client */

@@ -97,6 +97,7 @@ int order_release(struct cli *c);
 int stop_job(struct cli *c);
 int cancel_job(struct cli *c);
 int snapshot_dispose(struct cli *c);
+int snapshot_export(struct cli *c);
 int order_restore(struct cli *c);
 int snapshot_import(struct cli *c);
 int jobs_list(struct cli *c);

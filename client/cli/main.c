@@ -124,6 +124,13 @@ static const struct command {
      "snapshot import wordcount --from /mnt/savepoint-8bad97-1-9\n"
      "snapshot import wordcount --from /mnt/savepoint-8bad97-1-9 --dry-run",
      "there is no such job, or what lies there is no snapshot, or not whole"},
+    {"snapshot", "export", "ID DIR", OF_TRIGGER, true, snapshot_export,
+     "Make a directory with all of a snapshot in it, also of a checkpoint.",
+     "It refers to nothing outside, may be moved, and any daemon can import it or restore from\n"
+     "it. DIR must not be there; its files are hard links where that can be. It has a _metadata\n"
+     "when, and only when, it is whole. Interrupted, it goes on by itself.",
+     "snapshot export 17 /backup/before-2.0",
+     "there is no such snapshot, DIR is there, or there is no room"},
     {"lineage", NULL, "ID|JOB", 0, false, lineage_show,
      "Show which snapshots a snapshot came from.",
      "A name that is a number stands for a snapshot; JOB means the job's newest snapshot.",

@@ -74,8 +74,9 @@ static void bar_draw(struct waiting *w, const Tide__Operation *o)
     size_t width = text_terminal_width(stderr), most = BAR_MOST, filled = 0;
     if (!w->bar || width < 2) return;
     char *phase = text_clean(o->phase.len ? o->phase : o->state);
-    char *rest = xprintf("] %u/%u  %s  %s", o->acked, o->tasks,
-                         text_duration(took, rpc_now() - w->begun), phase);
+    text_duration(took, rpc_now() - w->begun);
+    char *rest = o->tasks ? xprintf("] %u/%u  %s  %s", o->acked, o->tasks, took, phase)
+                          : xprintf("]  %s  %s", took, phase);
     size_t around = strlen(w->verb) + 3 + text_width(rest); /* the last column stays free */
     if (around + BAR_MOST > width) most = around + BAR_LEAST < width ? width - around : BAR_LEAST;
     if (o->tasks)
@@ -284,6 +285,12 @@ static int conclude(struct waiting *w, const Tide__Operation *o)
     }
     say_report(o);
     if (failed) return say_failed(o);
+    if (cli_is(o->kind, "export")) {
+        char *place = text_clean(o->location);
+        printf("%s\n", place);
+        free(place);
+        return DONE;
+    }
     if (cli_is(o->kind, "import") && o->snapshot) printf("snapshot %" PRIu64 "\n", o->snapshot);
     if (!o->tasks || cli_is(o->kind, "dispose"))
         return DONE; /* an order: that it is done says it all */

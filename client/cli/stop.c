@@ -1,4 +1,4 @@
-/* What ends: `stop`, `cancel`, `snapshot dispose`. */
+/* What ends: `stop`, `cancel`, `snapshot dispose`; and what leaves: `snapshot export`. */
 #include <stdlib.h>
 
 #include "client/cli/cli.h"
@@ -66,4 +66,23 @@ int snapshot_dispose(struct cli *c)
     request.call_case = TIDE__REQUEST__CALL_DISPOSE;
     request.dispose = &call;
     return operation_run(c, "disposal", &request);
+}
+
+int snapshot_export(struct cli *c)
+{
+    Tide__Request request = TIDE__REQUEST__INIT;
+    Tide__ExportSnapshot call = TIDE__EXPORT_SNAPSHOT__INIT;
+    char key[40], who[320], *directory = NULL;
+    int rc = cli_number(c->args[0], "a snapshot", &call.snapshot);
+    if (!rc) rc = operation_ready(c, key, who);
+    if (!rc) rc = operation_directory(c, c->args[1], "DIR", &directory);
+    if (rc) return rc;
+    call.directory = cli_data(directory);
+    call.key = cli_data(c->options.key);
+    call.who = cli_data(who);
+    request.call_case = TIDE__REQUEST__CALL_EXPORT_SNAPSHOT;
+    request.export_snapshot = &call;
+    rc = operation_run(c, "export", &request);
+    free(directory);
+    return rc;
 }

@@ -132,6 +132,7 @@ char *suggest(struct cli *c, const Tide__Request *request)
                                          : suggest_snapshot(c);
     case TIDE__REQUEST__CALL_SNAPSHOT:
     case TIDE__REQUEST__CALL_DISPOSE:
+    case TIDE__REQUEST__CALL_EXPORT_SNAPSHOT:
     case TIDE__REQUEST__CALL_VERIFY: return suggest_snapshot(c);
     default: return xprintf("%s", "");
     }

@@ -69,9 +69,9 @@ _tidemark() {
     "") answers="jobs job savepoint checkpoint stop cancel hold release restore snapshots snapshot lineage retention rounds operation state status" ;;
     job) answers="show" ;;
     state) answers="ls read write convert" ;;
-    snapshot) answers="show verify dispose import" ;;
+    snapshot) answers="show verify dispose import export" ;;
     "job show" | savepoint | checkpoint | stop | cancel | hold | release | restore | "snapshot import" | snapshots | retention | rounds) ask="jobs" ;;
-    "snapshot show" | "snapshot verify" | "snapshot dispose") ask="snapshots" ;;
+    "snapshot show" | "snapshot verify" | "snapshot dispose" | "snapshot export") ask="snapshots" ;;
     lineage) ask="jobs snapshots" ;;
     esac
     case $command in
@@ -84,7 +84,7 @@ _tidemark() {
     restore*) options="--snapshot --from --latest --nothing --allow-unmatched --allow-repeat --abandon-owed --dry-run --key --detach" ;;
     snapshots*) options="--all --limit" ;;
     "snapshot show"*) options="--tasks" ;;
-    "snapshot dispose"*) options="--key --detach" ;;
+    "snapshot dispose"* | "snapshot export"*) options="--key --detach" ;;
     "snapshot import"*) options="--from --label --dry-run --key --detach" ;;
     rounds*) options="--failed --limit" ;;
     operation*) options="--wait" ;;

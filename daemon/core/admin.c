@@ -14,7 +14,8 @@ bool core_answers(Tide__Request__CallCase call)
            call == TIDE__REQUEST__CALL_WAIT || call == TIDE__REQUEST__CALL_HOLD ||
            call == TIDE__REQUEST__CALL_RELEASE || call == TIDE__REQUEST__CALL_RESTORE ||
            call == TIDE__REQUEST__CALL_IMPORT_SNAPSHOT || call == TIDE__REQUEST__CALL_STOP ||
-           call == TIDE__REQUEST__CALL_CANCEL || call == TIDE__REQUEST__CALL_DISPOSE;
+           call == TIDE__REQUEST__CALL_CANCEL || call == TIDE__REQUEST__CALL_DISPOSE ||
+           call == TIDE__REQUEST__CALL_EXPORT_SNAPSHOT;
 }
 
 void admin_answer(struct core *c, uint64_t session, uint64_t request, Tide__Response *response)
@@ -369,6 +370,7 @@ void admin_frame(struct core *c, struct session *s, struct tide_bytes frame)
     case TIDE__REQUEST__CALL_STOP:
     case TIDE__REQUEST__CALL_CANCEL: stop_asked(c, s, m, frame); break;
     case TIDE__REQUEST__CALL_DISPOSE: dispose_asked(c, s, m, frame); break;
+    case TIDE__REQUEST__CALL_EXPORT_SNAPSHOT: export_asked(c, s, m, frame); break;
     case TIDE__REQUEST__CALL_LIST_JOBS: list_jobs(c, s->id, m->id); break;
     case TIDE__REQUEST__CALL_SHOW_JOB: show_job(c, s->id, m->id, UNPB(m->show_job->job)); break;
     case TIDE__REQUEST__CALL_WAIT: operation_wait(c, s->id, m->id, m->wait); break;

@@ -318,10 +318,11 @@ static struct tide_kept *judge(struct core *c, const struct job *job, const stru
     struct tide_kept *k = core_alloc(n * sizeof *k);
     for (const struct snapshot *s = job->snapshots; s; s = s->next)
         if (is_the_systems(s))
-            k[at++] = (struct tide_kept){.snapshot = s->round,
-                                         .completed_wall = s->completed_wall,
-                                         .bytes = s->bytes,
-                                         .owed = is_owed(job, s->round)};
+            k[at++] =
+                (struct tide_kept){.snapshot = s->round,
+                                   .completed_wall = s->completed_wall,
+                                   .bytes = s->bytes,
+                                   .owed = is_owed(job, s->round) || export_wants(job, s->round)};
     k[at] = (struct tide_kept){.snapshot = r->number, .completed_wall = c->wall, .bytes = r->bytes};
     tide_retention_judge(&policy, c->wall, k, n);
     *ret_n = n;

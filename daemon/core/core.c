@@ -223,6 +223,7 @@ static void start(struct core *c)
         }
         trigger_pump(c, job);
         dispose_pump(c, job);
+        export_pump(c, job);
         clean_pump(c, job);
         job_finish(c, job);
         if (job->state == TIDE_JOB_STOPPING) attempt_try(c, job);

@@ -94,7 +94,12 @@ enum file_op {
     FILE_DELETE_OWN, /* of a snapshot, but for its shared artifacts: tide_files_delete_own(path) */
     FILE_DELETE_SHARED, /* tide_files_delete_shared(path) */
     FILE_META_READ,     /* tide_files_inspect(path): the answer has the manifest's image */
-    FILE_LOOK           /* tide_files_whole(path, image) */
+    FILE_LOOK,          /* tide_files_whole(path, image) */
+    /* tide_files_export*(); FILE_EXPORT answers TIDE_EAGAIN and the place as 3 numbers of 8 bytes,
+     * little-endian, when there is more to do */
+    FILE_EXPORT_BEGIN,
+    FILE_EXPORT,
+    FILE_EXPORT_DROP
 };
 
 /* Reference-counted bytes, not shared between threads: the host may keep a reference until written.
@@ -117,9 +122,11 @@ struct action {
     uint64_t tag;
     struct tide_commit *commit; /* COMMIT: the host takes it and sets this to NULL */
     enum file_op op;
-    char *path; /* FILE; owned by the actions */
-    uint8_t
-        *image; /* META_WRITE: malloc'ed manifest image; the host takes it and sets this to NULL */
+    char *path;                /* FILE; owned by the actions */
+    char *from;                /* EXPORT: the snapshot's directory; owned by the actions */
+    uint64_t place[3], for_us; /* EXPORT: where to go on, and for how long */
+    uint8_t *image; /* META_WRITE, EXPORT_BEGIN: malloc'ed manifest image; the host takes it and
+                       sets this to NULL */
     size_t image_len;
     uint64_t round;
     enum log_level level;

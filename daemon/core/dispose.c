@@ -39,6 +39,10 @@ static bool is_needed(const struct job *job, const struct snapshot *s, char why[
                  job->name, s->round);
         return true;
     }
+    if (export_wants(job, s->round)) {
+        snprintf(why, 300, "snapshot %" PRIu64 " is being exported", s->round);
+        return true;
+    }
     if (tide_job_ended(job->state) && job->state != TIDE_JOB_SUSPENDED) return false;
     if (s == recovery && !PLANTED(DISPOSE_RECOVERY)) {
         snprintf(why, 300,
@@ -57,7 +61,7 @@ static bool is_needed(const struct job *job, const struct snapshot *s, char why[
     return false;
 }
 
-static struct snapshot *snapshot_of(struct core *c, uint64_t round, struct job **ret)
+struct snapshot *snapshot_named(struct core *c, uint64_t round, struct job **ret)
 {
     for (struct job *job = c->jobs; job; job = job->next) {
         struct snapshot *s = job_snapshot(job, round);
@@ -82,7 +86,7 @@ void dispose_asked(struct core *c, struct session *s, const Tide__Request *m,
     struct job *job;
     for (job = c->jobs; job; job = job->next)
         if (operation_again(c, job, &wish)) return;
-    const struct snapshot *snapshot = snapshot_of(c, m->dispose->snapshot, &job);
+    const struct snapshot *snapshot = snapshot_named(c, m->dispose->snapshot, &job);
     if (!snapshot) {
         admin_error(c, s->id, m->id, TIDE__ERROR_CODE__ERROR_NOT_FOUND,
                     "there is no snapshot %" PRIu64 ", or it is deleted already",

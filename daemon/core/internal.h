@@ -502,8 +502,19 @@ void dispose_asked(struct core *c, struct session *s, const Tide__Request *m,
 void dispose_pump(struct core *c, struct job *job);
 void dispose_stored(struct core *c, struct job *job, uint64_t round, enum tide_outcome outcome,
                     const char *text);
+/* Of whichever job; NULL: there is none. */
+struct snapshot *snapshot_named(struct core *c, uint64_t round, struct job **ret);
 /* Its bytes are gone; with: the commit that says so, NULL: it was durable before. */
 void dispose_gone(struct core *c, struct job *job, uint64_t round, struct tide_commit *with);
+
+/* ---- export.c */
+void export_asked(struct core *c, struct session *s, const Tide__Request *m,
+                  struct tide_bytes frame);
+void export_pump(struct core *c, struct job *job);
+void export_answer(struct core *c, struct job *job, const struct pending *p,
+                   const struct event *ev);
+bool export_wants(const struct job *job, uint64_t snapshot); /* it has to stay */
+const char *export_phase(struct core *c, const struct job *job, const struct operation *op);
 
 /* ---- choice.c */
 char *choice_forbidden(const struct job *job); /* no restore can be ordered now; NULL: it can */

@@ -136,6 +136,12 @@ enum asked {
     ASKED_DELETE_SHARED,
     ASKED_ENDED,
     ASKED_DISPOSED,
+    ASKED_EXPORT_DIRECTORY,
+    ASKED_EXPORT_BEGUN,
+    ASKED_EXPORT_MANIFEST,
+    ASKED_EXPORT,
+    ASKED_EXPORT_PUBLISHED,
+    ASKED_EXPORT_DROPPED,
     ASKED_RESTORE_PUBLISH,
     ASKED_RESTORE_BYTES,
     ASKED_RESTORE_LOOK,
@@ -257,6 +263,10 @@ struct operation {
     bool aligns;          /* a savepoint that has an alignment of its own */
     enum tide_alignment alignment;
     bool supersede;         /* a stop: rounds under way are aborted */
+    char *failing;          /* an export: why, while what it has written is deleted */
+    bool copying;           /* an export: its files are being copied */
+    uint64_t place[3];      /* ... how far, as FILE_EXPORT has it */
+    uint64_t copied;        /* ... bytes */
     struct operation *next; /* oldest first */
 };
 

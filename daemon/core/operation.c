@@ -45,6 +45,8 @@ void operation_read(struct core *c, struct operation *op)
         op->stop = TIDE_STOP_SUSPEND;
     }
     if (m && m->call_case == TIDE__REQUEST__CALL_DISPOSE) op->snapshot = m->dispose->snapshot;
+    if (m && m->call_case == TIDE__REQUEST__CALL_EXPORT_SNAPSHOT)
+        op->snapshot = m->export_snapshot->snapshot;
     op->commits = op->commits || op->stop;
 }
 
@@ -58,6 +60,7 @@ void operation_free(struct operation *op)
     free((void *)(uintptr_t)op->error.data);
     free((void *)(uintptr_t)op->label.data);
     free(op->directory);
+    free(op->failing);
     free(op);
 }
 
@@ -180,9 +183,11 @@ static struct job *operation_job(struct core *c, uint64_t id, struct operation *
     return NULL;
 }
 
-static const char *operation_phase(const struct job *job, const struct operation *op)
+static const char *operation_phase(struct core *c, const struct job *job,
+                                   const struct operation *op)
 {
     const struct round *r = job_round_of(job, op);
+    if (op->kind == TIDE_OP_EXPORT) return export_phase(c, job, op);
     if (op->kind >= TIDE_OP_RESTORE && op->kind != TIDE_OP_DISPOSE) return order_phase(job, op);
     if (op->state == TIDE_OP_QUEUED && !op->takes) return "waiting for the store";
     if (op->state == TIDE_OP_QUEUED)
@@ -236,7 +241,7 @@ static void operation_answer(struct core *c, uint64_t session, uint64_t request,
     m.tasks = op->takes ? job->graph->tasks : 0;
     bool acked = op->state == TIDE_OP_DONE || (op->state == TIDE_OP_RUNNING && !r);
     m.acked = r ? round_acked(r) : acked ? m.tasks : 0;
-    m.phase = PB(VIEW(operation_phase(job, op)));
+    m.phase = PB(VIEW(operation_phase(c, job, op)));
     m.progress = op->progress + 1;
     m.begun_wall_us = op->begun_wall;
     m.ended_wall_us = op->ended_wall;
@@ -365,6 +370,7 @@ void operation_stored(struct core *c, struct job *job, uint64_t operation,
     op->durable = true;
     trigger_pump(c, job); /* first: the answer need not delay the round */
     dispose_pump(c, job);
+    export_pump(c, job);
     operation_changed(c, op);
     order_pump(c, job);
 }

@@ -116,6 +116,12 @@ static void dispatch(struct core *c, const struct pending *p, const struct event
         else
             job_end_not_stored(c, job);
         break;
+    case ASKED_EXPORT_DIRECTORY:
+    case ASKED_EXPORT_BEGUN:
+    case ASKED_EXPORT_MANIFEST:
+    case ASKED_EXPORT:
+    case ASKED_EXPORT_PUBLISHED:
+    case ASKED_EXPORT_DROPPED: export_answer(c, job, p, ev); break;
     case ASKED_DISPOSED: dispose_stored(c, job, p->number, ev->outcome, ev->text); break;
     case ASKED_RESTORE_PUBLISH: attempt_published(c, job, p->number, ev->rc, ev->text); break;
     case ASKED_RESTORE_BYTES: attempt_bytes(c, job, p->number, ev->rc, ev->text); break;

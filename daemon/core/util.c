@@ -282,6 +282,7 @@ void actions_clear(struct actions *a)
         tide_commit_free(x->commit);
         free(x->sessions);
         free(x->path);
+        free(x->from);
         free(x->image);
         free(x->text);
         free(x->job);

@@ -85,6 +85,7 @@ FORMS = {
     "cancel": {"operation": OPERATION},
     "snapshot dispose": {"operation": OPERATION},
     "snapshot import": {"operation": OPERATION},
+    "snapshot export": {"operation": OPERATION},
     "hold": {"operation": OPERATION},
     "release": {"operation": OPERATION},
     "restore": {"operation": OPERATION},

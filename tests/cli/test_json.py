@@ -15,6 +15,7 @@ ARGUMENTS = {
     "jobs": (), "job show": ("w",), "savepoint": ("w",), "checkpoint": ("w",), "operation": ("7",),
     "hold": ("w",), "release": ("w",), "stop": ("w",), "cancel": ("w",), "snapshot dispose": ("17",),
     "restore": ("w", "--latest"), "snapshot import": ("w", "--from", "/a"),
+    "snapshot export": ("17", "/b"),
     "snapshots": (), "snapshot show": ("12",), "snapshot show --tasks": ("12",), "snapshot verify": ("17",),
     "lineage": ("17",), "retention": ("w",), "rounds": ("w",), "status": ()}
 
@@ -29,6 +30,7 @@ class Json(Case):
                 stop=R(operation=s.operation(b"done", kind=b"stop")), cancel=R(operation=s.order(b"cancel")),
                 dispose=R(operation=s.order(b"dispose", snapshot=17)),
                 restore=R(operation=s.order(b"restore", report=[b"a: restored", b"b: new"])),
+                export_snapshot=R(operation=s.order(b"export", snapshot=17, location=b"/b")),
                 import_snapshot=R(operation=s.order(b"import", snapshot=18, report=[b"a: restored"])),
                 checkpoint=R(operation=s.operation(b"done", location=b"")), wait=R(operation=s.operation()),
                 snapshots=R(snapshots=admin.SnapshotList(snapshots=[s.snapshot(), s.savepoint()])),
@@ -59,6 +61,7 @@ class Json(Case):
                 dispose=R(operation=admin.Operation(id=1, state=b"done")),
                 restore=R(operation=admin.Operation(id=1, state=b"done")),
                 import_snapshot=R(operation=admin.Operation(id=1, state=b"done")),
+                export_snapshot=R(operation=admin.Operation(id=1, state=b"done")),
                 wait=R(operation=admin.Operation(id=1)), verify=R(verified=admin.VerifyResult()),
                 snapshots=R(snapshots=admin.SnapshotList(snapshots=[empty])),
                 snapshot=R(snapshot=admin.SnapshotDetail(info=empty, tasks=[admin.SnapshotTask()])),
@@ -73,7 +76,8 @@ class Json(Case):
         for command in schema.FORMS:
             call = {"jobs": "list_jobs", "job show": "show_job", "operation": "wait", "snapshot verify": "verify",
                     "snapshot show --tasks": "snapshot", "snapshot show": "snapshot",
-                    "snapshot dispose": "dispose", "snapshot import": "import_snapshot"}.get(command, command)
+                    "snapshot dispose": "dispose", "snapshot import": "import_snapshot",
+                    "snapshot export": "export_snapshot"}.get(command, command)
             self.on(**{call: f.error(admin.ERROR_STATE, "no")})
             with self.subTest(command=command):
                 doc = self.json(*command.split(), *ARGUMENTS[command], code=1)

@@ -394,6 +394,15 @@ class Stops(Case):
         self.assertEqual(self.text("snapshot", "dispose", "17"), "")
         self.assertEqual(self.fake.seen[0][1].snapshot, 17)
 
+    def test_export(self):
+        self.on(export_snapshot=R(operation=s.order(b"export", b"running", snapshot=17, phase=b"copying, 3 of 9 MiB")),
+                wait=R(operation=s.order(b"export", snapshot=17, location=b"/b/x")))
+        self.assertEqual(self.text("snapshot", "export", "17", "/b/x"), "/b/x\n")
+        call = self.fake.seen[0][1]
+        self.assertEqual((call.snapshot, call.directory, len(call.key)), (17, b"/b/x", 32))
+        self.text("snapshot", "export", "17", "x")
+        self.assertEqual(self.fake.seen[-2][1].directory, os.getcwd().encode() + b"/x")
+
     def test_savepoint_and_checkpoint(self):
         self.on(savepoint=R(operation=s.operation(b"done")), checkpoint=R(operation=s.operation(b"done", location=b"")))
         self.text("savepoint", "w", "--commits")
@@ -413,7 +422,8 @@ class Stops(Case):
                            (("savepoint", "w", "--drain"), b"does not go with this command"),
                            (("savepoint", "w", "--alignment", "no"), b"--alignment 'no' must be aligned, unaligned"),
                            (("checkpoint", "w", "--alignment", "aligned"), b"does not go with this command"),
-                           (("stop",), b"JOB is missing"),
+                           (("stop",), b"JOB is missing"), (("snapshot", "export", "17"), b"DIR is missing"),
+                           (("snapshot", "export", "0", "/x"), b"'0' is not the number of a snapshot"),
                            (("snapshot", "dispose", "x"), b"'x' is not the number of a snapshot")):
             r = self.tidemark(*words, code=2)
             self.assertIn(why, r.stderr)

@@ -33,7 +33,7 @@ class Completion(Case):
 
     def test_words(self):
         self.assertEqual(set(self.complete("tidemark", "")), {c.split()[0] for c in schema.COMMANDS})
-        self.assertEqual(self.complete("tidemark", "snapshot", ""), ["show", "verify", "dispose", "import"])
+        self.assertEqual(self.complete("tidemark", "snapshot", ""), ["show", "verify", "dispose", "import", "export"])
         self.assertEqual(set(self.complete("tidemark", "st")), {"status", "stop", "state"})
         self.assertIn("--detach", self.complete("tidemark", "savepoint", "w", "--"))
         self.assertNotIn("--detach", self.complete("tidemark", "jobs", "--"))

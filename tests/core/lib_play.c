@@ -163,6 +163,21 @@ void play_not_filed(struct play *p, int rc, const char *why)
                                 .place = rc ? NULL : p->place});
 }
 
+void play_copied(struct play *p, uint64_t artifact, uint64_t offset, uint64_t bytes)
+{
+    struct tide_buf b;
+    tide_buf_init(&b, 24);
+    tide_buf_put_u64(&b, artifact);
+    tide_buf_put_u64(&b, offset);
+    tide_buf_put_u64(&b, bytes);
+    memmove(p->file_ops, p->file_ops + 1, sizeof p->file_ops - sizeof *p->file_ops);
+    play_step(p, (struct event){.type = EV_FILE,
+                                .tag = shift(p->files, &p->n_files),
+                                .rc = TIDE_EAGAIN,
+                                .bytes = {b.data, b.len}});
+    tide_buf_release(&b);
+}
+
 void play_filed(struct play *p, int rc)
 {
     play_not_filed(p, rc, rc ? "a reason" : NULL);

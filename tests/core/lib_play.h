@@ -138,6 +138,7 @@ void play_ask_checkpoint(struct play *p, const struct ask *o); /* key, full */
 void play_ask_stop(struct play *p,
                    const struct ask *o); /* key, target, checkpoint, drain, supersede */
 void play_ask_cancel(struct play *p, const struct ask *o);  /* key, savepoint */
+void play_ask_export(struct play *p, const struct ask *o);  /* snapshot, target, key */
 void play_ask_dispose(struct play *p, const struct ask *o); /* snapshot, key */
 void play_ask_hold(struct play *p, const struct ask *o);    /* key, cause */
 void play_ask_release(struct play *p, const struct ask *o); /* abandon, repeat */
@@ -153,7 +154,9 @@ ProtobufCBinaryData play_bytes(const char *text);
 void play_stored(struct play *p, enum tide_outcome outcome); /* answers the oldest commit */
 void play_filed(struct play *p, int rc);                     /* answers the oldest file operation */
 void play_not_filed(struct play *p, int rc,
-                    const char *why);         /* ... with a failure in these words */
+                    const char *why); /* ... with a failure in these words */
+/* ... that an export is so far, and not at its end */
+void play_copied(struct play *p, uint64_t artifact, uint64_t offset, uint64_t bytes);
 void play_loaded(struct play *p);             /* answers the oldest load from the last snapshot */
 void play_not_loaded(struct play *p, int rc); /* ... with a failure */
 void play_sent(struct play *p);

@@ -65,6 +65,15 @@ void play_ask_cancel(struct play *p, const struct ask *o)
     CALL(p, ADMIN, CANCEL, cancel, &m);
 }
 
+void play_ask_export(struct play *p, const struct ask *o)
+{
+    Tide__ExportSnapshot m = TIDE__EXPORT_SNAPSHOT__INIT;
+    m.snapshot = o->snapshot;
+    m.directory = play_bytes(o->target);
+    m.key = play_bytes(o->key);
+    CALL(p, ADMIN, EXPORT_SNAPSHOT, export_snapshot, &m);
+}
+
 void play_ask_dispose(struct play *p, const struct ask *o)
 {
     Tide__DisposeSnapshot m = TIDE__DISPOSE_SNAPSHOT__INIT;

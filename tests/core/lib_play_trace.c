@@ -325,7 +325,10 @@ void play_say_actions(struct play *p)
                                       [FILE_DELETE_OWN] = "delete-own",
                                       [FILE_DELETE_SHARED] = "delete-shared",
                                       [FILE_META_READ] = "read",
-                                      [FILE_LOOK] = "look"};
+                                      [FILE_LOOK] = "look",
+                                      [FILE_EXPORT_BEGIN] = "export-begin",
+                                      [FILE_EXPORT] = "export",
+                                      [FILE_EXPORT_DROP] = "export-drop"};
     for (size_t i = 0; i < p->todo.n; i++) {
         struct action *a = &p->todo.items[i];
         switch (a->type) {
@@ -336,7 +339,11 @@ void play_say_actions(struct play *p)
             a->commit = NULL;
             break;
         case ACT_FILE:
-            say(p, "%s %s\n", ops[a->op], strrchr(a->path, '/') + 1);
+            say(p, "%s %s", ops[a->op], strrchr(a->path, '/') + 1);
+            if (a->from)
+                say(p, " from %s at %" PRIu64 ",%" PRIu64, strrchr(a->from, '/') + 1, a->place[0],
+                    a->place[1]);
+            say(p, "\n");
             p->file_ops[p->n_files] = a->op;
             push(p->files, &p->n_files, a->tag);
             break;

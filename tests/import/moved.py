@@ -220,7 +220,44 @@ def by_every_name():
     two.kill()
 
 
-TESTS = [another_daemon_goes_on, by_every_name, restored_by_order, a_new_job_that_cannot_begin]
+def exported():
+    """A checkpoint leaves its daemon: what is exported is all that is left, and another daemon goes on with it."""
+    one = Daemon("six")
+    first = running(one, "job")
+    live = one.ok("snapshots", "job")["snapshots"][0]["snapshot"]  # newer ones take its place ten times a second
+    code, answer = one.ask("snapshot", "export", str(live), WORK + "/live", "--key", "live")
+    must(code == 0 or "deleted" in answer["error"]["text"], "export of what is just retained: %s", answer)
+    op = one.ok("stop", "job", "--checkpoint")["operation"]
+    first.ended()
+    number, place = str(op["snapshot"]), WORK + "/exported"
+    done = one.run("snapshot", "export", number, place, "--key", "k")
+    must(done.returncode == 0 and done.stdout == place + "\n", "export: %s", done)
+    must(one.ok("snapshot", "export", number, place, "--key", "k")["operation"]["location"] == place, "not found by its key")
+    one.fails("/exported: cannot be made: File exists", "snapshot", "export", number, place)
+    one.fails("no snapshot 4611686018427387904", "snapshot", "export", str(1 << 62), place + "2")
+    one.fails("which the daemon cleans", "snapshot", "export", number, one.data + "/state/x")
+    files = [f for f in os.listdir(place) if f != "_metadata"]
+    must(files and all(os.stat(place + "/" + f).st_nlink == 2 for f in files), "no links: %s", files)
+    must(not os.path.exists(place + "/_metadata.pending"), "something is left")
+    one.kill()
+    shutil.rmtree(one.data)
+    place = shutil.move(place, WORK + "/elsewhere")
+    two = Daemon("seven")
+    second = running(two, "job", restore_from=place)
+    info = two.ok("snapshots", "job", "--all", "--limit", "1000")["snapshots"][-1]
+    must(info["directory"] == place and info["kind"] == "checkpoint" and info["imported"], "%s", info)
+    must(two.ok("snapshot", "verify", str(info["snapshot"]))["ok"], "it does not verify")
+    if code == 0:
+        two.ok("snapshot", "import", "job", "--from", WORK + "/live")
+    again = two.ok("snapshot", "export", str(info["snapshot"]), WORK + "/again")["operation"]  # one that was imported
+    must(sorted(os.listdir(again["location"])) == sorted(files + ["_metadata"]), "%s", os.listdir(again["location"]))
+    second.until_state("FINISHED")
+    second.ended()
+    complete(first, second)
+    two.kill()
+
+
+TESTS = [another_daemon_goes_on, exported, by_every_name, restored_by_order, a_new_job_that_cannot_begin]
 
 
 def main():
