@@ -125,7 +125,7 @@ static const struct command {
      "snapshot import wordcount --from /mnt/savepoint-8bad97-1-9 --dry-run",
      "there is no such job, or what lies there is no snapshot, or not whole"},
     {"snapshot", "export", "ID DIR", OF_TRIGGER, true, snapshot_export,
-     "Make a directory with all of a snapshot in it, also of a checkpoint.",
+     "Make a directory of its own of a savepoint or checkpoint.",
      "It refers to nothing outside, may be moved, and any daemon can import it or restore from\n"
      "it. DIR must not be there; its files are hard links where that can be. It has a _metadata\n"
      "when, and only when, it is whole. Interrupted, it goes on by itself.",

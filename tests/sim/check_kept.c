@@ -47,6 +47,8 @@ void check_kept(struct sim *s, const struct job *j)
         bool owed = d->kind != TIDE_CHECKPOINT || d->state != TIDE_RETAINED;
         for (const struct d_owed *o = j->store.owed; o && !owed; o = o->next)
             owed = o->round == d->round;
+        for (const struct d_operation *o = j->store.operations; o && !owed; o = o->next)
+            owed = o->o.kind == TIDE_OP_EXPORT && o->o.snapshot == d->round; /* was kept for it */
         kept += !owed;
     }
     uint32_t most = j->checkpointing.retained; /* the last ones, and older ones for their hours */

@@ -46,6 +46,30 @@ static bool has_children(struct sim *s, const struct directory *parent)
     return false;
 }
 
+/* A snapshot that is exported is there for as long as anybody waits for it; savepoints are moved by
+ * their users, and an old copy of the store knows of what is gone. */
+static int export(struct sim *s, struct file_job *j, struct directory *d)
+{
+    struct directory *from = files_find(s, j->from, strlen(j->from));
+    if (!d || !d->exists) return TIDE_ENOTFOUND;
+    must(s, !from || !from->gone || j->late || s->old.done || s->store.dropped,
+         "%s is deleted, and is being exported", j->from);
+    if (!from || !from->exists) return TIDE_ENOTFOUND;
+    if (j->place < 3) {
+        j->place++;
+        return TIDE_EAGAIN;
+    }
+    d->files = from->files;
+    for (struct job *of = s->jobs; of; of = of->next)
+        for (struct d_snapshot *o = of->store.snapshots; o; o = o->next)
+            if (o->directory.len == strlen(j->from) &&
+                !memcmp(o->directory.data, j->from, o->directory.len)) {
+                d->exported = o->origin ? o->origin : o;
+                d->exported_of = o->origin ? o->origin_of : of;
+            }
+    return 0;
+}
+
 static int execute(struct sim *s, struct file_job *j)
 {
     check_file(s, j->op, j->path, true);
@@ -62,6 +86,13 @@ static int execute(struct sim *s, struct file_job *j)
         return 0;
     case FILE_META_PUBLISH:
         if (!d || !d->exists || (!d->pending && !d->published)) return TIDE_ENOTFOUND;
+        if (d->coming.len && d->pending) { /* from now on it is there for whoever looks */
+            must(s, d->exported, "%s becomes a snapshot, and is not whole", d->path);
+            d->image = d->coming;
+            d->origin = d->exported;
+            d->origin_of = d->exported_of;
+            s->stats->exports++;
+        }
         d->published = true;
         d->pending = false;
         return 0;
@@ -93,6 +124,17 @@ static int execute(struct sim *s, struct file_job *j)
     case FILE_LOOK: return d && d->gone ? TIDE_ENOTFOUND : 0;
     case FILE_META_READ:
         return d && d->exists && (d->image.len || d->published) ? 0 : TIDE_ENOTFOUND;
+    case FILE_EXPORT_BEGIN:
+        if (!d || !d->exists) return TIDE_ENOTFOUND;
+        if (d->published) return 0;
+        d->coming = j->image;
+        d->pending = true;
+        return 0;
+    case FILE_EXPORT: return export(s, j, d);
+    case FILE_EXPORT_DROP:
+        if (d && d->published) return TIDE_EEXIST;
+        if (d) d->exists = d->pending = false;
+        return 0;
     }
     return TIDE_EINVAL;
 }
@@ -105,7 +147,10 @@ static const char *const op_name[] = {[FILE_MKDIR] = "mkdir",
                                       [FILE_DELETE_OWN] = "delete own files of",
                                       [FILE_DELETE_SHARED] = "delete shared file",
                                       [FILE_META_READ] = "read _metadata",
-                                      [FILE_LOOK] = "look into"};
+                                      [FILE_LOOK] = "look into",
+                                      [FILE_EXPORT_BEGIN] = "begin export",
+                                      [FILE_EXPORT] = "export",
+                                      [FILE_EXPORT_DROP] = "drop export"};
 
 static void answer(struct sim *s, struct file_job *j, int rc)
 {
@@ -115,7 +160,13 @@ static void answer(struct sim *s, struct file_job *j, int rc)
     struct event ev = {
         .type = EV_FILE, .tag = j->tag, .rc = rc, .text = rc ? "a planted fault" : NULL};
     if (!rc && j->op == FILE_META_READ) ev.bytes = files_find(s, j->path, strlen(j->path))->image;
+    struct tide_buf place;
+    tide_buf_init(&place, 24);
+    for (unsigned i = 0; i < 3; i++)
+        tide_buf_put_u64(&place, j->place);
+    if (rc == TIDE_EAGAIN) ev.bytes = (struct tide_bytes){place.data, place.len};
     daemon_feed(s, ev);
+    tide_buf_release(&place);
 }
 
 /* Some directories can never be deleted; which, is in their names. */
@@ -144,7 +195,8 @@ static void finish(struct sim *s, void *arg, uint64_t x)
     j->done = true;
     if (is_cursed(s, j)) {
         rc = TIDE_EIO; /* for ever */
-    } else if (s->now < s->files.full_until && j->op <= FILE_META_WRITE && percent(s, 70)) {
+    } else if (s->now < s->files.full_until &&
+               (j->op <= FILE_META_WRITE || j->op >= FILE_EXPORT_BEGIN) && percent(s, 70)) {
         rc = TIDE_ENOSPC;
     } else if (s->now < s->files.failing_until && percent(s, 60)) {
         rc = TIDE_EIO;
@@ -160,7 +212,7 @@ static void finish_late(struct sim *s, void *arg, uint64_t x)
     struct file_job *j = arg;
     (void)x;
     if (j->done) return;
-    j->done = true;
+    j->done = j->late = true;
     note(s, "files: %s %s, late", op_name[j->op], j->path);
     execute(s, j);
     struct directory *d = files_find(s, j->path, strlen(j->path));
@@ -174,12 +226,21 @@ static void time_out(struct sim *s, void *arg, uint64_t x)
     answer(s, j, TIDE_ETIMEDOUT);
 }
 
-void files_do(struct sim *s, enum file_op op, const char *path, uint64_t tag)
+void files_do(struct sim *s, const struct action *a)
 {
+    const enum file_op op = a->op;
     struct file_job *j = sim_alloc(s, sizeof *j);
-    *j = (struct file_job){s->files.jobs, op, sim_text(s, path), tag, s->daemon.life, false};
+    *j = (struct file_job){.next = s->files.jobs,
+                           .op = op,
+                           .path = sim_text(s, a->path),
+                           .from = sim_text(s, a->from ? a->from : ""),
+                           .tag = a->tag,
+                           .life = s->daemon.life,
+                           .place = a->place[0]};
+    if (op == FILE_EXPORT_BEGIN)
+        j->image = sim_bytes(s, (struct tide_bytes){a->image, a->image_len});
     s->files.jobs = j;
-    check_file(s, op, path, false);
+    check_file(s, op, j->path, false);
     uint64_t takes = between(s, 200, 3 * MS);
     if (s->now < s->files.slow_until) takes = between(s, 10 * MS, 400 * MS);
     if (s->now < s->files.deaf_until) {

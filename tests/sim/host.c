@@ -79,7 +79,7 @@ static bool carry_out(struct sim *s, struct action *a)
         store_submit(s, a->commit);
         a->commit = NULL;
         break;
-    case ACT_FILE: files_do(s, a->op, a->path, a->tag); break;
+    case ACT_FILE: files_do(s, a); break;
     case ACT_LOAD: store_load(s, a->round, a->tag); break;
     case ACT_LOG: note(s, "daemon: %s", a->text); break;
     case ACT_STOP:

@@ -165,9 +165,9 @@ static void print_stats(const struct sim_stats *t)
     printf("sim: %" PRIu64 " times suspended, %" PRIu64 " drained, %" PRIu64 " cancelled, %" PRIu64
            " of it told to who waited; %" PRIu64 " savepoints disposed of; %" PRIu64
            " restores ordered, %" PRIu64 " from copies, %" PRIu64 " of them another job's, %" PRIu64
-           " at another parallelism; %" PRIu64 " failed\n",
+           " at another parallelism; %" PRIu64 " failed; %" PRIu64 " exports\n",
            t->suspended, t->drained, t->cancelled, t->told_ended, t->disposed, t->bases, t->imports,
-           t->inherited, t->rescaled, t->failed);
+           t->inherited, t->rescaled, t->failed, t->exports);
 }
 
 struct run {

@@ -68,11 +68,14 @@ struct directory {
     const char *path;
     uint64_t hash;
     bool exists, pending, published;
-    bool moved;                /* by its user, elsewhere */
-    bool gone;                 /* deleted, whether it was there or not */
-    struct tide_bytes image;   /* of a copy: its _metadata; nothing: none */
-    struct d_snapshot *origin; /* ... and of what, */
-    struct job *origin_of;     /* whose it is */
+    bool moved;                  /* by its user, elsewhere */
+    bool gone;                   /* deleted, whether it was there or not */
+    struct tide_bytes image;     /* of a copy: its _metadata; nothing: none */
+    struct d_snapshot *origin;   /* ... and of what, */
+    struct tide_bytes coming;    /* of an export: what will be its _metadata */
+    struct d_snapshot *exported; /* ... all files are there: of what */
+    struct job *exported_of;     /* whose it is */
+    struct job *origin_of;       /* whose it is */
     bool late; /* made after its deletion, perhaps: an upload, or an operation that had timed out */
     struct file *files;
     struct piece *pieces; /* files that several snapshots share; by their names in it */
@@ -80,15 +83,17 @@ struct directory {
 struct file_job {
     struct file_job *next;
     enum file_op op;
-    const char *path;
-    uint64_t tag, life;
+    const char *path, *from;
+    uint64_t tag, life, place;
+    struct tide_bytes image;
     bool done; /* executed, or never will be */
+    bool late; /* executed after nobody waited for it any more */
 };
 struct files {
     struct directory *directories;
     struct file_job *jobs;
     bool unpublished; /* a _metadata could not be put in place */
-    uint32_t copies;
+    uint32_t copies, exports;
     uint64_t slow_until, failing_until, full_until, deaf_until;
     uint32_t cursed_percent; /* so many directories can never be deleted */
 };
@@ -118,7 +123,7 @@ struct sim_stats {
         savepoints_unaligned, counted;
     uint64_t abort_codes[16];
     uint64_t pieces_new, pieces_again;
-    uint64_t bases, refused_orders, imports, inherited, rescaled;
+    uint64_t bases, refused_orders, imports, exports, inherited, rescaled;
     uint64_t suspended, drained, cancelled, told_ended, disposed, failed;
 };
 
@@ -207,7 +212,7 @@ struct d_round *store_round(const struct job *j, uint64_t round);
 
 /* files.c */
 bool files_cursed(const struct sim *s, const char *path); /* can never be deleted */
-void files_do(struct sim *s, enum file_op op, const char *path, uint64_t tag);
+void files_do(struct sim *s, const struct action *a);
 void files_crash(struct sim *s);
 int files_make(struct sim *s, struct tide_bytes directory, bool exists); /* a round's */
 int files_write(struct sim *s, struct tide_bytes directory, bool exists, uint32_t task,

@@ -76,6 +76,29 @@ static void dispose(struct sim *s, struct job *j, const char *key)
     send(s, j, &r, what);
 }
 
+/* Any snapshot, mostly into a new directory. Shared files are rewritten by the lane, which is tested
+ * with real ones. */
+static void export(struct sim *s, struct job *j, const char *key)
+{
+    Tide__Request r = TIDE__REQUEST__INIT;
+    Tide__ExportSnapshot m = TIDE__EXPORT_SNAPSHOT__INIT;
+    char what[80], directory[40];
+    uint64_t n = 0;
+    for (const struct d_snapshot *d = j->store.snapshots; d; d = d->next)
+        if ((d->state == TIDE_RETAINED || percent(s, 5)) && !j->pieces && below(s, ++n) == 0)
+            m.snapshot = d->round;
+    if (!m.snapshot) return;
+    if (!s->files.exports || percent(s, 90)) s->files.exports++;
+    snprintf(directory, sizeof directory, "/exports/%u", (unsigned)s->files.exports);
+    m.directory = text(directory);
+    m.key = text(key);
+    m.who = text("sim");
+    r.call_case = TIDE__REQUEST__CALL_EXPORT_SNAPSHOT;
+    r.export_snapshot = &m;
+    snprintf(what, sizeof what, "asks to export snapshot %" PRIu64, m.snapshot);
+    send(s, j, &r, what);
+}
+
 /* Waits for the newest operation of the job that has to do with its end. */
 static void wait_for_end(struct sim *s, struct job *j)
 {
@@ -112,7 +135,12 @@ void stop_something(struct sim *s, struct job *j)
 {
     char key[32];
     uint64_t kind = below(s, 100);
-    if (kind < 40) { /* so that a job lives for a while */
+    if (kind < 20) { /* so that a job lives for a while */
+        snprintf(key, sizeof key, "export%u", (unsigned)below(s, 20));
+        export(s, j, percent(s, 50) ? "" : key);
+        return;
+    }
+    if (kind < 40) {
         dispose(s, j, percent(s, 50) ? "" : "dispose");
         return;
     }
