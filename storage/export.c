@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #include "proto/err.h"
+#include "proto/shared.h"
+#include "proto/worker.pb-c.h"
 #include "storage/files.h"
 #include "storage/manifest.h"
 
@@ -28,6 +30,7 @@
 struct exporting {
     const char *from, *to; /* directories */
     int from_fd, to_fd;
+    int shared_fd; /* where shared artifacts lie; -1: nowhere */
     struct tide_export_place *place;
     uint64_t until; /* CLOCK_MONOTONIC, us */
     const volatile int *stop;
@@ -75,10 +78,15 @@ static int make_above(struct exporting *e, char *name)
     return 0;
 }
 
-static int check_source(struct exporting *e, const char *name, uint64_t size)
+/* *ret: the directory that it lies in. In the export nothing is shared any more: what was lies
+ * below it under the path that is its key. */
+static int check_source(struct exporting *e, const char *name, uint64_t size, int *ret)
 {
     struct stat st;
-    if (fstatat(e->from_fd, name, &st, AT_SYMLINK_NOFOLLOW)) return failed(e, e->from, name);
+    int rc = fstatat(*ret = e->from_fd, name, &st, AT_SYMLINK_NOFOLLOW);
+    if (rc && errno == ENOENT && e->shared_fd >= 0 && tide_shared_key_valid(tide_bytes_of(name)))
+        rc = fstatat(*ret = e->shared_fd, name, &st, AT_SYMLINK_NOFOLLOW);
+    if (rc) return failed(e, e->from, name);
     if (!S_ISREG(st.st_mode)) return say(e, TIDE_ECORRUPT, e->from, name, "is not a file");
     if ((uint64_t)st.st_size != size)
         return say(e, TIDE_ECORRUPT, e->from, name, "has not the size that the snapshot says");
@@ -115,11 +123,11 @@ static int copy_bytes(struct exporting *e, const char *name, int in, int out, ui
     return rc;
 }
 
-static int copy_file(struct exporting *e, const char *name, uint64_t size)
+static int copy_file(struct exporting *e, int dir, const char *name, uint64_t size)
 {
     char part[NAME_MAX_LEN + 8];
     (void)snprintf(part, sizeof part, "%s.part", name);
-    int in = openat(e->from_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int in = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (in < 0) return failed(e, e->from, name);
     int out = openat(e->to_fd, part,
                      O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | (e->place->offset ? 0 : O_TRUNC),
@@ -140,10 +148,10 @@ static bool cannot_link(int error)
 static int export_file(struct exporting *e, char *name, uint64_t size)
 {
     struct stat st;
-    int rc = check_source(e, name, size);
+    int dir, rc = check_source(e, name, size, &dir);
     if (!rc) rc = make_above(e, name);
     if (rc) return rc;
-    if (!e->place->offset && linkat(e->from_fd, name, e->to_fd, name, 0) == 0) {
+    if (!e->place->offset && linkat(dir, name, e->to_fd, name, 0) == 0) {
         e->place->bytes += size;
         return 0;
     }
@@ -156,7 +164,7 @@ static int export_file(struct exporting *e, char *name, uint64_t size)
         return 0;
     }
     if (!e->place->offset && !cannot_link(errno)) return failed(e, e->to, name);
-    return copy_file(e, name, size);
+    return copy_file(e, dir, name, size);
 }
 
 /* ---- all of them */
@@ -225,7 +233,62 @@ static int sync_all(struct exporting *e, const struct tide_manifest *m)
     return rc ? rc : sync_at(e, ".");
 }
 
-int tide_files_export_begin(const char *directory, struct tide_bytes image, char why[static 256])
+/* ---- the manifest */
+
+/* One batch, with nothing that is shared. */
+static void put_unshared(struct tide_buf *out, struct tide_bytes batch, struct tide_arena *arena)
+{
+    Tide__AckBatch *m = tide_unpack(arena, &tide__ack_batch__descriptor, batch, NULL);
+    for (size_t i = 0; m && i < m->n_full; i++)
+        for (size_t k = 0; k < m->full[i]->n_artifacts; k++)
+            m->full[i]->artifacts[k]->shared = TIDE__SHARED__SHARED_NOT;
+    size_t len = m ? tide__ack_batch__get_packed_size(m) : 0;
+    tide_buf_put_u32(out, (uint32_t)len);
+    uint8_t *room = m ? tide_buf_extend(out, len) : NULL;
+    if (room)
+        (void)tide__ack_batch__pack(m, room);
+    else
+        out->rc = TIDE_ENOMEM;
+    tide_arena_reset(arena);
+}
+
+/* ret gets the image as the export has it, or nothing when it is the same. */
+static int unshare(struct tide_bytes image, struct tide_buf *ret, char *why)
+{
+    struct tide_manifest m;
+    struct tide_acks acks;
+    struct tide_arena arena;
+    struct tide_buf chunk;
+    uint64_t shared = 0;
+    char text[160];
+    int rc = tide_manifest_open(&m, image, why);
+    if (rc) return rc;
+    tide_arena_init(&arena, (size_t)1 << 30);
+    tide_buf_init(&chunk, TIDE_MANIFEST_MAX);
+    tide_buf_init(ret, TIDE_MANIFEST_MAX);
+    for (size_t at = 0;
+         at < m.acks.len && !chunk.rc;) { /* it was opened: lengths and batches hold */
+        struct tide_bytes batch = {m.acks.data + at + 4, tide_get_u32(m.acks.data + at)};
+        const bool some = tide_acks_open(&acks, batch, text) == 0 && acks.shared;
+        if (some)
+            put_unshared(&chunk, batch, &arena);
+        else
+            tide_buf_put(&chunk, m.acks.data + at, batch.len + 4);
+        shared += some;
+        at += batch.len + 4;
+    }
+    struct tide_bytes head = {image.data + 16, tide_get_u32(image.data + 12)};
+    struct tide_bytes all = {chunk.data, chunk.len};
+    if (shared && !chunk.rc) tide_manifest_put(ret, head, &all, 1);
+    rc = chunk.rc ? chunk.rc : ret->rc;
+    if (rc) snprintf(why, WHY, "the manifest: %s", tide_strerror(rc));
+    tide_buf_release(&chunk);
+    tide_arena_release(&arena);
+    tide_manifest_close(&m);
+    return rc;
+}
+
+static int begin(const char *directory, struct tide_bytes image, char *why)
 {
     struct tide_buf there;
     char ignored[256];
@@ -249,6 +312,17 @@ int tide_files_export_begin(const char *directory, struct tide_bytes image, char
         }
     }
     free(pending);
+    return rc;
+}
+
+int tide_files_export_begin(const char *directory, struct tide_bytes image, char why[static 256])
+{
+    struct tide_buf unshared;
+    int rc = unshare(image, &unshared, why);
+    if (rc) return rc;
+    if (unshared.len) image = (struct tide_bytes){unshared.data, unshared.len};
+    rc = begin(directory, image, why);
+    tide_buf_release(&unshared);
     return rc;
 }
 
@@ -281,6 +355,10 @@ int tide_files_export(const char *from, const char *to, uint64_t for_us, const v
     if (rc) return rc;
     struct exporting e = {.from = from, .to = to, .place = place, .stop = stop, .why = why};
     e.until = now() + for_us;
+    struct tide_bytes shared = tide_shared_directory(tide_bytes_of(from));
+    char *above = shared.len ? strndup((const char *)shared.data, shared.len) : NULL;
+    e.shared_fd = above ? open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    free(above);
     e.from_fd = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     e.to_fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (e.from_fd < 0)
@@ -293,6 +371,7 @@ int tide_files_export(const char *from, const char *to, uint64_t for_us, const v
         snprintf(why, WHY, "%.180s: nobody waits for it any more", to);
         rc = TIDE_ECLOSED;
     }
+    if (e.shared_fd >= 0) close(e.shared_fd);
     if (e.from_fd >= 0) close(e.from_fd);
     if (e.to_fd >= 0) close(e.to_fd);
     tide_manifest_close(&m);

@@ -35,7 +35,7 @@ int tide_files_whole(const char *directory, struct tide_bytes image, const volat
 /* The same of `_metadata.pending`. */
 int tide_files_pending_read(const char *directory, struct tide_buf *ret, char why[static 256]);
 /* Exports: first, in a directory that is there and the export's alone, `_metadata.pending` with
- * this image; fine if the export was done before. */
+ * this image, but for that nothing in it is shared; fine if the export was done before. */
 int tide_files_export_begin(const char *directory, struct tide_bytes image, char why[static 256]);
 /* Then all files that it names, out of directory `from`: linked, or copied; synced. TIDE_EAGAIN:
  * `for_us` is over, *place tells how far it is, and the next call goes on there. `stop` is polled:

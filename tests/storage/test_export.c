@@ -9,13 +9,15 @@
 
 #include "proto/worker.pb-c.h"
 #include "storage/files.h"
+#include "storage/manifest.h"
 #include "tests/storage/lib_fixture.h"
 
 #define BIG ((size_t)5 << 20)
 
 static char why[256], from[256], to[256];
 static int stop;
-static bool apart; /* the two lie on different file systems */
+static bool shares; /* the last file lies where an earlier checkpoint has written it */
+static bool apart;  /* the two lie on different file systems */
 
 int __real_linkat(int from_dir, const char *old, int to_dir, const char *new, int flags);
 int __wrap_linkat(int from_dir, const char *old, int to_dir, const char *new, int flags);
@@ -27,13 +29,18 @@ int __wrap_linkat(int from_dir, const char *old, int to_dir, const char *new, in
     return -1;
 }
 
-static const char *const names[] = {"t0-0", "t1-0", "sub/deep/file", "sub/other"};
+static const char *const names[] = {"t0-0", "t1-0", "sub/deep/file", "a1-1/r3/s2-0"};
 static const size_t sizes[] = {10, 0, BIG, 3};
 
-static void fill(const char *directory, unsigned i)
+static void path_of(char *path, unsigned i)
 {
-    char path[300];
-    snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+    snprintf(path, 400, "%s/%s", i == 3 && shares ? in_dir("job") : from, names[i]);
+}
+
+static void fill(unsigned i)
+{
+    char path[400];
+    path_of(path, i);
     FILE *f = fopen(path, "w");
     ck_assert_ptr_nonnull(f);
     for (size_t n = 0; n < sizes[i]; n++)
@@ -63,6 +70,7 @@ static struct tide_bytes put_snapshot(void)
         else
             artifacts[i].inline_ = data;
         artifacts[i].size = i ? sizes[i + 1] : 3;
+        if (i == 2 && shares) artifacts[i].shared = TIDE__SHARED__SHARED_AGAIN;
     }
     ack.task = 2;
     ack.artifacts = pointers;
@@ -84,11 +92,13 @@ static struct tide_bytes put_snapshot(void)
     free((void *)(uintptr_t)head.data);
     tide_buf_release(&packed), tide_buf_release(&batch), tide_buf_release(&chunk);
     tide_ack_builder_release(&acks);
-    snprintf(from, sizeof from, "%s", in_dir("r7"));
+    snprintf(from, sizeof from, "%s", in_dir("job/a1-2/r7"));
     snprintf(to, sizeof to, "%s", in_dir("out/x"));
-    ck_assert_int_eq(tide_files_mkdir(in_dir("r7/sub/deep"), why), 0);
+    ck_assert_int_eq(tide_files_mkdir(in_dir("job/a1-2/r7/sub/deep"), why), 0);
+    ck_assert_int_eq(tide_files_mkdir(in_dir(shares ? "job/a1-1/r3" : "job/a1-2/r7/a1-1/r3"), why),
+                     0);
     for (unsigned i = 0; i < 4; i++)
-        fill(from, i);
+        fill(i);
     uint8_t *data = tide_buf_take(&image, &len);
     return (struct tide_bytes){data, len};
 }
@@ -103,15 +113,26 @@ static void is_whole(struct tide_bytes image, bool linked)
 {
     struct tide_buf got = {0};
     ck_assert_msg(tide_files_inspect(to, &stop, &got, why) == 0, "%s", why);
-    ck_assert(tide_bytes_equal(image, (struct tide_bytes){got.data, got.len}));
+    ck_assert_int_eq(tide_bytes_equal(image, (struct tide_bytes){got.data, got.len}), !shares);
+    struct tide_manifest m;
+    struct tide_manifest_walk walk = {0};
+    struct tide_ack_view ack;
+    ck_assert_int_eq(tide_manifest_open(&m, (struct tide_bytes){got.data, got.len}, why), 0);
+    while (tide_manifest_next(&m, &walk, &ack)) {
+        struct tide_artifact_place at = {0};
+        struct tide_artifact_view v;
+        while (tide_acks_artifact(&ack, &at, &v))
+            ck_assert_uint_eq(v.shared, 0);
+    }
+    tide_manifest_close(&m);
     tide_buf_release(&got);
     for (unsigned i = 0; i < 4; i++) {
-        char command[700];
+        char command[900], path[400];
         struct stat a, b;
-        snprintf(command, sizeof command, "cmp -s %s/%s %s/%s", from, names[i], to, names[i]);
+        path_of(path, i);
+        snprintf(command, sizeof command, "cmp -s %s %s/%s", path, to, names[i]);
         ck_assert_int_eq(system(command), 0);
-        snprintf(command, sizeof command, "%s/%s", from, names[i]);
-        ck_assert_int_eq(stat(command, &a), 0);
+        ck_assert_int_eq(stat(path, &a), 0);
         snprintf(command, sizeof command, "%s/%s", to, names[i]);
         ck_assert_int_eq(stat(command, &b), 0);
         ck_assert_int_eq(a.st_ino == b.st_ino && a.st_dev == b.st_dev, linked);
@@ -140,35 +161,37 @@ static unsigned copy_bit_by_bit(struct tide_export_place *place)
 
 START_TEST(linked_or_copied)
 {
-    for (int copies = 0; copies < 2; copies++)
-        for (int slowly = 0; slowly < 2; slowly++) {
-            struct tide_export_place place = {0};
-            struct tide_bytes image = put_snapshot();
-            apart = copies;
-            begin(image);
-            if (slowly)
-                ck_assert_uint_ge(copy_bit_by_bit(&place), copies ? 8 : 4);
-            else
-                ck_assert_msg(tide_files_export(from, to, 1u << 30, &stop, &place, why) == 0, "%s",
-                              why);
-            ck_assert_uint_eq(place.bytes, 13 + BIG);
-            ck_assert(!there("out/x/_metadata"));
-            ck_assert_int_eq(tide_files_metadata_publish(to, why), 0);
-            is_whole(image, !copies);
-            /* done once more, as after a crash: nothing changes */
-            place = (struct tide_export_place){0};
-            ck_assert_int_eq(tide_files_export_begin(to, image, why), 0);
-            ck_assert(!there("out/x/_metadata.pending"));
-            ck_assert_int_eq(tide_files_export(from, to, 1u << 30, &stop, &place, why), 0);
-            ck_assert_int_eq(tide_files_metadata_publish(to, why), 0);
-            is_whole(image, !copies);
-            ck_assert_int_eq(tide_files_export_drop(to, why), TIDE_EEXIST);
-            is_whole(image, !copies);
-            free((void *)(uintptr_t)image.data);
-            char command[600];
-            snprintf(command, sizeof command, "rm -r %s %s", from, to);
-            ck_assert_int_eq(system(command), 0);
-        }
+    for (int way = 0; way < 8; way++) {
+        const bool copies = way & 1, slowly = way & 2;
+        struct tide_export_place place = {0};
+        shares = way & 4;
+        apart = copies;
+        struct tide_bytes image = put_snapshot();
+        begin(image);
+        if (slowly)
+            ck_assert_uint_ge(copy_bit_by_bit(&place), copies ? 8 : 4);
+        else
+            ck_assert_msg(tide_files_export(from, to, 1u << 30, &stop, &place, why) == 0, "%s",
+                          why);
+        ck_assert_uint_eq(place.bytes, 13 + BIG);
+        ck_assert(!there("out/x/_metadata"));
+        ck_assert_int_eq(tide_files_metadata_publish(to, why), 0);
+        is_whole(image, !copies);
+        /* done once more, as after a crash: nothing changes */
+        place = (struct tide_export_place){0};
+        ck_assert_int_eq(tide_files_export_begin(to, image, why), 0);
+        ck_assert(!there("out/x/_metadata.pending"));
+        ck_assert_int_eq(tide_files_export(from, to, 1u << 30, &stop, &place, why), 0);
+        ck_assert_int_eq(tide_files_metadata_publish(to, why), 0);
+        is_whole(image, !copies);
+        ck_assert_int_eq(tide_files_export_drop(to, why), TIDE_EEXIST);
+        is_whole(image, !copies);
+        free((void *)(uintptr_t)image.data);
+        char command[600], job[256];
+        snprintf(job, sizeof job, "%s", in_dir("job"));
+        snprintf(command, sizeof command, "rm -r %s %s", job, to);
+        ck_assert_int_eq(system(command), 0);
+    }
 }
 END_TEST
 
@@ -214,16 +237,16 @@ START_TEST(what_is_not_as_it_was)
     struct tide_bytes image = put_snapshot();
     struct tide_export_place place = {0};
     begin(image);
-    ck_assert_int_eq(truncate(in_dir("r7/sub/deep/file"), 5), 0);
+    ck_assert_int_eq(truncate(in_dir("job/a1-2/r7/sub/deep/file"), 5), 0);
     refused(TIDE_ECORRUPT, "/r7/sub/deep/file: has not the size that the snapshot says");
-    ck_assert_int_eq(unlink(in_dir("r7/sub/deep/file")), 0);
+    ck_assert_int_eq(unlink(in_dir("job/a1-2/r7/sub/deep/file")), 0);
     refused(TIDE_ENOTFOUND, "/r7/sub/deep/file: is missing");
-    ck_assert_int_eq(symlink("../other", in_dir("r7/sub/deep/file")), 0);
+    ck_assert_int_eq(symlink("../other", in_dir("job/a1-2/r7/sub/deep/file")), 0);
     refused(TIDE_ECORRUPT, "/r7/sub/deep/file: is not a file");
     /* all that was written goes, and nothing else does */
     ck_assert(there("out/x/t0-0"));
     ck_assert_int_eq(tide_files_export_drop(to, why), 0);
-    ck_assert(!there("out/x") && there("out") && there("r7/t0-0"));
+    ck_assert(!there("out/x") && there("out") && there("job/a1-2/r7/t0-0"));
     ck_assert_int_eq(tide_files_export_drop(to, why), 0);
     begin(image);
     FILE *f = fopen(in_dir("out/x/mine"), "w");
