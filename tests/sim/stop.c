@@ -76,8 +76,8 @@ static void dispose(struct sim *s, struct job *j, const char *key)
     send(s, j, &r, what);
 }
 
-/* Any snapshot, mostly into a new directory. Shared files are rewritten by the lane, which is tested
- * with real ones. */
+/* Any snapshot, mostly into a new directory. Shared files are rewritten by the lane, which is
+ * tested with real ones. */
 static void export(struct sim *s, struct job *j, const char *key)
 {
     Tide__Request r = TIDE__REQUEST__INIT;
