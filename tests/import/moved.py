@@ -33,7 +33,7 @@ class Daemon(lib_processes.Daemon):
 class Job:
     """One wordcount; whoever dies is started again, until it ends well."""
 
-    def __init__(self, daemon, name, restore_from=None, rate=400000):
+    def __init__(self, daemon, name, restore_from=None, rate=100000):
         self.daemon, self.name, self.from_, self.rate = daemon, name, restore_from, rate
         self.parts = "%s/%s-%d" % (WORK, name, len(PROCESSES))
         os.mkdir(self.parts)
