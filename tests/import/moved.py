@@ -140,7 +140,7 @@ def another_daemon_goes_on():
 def restored_by_order():
     """A job that is there goes on from what another daemon has taken, is held when that is gone, and released."""
     one = Daemon("three")
-    first = running(one, "job")
+    first = running(one, "job", rate=100000)  # there is something left to do when the stop comes
     first.until_published(WORDS * 2 // 5)  # so that its states are files
     op = one.ok("stop", "job")["operation"]
     first.ended()

@@ -34,7 +34,7 @@ class Job:
             args += ["--index", str(index)]
         return popen(
             [WORDCOUNT, kind, *args, "--job", self.name, "--connect", "127.0.0.1:%d" % self.daemon.port, "--interval",
-             self.interval, "--lease", "1500", "--heartbeat", "200"], self.log)
+             self.interval, "--lease", "4000", "--heartbeat", "200"], self.log)
 
     def supervise(self):
         for stage, process in self.workers.items():
