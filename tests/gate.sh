@@ -39,10 +39,10 @@ step_tsan() { # the areas that start threads
         make --no-print-directory -k -j"$jobs" check B=$root/tsan SAN=thread CFLAGS="-g1 -O1" TIMEOUT=1200 \
         AREAS="storage client state daemon"
 }
-step_valgrind() { # but for what takes minutes here (every length, each failure in turn, kills, waits by the clock)
+step_valgrind() { # but for what takes minutes here (RocksDB, every length, each failure in turn, kills, waits by the clock)
     copy $root/valgrind || return
-    make_ check B=$root/valgrind WERROR=-Werror TIMEOUT=1500 AREAS="proto storage core client state" \
-        SKIP="state/test_assign state/test_faults state/test_format storage/test_faults storage/test_memory storage/test_journal client/test_faults client/test_conformance core/test_anything" CK_TIMEOUT_MULTIPLIER=20 \
+    ONE_BACKEND=yes make_ check B=$root/valgrind WERROR=-Werror TIMEOUT=1500 AREAS="proto storage core client state" \
+        SKIP="state/test_assign state/test_faults state/test_format state/test_native storage/test_faults storage/test_memory storage/test_journal client/test_faults client/test_conformance core/test_anything" CK_TIMEOUT_MULTIPLIER=20 \
         RUN="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --fair-sched=yes"
 }
 step_lint() { make_ B=$root/lint lint; }

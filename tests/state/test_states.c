@@ -446,7 +446,7 @@ END_TEST
 int main(void)
 {
     char why[WHY_SIZE];
-    const int n = tide_backend_find("rocksdb", why) ? 2 : 1;
+    const int n = tide_backend_find("rocksdb", why) && !getenv("ONE_BACKEND") ? 2 : 1;
     Suite *s = suite_create("states");
     add_loop_test(s, values_lists_and_maps, n);
     add_loop_test(s, misuse_is_refused, n);
