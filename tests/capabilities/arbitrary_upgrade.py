@@ -11,4 +11,4 @@ def story(_):
     again(job, exported(job, take(job)), "wider", shape=(2, 3, 2), version=2, drop=1).end(mark=7)
 
 
-row(("canonical", "native"), story)
+row(("canonical", "native", "aligned", "unaligned"), story)

@@ -48,4 +48,4 @@ def story(kind):
     must(have and have == dict(want), "what is read is not what was counted: %d keys, %d expected", len(have), len(want))
 
 
-row(("canonical", "native"), story)
+row(("canonical", "native", "aligned", "unaligned"), story)

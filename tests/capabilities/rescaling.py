@@ -11,4 +11,4 @@ def story(_):
     again(wider, exported(wider, take(wider)), "narrow", shape=(1, 1)).end()
 
 
-row(("canonical", "native"), story)
+row(("canonical", "native", "aligned", "unaligned"), story)

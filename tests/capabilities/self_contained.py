@@ -22,4 +22,4 @@ def story(_):
     other.end()
 
 
-row(("canonical", "native"), story)
+row(("canonical", "native", "aligned", "unaligned"), story)

@@ -584,7 +584,7 @@ int main(int argc, char **argv)
     tide_spec_free(spec);
     if (tide_worker_add_task(t.tide, t.uid, t.index, t.inputs, &callbacks, &t, &t.task))
         die("cannot host %s", name);
-    if (ahead) must(&t, tide_states_keep_flights(t.states, t.task), "flights");
+    if (ahead && !t.audit) must(&t, tide_states_keep_flights(t.states, t.task), "flights");
     int code = loop(&t);
     tide_states_free(t.states);
     tide_worker_free(t.tide);

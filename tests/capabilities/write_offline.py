@@ -56,4 +56,4 @@ def story(kind):
     job.end(more=more)
 
 
-row(("canonical", "native"), story)
+row(("canonical", "native", "aligned"), story)
