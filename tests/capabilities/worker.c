@@ -31,7 +31,8 @@ struct task {
     const char *job, *address, *uid, *out, *from, *backend, *own;
     uint32_t index, sources, relays, audits, counters, max_parallelism, version, barriers;
     uint64_t end, slow_us;
-    uint32_t drop; /* 1: state of operators that the job has not is dropped */
+    uint32_t reverse; /* 1: another program, whose sources go through their streams from the last */
+    uint32_t drop;    /* 1: state of operators that the job has not is dropped */
     /* ---- */
     bool source, relay, audit;
     uint32_t inputs, outputs;
@@ -235,7 +236,8 @@ static void take_flow(struct task *t)
 static void produce(struct task *t)
 {
     bool left = false;
-    for (uint32_t s = 0; s < STREAMS; s++) {
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        const uint32_t s = t->reverse ? STREAMS - 1 - i : i;
         if (!t->next[s]) continue;
         uint64_t number = t->next[s] - 1;
         if (number >= t->end) continue;
@@ -486,16 +488,25 @@ static void read_options(struct task *t, int argc, char **argv)
         const char *name, **text;
         uint32_t *number;
         uint64_t *large;
-    } const options[] = {
-        {"job", &t->job, NULL, NULL},           {"address", &t->address, NULL, NULL},
-        {"uid", &t->uid, NULL, NULL},           {"out", &t->out, NULL, NULL},
-        {"from", &t->from, NULL, NULL},         {"backend", &t->backend, NULL, NULL},
-        {"own", &t->own, NULL, NULL},           {"index", NULL, &t->index, NULL},
-        {"relays", NULL, &t->relays, NULL},     {"audits", NULL, &t->audits, NULL},
-        {"drop", NULL, &t->drop, NULL},         {"sources", NULL, &t->sources, NULL},
-        {"counters", NULL, &t->counters, NULL}, {"max", NULL, &t->max_parallelism, NULL},
-        {"version", NULL, &t->version, NULL},   {"barriers", NULL, &t->barriers, NULL},
-        {"end", NULL, NULL, &t->end},           {"slow", NULL, NULL, &t->slow_us}};
+    } const options[] = {{"job", &t->job, NULL, NULL},
+                         {"address", &t->address, NULL, NULL},
+                         {"uid", &t->uid, NULL, NULL},
+                         {"out", &t->out, NULL, NULL},
+                         {"from", &t->from, NULL, NULL},
+                         {"backend", &t->backend, NULL, NULL},
+                         {"own", &t->own, NULL, NULL},
+                         {"index", NULL, &t->index, NULL},
+                         {"relays", NULL, &t->relays, NULL},
+                         {"audits", NULL, &t->audits, NULL},
+                         {"drop", NULL, &t->drop, NULL},
+                         {"reverse", NULL, &t->reverse, NULL},
+                         {"sources", NULL, &t->sources, NULL},
+                         {"counters", NULL, &t->counters, NULL},
+                         {"max", NULL, &t->max_parallelism, NULL},
+                         {"version", NULL, &t->version, NULL},
+                         {"barriers", NULL, &t->barriers, NULL},
+                         {"end", NULL, NULL, &t->end},
+                         {"slow", NULL, NULL, &t->slow_us}};
     for (int i = 1; i < argc; i++) {
         bool known = false;
         for (size_t k = 0; k < sizeof options / sizeof *options; k++) {
