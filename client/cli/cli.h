@@ -115,6 +115,7 @@ int state_ls(struct cli *c);
 int state_read(struct cli *c);
 int state_write(struct cli *c);
 int state_convert(struct cli *c);
+int state_diff(struct cli *c);
 int status_show(struct cli *c);
 
 #endif

@@ -169,6 +169,13 @@ static const struct command {
      "Each operator becomes one task; a job restores it at any parallelism.",
      "state write /backup/edited <lines\nstate write /backup/wider --max-parallelism 1024 <lines",
      "a line cannot be read, or PATH is there already"},
+    {"state", "diff", "A B", OF_STATE, false, state_diff,
+     "Tell in what the state of two savepoints differs.",
+     "Prints what only A has behind a '-', what only B has behind a '+', as 'state read' does;\n"
+     "what has changed is both. With --json the member \"in\" says which, a or b. Tasks, key\n"
+     "groups and rounds may differ. Exit status 2 also when one of them cannot be read.",
+     "state diff /backup/s1 /backup/s2\nstate diff /backup/s1 /backup/s2 --operator count --json",
+     "their state differs"},
     {"state", "convert", "FROM TO", OF_CONVERT, false, state_convert,
      "Make a savepoint's directory out of another one's state.",
      "For other numbers of tasks or key groups, under other names, or without what is not\n"

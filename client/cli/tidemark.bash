@@ -68,7 +68,7 @@ _tidemark() {
     case $command in
     "") answers="jobs job savepoint checkpoint stop cancel hold release restore snapshots snapshot lineage retention rounds operation state status" ;;
     job) answers="show" ;;
-    state) answers="ls read write convert" ;;
+    state) answers="ls read write convert diff" ;;
     snapshot) answers="show verify dispose import export" ;;
     "job show" | savepoint | checkpoint | stop | cancel | hold | release | restore | "snapshot import" | snapshots | retention | rounds) ask="jobs" ;;
     "snapshot show" | "snapshot verify" | "snapshot dispose" | "snapshot export") ask="snapshots" ;;

@@ -101,7 +101,7 @@ FORMS = {
                                  "stays": BOOL, "why": [TEXT]}]},
     "rounds": {"rounds": [ROUND], "more": BOOL},
     "status": {"status": STATUS}}
-LOCAL = {"state ls", "state read", "state write", "state convert"}  # ask no daemon, and print a document a line: tests/state/state.py
+LOCAL = {"state ls", "state read", "state write", "state convert", "state diff"}  # ask no daemon, and print a document a line: tests/state/state.py
 COMMANDS = {command.partition(" --")[0] for command in FORMS} | LOCAL
 ERROR = {"error": {"code": TEXT, "text": TEXT}}
 

@@ -139,6 +139,75 @@ def conversions():
     must(not os.path.exists(WORK + "/bad"), "half a savepoint")
 
 
+def diff(a, b, *args):
+    done = run("diff", a, b, "--json", *args)
+    must(done.returncode in (0, 1) and bool(done.stdout) == (done.returncode == 1), "diff: %s", done)
+    return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+
+def differences():
+    """What differs is what differs in Python, at whatever parallelism."""
+    one, two = WORK + "/had", WORK + "/other"
+    for n in range(6):  # the same state dealt out to other tasks
+        must(diff(one, WORK + "/to-%d" % n) == diff(WORK + "/to-%d" % n, one) == [], "conversions differ")
+    lines = [line for line in tool("read", WORK + "/to-4").splitlines()]
+    kept = [line for line in lines if '"state": "xmap", "kind"' not in line or '"subtask": 1' not in line]
+    tool("write", two, text="\n".join(line.replace('"value": "5', '"value": "95') for line in kept) + "\n")
+    want = {"a": content(rows_of(one)), "b": content(rows_of(two))}
+    found = diff(one, two)
+    for side, other in (("a", "b"), ("b", "a")):
+        listed = {}
+        for row in found:
+            if row["in"] == side:
+                key = (row["operator"], row["state"], row["kind"], row.get("key"), row.get("item", row.get("position")))
+                must(key not in listed, "%s twice", key)
+                listed[key] = row["value"]
+        flat = [{(*name, item if name[2] in ("map", "broadcast") else i if name[2] in ("list", "split", "union") else None): value
+                 for name, those in want[s].items() for i, (item, value) in enumerate(those)} for s in (side, other)]
+        expected = {k: v for k, v in flat[0].items() if flat[1].get(k) != v}
+        must(listed == expected and expected, "%s: %s is not %s", side, listed, expected)
+    text = run("diff", one, two)
+    must(text.returncode == 1 and {line[:3] for line in text.stdout.decode().splitlines()} == {"- {", "+ {"}, "%s", text)
+    must(diff(one, two, "--operator", "a", "--state", "asplit") == [row for row in found if (row["operator"], row["state"]) == ("a", "asplit")],
+         "options")
+    tool("convert", one, WORK + "/less", "--drop", "a/xmap", "--rename", "b/alist=l")
+    tool("write", WORK + "/typed", text=tool("read", one).replace('"kind": "value", "rows"', '"kind": "value", "schema": "s", "version": 2, "rows"'))
+    states = [(row["in"], row["operator"], row["state"]) for row in diff(one, WORK + "/less") if "rows" in row]
+    must(sorted(states) == [("a", "a", "xmap"), ("a", "b", "alist"), ("b", "b", "l")], "%s", states)
+    found = diff(one, WORK + "/typed")
+    must(found and all(row["kind"] == "value" and "rows" in row for row in found), "schemas: %s", found)
+    for args, said in (((one, WORK + "/nothing"), "unable to open"), ((one, WORK + "/hurt"), "t1-0: No such file"),
+                       ((one, two, "--state", "no"), "has no such state, nor has the other one"), ((one,), "B is missing")):
+        done = run("diff", *args)
+        must(done.returncode == 2 and said in done.stderr.decode(), "%s: %s", args, done)
+
+
+def damage():
+    """Every byte of a small savepoint changed in turn: one sentence that names the file, and nothing is made of it."""
+    where, to = WORK + "/small", WORK + "/never"
+    tool("write", where, text='{"operator": "o", "state": "s", "kind": "value", "key": "k", "value": "v"}\n')
+    for name in sorted(os.listdir(where)):
+        path = where + "/" + name
+        with open(path, "rb") as f:
+            whole = f.read()
+        step = 1 if len(whole) < 1000 else 997  # a test of the library has every byte
+        for at in range(0, len(whole), step):
+            with open(path, "wb") as f:
+                f.write(whole[:at] + bytes([whole[at] ^ 0x20]) + whole[at + 1:])
+            done = run("convert", where, to)
+            must(done.returncode == 1 and path in done.stderr.decode() and not os.path.exists(to), "%s, byte %d: %s", name, at, done)
+        for cut in (0, 1, len(whole) // 2, len(whole) - 1):
+            with open(path, "wb") as f:
+                f.write(whole[:cut])
+            done = run("diff", where, WORK + "/had")
+            must(done.returncode == 2 and path in done.stderr.decode(), "%s, cut to %d: %s", name, cut, done)
+        with open(path, "wb") as f:
+            f.write(whole)
+    must(tool("convert", where, to) == to + "\n", "it is not whole again")
+
+
 comma_separated()
 conversions()
+differences()
+damage()
 print("tools: all is right")
