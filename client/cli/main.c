@@ -127,8 +127,8 @@ static const struct command {
     {"snapshot", "export", "ID DIR", OF_TRIGGER, true, snapshot_export,
      "Make a directory of its own of a savepoint or checkpoint.",
      "It refers to nothing outside, may be moved, and any daemon can import it or restore from\n"
-     "it. DIR must not be there; its files are hard links where that can be. It has a _metadata\n"
-     "when, and only when, it is whole. Interrupted, it goes on by itself.",
+     "it. DIR must not be there; its files are hard links where that can be. It has a\n"
+     "_metadata when, and only when, it is whole. Interrupted, it goes on by itself.",
      "snapshot export 17 /backup/before-2.0",
      "there is no such snapshot, DIR is there, or there is no room"},
     {"lineage", NULL, "ID|JOB", 0, false, lineage_show,
