@@ -64,5 +64,6 @@ void alignment_report(const struct round *r)
     struct operation *op = r->operation;
     bool ahead = op->aligns && op->alignment == TIDE_UNALIGNED && !r->stop;
     if (!ahead || r->unaligned || op->report.len) return;
+    free((void *)(uintptr_t)op->report.data); /* of a start: a copy of nothing */
     op->report = core_copy(VIEW(aligned));
 }
