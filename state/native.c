@@ -350,7 +350,10 @@ static int put_copy(int to, const char *from)
 static int place_file(const struct tide_native_file *f, const char *path, bool look,
                       char why[static WHY_SIZE])
 {
-    if (!f->is_packed && (look ? symlink(f->path, path) : link(f->path, path)) == 0) return 0;
+    char *whole = look && !f->is_packed ? realpath(f->path, NULL) : NULL;
+    bool linked = !f->is_packed && (whole ? symlink(whole, path) : link(f->path, path)) == 0;
+    free(whole);
+    if (linked) return 0;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) return tide_place_errno(path, why);
     int rc = f->is_packed ? put_bytes(fd, f->packed.data, f->packed.len) : put_copy(fd, f->path);

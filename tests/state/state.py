@@ -158,6 +158,9 @@ def read(directory, steps):
     listed = [json.loads(line) for line in tool("ls", directory)]
     must(sorted({s["state"] for s in listed}) == ["chores", "count", "first", "members", "note", "parity", "place"], "ls: %s", listed)
     must(all(s["schema"] == "count" and s["version"] == 1 for s in listed if s["state"] == "count"), "ls: %s", listed)
+    here = subprocess.run([BUILD + "/tidemark", "state", "ls", os.path.basename(directory)], cwd=os.path.dirname(directory),
+                          capture_output=True, text=True, timeout=PATIENCE)
+    must(here.stdout.splitlines() == tool("ls", directory), "ls of a relative directory: %s", here)
     rows = rows_of(directory, "--operator", "count", "--state", "count")
     must(len(rows) == sum(s["rows"] for s in listed if s["state"] == "count"), "read: %d rows", len(rows))
     must(sum(int.from_bytes(bytes.fromhex(r["value_hex"]) if "value_hex" in r else r["value"].encode(), "little")
