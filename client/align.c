@@ -360,7 +360,8 @@ uint64_t tide_align_deadline(const struct tide_align *a, uint64_t orphan_limit_u
         const struct round *r = &a->rounds[i];
         if (r->state == OVER) continue;
         if (r->triggered) {
-            bool turns = r->state == SENDING || (r->state != CAPTURING && !r->unaligned);
+            bool turns =
+                r->state == SENDING || (r->state != CAPTURING && !r->unaligned && !r->counted);
             at = sooner(at, r->deadline_us);
             if (turns) at = sooner(at, r->switch_us);
         } else if (r->ready && orphan_limit_us < UINT64_MAX - r->ready_us) {

@@ -233,6 +233,21 @@ START_TEST(advice_for_a_counted_round_is_ignored)
 }
 END_TEST
 
+/* Or its time would be due for ever, and who asks for it would never wait. */
+START_TEST(a_counted_round_does_not_wait_for_the_timer)
+{
+    make(2);
+    timed(1, 500);
+    ck_assert_uint_eq(tide_align_deadline(a, 1000), 500);
+    barrier_with(0, 1, C);
+    ck_assert_uint_eq(tide_align_deadline(a, 1000), 1000000);
+    tick(500);
+    ck_assert_uint_eq(tide_align_deadline(a, 1000), 1000000);
+    expect(trace, "trigger 1 ->\n0:1c ->\n[500] ->\n");
+    tide_align_free(a);
+}
+END_TEST
+
 /* ---- outputs */
 
 START_TEST(with_a_timeout_the_ack_waits_until_the_barrier_has_left)
@@ -317,6 +332,7 @@ int main(void)
         advice_is_acted_on_before_the_snapshot_and_ignored_after_it,
         advice_is_remembered_before_the_first_barrier,
         advice_for_a_counted_round_is_ignored,
+        a_counted_round_does_not_wait_for_the_timer,
         with_a_timeout_the_ack_waits_until_the_barrier_has_left,
         a_barrier_that_is_held_up_in_an_output_goes_ahead_when_it_is_time,
         a_round_whose_barrier_is_held_up_may_come_to_nothing,
