@@ -3,7 +3,7 @@
  * The usual way: a task acks a file as new and shared; when that checkpoint is complete, acks of
  * later ones may refer to the file by its key. What a restore brings of the job's own files may be
  * referred to at once. A file of which the newest complete checkpoint makes no use is forgotten:
- * the daemon may delete it.
+ * the daemon may delete it. One of which a round under way makes no use is not referred to.
  *
  * What can go wrong: the round comes to nothing, then its files are the daemon's to collect and are
  * forgotten as well; the daemon wants everything anew, then no key is known for that round. No
@@ -19,7 +19,7 @@ struct share {
     struct share *next; /* in its bucket */
     uint64_t size, digest_low, digest_high;
     uint64_t since; /* the round for which it was written; 0: an earlier attempt */
-    uint64_t used;  /* the newest round whose ack names it */
+    uint64_t used;  /* the newest round whose ack names it, or will, since it was asked for */
     bool complete;  /* the round that brought it is */
     uint32_t key_len;
     char key[];
@@ -187,6 +187,21 @@ void tide_share_full(struct tide_session *s, struct round *r, size_t n,
                 r->tasks[i].full = true;
 }
 
+/* An earlier round of the task is under way and makes no use of it: once that is complete the
+ * daemon may delete it, perhaps before it hears of this one. */
+static bool is_left(const struct tide_session *s, const struct share *f, uint32_t index,
+                    uint64_t round)
+{
+    for (uint32_t k = 0; k < s->n_rounds; k++) {
+        const struct round *r = s->rounds[k];
+        enum round_task state = r->tasks[index].state;
+        if (!r->savepoint && r->number < round && r->number > f->used &&
+            (state == ROUND_ASKED || state == ROUND_ACKED))
+            return true;
+    }
+    return false;
+}
+
 int tide_session_share_find(struct tide_session *s, uint32_t task, uint64_t round,
                             struct tide_bytes key, struct tide_artifact_view *ret)
 {
@@ -197,8 +212,9 @@ int tide_session_share_find(struct tide_session *s, uint32_t task, uint64_t roun
     const struct round *r = tide_round_find(s, round);
     bool full = r && (r->full || r->tasks[index].full) && !PLANTED(REFER_WHEN_FULL);
     if (!r || r->savepoint || full || s->version < 2) return TIDE_ENOTFOUND;
-    const struct share *f = find(t->shares, key);
-    if (!f || !f->complete) return TIDE_ENOTFOUND;
+    struct share *f = find(t->shares, key);
+    if (!f || !f->complete || is_left(s, f, index, round)) return TIDE_ENOTFOUND;
+    if (round > f->used) f->used = round;
     *ret = (struct tide_artifact_view){.size = f->size,
                                        .digest_low = f->digest_low,
                                        .digest_high = f->digest_high,

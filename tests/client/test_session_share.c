@@ -73,6 +73,30 @@ static void done(uint64_t round)
     say_complete(1, round, true);
 }
 
+/* Of two rounds under way the first makes no use of a file, since it was not known yet: when it
+ * completes the file may go, so the second writes it again. */
+START_TEST(a_file_that_a_round_under_way_leaves)
+{
+    bench_run();
+    const char *old = key_of(1, 0), *mine = key_of(2, 0);
+    trigger(1, 0);
+    trigger(2, 0);
+    ack(2, mine, NULL);
+    ack(1, old, NULL); /* written in the background, acked late */
+    done(1);
+    trigger(3, 0);
+    ck_assert_int_eq(find(3, old), TIDE_ENOTFOUND);
+    ack(3, key_of(3, 0), NULL);
+    done(2);
+    done(3);
+    trigger(4, 0);
+    trigger(5, 0);
+    const char *kept = key_of(3, 0);
+    ck_assert_int_gt(find(4, kept), 0); /* asked for: its ack will name it */
+    ck_assert_int_gt(find(5, kept), 0);
+}
+END_TEST
+
 /* A file may be referred to once the checkpoint that brought it is complete, as long as the newest
  * complete one makes use of it. */
 START_TEST(a_file_is_known_from_its_checkpoint_on)
@@ -266,6 +290,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {a_file_is_known_from_its_checkpoint_on,
+                                  a_file_that_a_round_under_way_leaves,
                                   full_rounds_know_nothing,
                                   an_aborted_round_brings_nothing_S79,
                                   what_is_restored_is_known_S127,
