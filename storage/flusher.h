@@ -1,5 +1,6 @@
-/* Writes and flushes on a thread of its own, one piece of work at a time, so that whoever hands it
- * in may do something else meanwhile. It allocates nothing per write. */
+/* Writes and flushes, one piece of work at a time, while whoever hands it in does something else:
+ * much of it on a thread of its own, little of it by having the disk begin. It allocates nothing
+ * per write. */
 #ifndef TIDE_FLUSHER_H
 #define TIDE_FLUSHER_H
 
