@@ -154,8 +154,9 @@ $B/include/tidemark.h: client/tidemark.h proto/err.h
 $B/include/tidemark-state.h: state/tidemark-state.h
 	@mkdir -p $(@D)
 	$(call Q,HEADER)sed -e 's/^#include "client.tidemark.h"$$/#include <tidemark.h>/' $< >$@
-# $(call map,header,version)
-map = $(call Q,MAP   )sed 's/^\#include <tidemark.h>//' $1 | $(CC) -E -P -x c - | grep -o '\<tide_[a-z0-9_]*(' | sort -u | \
+# $(call map,header,version): what is declared and not inline
+map = $(call Q,MAP   )sed 's/^\#include <tidemark.h>//' $1 | $(CC) -E -P -x c - | tr '\n' ' ' | \
+	  sed 's/static inline[^{]*{[^}]*}//g' | grep -o '\<tide_[a-z0-9_]*(' | sort -u | \
 	  { echo '$2 {'; echo '  global:'; sed 's/.$$/;/; s/^/    /'; echo '  local: *;'; echo '};'; } >$@
 $B/libtidemark.map: $B/include/tidemark.h
 	$(call map,$<,TIDEMARK_0)

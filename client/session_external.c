@@ -311,12 +311,26 @@ static void complete_now(struct tide_session *s)
     }
 }
 
+/* It holds back nothing for that round any more. */
+static void release_all(struct tide_session *s, uint32_t index, uint64_t round)
+{
+    struct tide_delivery d = delivery(s, index, TIDE_DO_EXTERNAL_RELEASE, round);
+    d.count = UINT32_MAX;
+    tide_session_push(s, &d, NULL);
+}
+
 void tide_externals_complete(struct tide_session *s, uint64_t round)
 {
     for (uint32_t i = 0; i < s->n_externals; i++) {
         struct sexternal *e = &s->externals[i];
         const struct ask *a = ask_find(e, round);
+        /* Of several only the newest is told as complete: an older savepoint's that comes behind
+         * it, or one that was still to be told, must not stay closed. */
+        uint64_t untold = round <= e->wanted    ? (a ? round : 0)
+                          : e->wanted > e->told ? e->wanted
+                                                : 0;
         if (a) ask_remove(e, a);
+        if (untold && !is_hook(s, i)) release_all(s, i, untold);
         if (round > e->wanted) e->wanted = round;
         if (round > e->latest) e->latest = round;
     }
@@ -342,9 +356,7 @@ void tide_externals_lowest(struct tide_session *s, uint64_t lowest)
             struct ask *a = &s->externals[i].asks[k];
             if (a->round >= lowest || a->over) continue;
             a->over = true;
-            struct tide_delivery d = delivery(s, i, TIDE_DO_EXTERNAL_RELEASE, a->round);
-            d.count = UINT32_MAX;
-            tide_session_push(s, &d, NULL);
+            release_all(s, i, a->round);
         }
 }
 

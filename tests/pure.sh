@@ -11,7 +11,7 @@
 #    nothing outside tide_. libtidemark(3) names each function.
 # 5. What programs were compiled against has not changed: symbols, declarations, the layout of
 #    structs, the values of enums are those of tests/client/abi.txt.
-# 6. The same of libtidemark-state, which may use libtidemark and SQLite beside.
+# 6. The same of libtidemark-state, which may use libtidemark, SQLite and RocksDB beside.
 set -euo pipefail
 build=$1
 objects=$2
@@ -72,7 +72,7 @@ ${CC:-cc} -shared -nostdlib -o "$build/pure.so" -Wl,--no-undefined -Wl,--whole-a
 rm -f "$build/pure.so"
 
 needed=$(readelf -d "$build/libtidemark-state.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p')
-foreign=$(grep -vxE 'lib(c|protobuf-c|sqlite3|tidemark)\.so\.[0-9]+' <<<"$needed" || true)
+foreign=$(grep -vxE 'lib(c|protobuf-c|sqlite3|tidemark|rocksdb)\.so\.[0-9.]+' <<<"$needed" || true)
 [ -z "$foreign" ] || fail "libtidemark-state.so needs" $foreign
 
 library() { # NAME ABI-FILE LEAST: what it exports, and that its page and the list of old know it

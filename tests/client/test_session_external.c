@@ -202,6 +202,25 @@ START_TEST(one_that_cannot_go_on_says_so_once)
 }
 END_TEST
 
+/* Of completions that come out of order, or that wait, only the newest is told: the others' gates
+ * open all the same. */
+START_TEST(a_completion_that_is_not_told_releases)
+{
+    run();
+    say_ask(1, 5, "@a", 0, 0);
+    answer(0, 5, 0, "five");
+    say_ask(1, 6, "@a", 0, 0);
+    answer(0, 6, 0, "six");
+    say_complete(1, 6, true);
+    bench.trace[0] = '\0';
+    say_complete(1, 5, true); /* a savepoint that took longer */
+    ck_assert_ptr_nonnull(strstr(bench.trace, "@a: release 5\n"));
+    ck_assert_ptr_null(strstr(bench.trace, "@a: complete 5\n"));
+    ck_assert_ptr_null(strstr(bench.trace, "lock: release"));
+    bench_close();
+}
+END_TEST
+
 /* A round below the lowest pending is over: its events may go, how it ended is told separately. */
 START_TEST(the_lowest_pending_releases)
 {
@@ -272,11 +291,17 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        joins_with_its_parts_and_restores_each, a_failed_restore_is_told_S146,
-        answers_once_and_hears_how_it_ended,    aborted_rounds_are_not_answered_S76,
-        answers_are_repeated_after_a_reconnect, a_lease_that_ends_keeps_what_is_said,
-        one_that_cannot_go_on_says_so_once,     the_lowest_pending_releases,
-        a_daemon_that_breaks_the_rules_is_left, what_a_program_may_not_say,
+        joins_with_its_parts_and_restores_each,
+        a_failed_restore_is_told_S146,
+        answers_once_and_hears_how_it_ended,
+        aborted_rounds_are_not_answered_S76,
+        answers_are_repeated_after_a_reconnect,
+        a_lease_that_ends_keeps_what_is_said,
+        one_that_cannot_go_on_says_so_once,
+        a_completion_that_is_not_told_releases,
+        the_lowest_pending_releases,
+        a_daemon_that_breaks_the_rules_is_left,
+        what_a_program_may_not_say,
     };
     Suite *suite = suite_create("session external");
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
