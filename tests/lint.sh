@@ -53,7 +53,7 @@ export LINT_CHECKS=$checks LINT_NODES=$nodes LINT_FLAGS="${flags[*]@Q}"
 wc -c "${sources[@]}" | grep -v ' total$' | sort -rn | sed 's/^ *[0-9]* //' | tr '\n' '\0' | xargs -0 -n 1 -P "$(nproc)" bash -c '
     eval "flags=($LINT_FLAGS)"
     out=$(clang-tidy --quiet --checks="$LINT_CHECKS" --warnings-as-errors="*" "$1" -- "${flags[@]}" \
-        -Xclang -analyzer-config -Xclang max-nodes="$LINT_NODES" -I"$B/include" 2>/dev/null) ||
+        -Xclang -analyzer-config -Xclang max-nodes="$LINT_NODES" -I"$B/include" -Iclient/examples/wordcount 2>/dev/null) ||
         { printf "%s\n" "$out"; exit 1; }' _ || failed=1
 [ $failed = 0 ] || exit 1
 echo "lint: clean"

@@ -337,7 +337,7 @@ static int open_side(struct comparing *c, struct side *side)
     side->is_directory = stat(side->path, &st) == 0 && S_ISDIR(st.st_mode);
     if (side->is_directory && tide_directory_open(side->path, &side->d, c->why)) return -1;
     if (walk(c, side, note_states)) return -1;
-    qsort(side->states, side->n, sizeof *side->states, by_name);
+    if (side->n) qsort(side->states, side->n, sizeof *side->states, by_name);
     return 0;
 }
 

@@ -274,11 +274,13 @@ int main(int argc, char **argv)
     tide_spec_operator(spec, "count", states.parallelism, 0); /* as in the snapshot */
     tide_spec_union_state(spec, "count");
     if (c.handed) tide_spec_restore_from(spec, c.handed, false);
-    tide_spec_checkpointing(spec, &(struct tide_checkpointing){.interval_ms = 200,
-                                                               .lease_ms = 1500,
-                                                               .heartbeat_ms = 500,
-                                                               .grace_ms = 1000,
-                                                               .style = TIDE_STYLE_RENDEZVOUS});
+    tide_spec_checkpointing(
+        spec,
+        &(struct tide_checkpointing){.interval_ms = 200,
+                                     .lease_ms = 6000, /* a sanitizer with RocksDB takes its time */
+                                     .heartbeat_ms = 500,
+                                     .grace_ms = 1000,
+                                     .style = TIDE_STYLE_RENDEZVOUS});
     snprintf(name, sizeof name, "count-%u", c.subtask);
     struct tide_worker_config config = {.spec = spec, .name = name, .address = argv[5]};
     if (tide_worker_new(&config, &worker, why)) die("worker", why);
