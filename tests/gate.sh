@@ -35,7 +35,7 @@ step_asan() {
         make_ check B=$root/asan SAN=address,undefined CFLAGS="-g1 -O1 -Wno-format-truncation" WERROR=-Werror SIM_SEEDS=250 TIMEOUT=1200
 }
 step_tsan() { # the areas that start threads
-    TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp" CK_TIMEOUT_MULTIPLIER=10 setarch -R \
+    ONE_BACKEND=yes TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp" CK_TIMEOUT_MULTIPLIER=10 setarch -R \
         make --no-print-directory -k -j"$jobs" check B=$root/tsan SAN=thread CFLAGS="-g1 -O1" TIMEOUT=1200 \
         AREAS="storage client state daemon"
 }
