@@ -71,6 +71,18 @@ static bool is_within(const record_set *a, const record_set *b)
     return !memcmp(&both, b, sizeof both);
 }
 
+/* An ack of a round up to the one that is restored names it: it is owed, or was. */
+static bool is_named(const struct job *j, const struct part *p)
+{
+    uint64_t upto = check_origin_round(j, j->store.base_snapshot);
+    for (const struct round *r = j->rounds; r; r = r->next) {
+        const struct told_state *told = r->number <= upto ? r->task[p->task] : NULL;
+        for (uint32_t i = 0; told && i < told->n_parts; i++)
+            if (told->parts[i] == p) return true;
+    }
+    return false;
+}
+
 /* Of one sink: what its state covers is published, or will be; nothing else is. */
 static void put_right(struct sim *s, struct job *j, uint32_t task, const struct d_snapshot *d,
                       uint64_t from, bool inherited)
@@ -81,7 +93,7 @@ static void put_right(struct sim *s, struct job *j, uint32_t task, const struct 
         if (p->task != task) continue;
         if (!p->attempt) set_meet(&p->records, seen); /* whoever put it there takes back the rest */
         bool kept = is_within(&p->records, seen) && !set_overlap(&p->records, &have);
-        if (p->state == PART_PENDING && !check_named(j, j->store.base_snapshot, p)) continue;
+        if (p->state == PART_PENDING && !is_named(j, p)) continue;
         if (p->state == PART_PENDING && kept) set_add(&have, &p->records);
         if (p->state != PART_PUBLISHED) continue;
         if (kept)
