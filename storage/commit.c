@@ -84,9 +84,7 @@ static enum tide_outcome follow(struct tide_store *s, bool *ret_fenced, char why
     tide_txn_begin(&t, s);
     if (!t.rc) {
         int rc = tide_journal_replay(s->journal, s->id, s->applied, take, &t, why);
-        if (rc)
-            t.rc = 0,
-            tide_txn_fail(&t, rc == TIDE_ENOMEM ? SQLITE_NOMEM : SQLITE_CORRUPT, "%.190s", why);
+        if (rc) tide_txn_fail(&t, rc == TIDE_ENOMEM ? SQLITE_NOMEM : SQLITE_CORRUPT, "%.190s", why);
         if (!rc && t.rc) { /* refused, and taken out; a part of it was applied */
             snprintf(s->note, sizeof s->note,
                      "%.440s; nobody was told of it: taken out of the journal", why);

@@ -423,6 +423,24 @@ START_TEST(what_is_refused_leaves_the_journal)
 }
 END_TEST
 
+/* What the database has to follow after that may find no room: that is no doubt, and no end. */
+START_TEST(what_follows_a_refusal_finds_the_disk_full)
+{
+    open_store();
+    add_rounds(1, 1, 20);
+    maintain();
+    add_rounds(2, 99, 20);
+    expect(refused(), TIDE_REFUSED, "no such job");
+    ck_assert_int_eq(sqlite3_exec(st->db, "PRAGMA max_page_count = 1", NULL, NULL, NULL), 0);
+    struct tide_commit *c = commit_new();
+    add_snapshot(c, job_a, 101, 0, 20);
+    expect(c, TIDE_NO_SPACE, "");
+    sqlite3_exec(st->db, "PRAGMA max_page_count = 1000000", NULL, NULL, NULL);
+    add_rounds(101, 1, 20);
+    ck_assert_int_eq(number("SELECT count(*) FROM snapshot"), 101);
+}
+END_TEST
+
 /* As the one above leaves it when it is killed in between. */
 static void append_only(struct tide_commit *c)
 {
@@ -465,6 +483,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, what_is_refused_leaves_the_journal);
+    tcase_add_test(tc, what_follows_a_refusal_finds_the_disk_full);
     tcase_add_test(tc, a_start_finishes_what_was_being_taken_back);
     tcase_add_test(tc, every_type_comes_back);
     tcase_add_test(tc, records_of_the_first_format);
